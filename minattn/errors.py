@@ -1,0 +1,40 @@
+"""The errors minattn raises on purpose.  Each says what was given, what was expected and the cure.
+
+Every one is a `MinattnError` and also the built-in error a NumPy user would expect to catch.
+"""
+
+
+class MinattnError(Exception):
+    """Base of every error that minattn raises on purpose; the command line prints it as one line."""
+
+
+class ShapeError(MinattnError, ValueError):
+    """Shapes that do not fit together."""
+
+
+class DeviceError(MinattnError, RuntimeError):
+    """A device that is missing or not usable, or arrays of two devices in one operation."""
+
+
+class GradientError(MinattnError, RuntimeError):
+    """A gradient that cannot be had: freed graph, second order, changed data, or no graph at all."""
+
+
+class DataError(MinattnError, ValueError):
+    """A data file, word or symbol that cannot be used."""
+
+
+class ConfigError(MinattnError, ValueError):
+    """A configuration key or value that does not exist or does not fit."""
+
+
+class CheckpointError(MinattnError, RuntimeError):
+    """A checkpoint or run folder that is missing, damaged or belongs to something else."""
+
+
+class TrainingError(MinattnError, RuntimeError):
+    """Training that cannot go on, for example because the loss is not finite."""
+
+
+class MissingDependencyError(MinattnError, ImportError):
+    """An optional library is needed and not installed."""
