@@ -1,0 +1,27 @@
+"""The engine: arrays on either backend, tensors, ops with their gradients, and the walk back."""
+
+from minattn.autograd import ops
+from minattn.autograd.backend import Array, asnumpy, check_device, device_of, to_device, xp
+from minattn.autograd.engine import OPS, Op, no_grad, observe, op
+from minattn.autograd.functional import grad, hvp, value_and_grad
+from minattn.autograd.tensor import Tensor, tensor
+
+__all__ = [
+    "OPS",
+    "Array",
+    "Op",
+    "Tensor",
+    "asnumpy",
+    "check_device",
+    "device_of",
+    "grad",
+    "hvp",
+    "no_grad",
+    "observe",
+    "op",
+    "ops",
+    "tensor",
+    "to_device",
+    "value_and_grad",
+    "xp",
+]

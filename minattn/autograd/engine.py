@@ -1,0 +1,414 @@
+"""Reverse-mode automatic differentiation: how an op is recorded, and the walk back.
+
+An *op* is one function on raw arrays that returns its value and its *pullback*, the map from the gradient of
+the value to the gradients of the arguments:
+
+    @op
+    def tanh(x, /):
+        y = xp(x).tanh(x)
+        return y, lambda g: g * (1 - y * y)
+
+What every pullback would have to repeat is done here once: gradients are summed back to the shape they were
+broadcast from, cast to their tensor's dtype, and never share memory with one another.
+
+The graph is nothing but the tensors: each knows its inputs and its pullback.  Tensors are numbered as they are
+made, so an input's number is smaller than its result's, and walking back in descending number is a valid order:
+no recursion, no global tape, and each node is visited once however often it was used.
+
+Pullbacks are written without complex conjugation.  A function of complex tensors is differentiated as an
+analytic one, which is what makes the complex step an exact oracle for values and for gradients alike.
+"""
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from minattn.autograd.backend import Array, device_of, is_array, like, xp
+from minattn.errors import DeviceError, GradientError
+
+if TYPE_CHECKING:
+    from minattn.autograd.tensor import Tensor
+
+Pullback = Callable[..., Any] | tuple[Callable[[Array], Array], ...]
+
+
+# ---------------------------------------------------------------------------------------------- modes
+class _Mode(threading.local):
+    recording = True
+    observers: tuple[Any, ...] = ()
+
+
+mode = _Mode()
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Within the block nothing is recorded, so results need no gradient.  Also works as a decorator."""
+    before, mode.recording = mode.recording, False
+    try:
+        yield
+    finally:
+        mode.recording = before
+
+
+@contextmanager
+def observe(*observers: Any) -> Iterator[None]:
+    """Within the block `observers` are told of every op run, forward and backward (see `observers.py`)."""
+    before, mode.observers = mode.observers, mode.observers + observers
+    try:
+        yield
+    finally:
+        mode.observers = before
+
+
+# ---------------------------------------------------------------------------------------------- ops
+class Op(NamedTuple):
+    """One entry of the op table."""
+
+    name: str
+    function: Callable[..., Any]
+    """On raw arrays; returns (value, pullback)."""
+    apply: Callable[..., Any]
+    """On tensors: what users call."""
+    equation: Callable[..., Any] | None
+    """For a fused op: the same thing composed of primitive ops."""
+
+
+OPS: dict[str, Op] = {}
+"""Every op of the library by name.  The tests walk through this table: an op without a test case fails them."""
+
+
+def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., Any] | None = None) -> Any:
+    """Make an op of `function` and enter it into the op table.
+
+    `function` takes raw arrays.  Its arguments before `/` (or its `*args`) are the tensor arguments: a caller may
+    pass tensors, arrays or Python numbers.  Arguments after it are parameters without a gradient.  It returns
+    `(value, pullback)`; `value` is an array, or a tuple of arrays for an op with several outputs.
+
+    The pullback is either a tuple with one function per tensor argument, each called only where its gradient is
+    needed, or one function that returns the gradients of all tensor arguments at once (the bare gradient if there
+    is only one).  A gradient may be None.  With several outputs it takes one upstream gradient for each.  An op
+    whose result has no gradient, such as a comparison, returns None for its pullback.
+
+    `equation` is for fused ops: the function on tensors, composed of other ops, that this one must equal.
+    """
+    if function is None:
+        return functools.partial(op, equation=equation)
+    tensors = _tensor_arity(function)
+    name = function.__name__
+
+    @functools.wraps(function)
+    def apply(*args: Any, **parameters: Any) -> Any:
+        rest: tuple[Any, ...] = ()
+        if tensors is not None and len(args) > tensors:
+            args, rest = args[:tensors], args[tensors:]
+        inputs: list[Any] = []
+        arrays: list[Any] = []
+        tracked = False
+        for argument in args:
+            if isinstance(argument, Tensor):
+                inputs.append(argument)
+                arrays.append(argument._data)
+                if argument.requires_grad:
+                    tracked = True
+            else:
+                inputs.append(None)
+                arrays.append(argument if type(argument) is float else _constant(argument, args))
+        if mode.observers:
+            return _observed(name, function, inputs, arrays, rest, parameters, tracked)
+        try:
+            value, pullback = function(*arrays, *rest, **parameters)
+        except (TypeError, ValueError, IndexError) as error:
+            raise _explained(name, error, arrays) from error
+        if not tracked or pullback is None or not mode.recording:
+            return _constants(value)
+        return _record(name, inputs, value, pullback)
+
+    if name in OPS:
+        raise ValueError(f"an op named {name!r} exists already")
+    OPS[name] = Op(name, function, apply, equation)
+    return apply
+
+
+def _tensor_arity(function: Callable[..., Any]) -> int | None:
+    """How many leading arguments are tensors: those before `/`; None for `*args`, all of them."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    arity = sum(p.kind is p.POSITIONAL_ONLY for p in parameters)
+    if arity == 0:
+        raise TypeError(f"op {function.__name__}: mark its tensor arguments by a '/' after them")
+    return arity
+
+
+def _constant(value: Any, args: Sequence[Any]) -> Any:
+    """A non-tensor argument as the op will see it: Python numbers stay weak, lists follow the tensors."""
+    if isinstance(value, np.generic):
+        return value.item()  # a NumPy scalar would promote float32 to float64
+    if isinstance(value, (list, tuple)):
+        host = np.asarray(value)
+        leader = next((a._data for a in args if isinstance(a, Tensor)), None)
+        if leader is None:
+            return host
+        return like(host.astype(leader.dtype) if host.dtype.kind == "f" else host, leader)
+    return value
+
+
+def _constants(value: Any) -> Any:
+    """The result of an op that nothing is recorded of."""
+    if type(value) is tuple:
+        return tuple(Tensor(v if is_array(v) else np.asarray(v)) for v in value)
+    out = _new(Tensor)
+    out._data = value if type(value) is np.ndarray or is_array(value) else np.asarray(value)
+    out.grad = None
+    out.requires_grad = False
+    out._inputs = None
+    out._version = 0
+    out._hooks = None
+    return out
+
+
+def _record(name: str, inputs: list[Any], value: Any, pullback: Any) -> Any:
+    """The result of an op as a node of the graph."""
+    if type(value) is tuple:
+        return _record_several(name, inputs, value, pullback)
+    out = _new(Tensor)
+    out._data = value if type(value) is np.ndarray or is_array(value) else np.asarray(value)
+    out.grad = None
+    out.requires_grad = True
+    out._inputs = inputs
+    out._pullback = pullback
+    out._name = name
+    out._number = _numbers()
+    out._stamp = _versions(inputs)
+    out._version = 0
+    out._hooks = None
+    return out
+
+
+_numbers = count(1).__next__
+
+
+def _versions(inputs: Sequence[Any]) -> int:
+    """Versions only grow, so their sum tells whether any input's data was replaced since."""
+    total = 0
+    for tensor in inputs:
+        if tensor is not None:
+            total += tensor._version
+    return total
+
+
+class _Joint:
+    """Stands between an op with several outputs and its inputs: gathers the outputs' gradients, then calls the
+    op's pullback once.  It has what the walk needs of a node, and no data."""
+
+    __slots__ = ("_inputs", "_name", "_number", "_pullback", "_stamp", "_version", "grad", "outputs")
+    _hooks = None
+    requires_grad = True
+
+    def __init__(self, name: str, inputs: list[Any], outputs: tuple[Array, ...], pullback: Any) -> None:
+        self._name, self._inputs, self._version = name, inputs, 0
+        self._number, self._stamp = _numbers(), _versions(inputs)
+        self.grad: Any = None
+        self.outputs = [(array.shape, array.dtype, xp(array)) for array in outputs]
+        self._pullback = lambda upstream: pullback(*upstream)
+
+    def deposit(self, position: int, gradient: Array) -> list[Array]:
+        """The gradients so far, zeros where none has come yet, with output `position`'s entered."""
+        parts: list[Array] = self.grad
+        if parts is None:
+            parts = [module.zeros(shape, dtype) for shape, dtype, module in self.outputs]
+        parts[position] = gradient
+        return parts
+
+
+def _record_several(name: str, inputs: list[Any], values: tuple[Any, ...], pullback: Any) -> tuple[Any, ...]:
+    values = tuple(v if is_array(v) else np.asarray(v) for v in values)
+    joint = _Joint(name, inputs, values, pullback)
+
+    def output(position: int, value: Array) -> Any:
+        if value.dtype.kind not in "fc":  # indices and masks carry no gradient
+            return _constants(value)
+        return _record(name, [joint], value, functools.partial(joint.deposit, position))
+
+    return tuple(output(position, value) for position, value in enumerate(values))
+
+
+# ---------------------------------------------------------------------------------------------- the walk back
+def backward(root: "Tensor", seed: Array) -> None:
+    """Add the gradient of <seed, root> to `.grad` of every leaf that `root` depends on.
+
+    Each node's gradient, pullback and links are dropped as soon as they are used, so memory shrinks as the walk
+    proceeds and the graph can be walked once only.
+    """
+    if root._inputs is None:
+        _accumulate_leaf(root, seed, [seed])
+        return
+    root.grad = seed
+    heap: list[tuple[int, Any]] = [(-root._number, root)]
+    owned: set[int] = set()  # numbers of the nodes whose gradient buffer was made here and may be added to
+    watched: dict[int, tuple[Any, list[Array]]] = {}  # leaves with hooks, and their gradients
+    while heap:
+        node = heappop(heap)[1]
+        upstream, inputs, pullback = node.grad, node._inputs, node._pullback
+        node.grad = None
+        if inputs is FREED:
+            raise GradientError(
+                f"backward through {node._name}: its graph was already walked and freed; the cure: compute the "
+                "forward pass again, or add the losses and call backward once"
+            )
+        if node._hooks is not None:
+            upstream = _run_hooks(node, upstream)
+        if node._stamp != _versions(inputs):
+            raise GradientError(
+                f"backward through {node._name}: the data of one of its inputs was written to after the forward "
+                "pass, so the gradient would be wrong; the cure: call backward before updating, or detach"
+            )
+        node._inputs, node._pullback = FREED, None
+        if mode.observers:
+            gradients = _observed_pullback(node, inputs, pullback, upstream)
+        else:
+            gradients = pull(inputs, pullback, upstream)
+        for tensor, gradient in zip(inputs, gradients, strict=True):
+            if gradient is None or tensor is None or not tensor.requires_grad:
+                continue
+            if type(gradient) is list:  # one part of the gradients of an op with several outputs
+                if tensor.grad is None:
+                    heappush(heap, (-tensor._number, tensor))
+                tensor.grad = gradient
+                continue
+            data = tensor._data
+            if gradient.shape != data.shape:
+                gradient = unbroadcast(gradient, data.shape)
+            if gradient.dtype != data.dtype:
+                gradient = _cast(gradient, data.dtype)
+            if tensor._inputs is None:
+                if tensor._hooks is None:
+                    _accumulate_leaf(tensor, gradient, (upstream, *gradients))
+                else:
+                    watched.setdefault(id(tensor), (tensor, []))[1].append(gradient)
+            elif tensor.grad is None:
+                tensor.grad = gradient
+                heappush(heap, (-tensor._number, tensor))
+            elif tensor._number in owned:
+                tensor.grad += gradient
+            else:
+                tensor.grad = tensor.grad + gradient
+                owned.add(tensor._number)
+    for leaf, parts in watched.values():
+        _accumulate_leaf(leaf, _run_hooks(leaf, functools.reduce(lambda a, b: a + b, parts)), parts)
+
+
+def pull(inputs: Sequence[Any], pullback: Any, upstream: Any) -> Sequence[Any]:
+    """The gradients of `inputs`, as the op's pullback gives them."""
+    if type(pullback) is tuple:
+        return [
+            function(upstream) if tensor is not None and tensor.requires_grad else None
+            for tensor, function in zip(inputs, pullback, strict=True)
+        ]
+    gradients = pullback(upstream)
+    return gradients if type(gradients) is tuple else (gradients,)
+
+
+def _accumulate_leaf(leaf: "Tensor", gradient: Array, others: Sequence[Any]) -> None:
+    """leaf.grad += gradient, in memory that belongs to the leaf alone.
+
+    A gradient may be a view, the upstream gradient itself, or one array given to two inputs; then it is copied.
+    """
+    if leaf.grad is not None:
+        leaf.grad += gradient
+        return
+    if isinstance(gradient, np.generic):  # what NumPy makes of arithmetic on 0-d arrays
+        gradient = np.asarray(gradient)
+    shared = gradient.base is not None or sum(other is gradient for other in others) > 1
+    shared = shared or gradient is others[0]
+    leaf.grad = gradient.copy() if shared else gradient
+
+
+def _cast(gradient: Array, dtype: Any) -> Array:
+    if gradient.dtype.kind == "c" and dtype.kind != "c":
+        gradient = gradient.real  # a real tensor beside complex ones: its gradient is the real part
+    return gradient.astype(dtype)
+
+
+def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Sum `gradient` over the axes along which an array of `shape` was broadcast."""
+    lead = gradient.ndim - len(shape)
+    if lead:
+        gradient = gradient.sum(tuple(range(lead)))
+    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and gradient.shape[i] != 1)
+    return gradient.sum(stretched, keepdims=True) if stretched else gradient
+
+
+def _run_hooks(tensor: Any, gradient: Array) -> Array:
+    for hook in tensor._hooks:
+        replacement = hook(gradient)
+        if replacement is not None:
+            gradient = replacement
+    return gradient
+
+
+FREED: list[Any] = []
+"""In place of a node's inputs once it has been walked."""
+
+
+# ---------------------------------------------------------------------------------------------- observed runs
+def _observed(
+    name: str, function: Any, inputs: list[Any], arrays: list[Any], rest: Any, parameters: Any, tracked: bool
+) -> Any:
+    """Run an op as `apply` does, and tell the observers."""
+    for observer in mode.observers:
+        observer.before_forward(name)
+    try:
+        value, pullback = function(*arrays, *rest, **parameters)
+    except (TypeError, ValueError, IndexError) as error:
+        raise _explained(name, error, arrays) from error
+    recorded = tracked and pullback is not None and mode.recording
+    out = _record(name, inputs, value, pullback) if recorded else _constants(value)
+    for observer in mode.observers:
+        observer.on_forward(name, [t for t in inputs if t is not None], out)
+    return out
+
+
+def _observed_pullback(node: Any, inputs: list[Any], pullback: Any, upstream: Any) -> Sequence[Any]:
+    if type(inputs[0]) is _Joint:  # only passes a gradient on to the op itself
+        return pull(inputs, pullback, upstream)
+    for observer in mode.observers:
+        observer.before_backward(node._name, node)
+    gradients = pull(inputs, pullback, upstream)
+    for observer in mode.observers:
+        observer.on_backward(node._name, node, upstream, gradients)
+    return gradients
+
+
+# ---------------------------------------------------------------------------------------------- errors
+def _explained(name: str, error: Exception, arrays: Sequence[Any]) -> Exception:
+    """The error of an op's array code, with the op's name and what it was given."""
+    given = ", ".join(describe(array) for array in arrays)
+    devices = {device_of(array) for array in arrays if is_array(array)}
+    if len(devices) > 1:
+        return DeviceError(
+            f"{name}: its arguments are on {' and '.join(sorted(devices))} (given: {given}); the cure: move them to "
+            'one device with .to("cpu") or .to("cuda")'
+        )
+    kind = next(k for k in (TypeError, IndexError, ValueError) if isinstance(error, k))
+    return kind(f"{name}: {error} (given: {given})")
+
+
+def describe(value: Any) -> str:
+    """An argument in an error message: 'float32 (3, 4) on cpu' for an array, its repr otherwise."""
+    if is_array(value):
+        return f"{value.dtype} {tuple(value.shape)} on {device_of(value)}"
+    return repr(value) if isinstance(value, (int, float, complex, bool, type(None))) else type(value).__name__
+
+
+from minattn.autograd.tensor import Tensor  # noqa: E402  (Tensor's methods are ops, and ops make tensors)
+
+_new = Tensor.__new__

@@ -1,0 +1,88 @@
+"""Activation functions: the sigmoid and the family of the rectified linear unit."""
+
+import math
+
+from minattn.autograd import backend
+from minattn.autograd.backend import Array, xp
+from minattn.autograd.engine import op
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 * xp(x).tanh(0.5 * x) + 0.5  # never overflows, and faster than 1 / (1 + exp(-x))
+
+
+@op
+def sigmoid(x, /):
+    """s(x) = 1 / (1 + e^-x).  d/dx = s (1 - s)."""
+    y = _sigmoid(x)
+    return y, lambda g: g * (y * (1 - y))
+
+
+@op
+def relu(x, /):
+    """max(x, 0).  d/dx = 1 for x > 0, else 0 (at 0 too).  Nair & Hinton 2010."""
+    return xp(x).maximum(x, 0), lambda g: g * (x.real > 0)
+
+
+@op
+def leaky_relu(x, /, slope=0.01):
+    """x for x > 0, else slope * x.  Maas et al. 2013."""
+    positive = x.real > 0
+    factor = positive + slope * ~positive
+    factor = factor.astype(x.real.dtype)
+    return x * factor, lambda g: g * factor
+
+
+@op
+def elu(x, /, alpha=1.0):
+    """x for x > 0, else alpha (e^x - 1).  Clevert et al. 2016."""
+    positive = x.real > 0
+    tail = xp(x).expm1(x * ~positive)  # exp of a large positive x would overflow
+    y = x * positive + alpha * tail
+    return y, lambda g: g * (positive + alpha * ((tail + 1) * ~positive))
+
+
+@op
+def softplus(x, /):
+    """log(1 + e^x).  d/dx = sigmoid(x)."""
+    module = xp(x)
+    above = x * (x.real > 0)
+    return above + module.log1p(module.exp(x - 2 * above)), lambda g: g * _sigmoid(x)
+
+
+@op
+def silu(x, /):
+    """x sigmoid(x), also called swish.  d/dx = s + x s (1 - s)."""
+    s = _sigmoid(x)
+    return x * s, lambda g: g * (s * (1 + x * (1 - s)))
+
+
+@op
+def gelu(x, /):
+    """x Phi(x), Phi the normal distribution function.  d/dx = Phi + x phi.  Hendrycks & Gimpel 2016."""
+    cdf = 0.5 * (1 + backend.erf(x * math.sqrt(0.5)))
+
+    def pullback(g: Array) -> Array:
+        density = xp(x).exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+        return g * (cdf + x * density)
+
+    return x * cdf, pullback
+
+
+@op
+def gelu_tanh(x, /):
+    """The tanh form of GELU: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).  Hendrycks & Gimpel 2016."""
+    c = math.sqrt(2 / math.pi)
+    t = xp(x).tanh(c * (x + 0.044715 * (x * x * x)))
+
+    def pullback(g: Array) -> Array:
+        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (c * (1 + 3 * 0.044715 * (x * x))))
+
+    return 0.5 * x * (1 + t), pullback
+
+
+@op
+def hard_sigmoid(x, /):
+    """clip(x/6 + 1/2, 0, 1).  d/dx = 1/6 strictly between -3 and 3, else 0."""
+    inside = xp(x).abs(x.real) < 3
+    return x * inside * (1 / 6) + 0.5 * inside + (x.real >= 3), lambda g: g * inside * (1 / 6)

@@ -1,0 +1,261 @@
+"""Elementwise ops: arithmetic, comparison, and the functions of calculus.
+
+Each op is its value and, under it, its pullback.  Broadcasting is undone by the engine.  Comparisons and choices
+look at real parts, so that the complex step follows the same branch as the real function does.
+"""
+
+import math
+from typing import Any
+
+from minattn.autograd import backend
+from minattn.autograd.backend import Array, xp
+from minattn.autograd.engine import op
+
+
+# ---------------------------------------------------------------------------------------------- arithmetic
+@op
+def add(a, b, /):
+    """a + b."""
+    return a + b, (lambda g: g, lambda g: g)
+
+
+@op
+def subtract(a, b, /):
+    """a - b."""
+    return a - b, (lambda g: g, lambda g: -g)
+
+
+@op
+def multiply(a, b, /):
+    """a * b, elementwise."""
+    return a * b, (lambda g: g * b, lambda g: g * a)
+
+
+@op
+def divide(a, b, /):
+    """a / b, elementwise.  d/da = 1/b;  d/db = -a/b^2."""
+    y = a / b
+    return y, (lambda g: _quotient(g, b), lambda g: -_quotient(g * y, b))
+
+
+@op
+def negative(x, /):
+    """-x."""
+    return -x, lambda g: -g
+
+
+@op
+def power(a, b, /):
+    """a ** b, elementwise.  d/da = b a^(b-1), which is 0 for b = 0;  d/db = a^b log a, taken as 0 for a = 0."""
+    y = a**b
+
+    def base(g: Array) -> Array:
+        if isinstance(b, (int, float)):
+            return g * 0 if b == 0 else g * (b * a ** (b - 1))
+        zero = b == 0
+        return g * (b * (a + zero * (a == 0)) ** (b - 1))
+
+    def exponent(g: Array) -> Array:
+        if isinstance(a, (int, float)):
+            return g * y * (math.log(a) if a != 0 else 0.0)
+        return g * y * xp(a).log(a + (a == 0))
+
+    return y, (base, exponent)
+
+
+@op
+def square(x, /):
+    """x^2.  d/dx = 2x."""
+    return x * x, lambda g: g * (2 * x)
+
+
+# ---------------------------------------------------------------------------------------------- functions
+@op
+def exp(x, /):
+    """e^x.  d/dx = e^x."""
+    y = xp(x).exp(x)
+    return y, lambda g: g * y
+
+
+@op
+def log(x, /):
+    """The natural logarithm.  d/dx = 1/x; where the upstream gradient is 0 the gradient is 0, at x = 0 too."""
+    return xp(x).log(x), lambda g: _quotient(g, x)
+
+
+@op
+def sqrt(x, /):
+    """The square root.  d/dx = 1 / (2 sqrt x); at x = 0, where the slope is infinite, it is taken as 0."""
+    y = xp(x).sqrt(x)
+
+    def pullback(g: Array) -> Array:
+        zero = y == 0
+        return g * ~zero / (2 * (y + zero))
+
+    return y, pullback
+
+
+@op
+def tanh(x, /):
+    """tanh x.  d/dx = 1 - tanh^2 x."""
+    y = xp(x).tanh(x)
+    return y, lambda g: g * (1 - y * y)
+
+
+@op
+def sin(x, /):
+    """sin x.  d/dx = cos x."""
+    return xp(x).sin(x), lambda g: g * xp(x).cos(x)
+
+
+@op
+def cos(x, /):
+    """cos x.  d/dx = -sin x."""
+    return xp(x).cos(x), lambda g: -g * xp(x).sin(x)
+
+
+@op
+def erf(x, /):
+    """The error function.  d/dx = 2/sqrt(pi) e^(-x^2)."""
+    return backend.erf(x), lambda g: g * (2 / math.sqrt(math.pi) * xp(x).exp(-x * x))
+
+
+@op
+def abs(x, /):
+    """|x|.  d/dx = sign x, which is 0 at 0."""
+    slope = xp(x).sign(x.real)
+    return (x * slope if x.dtype.kind == "c" else xp(x).abs(x)), lambda g: g * slope
+
+
+# ---------------------------------------------------------------------------------------------- choices
+@op
+def maximum(a, b, /):
+    """The larger of a and b.  Where they are equal the gradient is shared, half to each."""
+    larger, tie = a.real > b.real, a.real == b.real
+    y = xp(a, b).maximum(a, b)
+    return y, (lambda g: g * larger + 0.5 * g * tie, lambda g: g * ~(larger | tie) + 0.5 * g * tie)
+
+
+@op
+def minimum(a, b, /):
+    """The smaller of a and b.  Where they are equal the gradient is shared, half to each."""
+    smaller, tie = a.real < b.real, a.real == b.real
+    y = xp(a, b).minimum(a, b)
+    return y, (lambda g: g * smaller + 0.5 * g * tie, lambda g: g * ~(smaller | tie) + 0.5 * g * tie)
+
+
+@op
+def clip(x, /, low=None, high=None):
+    """x limited to [low, high] (numbers or None).  d/dx = 1 inside and at the bounds, 0 outside."""
+    if low is None and high is None:
+        raise ValueError("give low, high or both")
+    inside = xp(x).ones(x.shape, bool)
+    y = x
+    if low is not None:
+        inside = x.real >= low
+        y = xp(x).where(inside, y, low)
+    if high is not None:
+        below = x.real <= high
+        inside = inside & below
+        y = xp(x).where(below, y, high)
+    return y.astype(x.dtype), lambda g: g * inside
+
+
+@op
+def _where(a, b, /, condition):
+    condition = _mask(condition, a, b)
+    module = xp(condition)
+
+    def chosen(g: Array) -> Array:
+        return module.where(condition, g, _zero_like(g))
+
+    def other(g: Array) -> Array:
+        return module.where(condition, _zero_like(g), g)
+
+    return module.where(condition, a, b), (chosen, other)
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """a where `condition` (boolean) is True, b elsewhere.
+
+    The side not chosen gets a gradient of exactly 0, never NaN, whatever its value.
+    """
+    return _where(a, b, condition)
+
+
+# ---------------------------------------------------------------------------------------------- comparison
+@op
+def equal(a, b, /):
+    """a == b, without a gradient."""
+    return a.real == b.real, None
+
+
+@op
+def not_equal(a, b, /):
+    """a != b, without a gradient."""
+    return a.real != b.real, None
+
+
+@op
+def less(a, b, /):
+    """a < b, without a gradient."""
+    return a.real < b.real, None
+
+
+@op
+def less_equal(a, b, /):
+    """a <= b, without a gradient."""
+    return a.real <= b.real, None
+
+
+@op
+def greater(a, b, /):
+    """a > b, without a gradient."""
+    return a.real > b.real, None
+
+
+@op
+def greater_equal(a, b, /):
+    """a >= b, without a gradient."""
+    return a.real >= b.real, None
+
+
+@op
+def logical_not(a, /):
+    """not a, elementwise, without a gradient."""
+    return xp(a).logical_not(a), None
+
+
+@op
+def logical_and(a, b, /):
+    """a and b, elementwise, without a gradient."""
+    return xp(a, b).logical_and(a, b), None
+
+
+@op
+def logical_or(a, b, /):
+    """a or b, elementwise, without a gradient."""
+    return xp(a, b).logical_or(a, b), None
+
+
+# ---------------------------------------------------------------------------------------------- helpers
+def _quotient(g: Array, x: Any) -> Array:
+    """g / x, with 0/0 = 0: where nothing comes from upstream, a singular point passes nothing on."""
+    if isinstance(x, (int, float)):
+        return g / x
+    return g / (x + (g == 0) * (x == 0))
+
+
+def _zero_like(g: Array) -> Array:
+    return xp(g).zeros((), g.dtype)
+
+
+def _mask(condition: Any, a: Any, b: Any) -> Array:
+    """`condition` as a boolean array on the device of the data."""
+    condition = getattr(condition, "_data", condition)
+    if not backend.is_array(condition):
+        data = a if backend.is_array(a) else b
+        condition = backend.like(condition, data)
+    if condition.dtype != bool:
+        raise TypeError(f"the condition must be boolean, got {condition.dtype}")
+    return condition

@@ -1,0 +1,160 @@
+"""Ops that pick elements and put them back: indexing, take, gather, put, scatter-add, one-hot.
+
+Ids that come from the host are checked before they are used: CuPy would wrap ids out of range silently.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minattn.autograd import backend
+from minattn.autograd.backend import Array, as_index, xp
+from minattn.autograd.engine import op
+
+
+@op
+def getitem(x, /, index):
+    """x[index] with NumPy's rules: basic, integer-array, boolean and mixed.  A repeated index adds up backward."""
+    index = _prepared(index, x)
+    y = x[index]
+
+    def pullback(g: Array) -> Array:
+        out = xp(g).zeros(x.shape, g.dtype)
+        if _is_basic(index):
+            out[index] = g
+        else:
+            backend.scatter_add(out, index, g)
+        return out
+
+    return y, pullback
+
+
+@op
+def take(x, /, ids, axis=0):
+    """The slices of x along `axis` with the integer `ids` (an array of any shape, whose axes take axis's place)."""
+    axis = axis % x.ndim
+    ids = as_index(_raw(ids), x, x.shape[axis], "take")
+
+    def pullback(g: Array) -> Array:
+        out = xp(g).zeros(x.shape, g.dtype)
+        backend.scatter_add(out, (slice(None),) * axis + (ids,), g)
+        return out
+
+    return x.take(ids, axis), pullback
+
+
+@op
+def gather(x, /, ids, axis=-1):
+    """y[.., i, ..] = x[.., ids[.., i, ..], ..] along `axis`; `ids` has x's shape but for that axis."""
+    ids = as_index(_raw(ids), x, x.shape[axis], "gather")
+    cells = _cells(x, ids, axis)
+
+    def pullback(g: Array) -> Array:
+        out = xp(g).zeros(x.shape, g.dtype)
+        backend.scatter_add(out, cells, g)
+        return out
+
+    return x[cells], pullback
+
+
+@op
+def put(x, values, /, index):
+    """A copy of x in which x[index] is `values`; no element may be named twice by `index`."""
+    index = _prepared(index, x)
+    y = x.copy()
+    y[index] = values
+
+    def kept(g: Array) -> Array:
+        out = g.copy()
+        out[index] = 0
+        return out
+
+    return y, (kept, lambda g: g[index])
+
+
+@op
+def scatter_add(x, values, /, index):
+    """A copy of x with `values` added at x[index]; an element named twice gets both."""
+    index = _prepared(index, x)
+    y = x.copy()
+    backend.scatter_add(y, index, values)
+    return y, (lambda g: g, lambda g: g[index])
+
+
+def one_hot(ids: Any, count: int, dtype: Any = np.float32) -> Any:
+    """The (.., count) tensor with a 1 at each id and 0 elsewhere; integer ids, no gradient.
+
+    Raises IndexError for an id outside [0, count).
+    """
+    from minattn.autograd.tensor import Tensor
+
+    ids = _raw(ids)
+    if not backend.is_array(ids):
+        ids = np.asarray(ids)
+    ids = as_index(ids, ids, count, "one_hot")
+    classes = xp(ids).arange(count)
+    return Tensor((ids[..., None] == classes).astype(dtype))
+
+
+def _raw(index: Any) -> Any:
+    """A tensor's array; anything else as it is."""
+    return getattr(index, "_data", index)
+
+
+def _prepared(index: Any, x: Array) -> Any:
+    """An index with tensors unwrapped, and lists and host arrays brought to the device of x and checked."""
+    if not isinstance(index, tuple):
+        return _prepared_part(index, x, 0)
+    used = [_axes_used(part) for part in index]
+    rest = x.ndim - sum(used)
+    prepared, axis = [], 0
+    for part, n in zip(index, used, strict=True):
+        prepared.append(_prepared_part(part, x, axis))
+        axis += rest if part is Ellipsis else n
+    return tuple(prepared)
+
+
+def _axes_used(part: Any) -> int:
+    """How many axes of x one part of an index stands for."""
+    if part is None or part is Ellipsis:
+        return 0
+    array = _raw(part)
+    return array.ndim if backend.is_array(array) and array.dtype == bool else 1
+
+
+def _prepared_part(part: Any, x: Array, axis: int) -> Any:
+    part = _raw(part)
+    if isinstance(part, list):
+        part = np.asarray(part)
+        part = part.astype(np.intp) if part.size == 0 else part
+    if not backend.is_array(part):
+        return part
+    if part.dtype == bool:
+        return backend.like(part, x) if isinstance(part, np.ndarray) else part
+    if axis >= x.ndim:
+        raise IndexError(f"too many indices for shape {x.shape}")
+    return as_index(part, x, x.shape[axis], "index")
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether no element can be named twice: slices, ints, None and Ellipsis only."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return not any(backend.is_array(part) for part in parts)
+
+
+def _cells(x: Array, ids: Array, axis: int) -> tuple[Array, ...]:
+    """The full index with `ids` at `axis` and every other axis counting through its places."""
+    axis = axis % x.ndim
+    if ids.ndim != x.ndim:
+        raise ValueError(f"gather: ids need {x.ndim} dimensions as x has, got {ids.ndim}")
+    cells = []
+    for i in range(x.ndim):
+        if i == axis:
+            cells.append(ids)
+        else:
+            if ids.shape[i] > x.shape[i]:
+                raise ValueError(
+                    f"gather: ids of shape {ids.shape} are longer than x, {x.shape}, along axis {i}"
+                )
+            cells.append(xp(ids).arange(ids.shape[i]).reshape((-1,) + (1,) * (x.ndim - 1 - i)))
+    return tuple(cells)

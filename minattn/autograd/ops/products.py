@@ -1,0 +1,137 @@
+"""Matrix products: matmul, einsum, linear."""
+
+from typing import Any
+
+from minattn.autograd.backend import Array, xp
+from minattn.autograd.backend import matmul as gemm
+from minattn.autograd.engine import op
+
+
+@op
+def matmul(a, b, /):
+    """a @ b with NumPy's rules: vectors, matrices, stacks of matrices with broadcasting.
+
+    dA = G B^T;  dB = A^T G.
+    """
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError("matmul needs at least one dimension on both sides; the cure: use * for scalars")
+    if b.ndim == 2 and a.ndim > 2:
+        return _rows_times_matrix(a, b)
+    rows = a[None, :] if a.ndim == 1 else a
+    columns = b[:, None] if b.ndim == 1 else b
+
+    def full(g: Array) -> Array:
+        """The upstream gradient with the axes that a vector argument had lost."""
+        g = g[..., None] if b.ndim == 1 else g
+        return g[..., None, :] if a.ndim == 1 else g
+
+    def left(g: Array) -> Array:
+        da = gemm(full(g), columns.swapaxes(-1, -2))
+        return da[..., 0, :] if a.ndim == 1 else da
+
+    def right(g: Array) -> Array:
+        db = gemm(rows.swapaxes(-1, -2), full(g))
+        return db[..., 0] if b.ndim == 1 else db
+
+    return gemm(a, b), (left, right)
+
+
+def _rows_times_matrix(a: Array, b: Array) -> Any:
+    """(.., d) @ (d, n): all rows of the stack in one product, and db without a stack of its own."""
+    rows = a.reshape(-1, a.shape[-1]) if a.size else a.reshape(a.size, a.shape[-1])
+    y = gemm(rows, b).reshape(*a.shape[:-1], b.shape[1])
+
+    def flat(g: Array) -> Array:
+        return g.reshape(rows.shape[0], b.shape[1])
+
+    return y, (lambda g: gemm(flat(g), b.T).reshape(a.shape), lambda g: gemm(rows.T, flat(g)))
+
+
+def linear_equation(x: Any, weight: Any, bias: Any = None) -> Any:
+    """y = x W + b."""
+    y = x @ weight
+    return y if bias is None else y + bias
+
+
+@op(equation=linear_equation)
+def linear(x, weight, bias=None, /):
+    """y = x W + b:  x (.., in), W (in, out), b (out) or None.  One product for all rows."""
+    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
+        raise ValueError(
+            f"x {x.shape} does not fit the weight {weight.shape}: expected (.., in) and (in, out)"
+        )
+    rows = x.reshape(_rows(x), x.shape[-1])
+    y = gemm(rows, weight)
+    if bias is not None:
+        y += bias
+    y = y.reshape(*x.shape[:-1], weight.shape[1])
+
+    def flat(g: Array) -> Array:
+        return g.reshape(rows.shape[0], weight.shape[1])
+
+    pullbacks = (
+        lambda g: gemm(flat(g), weight.T).reshape(x.shape),
+        lambda g: gemm(rows.T, flat(g)),
+        lambda g: column_sums(flat(g)),
+    )
+    return y, pullbacks
+
+
+def _rows(x: Array) -> int:
+    rows = 1
+    for n in x.shape[:-1]:
+        rows *= n
+    return rows
+
+
+def column_sums(rows: Array) -> Array:
+    """The sum over the first axis of a matrix, as the product 1^T rows: quicker than a reduction on both backends."""
+    return gemm(xp(rows).ones(rows.shape[0], rows.dtype), rows)
+
+
+@op
+def _einsum(*operands, inputs, output):
+    module = xp(*operands)
+    sizes = {letter: n for names, x in zip(inputs, operands, strict=True) for letter, n in _named(names, x)}
+
+    def operand(i: int) -> Any:
+        """d/d operand_i: exchange its indices with the output's; an index that it alone has is stretched."""
+
+        def pullback(g: Array) -> Array:
+            others = [x for j, x in enumerate(operands) if j != i]
+            names = [output, *(n for j, n in enumerate(inputs) if j != i)]
+            known = "".join(letter for letter in inputs[i] if any(letter in n for n in names))
+            part = module.einsum(f"{','.join(names)}->{known}", g, *others, optimize=True)
+            place = tuple(slice(None) if letter in known else None for letter in inputs[i])
+            return module.broadcast_to(part[place], tuple(sizes[letter] for letter in inputs[i]))
+
+        return pullback
+
+    y = module.einsum(f"{','.join(inputs)}->{output}", *operands, optimize=True)
+    return y, tuple(operand(i) for i in range(len(operands)))
+
+
+def _named(names: str, x: Array) -> Any:
+    if len(names) != x.ndim:
+        raise ValueError(f"subscripts '{names}' name {len(names)} axes, the operand has shape {x.shape}")
+    return zip(names, x.shape, strict=True)
+
+
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """Einstein's summation: `einsum("bqd,bkd->bqk", q, k)`.
+
+    Letters only; the output may be left out (then every letter that occurs once, in alphabetical order).  An index
+    may not occur twice in one operand (no diagonals), and '...' is not taken.
+    """
+    left, arrow, output = subscripts.replace(" ", "").partition("->")
+    inputs = left.split(",")
+    letters = left.replace(",", "")
+    if not all(c.isalpha() for c in letters + output):
+        raise ValueError(f"einsum: '{subscripts}' must name every axis by a letter ('...' is not supported)")
+    if any(len(set(names)) != len(names) for names in [*inputs, output]):
+        raise ValueError(f"einsum: '{subscripts}' names an axis twice in one operand, which is not supported")
+    if len(inputs) != len(operands):
+        raise ValueError(f"einsum: '{subscripts}' is for {len(inputs)} operands, got {len(operands)}")
+    if not arrow:
+        output = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    return _einsum(*operands, inputs=tuple(inputs), output=output)

@@ -1,0 +1,121 @@
+"""Reductions over any axes: `axis` is None (all), an int or a tuple of ints."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minattn.autograd.backend import Array, xp
+from minattn.autograd.engine import op
+
+
+@op
+def sum(x, /, axis=None, keepdims=False):
+    """The sum over `axis`."""
+    kept = _kept_shape(x, axis)
+    return x.sum(axis, keepdims=keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept), x.shape)
+
+
+@op
+def mean(x, /, axis=None, keepdims=False):
+    """The mean over `axis`."""
+    kept, n = _kept_shape(x, axis), _count(x, axis)
+    return x.mean(axis, keepdims=keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept) / n, x.shape)
+
+
+@op
+def var(x, /, axis=None, keepdims=False, ddof=0):
+    """The variance over `axis`: the sum of squared deviations over (n - ddof)."""
+    kept, n = _kept_shape(x, axis), _count(x, axis)
+    if n <= ddof:
+        raise ValueError(f"the variance of {n} elements with ddof={ddof} does not exist")
+    deviation = x - x.mean(axis, keepdims=True)
+    y = (deviation * deviation).sum(axis, keepdims=keepdims) / (n - ddof)
+    return y, lambda g: g.reshape(kept) * (2 / (n - ddof)) * deviation
+
+
+@op
+def max(x, /, axis=None, keepdims=False):
+    """The maximum over `axis`.  Where several elements reach it, they share the gradient equally."""
+    return _extreme(x, x.max(axis, keepdims=True), axis, keepdims)
+
+
+@op
+def min(x, /, axis=None, keepdims=False):
+    """The minimum over `axis`.  Where several elements reach it, they share the gradient equally."""
+    return _extreme(x, x.min(axis, keepdims=True), axis, keepdims)
+
+
+def _extreme(x: Array, best: Array, axis: Any, keepdims: bool) -> Any:
+    def pullback(g: Array) -> Array:
+        ties = x.real == best.real
+        share = g.reshape(best.shape) / ties.sum(axis, keepdims=True).astype(g.real.dtype)
+        return ties * share
+
+    return best if keepdims else best.squeeze(_axes(x, axis)), pullback
+
+
+@op
+def logsumexp(x, /, axis=None, keepdims=False):
+    """log sum exp(x) over `axis`, without overflow.  d/dx = softmax(x)."""
+    module = xp(x)
+    shift = x.real.max(axis, keepdims=True)
+    shift = module.where(module.isfinite(shift), shift, _like_zero(shift))
+    e = module.exp(x - shift)
+    total = e.sum(axis, keepdims=True)
+    with np.errstate(divide="ignore"):  # the sum of nothing but exp(-inf) is 0, and its logarithm -inf
+        y = module.log(total) + shift
+    kept = total.shape
+    weights = e / (total + (total == 0))
+    return y if keepdims else y.squeeze(_axes(x, axis)), lambda g: g.reshape(kept) * weights
+
+
+@op
+def norm(x, /, axis=None, keepdims=False):
+    """The Euclidean norm over `axis`.  d/dx = x / |x|, taken as 0 where x = 0."""
+    kept = _kept_shape(x, axis)
+    y = xp(x).sqrt((x * x).sum(axis, keepdims=keepdims))
+
+    def pullback(g: Array) -> Array:
+        n = y.reshape(kept)
+        return x * (g.reshape(kept) / (n + (n == 0)))
+
+    return y, pullback
+
+
+@op
+def argmax(x, /, axis=None):
+    """The index of the first maximum along `axis` (of the flattened tensor for None), without a gradient."""
+    return x.real.argmax(axis), None
+
+
+@op
+def argmin(x, /, axis=None):
+    """The index of the first minimum along `axis` (of the flattened tensor for None), without a gradient."""
+    return x.real.argmin(axis), None
+
+
+def _axes(x: Array, axis: Any) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(x.ndim))
+    return tuple(a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def _kept_shape(x: Array, axis: Any) -> tuple[int, ...]:
+    """The shape of the result with keepdims=True."""
+    if axis is None:
+        return (1,) * x.ndim
+    for a in axis if isinstance(axis, tuple) else (axis,):
+        if not -x.ndim <= a < x.ndim:
+            raise ValueError(f"axis {a} is out of range for {x.ndim} dimensions")
+    reduced = _axes(x, axis)
+    return tuple(1 if i in reduced else n for i, n in enumerate(x.shape))
+
+
+def _count(x: Array, axis: Any) -> int:
+    """How many elements make one element of the result."""
+    return math.prod(x.shape[a] for a in _axes(x, axis))
+
+
+def _like_zero(x: Array) -> Array:
+    return xp(x).zeros((), x.dtype)

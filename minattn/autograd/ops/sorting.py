@@ -1,0 +1,37 @@
+"""Cumulative sums, sorting and the largest k."""
+
+from typing import Any
+
+from minattn.autograd.backend import Array, xp
+from minattn.autograd.engine import op
+
+
+@op
+def cumsum(x, /, axis=0):
+    """y_i = x_1 + .. + x_i along `axis`.  dx_i = g_i + .. + g_n."""
+
+    def pullback(g: Array) -> Array:
+        module = xp(g)
+        return module.flip(module.cumsum(module.flip(g, axis), axis), axis)
+
+    return xp(x).cumsum(x, axis), pullback
+
+
+@op
+def sort(x, /, axis=-1, descending=False):
+    """(values, indices): x in order along `axis`, equal elements in their old order; the gradient goes to the values."""
+    module = xp(x)
+    order = (-x.real if descending else x.real).argsort(axis, kind="stable")
+    back = order.argsort(axis, kind="stable")
+    y = module.take_along_axis(x, order, axis)
+    return (y, order), lambda g, _: module.take_along_axis(g, back, axis)
+
+
+def topk(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
+    """(values, indices) of the k largest along `axis`, largest first."""
+    n = x.shape[axis]
+    if not 0 <= k <= n:
+        raise ValueError(f"topk: k={k} is out of range for an axis of length {n}")
+    values, indices = sort(x, axis, descending=True)
+    first = (slice(None),) * (axis % x.ndim) + (slice(k),)
+    return values[first], indices[first]
