@@ -58,8 +58,6 @@ def hvp(function: Callable[[Tensor], Tensor], x: Any, v: Any) -> Array:
     """
     point, direction = (np.asarray(a, dtype=np.float64) for a in (x, v))
     if point.shape != direction.shape:
-        raise ValueError(
-            f"hvp: x has shape {point.shape}, the direction {direction.shape}; they must be equal"
-        )
+        raise ValueError(f"hvp: x has shape {point.shape}, the direction {direction.shape}; they must be equal")
     gradient = grad(function)(point + 1j * STEP * direction)
     return gradient.imag / STEP

@@ -36,9 +36,7 @@ class Observer:
     def before_backward(self, name: str, node: Tensor) -> None:
         """The pullback of op `name`, which made `node`, is about to run."""
 
-    def on_backward(
-        self, name: str, node: Tensor, upstream: Array, gradients: Sequence[Array | None]
-    ) -> None:
+    def on_backward(self, name: str, node: Tensor, upstream: Array, gradients: Sequence[Array | None]) -> None:
         """The pullback of op `name` has given `gradients` for its inputs."""
 
 
@@ -63,24 +61,16 @@ class NaNLocator(Observer):
             bad = _not_finite(tensor.data)
             if bad and not any(_not_finite(i.data) for i in inputs):
                 given = ", ".join(describe(i.data) for i in inputs)
-                raise NotFiniteError(
-                    f"{name} made {bad} out of finite inputs (given: {given}); called at {line}"
-                )
+                raise NotFiniteError(f"{name} made {bad} out of finite inputs (given: {given}); called at {line}")
 
-    def on_backward(
-        self, name: str, node: Tensor, upstream: Array, gradients: Sequence[Array | None]
-    ) -> None:
+    def on_backward(self, name: str, node: Tensor, upstream: Array, gradients: Sequence[Array | None]) -> None:
         parts = upstream if isinstance(upstream, list) else [upstream]
         if any(_not_finite(part) for part in parts):
             return
         for position, gradient in enumerate(gradients):
             bad = None if gradient is None or isinstance(gradient, list) else _not_finite(gradient)
             if bad:
-                line = (
-                    self._lines.get(node, "a line that ran unobserved")
-                    if isinstance(node, Tensor)
-                    else "its call"
-                )
+                line = self._lines.get(node, "a line that ran unobserved") if isinstance(node, Tensor) else "its call"
                 raise NotFiniteError(
                     f"the gradient of {name} by its argument {position} has {bad} although the gradient coming in is "
                     f"finite; the forward call was at {line}"
@@ -169,9 +159,7 @@ class OpTimer(Observer):
     def before_backward(self, name: str, node: Tensor) -> None:
         self._started = perf_counter()
 
-    def on_backward(
-        self, name: str, node: Tensor, upstream: Array, gradients: Sequence[Array | None]
-    ) -> None:
+    def on_backward(self, name: str, node: Tensor, upstream: Array, gradients: Sequence[Array | None]) -> None:
         self.times.setdefault(name, OpTime()).backward += perf_counter() - self._started
 
     def report(self) -> str:
@@ -180,9 +168,7 @@ class OpTimer(Observer):
         lines = [f"{'op':20} {'calls':>7} {'forward ms':>11} {'backward ms':>12} {'share':>6}"]
         for name, t in sorted(self.times.items(), key=lambda item: -(item[1].forward + item[1].backward)):
             share = (t.forward + t.backward) / whole
-            lines.append(
-                f"{name:20} {t.calls:7d} {t.forward * 1e3:11.2f} {t.backward * 1e3:12.2f} {share:6.1%}"
-            )
+            lines.append(f"{name:20} {t.calls:7d} {t.forward * 1e3:11.2f} {t.backward * 1e3:12.2f} {share:6.1%}")
         return "\n".join(lines)
 
 

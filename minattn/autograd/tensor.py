@@ -39,13 +39,9 @@ class Tensor:
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         """`data`: a raw array, which is kept and not copied; `tensor(...)` also takes lists and numbers."""
         if not is_array(data):
-            raise TypeError(
-                f"Tensor takes a NumPy or CuPy array, got {type(data).__name__}; the cure: tensor(...)"
-            )
+            raise TypeError(f"Tensor takes a NumPy or CuPy array, got {type(data).__name__}; the cure: tensor(...)")
         if requires_grad and data.dtype.kind not in "fc":
-            raise GradientError(
-                f"only floating-point tensors can require a gradient, this one is {data.dtype}"
-            )
+            raise GradientError(f"only floating-point tensors can require a gradient, this one is {data.dtype}")
         self._data = data
         self.grad: Array | None = None
         self.requires_grad = requires_grad
@@ -77,9 +73,7 @@ class Tensor:
                 f"data of {self._data.dtype} {self.shape} cannot be replaced by {array.dtype} {array.shape}"
             )
         if device_of(array) != self.device:
-            raise DeviceError(
-                f"data is on {self.device}, the new array on {device_of(array)}; the cure: to(device)"
-            )
+            raise DeviceError(f"data is on {self.device}, the new array on {device_of(array)}; the cure: to(device)")
         self._data = array
         self._version += 1
 
@@ -113,9 +107,7 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.device != "cpu":
-            raise DeviceError(
-                f"a tensor on {self.device} is not converted silently; the cure: tensor.numpy()"
-            )
+            raise DeviceError(f"a tensor on {self.device} is not converted silently; the cure: tensor.numpy()")
         return np.array(self._data, dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **parameters: Any) -> Any:
@@ -168,9 +160,7 @@ class Tensor:
                 "gives exact Hessian-vector products"
             )
         if not self.requires_grad:
-            raise GradientError(
-                "backward: nothing here requires a gradient; the cure: requires_grad=True on a leaf"
-            )
+            raise GradientError("backward: nothing here requires a gradient; the cure: requires_grad=True on a leaf")
         engine.backward(self, self._seed(gradient))
 
     def _seed(self, gradient: Any) -> Array:
@@ -190,9 +180,7 @@ class Tensor:
         if gradient.shape != self.shape:
             raise ShapeError(f"the upstream gradient has shape {gradient.shape}, the tensor {self.shape}")
         if device_of(gradient) != self.device:
-            raise DeviceError(
-                f"the upstream gradient is on {device_of(gradient)}, the tensor on {self.device}"
-            )
+            raise DeviceError(f"the upstream gradient is on {device_of(gradient)}, the tensor on {self.device}")
         return gradient if gradient.dtype == self.dtype else gradient.astype(self.dtype)
 
     def zero_grad(self) -> None:
@@ -208,9 +196,7 @@ class Tensor:
         if not self.is_leaf:
             raise GradientError("only a leaf's requires_grad can be changed; the cure: detach()")
         if requires_grad and self.dtype.kind not in "fc":
-            raise GradientError(
-                f"only floating-point tensors can require a gradient, this one is {self.dtype}"
-            )
+            raise GradientError(f"only floating-point tensors can require a gradient, this one is {self.dtype}")
         self.requires_grad = requires_grad
         return self
 

@@ -153,8 +153,6 @@ def _cells(x: Array, ids: Array, axis: int) -> tuple[Array, ...]:
             cells.append(ids)
         else:
             if ids.shape[i] > x.shape[i]:
-                raise ValueError(
-                    f"gather: ids of shape {ids.shape} are longer than x, {x.shape}, along axis {i}"
-                )
+                raise ValueError(f"gather: ids of shape {ids.shape} are longer than x, {x.shape}, along axis {i}")
             cells.append(xp(ids).arange(ids.shape[i]).reshape((-1,) + (1,) * (x.ndim - 1 - i)))
     return tuple(cells)

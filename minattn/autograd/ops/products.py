@@ -57,9 +57,7 @@ def linear_equation(x: Any, weight: Any, bias: Any = None) -> Any:
 def linear(x, weight, bias=None, /):
     """y = x W + b:  x (.., in), W (in, out), b (out) or None.  One product for all rows."""
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
-        raise ValueError(
-            f"x {x.shape} does not fit the weight {weight.shape}: expected (.., in) and (in, out)"
-        )
+        raise ValueError(f"x {x.shape} does not fit the weight {weight.shape}: expected (.., in) and (in, out)")
     rows = x.reshape(_rows(x), x.shape[-1])
     y = gemm(rows, weight)
     if bias is not None:

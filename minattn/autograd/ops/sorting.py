@@ -19,7 +19,7 @@ def cumsum(x, /, axis=0):
 
 @op
 def sort(x, /, axis=-1, descending=False):
-    """(values, indices): x in order along `axis`, equal elements in their old order; the gradient goes to the values."""
+    """(values, indices): x in order along `axis`, equal elements as they stood; the gradient goes to the values."""
     module = xp(x)
     order = (-x.real if descending else x.real).argsort(axis, kind="stable")
     back = order.argsort(axis, kind="stable")
