@@ -1,0 +1,118 @@
+"""Additive attention, the first attention mechanism.
+
+D. Bahdanau, K. Cho and Y. Bengio, "Neural machine translation by jointly learning to align and translate", ICLR 2015,
+section 3.1 and appendix A.1.2.  At step i the decoder, in state s_{i-1}, looks at all annotations h_1 .. h_T of the
+source:
+
+    e_ij     = v_a^T tanh(W_a s_{i-1} + U_a h_j)                 (1.5)  how well j fits what i needs
+    alpha_ij = exp(e_ij) / sum_k exp(e_ik)                       (1.6)  the alignment
+    c_i      = sum_j alpha_ij h_j                                (1.6)  the context
+
+Vectors are rows here, so the matrices stand on the right: s_{i-1} W_a.  U_a h_j does not depend on i and is computed
+once per sentence (`keys`).
+
+Deviations from the paper: none in the equations.  Padding, which the paper does not speak of, is masked: the sum in
+(1.6) runs over the real positions only, and a sentence without any gives a context of zeros.
+"""
+
+from typing import Any
+
+from jaxtyping import Bool, Inexact
+
+from minattn.autograd import Array, Tensor, op, ops, xp
+from minattn.autograd.backend import like, matmul
+from minattn.nn import Module
+from minattn.nn import initializers as init
+from minattn.nn.initializers import Rng
+
+
+def additive_attention_equation(query: Any, keys: Any, v: Any, values: Any, mask: Any = None) -> Any:
+    """(1.5) and (1.6) in primitive ops; query = s_{i-1} W_a, keys = h U_a."""
+    energies = ops.tanh(query[:, None, :] + keys) @ v  # (1.5)
+    weights = ops.softmax(energies, axis=-1, mask=mask)  # (1.6)
+    context = (weights[:, None, :] @ values)[:, 0, :]  # (1.6)
+    return context, weights
+
+
+@op(equation=additive_attention_equation)
+def additive_attention(query, keys, v, values, /, mask=None):
+    """Additive attention of one query over a whole source, (1.5) and (1.6), in one op.
+
+    query: (B, a), s_{i-1} W_a; keys: (B, T, a), h U_a; v: (a); values: (B, T, d), the annotations h; mask: (B, T),
+    True = may attend.  Returns the context (B, d) and the weights (B, T).
+    """
+    module, (batch, time, a) = xp(keys), keys.shape
+    _check_sizes(query, keys, v, values)
+    hidden = keys + query[:, None, :]
+    module.tanh(hidden, hidden)
+    energies = matmul(hidden.reshape(-1, a), v).reshape(batch, time)  # (1.5)
+    weights = _masked_softmax(energies, mask)  # (1.6)
+    context = matmul(weights[:, None, :], values)[:, 0, :]  # (1.6)
+
+    def pullback(g_context: Array, g_weights: Array) -> tuple[Array, Array, Array, Array]:
+        d_weights = matmul(values, g_context[:, :, None])[:, :, 0] + g_weights
+        d_values = weights[:, :, None] * g_context[:, None, :]
+        d_energies = weights * (d_weights - (weights * d_weights).sum(-1, keepdims=True))
+        d_v = matmul(d_energies.reshape(-1), hidden.reshape(-1, a))
+        d_hidden = 1 - hidden * hidden
+        d_hidden *= v
+        d_hidden *= d_energies[:, :, None]
+        return d_hidden.sum(1), d_hidden, d_v, d_values
+
+    return (context, weights), pullback
+
+
+def _masked_softmax(energies: Array, mask: Any) -> Array:
+    """exp(e) / sum exp(e) over the positions where the mask is True; zeros where it is nowhere True."""
+    module = xp(energies)
+    if mask is None:
+        e = module.exp(energies - energies.real.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
+    mask = getattr(mask, "data", mask) if isinstance(mask, Tensor) else mask
+    if mask.dtype != bool or mask.shape != energies.shape:
+        raise ValueError(
+            f"the mask must be boolean (batch, time) = {energies.shape}, True = may attend; got {mask.dtype} {mask.shape}"
+        )
+    mask = mask if xp(mask) is module else like(mask, energies)
+    floor = energies.real.min(-1, keepdims=True)
+    peak = (module.where(mask, energies.real, floor)).max(-1, keepdims=True)
+    e = module.exp(module.where(mask, energies - peak, 0)) * mask
+    total = e.sum(-1, keepdims=True)
+    return e / (total + (total == 0))
+
+
+def _check_sizes(query: Array, keys: Array, v: Array, values: Array) -> None:
+    batch, time, a = keys.shape
+    if query.shape != (batch, a) or v.shape != (a,) or values.shape[:2] != (batch, time):
+        raise ValueError(
+            f"keys of shape {keys.shape} (batch, time, a) need a query (batch, a) = ({batch}, {a}), v ({a},) and values "
+            f"({batch}, {time}, d); got {query.shape}, {v.shape} and {values.shape}"
+        )
+
+
+class AdditiveAttention(Module):
+    """Additive attention, (1.5)-(1.6), with the initial values of appendix B.1.
+
+    state: size of the decoder state s; annotations: size of an annotation h; hidden: n' of the paper.
+    W_a, U_a ~ N(0, 0.001^2), v_a = 0: at first the weights are uniform and the context is the mean annotation.
+    """
+
+    def __init__(self, state: int, annotations: int, hidden: int, rng: Rng) -> None:
+        self.W_a = init.normal((state, hidden), rng, std=0.001)
+        self.U_a = init.normal((annotations, hidden), rng, std=0.001)
+        self.v_a = init.zeros((hidden,))
+
+    def keys(self, annotations: Inexact[Tensor, "batch source annotation"]) -> Inexact[Tensor, "batch source hidden"]:
+        """U_a h_j for every j: the part of (1.5) that is the same at every step."""
+        return annotations @ self.U_a
+
+    def forward(
+        self,
+        state: Inexact[Tensor, "batch state"],
+        annotations: Inexact[Tensor, "batch source annotation"],
+        mask: Bool[Array, "batch source"] | None = None,
+        keys: Inexact[Tensor, "batch source hidden"] | None = None,
+    ) -> tuple[Inexact[Tensor, "batch annotation"], Inexact[Tensor, "batch source"]]:
+        """(context c_i, alignment alpha_i) for the decoder state s_{i-1}; `keys` from `keys()`, if at hand."""
+        keys = self.keys(annotations) if keys is None else keys
+        return additive_attention(state @ self.W_a, keys, self.v_a, annotations, mask)

@@ -1,0 +1,119 @@
+"""How weights start: each draws a float32 parameter of a shape, on the host, from an explicit generator.
+
+Weights are drawn on the host and moved, so that a model starts the same on every device.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+
+from minattn.nn.module import Parameter
+
+Rng = np.random.Generator
+
+_allocating: ContextVar[bool] = ContextVar("allocating", default=True)
+
+
+@contextmanager
+def unallocated() -> Iterator[None]:
+    """Within the block parameters take no memory: every weight is one shared zero, stretched to its shape.
+
+    For looking at a model too large to build: names, shapes and counts are right, values are not.
+    """
+    token = _allocating.set(False)
+    try:
+        yield
+    finally:
+        _allocating.reset(token)
+
+
+def constant(shape: tuple[int, ...], value: float = 0.0) -> Parameter:
+    """Every weight `value`."""
+    if not _allocating.get():
+        return Parameter(np.broadcast_to(np.zeros((), np.float32), shape))
+    return Parameter(np.full(shape, value, np.float32))
+
+
+def zeros(shape: tuple[int, ...]) -> Parameter:
+    """Every weight 0."""
+    return constant(shape, 0.0)
+
+
+def ones(shape: tuple[int, ...]) -> Parameter:
+    """Every weight 1."""
+    return constant(shape, 1.0)
+
+
+def normal(shape: tuple[int, ...], rng: Rng, std: float = 0.01) -> Parameter:
+    """Independent draws from N(0, std^2)."""
+    if not _allocating.get():
+        return zeros(shape)
+    return Parameter(rng.standard_normal(shape, np.float32) * np.float32(std))
+
+
+def uniform(shape: tuple[int, ...], rng: Rng, bound: float = 0.1) -> Parameter:
+    """Independent draws from the uniform distribution on [-bound, bound)."""
+    if not _allocating.get():
+        return zeros(shape)
+    return Parameter((rng.random(shape, np.float32) * 2 - 1) * np.float32(bound))
+
+
+def glorot_uniform(shape: tuple[int, ...], rng: Rng) -> Parameter:
+    """Uniform with variance 2 / (fan_in + fan_out).  Glorot & Bengio 2010, eq. 16."""
+    fan_in, fan_out = fans(shape)
+    return uniform(shape, rng, math.sqrt(6 / (fan_in + fan_out)))
+
+
+def glorot_normal(shape: tuple[int, ...], rng: Rng) -> Parameter:
+    """Normal with variance 2 / (fan_in + fan_out).  Glorot & Bengio 2010, eq. 12."""
+    fan_in, fan_out = fans(shape)
+    return normal(shape, rng, math.sqrt(2 / (fan_in + fan_out)))
+
+
+def he_normal(shape: tuple[int, ...], rng: Rng) -> Parameter:
+    """Normal with variance 2 / fan_in, for rectified linear units.  He et al. 2015, eq. 10."""
+    return normal(shape, rng, math.sqrt(2 / fans(shape)[0]))
+
+
+def he_uniform(shape: tuple[int, ...], rng: Rng) -> Parameter:
+    """Uniform with variance 2 / fan_in, for rectified linear units.  He et al. 2015, eq. 10."""
+    return uniform(shape, rng, math.sqrt(6 / fans(shape)[0]))
+
+
+def orthogonal(shape: tuple[int, ...], rng: Rng, blocks: int = 1) -> Parameter:
+    """A random orthogonal matrix, or `blocks` of them side by side.  Saxe et al. 2014.
+
+    shape: (n, blocks * m); each (n, m) block has orthonormal rows or columns, uniformly distributed.
+    """
+    n, columns = shape
+    m, rest = divmod(columns, blocks)
+    if rest:
+        raise ValueError(f"orthogonal: {columns} columns do not make {blocks} equal blocks")
+    if not _allocating.get():
+        return zeros(shape)
+    return Parameter(np.concatenate([_orthogonal_block(n, m, rng) for _ in range(blocks)], 1))
+
+
+def _orthogonal_block(n: int, m: int, rng: Rng) -> np.ndarray:
+    q, r = np.linalg.qr(rng.standard_normal((max(n, m), min(n, m))))
+    q = q * np.sign(np.diag(r))  # makes the distribution uniform over all orthogonal matrices
+    return (q if n >= m else q.T).astype(np.float32)
+
+
+def joined(blocks: list[np.ndarray]) -> Parameter:
+    """One parameter of several drawn blocks side by side."""
+    rows, columns = blocks[0].shape[0], sum(block.shape[1] for block in blocks)
+    return zeros((rows, columns)) if not _allocating.get() else Parameter(np.concatenate(blocks, 1))
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight: (in, out) for a matrix, (out, in, height, width) for a convolution."""
+    if len(shape) < 2:
+        raise ValueError(f"fans are defined for matrices and convolutions, not for shape {shape}")
+    if len(shape) == 2:
+        return shape[0], shape[1]
+    field = math.prod(shape[2:])
+    return shape[1] * field, shape[0] * field

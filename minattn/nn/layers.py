@@ -1,0 +1,79 @@
+"""The plain layers: linear maps, embeddings, dropout, layer norm, maxout."""
+
+from jaxtyping import Inexact, Integer
+
+from minattn.autograd import Array, Tensor, ops
+from minattn.nn import initializers as init
+from minattn.nn.initializers import Rng
+from minattn.nn.module import Module
+
+
+class Linear(Module):
+    """y = x W + b.  weight: (inputs, outputs), drawn Glorot-uniform; bias: (outputs), zero, or None."""
+
+    def __init__(self, inputs: int, outputs: int, rng: Rng, bias: bool = True) -> None:
+        self.weight = init.glorot_uniform((inputs, outputs), rng)
+        self.bias = init.zeros((outputs,)) if bias else None
+
+    def forward(self, x: Inexact[Tensor, "*batch inputs"]) -> Inexact[Tensor, "*batch outputs"]:
+        return ops.linear(x, self.weight, self.bias)
+
+
+class Embedding(Module):
+    """Row i of weight (count, size) for id i; drawn from N(0, std^2)."""
+
+    def __init__(self, count: int, size: int, rng: Rng, std: float = 0.01) -> None:
+        self.weight = init.normal((count, size), rng, std)
+
+    def forward(self, ids: Integer[Array, "*batch"]) -> Inexact[Tensor, "*batch size"]:
+        return ops.embedding(self.weight, ids)
+
+
+class Dropout(Module):
+    """In training, sets each element to 0 with probability `rate` and divides the others by 1 - rate.
+
+    Draws from the generator it is given, which a checkpoint must hold for a run to be resumed exactly.
+    """
+
+    def __init__(self, rate: float, rng: Rng) -> None:
+        if not 0 <= rate < 1:
+            raise ValueError(f"the dropout rate must be in [0, 1), got {rate}")
+        self.rate = rate
+        self.rng = rng
+
+    def forward(self, x: Inexact[Tensor, "*shape"]) -> Inexact[Tensor, "*shape"]:
+        return ops.dropout(x, self.rate, self.rng) if self.training and self.rate > 0 else x
+
+
+class LayerNorm(Module):
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last axis of length `size`.  Ba et al. 2016, eq. 4."""
+
+    def __init__(self, size: int, eps: float = 1e-5) -> None:
+        self.weight = init.ones((size,))
+        self.bias = init.zeros((size,))
+        self.eps = eps
+
+    def forward(self, x: Inexact[Tensor, "*batch size"]) -> Inexact[Tensor, "*batch size"]:
+        return ops.layer_norm(x, self.weight, self.bias, self.eps)
+
+
+def maxout(x: Inexact[Tensor, "*batch twice"], pieces: int = 2) -> Inexact[Tensor, "*batch half"]:
+    """The largest of each group of `pieces` neighbours on the last axis.  Goodfellow et al. 2013.
+
+    t_j = max(x_{2j-1}, x_{2j}) for pieces = 2, eq. (1.8) of Bahdanau et al. 2015.
+    """
+    *batch, features = x.shape
+    if features % pieces:
+        raise ValueError(f"maxout: {features} features do not make groups of {pieces}")
+    return ops.max(ops.reshape(x, (*batch, features // pieces, pieces)), axis=-1)
+
+
+class Maxout(Module):
+    """The largest of `pieces` linear maps of x, unit by unit.  Goodfellow et al. 2013."""
+
+    def __init__(self, inputs: int, outputs: int, rng: Rng, pieces: int = 2, bias: bool = True) -> None:
+        self.linear = Linear(inputs, outputs * pieces, rng, bias)
+        self.pieces = pieces
+
+    def forward(self, x: Inexact[Tensor, "*batch inputs"]) -> Inexact[Tensor, "*batch outputs"]:
+        return maxout(self.linear(x), self.pieces)

@@ -1,0 +1,142 @@
+"""Modules: parameters found by looking through attributes, buffers, train and eval, state in and out."""
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from minattn.autograd import Array, Tensor, asnumpy, to_device
+from minattn.errors import ShapeError
+
+
+class Parameter(Tensor):
+    """A tensor that training changes: a leaf that requires a gradient."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Array) -> None:
+        super().__init__(data, requires_grad=True)
+
+
+class Buffer(Tensor):
+    """A tensor that belongs to a module's state and is not trained, such as a running mean."""
+
+    __slots__ = ()
+
+
+class Module:
+    """The base of layers and models.
+
+    Its parameters are the `Parameter`s among its attributes and, recursively, those of modules among them; lists,
+    tuples and dicts are looked through.  Names are attribute paths: "encoder.layers.0.weight".
+    """
+
+    training = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    # ------------------------------------------------------------------------------------------ looking inside
+    def named_modules(self) -> dict[str, "Module"]:
+        """This module (named "") and every module inside it, each once, by attribute path."""
+        return {path: value for path, value in _walk(self) if isinstance(value, Module)}
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Every parameter by attribute path; one that is shared appears once, under its first name."""
+        return {path: value for path, value in _walk(self) if isinstance(value, Parameter)}
+
+    def named_buffers(self) -> dict[str, Buffer]:
+        """Every buffer by attribute path, each once."""
+        return {path: value for path, value in _walk(self) if isinstance(value, Buffer)}
+
+    def parameters(self) -> list[Parameter]:
+        """Every parameter, each once."""
+        return list(self.named_parameters().values())
+
+    def count_parameters(self) -> int:
+        """The number of weights, shared ones counted once."""
+        return sum(p.size for p in self.parameters())
+
+    # ------------------------------------------------------------------------------------------ mode and place
+    def train(self, training: bool = True) -> Self:
+        """Set `training` here and in every module inside; returns the module.  Independent of `no_grad`."""
+        for module in self.named_modules().values():
+            module.training = training
+        return self
+
+    def eval(self) -> Self:
+        """`train(False)`: dropout and the like are off."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient of every parameter."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self, device: str) -> Self:
+        """Move every parameter and buffer to `device`, in place; returns the module.  Gradients are dropped."""
+        for tensor in (*self.parameters(), *self.named_buffers().values()):
+            tensor._data = to_device(tensor.data, device)
+            tensor._version += 1
+            tensor.grad = None
+        return self
+
+    # ------------------------------------------------------------------------------------------ state
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of every parameter and buffer on the host, by name."""
+        return {name: np.array(asnumpy(tensor.data)) for name, tensor in self._state().items()}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Put the arrays of `state` in the parameters and buffers of the same names.
+
+        Strict: raises `ShapeError` that lists every missing, unexpected and mis-shaped name, and then changes
+        nothing.
+        """
+        own = self._state()
+        missing = [name for name in own if name not in state]
+        unexpected = [name for name in state if name not in own]
+        shapes = [
+            f"{name} is {state[name].shape}, expected {own[name].shape}"
+            for name in own
+            if name in state and tuple(state[name].shape) != own[name].shape
+        ]
+        problems = [
+            f"{what}: {', '.join(names)}"
+            for what, names in (("missing", missing), ("unexpected", unexpected), ("wrong shapes", shapes))
+            if names
+        ]
+        if problems:
+            raise ShapeError(f"this state does not fit {type(self).__name__}; {'; '.join(problems)}")
+        for name, tensor in own.items():
+            tensor.data = to_device(np.array(state[name], dtype=tensor.dtype), tensor.device)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {**self.named_parameters(), **self.named_buffers()}
+
+
+def _walk(root: Module) -> Iterator[tuple[str, Any]]:
+    """(path, value) of every module, parameter and buffer under `root`, in the order of the attributes, each once."""
+    seen: set[int] = set()
+    stack: list[tuple[str, Any]] = [("", root)]
+    while stack:
+        path, value = stack.pop()
+        if isinstance(value, (Module, Parameter, Buffer)):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            yield path, value
+        prefix = f"{path}." if path else ""
+        stack += [(f"{prefix}{name}", child) for name, child in reversed(_children(value))]
+
+
+def _children(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Module):
+        return list(vars(value).items())
+    if isinstance(value, dict):
+        return [(str(key), child) for key, child in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [(str(i), child) for i, child in enumerate(value)]
+    return []
