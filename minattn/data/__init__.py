@@ -7,13 +7,16 @@ from minattn.data.batching import (
     pad_sequences,
     source_batches,
 )
+from minattn.data.lexicon import Lexicon, read_lexicon
 from minattn.data.vocabulary import Vocabulary
 
 __all__ = [
     "LengthBucketedBatches",
+    "Lexicon",
     "PaddedBatch",
     "Vocabulary",
     "evaluation_batches",
     "pad_sequences",
+    "read_lexicon",
     "source_batches",
 ]
