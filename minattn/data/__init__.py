@@ -8,15 +8,19 @@ from minattn.data.batching import (
     source_batches,
 )
 from minattn.data.lexicon import Lexicon, read_lexicon
+from minattn.data.splits import Splits, hold_out, split_lexicon
 from minattn.data.vocabulary import Vocabulary
 
 __all__ = [
     "LengthBucketedBatches",
     "Lexicon",
     "PaddedBatch",
+    "Splits",
     "Vocabulary",
     "evaluation_batches",
+    "hold_out",
     "pad_sequences",
     "read_lexicon",
     "source_batches",
+    "split_lexicon",
 ]
