@@ -7,6 +7,7 @@ from minattn.data.batching import (
     pad_sequences,
     source_batches,
 )
+from minattn.data.cmudict import load_cmudict, read_cmudict
 from minattn.data.lexicon import Lexicon, read_lexicon
 from minattn.data.splits import Splits, hold_out, split_lexicon
 from minattn.data.vocabulary import Vocabulary
@@ -19,7 +20,9 @@ __all__ = [
     "Vocabulary",
     "evaluation_batches",
     "hold_out",
+    "load_cmudict",
     "pad_sequences",
+    "read_cmudict",
     "read_lexicon",
     "source_batches",
     "split_lexicon",
