@@ -78,17 +78,29 @@ def require_matplotlib() -> None:
 
 
 @contextmanager
+def drawing_style() -> Iterator[None]:
+    """What is drawn and saved inside gets minattn's style and none of the user's own settings, which come back after.
+
+    Raises `MissingDependencyError` where matplotlib is not installed.
+    """
+    require_matplotlib()
+    import matplotlib.style
+
+    with matplotlib.style.context(["default", STYLE]):
+        yield
+
+
+@contextmanager
 def styled_figure(width: float, height: float) -> "Iterator[matplotlib.figure.Figure]":
     """A new, empty figure of `width` x `height` inches; what is drawn inside the `with` block gets minattn's style.
 
     Raises `MissingDependencyError` where matplotlib is not installed.
     """
     require_matplotlib()
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE):
+    with drawing_style():
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
         yield figure
