@@ -6,12 +6,13 @@ translate", ICLR 2015: the source along the top, one row for each output, in gre
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from minattn.errors import ConfigError, MissingDependencyError, ShapeError
 from minattn.viz.style import (
+    INK,
     LINE,
     MUTED,
     POINTS_PER_INCH,
@@ -104,7 +105,7 @@ def alignment_figure(
     return alignment_grid([Alignment(weights, source, target, title, probability)], columns=1)
 
 
-def alignment_grid(examples: Iterable[Alignment | tuple], columns: int = 3) -> "matplotlib.figure.Figure":
+def alignment_grid(examples: Iterable[Alignment | tuple[Any, ...]], columns: int = 3) -> "matplotlib.figure.Figure":
     """Several heat maps, `columns` to a row, in reading order, all with cells of the same size.
 
     examples: `Alignment`s, or tuples (weights, source, target[, title[, probability]]).
@@ -174,12 +175,19 @@ class _Panel:
         axes.spines[:].set(visible=True, color=CELL_EDGE)
 
         above = (self.labels_height + LABEL_GAP) * POINTS_PER_INCH
-        for text, x, look in (
-            (self.title, 0.0, {"weight": "bold"}),
-            (self.odds, self.odds_at, {"color": MUTED}),
+        for text, x, color, weight in (
+            (self.title, 0, INK, "bold"),
+            (self.odds, self.odds_at * POINTS_PER_INCH, MUTED, "normal"),
         ):
-            place = {"xytext": (x * POINTS_PER_INCH, above), "textcoords": "offset points"}
-            axes.annotate(text, (0, 1), xycoords="axes fraction", va="baseline", **place, **look)
+            axes.annotate(
+                text,
+                (0, 1),
+                xycoords="axes fraction",
+                xytext=(x, above),
+                textcoords="offset points",
+                color=color,
+                weight=weight,
+            )
 
 
 def _key_width() -> float:
@@ -220,8 +228,8 @@ def terminal_alignment(weights: np.ndarray, source: Sequence[str], target: Seque
         raise MissingDependencyError(
             "pictures in the terminal need rich, which is not installed: pip install 'minattn[train]'"
         ) from error
-    weights, source, target, _, _ = _checked(Alignment(weights, source, target))
-    return TerminalAlignment(weights, source, target)
+    alignment = _checked(Alignment(weights, source, target))
+    return TerminalAlignment(alignment.weights, alignment.source, alignment.target)
 
 
 @dataclass(frozen=True)
@@ -229,8 +237,8 @@ class TerminalAlignment:
     """What `terminal_alignment` returns: something that rich can print."""
 
     weights: np.ndarray  # (target, source), in 0 to 1
-    source: list[str]
-    target: list[str]
+    source: Sequence[str]
+    target: Sequence[str]
 
     def __rich_console__(
         self, console: "rich.console.Console", options: "rich.console.ConsoleOptions"

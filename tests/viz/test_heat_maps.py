@@ -156,7 +156,7 @@ def test_nothing_to_draw_is_refused():
 def test_wrong_settings_are_refused():
     with pytest.raises(ConfigError, match="columns = 0"):
         alignment_grid([(KNIGHT, WORD, PHONEMES)], columns=0)
-    for probability in (93, -0.1, float("nan")):
+    for probability in (93.0, -0.1, float("nan")):
         with pytest.raises(ConfigError, match="probability"):
             alignment_figure(KNIGHT, WORD, PHONEMES, probability=probability)
 
