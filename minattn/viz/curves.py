@@ -1,0 +1,180 @@
+"""How a training went: losses and error rates against the step, from the records of its log."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from minattn.errors import DataError
+from minattn.viz.style import (
+    LINE,
+    NAME_GAP,
+    PALETTE,
+    LineName,
+    axes_at,
+    name_lines,
+    require_matplotlib,
+    styled_figure,
+    text_width,
+)
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+# In inches.
+AXES_WIDTH, AXES_HEIGHT = 2.4, 2.0
+LEFT, BOTTOM = 0.55, 0.5  # room for ticks and labels
+PAGE_MARGIN = 0.1
+
+SMOOTHED_SHARE = 1 / 40  # of a training curve, the window of its mean
+
+
+class Curve(NamedTuple):
+    """One measured quantity: `values[i]` at `steps[i]`, the steps ascending."""
+
+    name: str
+    color: str
+    steps: np.ndarray
+    values: np.ndarray
+
+
+class Panel(NamedTuple):
+    """Curves that share their axes, and how their values are written."""
+
+    label: str
+    value_format: str
+    training: Sequence[Curve]  # noisy: drawn raw and smoothed
+    dev: Sequence[Curve]  # drawn with their best points
+
+    def names(self) -> list[LineName]:
+        """The training curves by their names, the dev curves with their best values too."""
+        return [LineName(curve.name, curve.color, smoothed(curve.values)[-1]) for curve in self.training] + [
+            LineName(
+                f"{curve.name}, best {self.value_format.format(curve.values.min())}",
+                curve.color,
+                curve.values[-1],
+            )
+            for curve in self.dev
+        ]
+
+
+def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The records of a JSON-lines log, one object a line.
+
+    A line that is not a whole JSON object is passed over: a run that was killed leaves one.  Raises `DataError` where
+    the file cannot be read or holds no record at all.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(f"cannot read the log {path}: {error.strerror or error}") from error
+    records = []
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+    if not records:
+        raise DataError(f"the log {path} holds no record; expected a JSON object on each line")
+    return records
+
+
+def learning_curves(records: Iterable[Mapping[str, Any]], title: str | None = None) -> "matplotlib.figure.Figure":
+    """Training and dev loss and, beside them, the dev error rates; the best point of a dev curve carries its value.
+
+    records: training records with `step` and `loss`, evaluation records with `step` and any of `dev_loss`,
+    `dev_per` and `dev_wer`, the rates in percent.  Other records and keys are passed over, and so are values that
+    are not finite numbers.  Where a step comes twice, as after a resumed run, the later record counts.  A log
+    without steps is drawn against `epoch`.
+
+    Raises `DataError` where no record has anything to draw, `MissingDependencyError` where matplotlib is not
+    installed.
+    """
+    require_matplotlib()
+    records = list(records)
+    clock = "step" if any("step" in record for record in records) else "epoch"
+
+    def curves(*wanted: tuple[str, str, str]) -> list[Curve]:
+        found = (Curve(name, color, *_read_series(records, clock, key)) for key, name, color in wanted)
+        return [curve for curve in found if len(curve.steps)]
+
+    training = curves(("loss", "training loss", PALETTE[0]))
+    dev = curves(("dev_loss", "dev loss", PALETTE[1]))
+    rates = curves(("dev_wer", "words (WER)", PALETTE[3]), ("dev_per", "phonemes (PER)", PALETTE[2]))
+    panels = [
+        Panel("loss (nats)", "{:.3f}", training, dev),
+        Panel("dev error rate (%)", "{:.2f} %", [], rates),
+    ]
+    panels = [panel for panel in panels if panel.training or panel.dev]
+    if not panels:
+        raise DataError(
+            f"none of the {len(records)} records has anything to draw: "
+            "expected 'step' with 'loss', 'dev_loss', 'dev_per' or 'dev_wer'"
+        )
+
+    widths = [
+        LEFT + AXES_WIDTH + NAME_GAP + max(text_width(name.text) for name in panel.names()) + PAGE_MARGIN
+        for panel in panels
+    ]
+    top = PAGE_MARGIN + (LINE if title else 0)
+    with styled_figure(sum(widths), top + AXES_HEIGHT + BOTTOM) as figure:
+        x = 0.0
+        for panel, width in zip(panels, widths, strict=True):
+            axes = axes_at(figure, x + LEFT, top, AXES_WIDTH, AXES_HEIGHT)
+            axes.set_xlabel(clock)
+            _draw_panel(axes, panel)
+            x += width
+        figure.axes[0].set_title(title or "")
+    return figure
+
+
+def _read_series(records: Iterable[Mapping[str, Any]], clock: str, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where and what the records say about `key`: values of `clock` ("step" or "epoch"), ascending, and of `key`."""
+    points = {
+        float(record[clock]): float(record[key])
+        for record in records
+        if _is_number(record.get(clock)) and _is_number(record.get(key))
+    }
+    steps = sorted(points)
+    return np.array(steps), np.array([points[step] for step in steps])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """The mean over a small window, centred so that it does not lag, and cut short at both ends."""
+    half = round(len(values) * SMOOTHED_SHARE / 2)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(len(values))
+    first, last = np.maximum(places - half, 0), np.minimum(places + half + 1, len(values))
+    return (sums[last] - sums[first]) / (last - first)
+
+
+def _draw_panel(axes: "matplotlib.axes.Axes", panel: Panel) -> None:
+    for curve in panel.training:
+        axes.plot(curve.steps, curve.values, color=curve.color, alpha=0.35, linewidth=0.7)
+        axes.plot(curve.steps, smoothed(curve.values), color=curve.color, label=curve.name)
+    for curve in panel.dev:
+        best = curve.values.argmin()
+        axes.plot(curve.steps, curve.values, color=curve.color, label=curve.name)
+        (dot,) = axes.plot(curve.steps[best], curve.values[best], "o", color=curve.color, clip_on=False, zorder=3)
+        dot.set(markersize=5.5, markeredgecolor="white")
+
+    curves = (*panel.training, *panel.dev)
+    axes.set(ylabel=panel.label, xlim=(0, max(curve.steps[-1] for curve in curves) or 1))
+    if all(curve.values.min() >= 0 for curve in curves):
+        axes.set_ylim(bottom=0)
+    axes.locator_params(nbins=5)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.grid(axis="y")
+    name_lines(axes, panel.names())
