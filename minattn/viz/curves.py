@@ -174,7 +174,8 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: Panel) -> None:
     axes.set(ylabel=panel.label, xlim=(0, max(curve.steps[-1] for curve in curves) or 1))
     if all(curve.values.min() >= 0 for curve in curves):
         axes.set_ylim(bottom=0)
-    axes.locator_params(nbins=5)
+    axes.locator_params(axis="x", nbins=5, integer=True)
+    axes.locator_params(axis="y", nbins=5)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="y")
     name_lines(axes, panel.names())

@@ -103,6 +103,7 @@ def test_after_a_resumed_run_the_later_record_of_a_step_counts():
 def test_a_log_without_steps_is_drawn_against_epochs():
     (axes,) = learning_curves([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}]).axes
     assert axes.get_xlabel() == "epoch"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2"]
 
 
 def test_nothing_to_draw_is_refused():

@@ -57,6 +57,8 @@ def test_the_same_picture_gives_the_same_bytes(figure, tmp_path, suffix):
     again = alignment_figure(np.eye(3), "age", ["EY", "JH", "T"], title="age")
     first = save_figure(figure, tmp_path / f"first{suffix}").read_bytes()
     assert save_figure(again, tmp_path / f"again{suffix}").read_bytes() == first
+    assert b"CreationDate" not in first
+    assert b"dc:date" not in first
 
 
 def test_users_own_settings_neither_change_the_picture_nor_are_changed(figure, tmp_path):
