@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from minattn.autograd.backend import Array, xp
 from minattn.errors import ConfigError
-from minattn.nn.module import Parameter
+from minattn.nn import Parameter
 
 
 def grad_norm(parameters: Iterable[Parameter]) -> Array | float:

@@ -12,7 +12,7 @@ import numpy as np
 
 from minattn.autograd.backend import Array, asnumpy, device_of, to_device, xp
 from minattn.errors import CheckpointError, ConfigError
-from minattn.nn.module import Parameter
+from minattn.nn import Parameter
 
 State = dict[str, Any]
 """What an optimiser remembers of one parameter: `t`, the updates it has had, and an array under each slot's name."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minattn.errors import ConfigError
-from minattn.nn.module import Parameter
+from minattn.nn import Parameter
 from minattn.training import clip_grad_norm, clip_grad_value, grad_norm
 
 component = st.floats(-1e3, 1e3, width=32).map(lambda value: 0.0 if abs(value) < 1e-3 else value)

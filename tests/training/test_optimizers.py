@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 import minattn as ma
 from minattn.errors import CheckpointError, ConfigError
-from minattn.nn.module import Parameter
+from minattn.nn import Parameter
 from minattn.training import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 
 # Optimiser: its class, its settings, and its paper: a function of the first value and the gradients of one weight.

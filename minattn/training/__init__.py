@@ -1,0 +1,55 @@
+"""Training: optimisers, schedules, clipping, checkpoints, metrics and the loop."""
+
+from minattn.training.checkpoint import arrays_under, load_checkpoint, restore_rng, rng_state, save_checkpoint
+from minattn.training.clipping import clip_grad_norm, clip_grad_value, grad_norm
+from minattn.training.loop import BEST, LAST, LOG, Batches, Trainer
+from minattn.training.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from minattn.training.plan import Outcome, Plan, State
+from minattn.training.progress import BarProgress, PlainProgress, Progress
+from minattn.training.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    LinearWarmup,
+    Noam,
+    Plateau,
+    Schedule,
+    StepDecay,
+)
+
+__all__ = [
+    "BEST",
+    "LAST",
+    "LOG",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "BarProgress",
+    "Batches",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "LinearWarmup",
+    "Noam",
+    "Optimizer",
+    "Outcome",
+    "PlainProgress",
+    "Plan",
+    "Plateau",
+    "Progress",
+    "RMSprop",
+    "Schedule",
+    "State",
+    "StepDecay",
+    "Trainer",
+    "arrays_under",
+    "clip_grad_norm",
+    "clip_grad_value",
+    "grad_norm",
+    "load_checkpoint",
+    "restore_rng",
+    "rng_state",
+    "save_checkpoint",
+]

@@ -1,0 +1,60 @@
+"""The log of a run: one JSON object a line."""
+
+import json
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from minattn.errors import TrainingError
+
+
+class JsonLog:
+    """Appends records to a JSON-lines file; each is out of this process when `write` returns.
+
+    length: a log that is there already is cut back to this many bytes first, so that a resumed run writes again what
+    it does again.
+    Raises TrainingError where the file cannot be written.
+    """
+
+    def __init__(self, path: Path, length: int = 0) -> None:
+        self.path = path
+        try:
+            if path.exists() and path.stat().st_size > length:
+                os.truncate(path, length)
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(OSError):  # every record was flushed, or has raised its error then
+            self._file.close()
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one record.  Numbers that are not finite become null, which JSON has instead."""
+        try:
+            self._file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    @property
+    def length(self) -> int:
+        """Bytes in the file."""
+        return self.path.stat().st_size
+
+    def _failure(self, error: OSError) -> TrainingError:
+        return TrainingError(
+            f"the log {self.path} cannot be written: {error.strerror}; the cure: free space or choose a folder that "
+            "can be written to, then resume the run from its last checkpoint"
+        )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

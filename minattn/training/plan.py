@@ -1,0 +1,117 @@
+"""What a training run is asked to do, where it stands, and how it ended."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from minattn.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The limits and intervals of a run; steps are updates of the parameters, intervals are in steps.
+
+    epochs, steps, seconds: the budget; the first that is spent ends the run.  Seconds count over all resumed parts.
+    max_norm: clip the gradient to this norm.
+    evaluate_every: evaluate after so many steps; None: after each epoch.
+    metric: what makes a model the best one, and stops early: a name that the evaluation returns, lower is better.
+    patience: stop after so many evaluations in a row without a new best.
+    log_every: read the loss from the device and log it after so many steps.
+    save_every, save_seconds: write the `last` checkpoint after so many steps, and after so many seconds.
+    Raises ConfigError for values that are out of range, and where nothing would ever end the run.
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    seconds: float | None = None
+    max_norm: float | None = None
+    evaluate_every: int | None = None
+    metric: str = "dev_loss"
+    patience: int | None = None
+    log_every: int = 20
+    save_every: int | None = None
+    save_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        numbers = {name: value for name, value in vars(self).items() if name != "metric" and value is not None}
+        for name, value in numbers.items():
+            if not value > 0:
+                raise ConfigError(f"{name} of a training plan must be above 0, got {value}")
+        if self.epochs is None and self.steps is None and self.seconds is None:
+            raise ConfigError("nothing would end this training; the cure: give epochs, steps or seconds")
+
+    def spent(self, state: "State", seconds: float) -> str:
+        """Which limit is reached, in words; empty while none is."""
+        if self.steps is not None and state.step >= self.steps:
+            return f"all {self.steps:,} steps are done"
+        if self.epochs is not None and state.epoch >= self.epochs:
+            return f"all {self.epochs:,} epochs are done"
+        if self.patience is not None and state.stale >= self.patience:
+            return f"{state.stale} evaluations in a row brought no better {self.metric}"
+        if self.seconds is not None and seconds >= self.seconds:
+            return f"the {self.seconds:g} seconds are over"
+        return ""
+
+    def fraction_done(self, state: "State", seconds: float, batches_per_epoch: int) -> float:
+        """How much of the budget is spent, 0 to 1."""
+        epochs = state.epoch + state.position / batches_per_epoch
+        spent = ((state.step, self.steps), (epochs, self.epochs), (seconds, self.seconds))
+        return min(1.0, max(used / limit for used, limit in spent if limit is not None))
+
+
+@dataclass
+class State:
+    """Where a run stands; with the arrays and the random generators it is all that a resumed run needs.
+
+    step: updates made.  epoch, position: the next batch is number `position` of epoch `epoch`, both from 0.
+    best, best_step: the lowest value of the plan's metric and its step.  stale: evaluations since.
+    losses, norms: of the steps since the last line of the log, whose means the next line gives.
+    log_bytes: the length of the log when this state was saved.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    seconds: float = 0.0
+    best: float = math.inf
+    best_step: int = 0
+    stale: int = 0
+    evaluated_step: int = 0
+    log_bytes: int = 0
+    losses: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+
+    def advance(self, batches_per_epoch: int) -> None:
+        """Count one update and move to the next batch, which may be the first of the next epoch."""
+        self.step += 1
+        self.position += 1
+        if self.position == batches_per_epoch:
+            self.epoch, self.position = self.epoch + 1, 0
+
+    def judge(self, metric: float) -> bool:
+        """Take note of an evaluation: whether it is the best so far.  NaN never is."""
+        self.evaluated_step = self.step
+        if metric < self.best:
+            self.best, self.best_step, self.stale = metric, self.step, 0
+            return True
+        self.stale += 1
+        return False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `interrupted` by Ctrl-C (then it can be resumed), or done; `message` says it in a sentence.
+
+    best: the lowest value of the plan's metric, at `best_step`; None where there was no evaluation.
+    last, best_checkpoint: the checkpoints, the second being None where there is none.
+    """
+
+    interrupted: bool
+    message: str
+    step: int
+    epoch: int
+    seconds: float
+    best: float | None
+    best_step: int
+    last: Path
+    best_checkpoint: Path | None

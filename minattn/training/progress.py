@@ -1,0 +1,115 @@
+"""How a run shows its progress: a bar where somebody watches a terminal, else a line now and then."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+from minattn.errors import MissingDependencyError
+
+
+class Progress:
+    """Shows nothing; the base of those that do."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """The run is over, or has failed."""
+
+    def advance(self, fraction: float) -> None:
+        """The run has spent `fraction` (0 to 1) of its budget; called after every step."""
+
+    def report(self, line: str) -> None:
+        """How training goes just now; called at every line of the log."""
+
+    def note(self, line: str) -> None:
+        """Something that is to stay readable, such as an evaluation."""
+
+
+class PlainProgress(Progress):
+    """Prints lines: all notes, and a report at most once every `seconds`."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        self._seconds = seconds
+        self._reported = -float("inf")
+
+    def report(self, line: str) -> None:
+        now = time.monotonic()
+        if now - self._reported >= self._seconds:
+            self._reported = now
+            self.note(line)
+
+    def note(self, line: str) -> None:
+        print(line, flush=True)
+
+
+class BarProgress(Progress):
+    """A bar at the foot of the terminal, the last report beside it; notes scroll by above.
+
+    Raises MissingDependencyError where rich is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._bar = _rich_bar()
+        self._task = self._bar.add_task("training", total=1.0, report="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def advance(self, fraction: float) -> None:
+        self._bar.update(self._task, completed=fraction)
+
+    def report(self, line: str) -> None:
+        self._bar.update(self._task, report=line)
+
+    def note(self, line: str) -> None:
+        self._bar.console.print(line, markup=False, highlight=False)
+
+
+def default_progress() -> Progress:
+    """A bar where standard output is a terminal, else plain lines."""
+    return BarProgress() if sys.stdout.isatty() else PlainProgress()
+
+
+def _rich_bar() -> Any:
+    try:
+        from rich import progress
+    except ImportError as error:
+        raise MissingDependencyError(
+            "the progress bar needs rich, which is not installed: pip install 'minattn[train]' "
+            "(plain lines, which come where the output is a file or a pipe, do without)"
+        ) from error
+    return progress.Progress(
+        progress.BarColumn(bar_width=24),
+        progress.TaskProgressColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[report]}", markup=False),
+    )
+
+
+class Speed:
+    """Tokens a second between two readings.  Add to `tokens` as they are trained on."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self._since = time.monotonic()
+
+    def read(self) -> float:
+        """The speed since the last reading; starts the next."""
+        now = time.monotonic()
+        speed = self.tokens / max(now - self._since, 1e-9)
+        self.tokens, self._since = 0, now
+        return speed
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the time spent within out of the speed."""
+        start = time.monotonic()
+        yield
+        self._since += time.monotonic() - start
