@@ -1,8 +1,11 @@
 """The plain layers: linear maps, embeddings, dropout, layer norm, maxout."""
 
+import functools
+from typing import Any
+
 from jaxtyping import Inexact, Integer
 
-from minattn.autograd import Array, Tensor, ops
+from minattn.autograd import Array, Tensor, op, ops, xp
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
 from minattn.nn.module import Module
@@ -57,15 +60,33 @@ class LayerNorm(Module):
         return ops.layer_norm(x, self.weight, self.bias, self.eps)
 
 
-def maxout(x: Inexact[Tensor, "*batch twice"], pieces: int = 2) -> Inexact[Tensor, "*batch half"]:
-    """The largest of each group of `pieces` neighbours on the last axis.  Goodfellow et al. 2013.
+def maxout_equation(x: Any, pieces: int = 2) -> Any:
+    """t_j = max over the `pieces` neighbours x_{pieces (j-1) + 1} .. x_{pieces j}."""
+    return ops.max(ops.reshape(x, (*x.shape[:-1], x.shape[-1] // pieces, pieces)), axis=-1)
 
-    t_j = max(x_{2j-1}, x_{2j}) for pieces = 2, eq. (1.8) of Bahdanau et al. 2015.
+
+@op(equation=maxout_equation)
+def maxout(x, /, pieces=2):
+    """The largest of each group of `pieces` neighbours on the last axis: (.., d) -> (.., d / pieces).
+
+    t_j = max(x_{2j-1}, x_{2j}) for pieces = 2, eq. (1.8) of Bahdanau et al. 2015.  Goodfellow et al. 2013.
+    Equal members of a group share the gradient.
     """
-    *batch, features = x.shape
-    if features % pieces:
-        raise ValueError(f"maxout: {features} features do not make groups of {pieces}")
-    return ops.max(ops.reshape(x, (*batch, features // pieces, pieces)), axis=-1)
+    if x.shape[-1] % pieces:
+        raise ValueError(f"{x.shape[-1]} features do not make groups of {pieces}")
+    members = [x[..., i::pieces] for i in range(pieces)]
+    y = functools.reduce(xp(x).maximum, members)  # much faster than a reduction over a short last axis
+    winners = [member.real == y.real for member in members]
+
+    def pullback(g: Array) -> Array:
+        count = functools.reduce(lambda a, b: a + b, [w.astype(g.real.dtype) for w in winners])
+        share = g / count
+        d_x = xp(g).empty(x.shape, g.dtype)
+        for i, winner in enumerate(winners):
+            d_x[..., i::pieces] = share * winner
+        return d_x
+
+    return y, pullback
 
 
 class Maxout(Module):
