@@ -14,6 +14,11 @@ from minattn.errors import DeviceError
 Array = Any
 """A raw array of either backend: `numpy.ndarray` or `cupy.ndarray`."""
 
+Shape = tuple[int, ...]
+
+Axes = int | tuple[int, ...]
+"""One axis or several."""
+
 _modules: dict[type, ModuleType] = {np.ndarray: np}
 """Array type -> its module.  CuPy's entry appears when CuPy is first asked for."""
 
@@ -100,9 +105,11 @@ def asnumpy(array: Array) -> np.ndarray:
 
 
 def like(value: Any, array: Array) -> Array:
-    """A host value (list or NumPy array) as an array on the device of `array`."""
-    host = np.asarray(value)
+    """A host value (list or NumPy array) as an array on the device of `array`; one that is there already as it is."""
     module = xp(array)
+    if type(value) in _modules and xp(value) is module:
+        return value
+    host = np.asarray(value)
     return host if module is np else module.asarray(host)
 
 

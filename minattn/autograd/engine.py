@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from minattn.autograd.tensor import Tensor
 
 Pullback = Callable[..., Any] | tuple[Callable[[Array], Array], ...]
+
+Result = tuple[Any, Pullback | None]
+"""What an op's function returns: its value, an array or a tuple of arrays, and its pullback."""
 
 
 # ---------------------------------------------------------------------------------------------- modes
@@ -85,6 +88,10 @@ OPS: dict[str, Op] = {}
 """Every op of the library by name.  The tests walk through this table: an op without a test case fails them."""
 
 
+@overload
+def op(function: Callable[..., Any], /) -> Callable[..., Any]: ...
+@overload
+def op(*, equation: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., Any] | None = None) -> Any:
     """Make an op of `function` and enter it into the op table.
 

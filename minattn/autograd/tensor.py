@@ -5,10 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minattn.autograd.backend import Array, asnumpy, check_device, device_of, is_array, to_device
+from minattn.autograd.backend import Array, Axes, asnumpy, check_device, device_of, is_array, to_device
 from minattn.errors import DeviceError, GradientError, ShapeError
-
-Axis = int | tuple[int, ...] | None
 
 
 class Tensor:
@@ -35,6 +33,12 @@ class Tensor:
         "requires_grad",
     )
     __hash__ = object.__hash__
+
+    # what the engine gives to the result of an op, and a leaf does not have
+    _name: str
+    _number: int
+    _pullback: Any
+    _stamp: int
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         """`data`: a raw array, which is kept and not copied; `tensor(...)` also takes lists and numbers."""
@@ -308,19 +312,19 @@ class Tensor:
         )
 
     # ------------------------------------------------------------------------------------------ methods as in NumPy
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+    def sum(self, axis: Axes | None = None, keepdims: bool = False) -> "Tensor":
         return ops.sum(self, axis, keepdims)
 
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+    def mean(self, axis: Axes | None = None, keepdims: bool = False) -> "Tensor":
         return ops.mean(self, axis, keepdims)
 
-    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> "Tensor":
+    def var(self, axis: Axes | None = None, keepdims: bool = False, ddof: int = 0) -> "Tensor":
         return ops.var(self, axis, keepdims, ddof)
 
-    def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+    def max(self, axis: Axes | None = None, keepdims: bool = False) -> "Tensor":
         return ops.max(self, axis, keepdims)
 
-    def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+    def min(self, axis: Axes | None = None, keepdims: bool = False) -> "Tensor":
         return ops.min(self, axis, keepdims)
 
     def argmax(self, axis: int | None = None) -> "Tensor":
@@ -345,7 +349,7 @@ class Tensor:
     def swapaxes(self, first: int, second: int) -> "Tensor":
         return ops.swapaxes(self, first, second)
 
-    def squeeze(self, axis: Axis = None) -> "Tensor":
+    def squeeze(self, axis: Axes | None = None) -> "Tensor":
         return ops.squeeze(self, axis)
 
     def flatten(self) -> "Tensor":

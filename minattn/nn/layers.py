@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Inexact, Integer
 
 from minattn.autograd import Array, Tensor, op, ops, xp
+from minattn.autograd.engine import Result
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
 from minattn.nn.module import Module
@@ -66,7 +67,7 @@ def maxout_equation(x: Any, pieces: int = 2) -> Any:
 
 
 @op(equation=maxout_equation)
-def maxout(x, /, pieces=2):
+def maxout(x: Array, /, pieces: int = 2) -> Result:
     """The largest of each group of `pieces` neighbours on the last axis: (.., d) -> (.., d / pieces).
 
     t_j = max(x_{2j-1}, x_{2j}) for pieces = 2, eq. (1.8) of Bahdanau et al. 2015.  Goodfellow et al. 2013.

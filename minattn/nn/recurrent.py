@@ -23,6 +23,7 @@ from jaxtyping import Bool, Inexact
 
 from minattn.autograd import Array, Tensor, op, ops, xp
 from minattn.autograd.backend import matmul
+from minattn.autograd.engine import Result
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
 from minattn.nn.module import Module, Parameter
@@ -42,7 +43,7 @@ def gated_unit_equation(projected: Any, state: Any, U: Any) -> Any:
 
 
 @op(equation=gated_unit_equation)
-def gated_unit(projected, state, U, /):
+def gated_unit(projected: Array, state: Array, U: Array, /) -> Result:
     """One step of the gated unit (1.2):  projected (B, 3n), state (B, n), U (n, 3n) -> (B, n)."""
     module, (batch, n) = xp(state), state.shape
     _check_sizes(projected, state, U)
@@ -125,7 +126,7 @@ def gated_sequence_equation(projected: Any, state: Any, U: Any, mask: Any = None
 
 
 @op(equation=gated_sequence_equation)
-def gated_sequence(projected, state, U, /, mask=None, reverse=False):
+def gated_sequence(projected: Array, state: Array, U: Array, /, mask: Any = None, reverse: bool = False) -> Result:
     """The gated unit over a whole sequence, with backpropagation through time written out.
 
     projected: (B, T, 3n); state: (B, n), before the first step; U: (n, 3n); mask: (B, T), True = a real step, False

@@ -4,7 +4,7 @@ import math
 
 from minattn.autograd import backend
 from minattn.autograd.backend import Array, xp
-from minattn.autograd.engine import op
+from minattn.autograd.engine import Result, op
 
 
 def _sigmoid(x: Array) -> Array:
@@ -12,20 +12,20 @@ def _sigmoid(x: Array) -> Array:
 
 
 @op
-def sigmoid(x, /):
+def sigmoid(x: Array, /) -> Result:
     """s(x) = 1 / (1 + e^-x).  d/dx = s (1 - s)."""
     y = _sigmoid(x)
     return y, lambda g: g * (y * (1 - y))
 
 
 @op
-def relu(x, /):
+def relu(x: Array, /) -> Result:
     """max(x, 0).  d/dx = 1 for x > 0, else 0 (at 0 too).  Nair & Hinton 2010."""
     return xp(x).maximum(x, 0), lambda g: g * (x.real > 0)
 
 
 @op
-def leaky_relu(x, /, slope=0.01):
+def leaky_relu(x: Array, /, slope: float = 0.01) -> Result:
     """x for x > 0, else slope * x.  Maas et al. 2013."""
     positive = x.real > 0
     factor = positive + slope * ~positive
@@ -34,7 +34,7 @@ def leaky_relu(x, /, slope=0.01):
 
 
 @op
-def elu(x, /, alpha=1.0):
+def elu(x: Array, /, alpha: float = 1.0) -> Result:
     """x for x > 0, else alpha (e^x - 1).  Clevert et al. 2016."""
     positive = x.real > 0
     tail = xp(x).expm1(x * ~positive)  # exp of a large positive x would overflow
@@ -43,7 +43,7 @@ def elu(x, /, alpha=1.0):
 
 
 @op
-def softplus(x, /):
+def softplus(x: Array, /) -> Result:
     """log(1 + e^x).  d/dx = sigmoid(x)."""
     module = xp(x)
     above = x * (x.real > 0)
@@ -51,14 +51,14 @@ def softplus(x, /):
 
 
 @op
-def silu(x, /):
+def silu(x: Array, /) -> Result:
     """x sigmoid(x), also called swish.  d/dx = s + x s (1 - s)."""
     s = _sigmoid(x)
     return x * s, lambda g: g * (s * (1 + x * (1 - s)))
 
 
 @op
-def gelu(x, /):
+def gelu(x: Array, /) -> Result:
     """x Phi(x), Phi the normal distribution function.  d/dx = Phi + x phi.  Hendrycks & Gimpel 2016."""
     cdf = 0.5 * (1 + backend.erf(x * math.sqrt(0.5)))
 
@@ -70,7 +70,7 @@ def gelu(x, /):
 
 
 @op
-def gelu_tanh(x, /):
+def gelu_tanh(x: Array, /) -> Result:
     """The tanh form of GELU: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).  Hendrycks & Gimpel 2016."""
     c = math.sqrt(2 / math.pi)
     t = xp(x).tanh(c * (x + 0.044715 * (x * x * x)))
@@ -82,7 +82,7 @@ def gelu_tanh(x, /):
 
 
 @op
-def hard_sigmoid(x, /):
+def hard_sigmoid(x: Array, /) -> Result:
     """clip(x/6 + 1/2, 0, 1).  d/dx = 1/6 strictly between -3 and 3, else 0."""
     inside = xp(x).abs(x.real) < 3
     return x * inside * (1 / 6) + 0.5 * inside + (x.real >= 3), lambda g: g * inside * (1 / 6)

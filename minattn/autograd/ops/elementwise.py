@@ -9,43 +9,43 @@ from typing import Any
 
 from minattn.autograd import backend
 from minattn.autograd.backend import Array, xp
-from minattn.autograd.engine import op
+from minattn.autograd.engine import Result, op
 
 
 # ---------------------------------------------------------------------------------------------- arithmetic
 @op
-def add(a, b, /):
+def add(a: Array, b: Array, /) -> Result:
     """a + b."""
     return a + b, (lambda g: g, lambda g: g)
 
 
 @op
-def subtract(a, b, /):
+def subtract(a: Array, b: Array, /) -> Result:
     """a - b."""
     return a - b, (lambda g: g, lambda g: -g)
 
 
 @op
-def multiply(a, b, /):
+def multiply(a: Array, b: Array, /) -> Result:
     """a * b, elementwise."""
     return a * b, (lambda g: g * b, lambda g: g * a)
 
 
 @op
-def divide(a, b, /):
+def divide(a: Array, b: Array, /) -> Result:
     """a / b, elementwise.  d/da = 1/b;  d/db = -a/b^2."""
     y = a / b
     return y, (lambda g: _quotient(g, b), lambda g: -_quotient(g * y, b))
 
 
 @op
-def negative(x, /):
+def negative(x: Array, /) -> Result:
     """-x."""
     return -x, lambda g: -g
 
 
 @op
-def power(a, b, /):
+def power(a: Array, b: Array, /) -> Result:
     """a ** b, elementwise.  d/da = b a^(b-1), which is 0 for b = 0;  d/db = a^b log a, taken as 0 for a = 0."""
     y = a**b
 
@@ -64,27 +64,27 @@ def power(a, b, /):
 
 
 @op
-def square(x, /):
+def square(x: Array, /) -> Result:
     """x^2.  d/dx = 2x."""
     return x * x, lambda g: g * (2 * x)
 
 
 # ---------------------------------------------------------------------------------------------- functions
 @op
-def exp(x, /):
+def exp(x: Array, /) -> Result:
     """e^x.  d/dx = e^x."""
     y = xp(x).exp(x)
     return y, lambda g: g * y
 
 
 @op
-def log(x, /):
+def log(x: Array, /) -> Result:
     """The natural logarithm.  d/dx = 1/x; where the upstream gradient is 0 the gradient is 0, at x = 0 too."""
     return xp(x).log(x), lambda g: _quotient(g, x)
 
 
 @op
-def sqrt(x, /):
+def sqrt(x: Array, /) -> Result:
     """The square root.  d/dx = 1 / (2 sqrt x); at x = 0, where the slope is infinite, it is taken as 0."""
     y = xp(x).sqrt(x)
 
@@ -96,32 +96,32 @@ def sqrt(x, /):
 
 
 @op
-def tanh(x, /):
+def tanh(x: Array, /) -> Result:
     """tanh x.  d/dx = 1 - tanh^2 x."""
     y = xp(x).tanh(x)
     return y, lambda g: g * (1 - y * y)
 
 
 @op
-def sin(x, /):
+def sin(x: Array, /) -> Result:
     """sin x.  d/dx = cos x."""
     return xp(x).sin(x), lambda g: g * xp(x).cos(x)
 
 
 @op
-def cos(x, /):
+def cos(x: Array, /) -> Result:
     """cos x.  d/dx = -sin x."""
     return xp(x).cos(x), lambda g: -g * xp(x).sin(x)
 
 
 @op
-def erf(x, /):
+def erf(x: Array, /) -> Result:
     """The error function.  d/dx = 2/sqrt(pi) e^(-x^2)."""
     return backend.erf(x), lambda g: g * (2 / math.sqrt(math.pi) * xp(x).exp(-x * x))
 
 
 @op
-def abs(x, /):
+def abs(x: Array, /) -> Result:
     """|x|.  d/dx = sign x, which is 0 at 0."""
     slope = xp(x).sign(x.real)
     return (x * slope if x.dtype.kind == "c" else xp(x).abs(x)), lambda g: g * slope
@@ -129,7 +129,7 @@ def abs(x, /):
 
 # ---------------------------------------------------------------------------------------------- choices
 @op
-def maximum(a, b, /):
+def maximum(a: Array, b: Array, /) -> Result:
     """The larger of a and b.  Where they are equal the gradient is shared, half to each."""
     larger, tie = a.real > b.real, a.real == b.real
     y = xp(a, b).maximum(a, b)
@@ -137,7 +137,7 @@ def maximum(a, b, /):
 
 
 @op
-def minimum(a, b, /):
+def minimum(a: Array, b: Array, /) -> Result:
     """The smaller of a and b.  Where they are equal the gradient is shared, half to each."""
     smaller, tie = a.real < b.real, a.real == b.real
     y = xp(a, b).minimum(a, b)
@@ -145,7 +145,7 @@ def minimum(a, b, /):
 
 
 @op
-def clip(x, /, low=None, high=None):
+def clip(x: Array, /, low: float | None = None, high: float | None = None) -> Result:
     """x limited to [low, high] (numbers or None).  d/dx = 1 inside and at the bounds, 0 outside."""
     if low is None and high is None:
         raise ValueError("give low, high or both")
@@ -162,7 +162,7 @@ def clip(x, /, low=None, high=None):
 
 
 @op
-def _where(a, b, /, condition):
+def _where(a: Array, b: Array, /, condition: Any) -> Result:
     condition = _mask(condition, a, b)
     module = xp(condition)
 
@@ -185,55 +185,55 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 # ---------------------------------------------------------------------------------------------- comparison
 @op
-def equal(a, b, /):
+def equal(a: Array, b: Array, /) -> Result:
     """a == b, without a gradient."""
     return a.real == b.real, None
 
 
 @op
-def not_equal(a, b, /):
+def not_equal(a: Array, b: Array, /) -> Result:
     """a != b, without a gradient."""
     return a.real != b.real, None
 
 
 @op
-def less(a, b, /):
+def less(a: Array, b: Array, /) -> Result:
     """a < b, without a gradient."""
     return a.real < b.real, None
 
 
 @op
-def less_equal(a, b, /):
+def less_equal(a: Array, b: Array, /) -> Result:
     """a <= b, without a gradient."""
     return a.real <= b.real, None
 
 
 @op
-def greater(a, b, /):
+def greater(a: Array, b: Array, /) -> Result:
     """a > b, without a gradient."""
     return a.real > b.real, None
 
 
 @op
-def greater_equal(a, b, /):
+def greater_equal(a: Array, b: Array, /) -> Result:
     """a >= b, without a gradient."""
     return a.real >= b.real, None
 
 
 @op
-def logical_not(a, /):
+def logical_not(a: Array, /) -> Result:
     """not a, elementwise, without a gradient."""
     return xp(a).logical_not(a), None
 
 
 @op
-def logical_and(a, b, /):
+def logical_and(a: Array, b: Array, /) -> Result:
     """a and b, elementwise, without a gradient."""
     return xp(a, b).logical_and(a, b), None
 
 
 @op
-def logical_or(a, b, /):
+def logical_or(a: Array, b: Array, /) -> Result:
     """a or b, elementwise, without a gradient."""
     return xp(a, b).logical_or(a, b), None
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from minattn.autograd import backend
 from minattn.autograd.backend import Array, as_index, xp
-from minattn.autograd.engine import op
+from minattn.autograd.engine import Result, op
 
 
 @op
-def getitem(x, /, index):
+def getitem(x: Array, /, index: Any) -> Result:
     """x[index] with NumPy's rules: basic, integer-array, boolean and mixed.  A repeated index adds up backward."""
     index = _prepared(index, x)
     y = x[index]
@@ -30,7 +30,7 @@ def getitem(x, /, index):
 
 
 @op
-def take(x, /, ids, axis=0):
+def take(x: Array, /, ids: Any, axis: int = 0) -> Result:
     """The slices of x along `axis` with the integer `ids` (an array of any shape, whose axes take axis's place)."""
     axis = axis % x.ndim
     ids = as_index(_raw(ids), x, x.shape[axis], "take")
@@ -44,7 +44,7 @@ def take(x, /, ids, axis=0):
 
 
 @op
-def gather(x, /, ids, axis=-1):
+def gather(x: Array, /, ids: Any, axis: int = -1) -> Result:
     """y[.., i, ..] = x[.., ids[.., i, ..], ..] along `axis`; `ids` has x's shape but for that axis."""
     ids = as_index(_raw(ids), x, x.shape[axis], "gather")
     cells = _cells(x, ids, axis)
@@ -58,7 +58,7 @@ def gather(x, /, ids, axis=-1):
 
 
 @op
-def put(x, values, /, index):
+def put(x: Array, values: Array, /, index: Any) -> Result:
     """A copy of x in which x[index] is `values`; no element may be named twice by `index`."""
     index = _prepared(index, x)
     y = x.copy()
@@ -73,7 +73,7 @@ def put(x, values, /, index):
 
 
 @op
-def scatter_add(x, values, /, index):
+def scatter_add(x: Array, values: Array, /, index: Any) -> Result:
     """A copy of x with `values` added at x[index]; an element named twice gets both."""
     index = _prepared(index, x)
     y = x.copy()

@@ -11,7 +11,7 @@ import numpy as np
 
 from minattn.autograd import backend
 from minattn.autograd.backend import Array, add_rows, as_index, xp
-from minattn.autograd.engine import op
+from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.elementwise import exp, log, sqrt, where
 from minattn.autograd.ops.indexing import gather
 from minattn.autograd.ops.products import column_sums
@@ -29,7 +29,7 @@ def softmax_equation(x: Any, axis: int = -1, mask: Any = None) -> Any:
 
 
 @op(equation=softmax_equation)
-def softmax(x, /, axis=-1, mask=None):
+def softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
     """p = exp(x) / sum exp(x) along `axis`, over the elements where `mask` (boolean, broadcastable) is True.
 
     dx = p (g - <g, p>).  A row without a single True gives zeros, and a zero gradient.
@@ -61,7 +61,7 @@ def log_softmax_equation(x: Any, axis: int = -1, mask: Any = None) -> Any:
 
 
 @op(equation=log_softmax_equation)
-def log_softmax(x, /, axis=-1, mask=None):
+def log_softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
     """log softmax along `axis`; elements where `mask` is False count for nothing and give 0.
 
     dx = g - p <g, 1>.
@@ -130,7 +130,14 @@ def cross_entropy_equation(
 
 
 @op(equation=cross_entropy_equation)
-def cross_entropy(logits, /, targets, ignore_index=None, label_smoothing=0.0, reduction="mean"):
+def cross_entropy(
+    logits: Array,
+    /,
+    targets: Any,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Result:
     """The negative log-likelihood of `targets` (ids, shape (..)) under softmax(logits), logits of shape (.., K).
 
     ignore_index: an id whose positions count for nothing.  label_smoothing: eps of Szegedy et al. 2016, the share
@@ -189,7 +196,7 @@ def layer_norm_equation(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> An
 
 
 @op(equation=layer_norm_equation)
-def layer_norm(x, weight, bias, /, eps=1e-5):
+def layer_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5) -> Result:
     """Layer normalisation over the last axis:  x (.., d), weight (d), bias (d).  Ba et al. 2016, eq. 4."""
     deviation = x - x.mean(-1, keepdims=True)
     inverse = 1 / xp(x).sqrt((deviation * deviation).mean(-1, keepdims=True) + eps)
@@ -218,7 +225,7 @@ def embedding_equation(weight: Any, ids: Any) -> Any:
 
 
 @op(equation=embedding_equation)
-def embedding(weight, /, ids):
+def embedding(weight: Array, /, ids: Any) -> Result:
     """The rows of `weight` (K, d) with the integer `ids` (any shape): (.., d).
 
     The gradient adds the rows of g that share an id.  Raises IndexError for an id outside [0, K).
@@ -231,7 +238,7 @@ def embedding(weight, /, ids):
 
 
 @op
-def dropout(x, /, rate, rng):
+def dropout(x: Array, /, rate: float, rng: np.random.Generator) -> Result:
     """x with each element set to 0 with probability `rate` and the others divided by 1 - rate.
 
     The choice is drawn on the host from `rng` (numpy.random.Generator), so that all devices draw the same.

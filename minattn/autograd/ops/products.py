@@ -4,11 +4,11 @@ from typing import Any
 
 from minattn.autograd.backend import Array, xp
 from minattn.autograd.backend import matmul as gemm
-from minattn.autograd.engine import op
+from minattn.autograd.engine import Result, op
 
 
 @op
-def matmul(a, b, /):
+def matmul(a: Array, b: Array, /) -> Result:
     """a @ b with NumPy's rules: vectors, matrices, stacks of matrices with broadcasting.
 
     dA = G B^T;  dB = A^T G.
@@ -54,7 +54,7 @@ def linear_equation(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 @op(equation=linear_equation)
-def linear(x, weight, bias=None, /):
+def linear(x: Array, weight: Array, bias: Array | None = None, /) -> Result:
     """y = x W + b:  x (.., in), W (in, out), b (out) or None.  One product for all rows."""
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
         raise ValueError(f"x {x.shape} does not fit the weight {weight.shape}: expected (.., in) and (in, out)")
@@ -88,7 +88,7 @@ def column_sums(rows: Array) -> Array:
 
 
 @op
-def _einsum(*operands, inputs, output):
+def _einsum(*operands: Array, inputs: tuple[str, ...], output: str) -> Result:
     module = xp(*operands)
     sizes = {letter: n for names, x in zip(inputs, operands, strict=True) for letter, n in _named(names, x)}
 

@@ -5,26 +5,26 @@ from typing import Any
 
 import numpy as np
 
-from minattn.autograd.backend import Array, xp
-from minattn.autograd.engine import op
+from minattn.autograd.backend import Array, Axes, xp
+from minattn.autograd.engine import Result, op
 
 
 @op
-def sum(x, /, axis=None, keepdims=False):
+def sum(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The sum over `axis`."""
     kept = _kept_shape(x, axis)
     return x.sum(axis, keepdims=keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept), x.shape)
 
 
 @op
-def mean(x, /, axis=None, keepdims=False):
+def mean(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The mean over `axis`."""
     kept, n = _kept_shape(x, axis), _count(x, axis)
     return x.mean(axis, keepdims=keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept) / n, x.shape)
 
 
 @op
-def var(x, /, axis=None, keepdims=False, ddof=0):
+def var(x: Array, /, axis: Axes | None = None, keepdims: bool = False, ddof: int = 0) -> Result:
     """The variance over `axis`: the sum of squared deviations over (n - ddof)."""
     kept, n = _kept_shape(x, axis), _count(x, axis)
     if n <= ddof:
@@ -35,13 +35,13 @@ def var(x, /, axis=None, keepdims=False, ddof=0):
 
 
 @op
-def max(x, /, axis=None, keepdims=False):
+def max(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The maximum over `axis`.  Where several elements reach it, they share the gradient equally."""
     return _extreme(x, x.max(axis, keepdims=True), axis, keepdims)
 
 
 @op
-def min(x, /, axis=None, keepdims=False):
+def min(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The minimum over `axis`.  Where several elements reach it, they share the gradient equally."""
     return _extreme(x, x.min(axis, keepdims=True), axis, keepdims)
 
@@ -56,7 +56,7 @@ def _extreme(x: Array, best: Array, axis: Any, keepdims: bool) -> Any:
 
 
 @op
-def logsumexp(x, /, axis=None, keepdims=False):
+def logsumexp(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """log sum exp(x) over `axis`, without overflow.  d/dx = softmax(x)."""
     module = xp(x)
     shift = x.real.max(axis, keepdims=True)
@@ -71,7 +71,7 @@ def logsumexp(x, /, axis=None, keepdims=False):
 
 
 @op
-def norm(x, /, axis=None, keepdims=False):
+def norm(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The Euclidean norm over `axis`.  d/dx = x / |x|, taken as 0 where x = 0."""
     kept = _kept_shape(x, axis)
     y = xp(x).sqrt((x * x).sum(axis, keepdims=keepdims))
@@ -84,13 +84,13 @@ def norm(x, /, axis=None, keepdims=False):
 
 
 @op
-def argmax(x, /, axis=None):
+def argmax(x: Array, /, axis: int | None = None) -> Result:
     """The index of the first maximum along `axis` (of the flattened tensor for None), without a gradient."""
     return x.real.argmax(axis), None
 
 
 @op
-def argmin(x, /, axis=None):
+def argmin(x: Array, /, axis: int | None = None) -> Result:
     """The index of the first minimum along `axis` (of the flattened tensor for None), without a gradient."""
     return x.real.argmin(axis), None
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from minattn.autograd.backend import Array, xp
-from minattn.autograd.engine import op
+from minattn.autograd.engine import Result, op
 
 
 @op
-def cumsum(x, /, axis=0):
+def cumsum(x: Array, /, axis: int = 0) -> Result:
     """y_i = x_1 + .. + x_i along `axis`.  dx_i = g_i + .. + g_n."""
 
     def pullback(g: Array) -> Array:
@@ -18,7 +18,7 @@ def cumsum(x, /, axis=0):
 
 
 @op
-def sort(x, /, axis=-1, descending=False):
+def sort(x: Array, /, axis: int = -1, descending: bool = False) -> Result:
     """(values, indices): x in order along `axis`, equal elements as they stood; the gradient goes to the values."""
     module = xp(x)
     order = (-x.real if descending else x.real).argsort(axis, kind="stable")
