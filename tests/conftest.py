@@ -1,0 +1,88 @@
+"""What all tests share: hypothesis profiles, shape annotations that are checked, and the backends."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fakecupy
+import jaxtyping
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# ---------------------------------------------------------------------------------------------- shapes
+# The shapes in the signatures of these rooms are checked at every call that a test makes.
+CHECKED = ["minattn.nn", "minattn.attention", "minattn.models"]
+if early := [name for name in CHECKED if name in sys.modules]:
+    raise RuntimeError(f"{early} were imported before tests/conftest.py, so their annotations would not be checked")
+jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
+
+import minattn as ma  # noqa: E402
+from minattn.autograd import check_device, to_device  # noqa: E402
+from minattn.errors import DeviceError  # noqa: E402
+
+# ---------------------------------------------------------------------------------------------- hypothesis
+# Locally every run draws new examples; in CI a run is the same every time, so that a failure is the change's.
+# `pytest --hypothesis-profile=thorough` looks harder.
+common: dict[str, Any] = {
+    "deadline": None,
+    # no fixture here has state that one example could leave to the next
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
+settings.register_profile("local", max_examples=20, **common)
+settings.register_profile("repeatable", max_examples=20, derandomize=True, database=None, **common)
+settings.register_profile("thorough", max_examples=500, **common)
+settings.load_profile("repeatable" if os.environ.get("CI") else "local")
+
+
+# ---------------------------------------------------------------------------------------------- backends
+BACKENDS = ("numpy", "fake", "cupy")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        choices=BACKENDS,
+        help="run the tests that take a backend on this one alone: numpy, fake (a strict CuPy without a GPU), or cupy "
+        "(a real GPU).  Default: numpy and fake",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--backend")
+        metafunc.parametrize("backend", [chosen] if chosen else ["numpy", "fake"], indirect=True)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where a test body runs: `backend.array` and `backend.tensor` bring host values there."""
+
+    name: str
+    device: str
+
+    def array(self, values: Any) -> Any:
+        """`values` as a raw array of the backend."""
+        return to_device(np.asarray(values), self.device)
+
+    def tensor(self, values: Any, requires_grad: bool = False) -> ma.Tensor:
+        """`values` as a leaf tensor of the backend."""
+        return ma.Tensor(self.array(values), requires_grad)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """The array backends, one after the other: the same test body must give the same numbers on all of them."""
+    if request.param == "numpy":
+        yield Backend("numpy", "cpu")
+    elif request.param == "fake":
+        with fakecupy.installed():
+            yield Backend("fake", "cuda")
+    else:
+        try:
+            check_device("cuda")
+        except DeviceError as error:
+            pytest.skip(str(error))
+        yield Backend("cupy", "cuda")
