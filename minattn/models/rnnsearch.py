@@ -28,8 +28,9 @@ from typing import Literal, NamedTuple
 
 from jaxtyping import Bool, Inexact, Integer
 
-from minattn.autograd import Array, Tensor, ops, xp
 from minattn.attention.sequence import AdditiveAttention
+from minattn.autograd import Array, Tensor, ops, xp
+from minattn.autograd.backend import like
 from minattn.errors import ConfigError
 from minattn.nn import GRU, BidirectionalGRU, Dropout, Embedding, Module, gated_unit, maxout
 from minattn.nn import initializers as init
@@ -87,7 +88,7 @@ class Source(NamedTuple):
 
     def select(self, rows: Array) -> "Source":
         """The sources with these row numbers; one may come several times."""
-        mask = None if self.mask is None else self.mask[rows]
+        mask = None if self.mask is None else self.mask.take(like(rows, self.mask), 0)
         keys = None if self.keys is None else ops.take(self.keys, rows)
         return Source(ops.take(self.annotations, rows), keys, mask, ops.take(self.state, rows))
 
@@ -181,6 +182,7 @@ class RNNsearch(Module):
             last = states[:, -1]  # padding carries the last real state to the end
             return Source(ops.expand_dims(last, 1), None, None, self.decoder.initial_state(last))  # (1.9)
         first = states[:, 0, self.config.hidden :]  # h<-_1
+        mask = None if mask is None else like(mask, states.data)
         return Source(states, self.attention.keys(states), mask, self.decoder.initial_state(first))
 
     def attend(

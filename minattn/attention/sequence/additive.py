@@ -71,7 +71,8 @@ def _masked_softmax(energies: Array, mask: Any) -> Array:
     mask = getattr(mask, "data", mask) if isinstance(mask, Tensor) else mask
     if mask.dtype != bool or mask.shape != energies.shape:
         raise ValueError(
-            f"the mask must be boolean (batch, time) = {energies.shape}, True = may attend; got {mask.dtype} {mask.shape}"
+            f"the mask must be boolean (batch, time) = {energies.shape}, True = may attend; got {mask.dtype} "
+            f"{mask.shape}"
         )
     mask = mask if xp(mask) is module else like(mask, energies)
     floor = energies.real.min(-1, keepdims=True)
@@ -85,8 +86,8 @@ def _check_sizes(query: Array, keys: Array, v: Array, values: Array) -> None:
     batch, time, a = keys.shape
     if query.shape != (batch, a) or v.shape != (a,) or values.shape[:2] != (batch, time):
         raise ValueError(
-            f"keys of shape {keys.shape} (batch, time, a) need a query (batch, a) = ({batch}, {a}), v ({a},) and values "
-            f"({batch}, {time}, d); got {query.shape}, {v.shape} and {values.shape}"
+            f"keys of shape {keys.shape} (batch, time, a) need a query (batch, a) = ({batch}, {a}), v ({a},) and "
+            f"values ({batch}, {time}, d); got {query.shape}, {v.shape} and {values.shape}"
         )
 
 
