@@ -93,11 +93,10 @@ def _without_arrays(state: Any) -> Any:
 def _content(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> bytes:
     """The bytes of the whole file."""
     safetensors = _safetensors()
-    # order="C" and a byte order of "=": the library writes the memory as it lies
-    plain = {name: np.asarray(a, a.dtype.newbyteorder("="), order="C") for name, a in arrays.items()}
+    rows = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # safetensors takes no strides
     try:
         header = {"kind": KIND, "format": FORMAT, "meta": json.dumps(meta)}
-        return safetensors.numpy.save(plain, header)
+        return safetensors.numpy.save(rows, header)
     except (TypeError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path}: something in it cannot be stored: {error}") from error
 

@@ -2,7 +2,8 @@
 
 A run lives in a folder: `last.safetensors` (where it stands), `best.safetensors` (the best model that was evaluated)
 and `log.jsonl`.  However it ends, SIGKILL included, it can be resumed, and then gives the numbers that it would have
-given without the stop: all that decides them is a function of the saved state, never of the clock.
+given without the stop: all that decides them is a function of the saved state, never of the clock.  On the CPU that
+holds bit for bit; a GPU may add up in another order each time, resumed or not.
 """
 
 import math

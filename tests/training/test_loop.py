@@ -78,15 +78,16 @@ def test_every_batch_of_an_epoch_is_used_once_and_epochs_differ(tmp_path):
 
 def test_evaluation_is_after_each_epoch_by_default_and_in_evaluation_mode(tmp_path):
     modes = []
+    batch = next(LengthBucketedBatches(pairs(), 5, seed=0).iterate(0))
 
     def noted(model):
-        modes.append(model.dropout.training)
+        modes.append((model.dropout.training, loss_of(model, batch).requires_grad))
         return {"dev_loss": 1.0}
 
     trainer = tiny_trainer(tmp_path, evaluate=noted, evaluate_every=None, steps=None, epochs=3, patience=None)
     trainer.run()
     assert [record["step"] for record in evaluations(tmp_path)] == [8, 16, 24]
-    assert modes == [False] * 3
+    assert modes == [(False, False)] * 3
     assert trainer.model.dropout.training
 
 
@@ -118,6 +119,13 @@ def test_patience_stops_early(tmp_path):
     assert outcome.step == 30
     assert outcome.message.startswith("3 evaluations in a row brought no better dev_loss, after step 30")
     assert (outcome.best, outcome.best_step) == (2.0, 12)
+
+
+def test_the_schedule_hears_of_evaluations(tmp_path):
+    trainer = tiny_trainer(tmp_path, evaluate=scripted(2.0, 1.0, 1.0, 1.0), steps=25, log_every=1)
+    trainer.run()
+    rates = [record["lr"] for record in log_of(tmp_path) if "lr" in record]
+    assert rates[22:] == [0.1, 0.1, pytest.approx(0.02)]  # the second evaluation without a new best is after step 24
 
 
 def test_without_an_evaluation_there_is_no_best(tmp_path):
