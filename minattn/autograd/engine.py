@@ -109,13 +109,14 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
     if function is None:
         return functools.partial(op, equation=equation)
     tensors = _tensor_arity(function)
+    defaults = _tensor_defaults(function)
     name = function.__name__
 
     @functools.wraps(function)
     def apply(*args: Any, **parameters: Any) -> Any:
         rest: tuple[Any, ...] = ()
-        if tensors is not None and len(args) > tensors:
-            args, rest = args[:tensors], args[tensors:]
+        if tensors is not None and len(args) != tensors:
+            args, rest = (*args[:tensors], *defaults[len(args) :]), args[tensors:]
         inputs: list[Any] = []
         arrays: list[Any] = []
         tracked = False
@@ -153,6 +154,12 @@ def _tensor_arity(function: Callable[..., Any]) -> int | None:
     if arity == 0:
         raise TypeError(f"op {function.__name__}: mark its tensor arguments by a '/' after them")
     return arity
+
+
+def _tensor_defaults(function: Callable[..., Any]) -> tuple[Any, ...]:
+    """What a tensor argument is that a caller leaves out: its default, by position; none has one but None."""
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(p.default for p in parameters if p.kind is p.POSITIONAL_ONLY)
 
 
 def _constant(value: Any, args: Sequence[Any]) -> Any:

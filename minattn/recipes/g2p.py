@@ -243,7 +243,7 @@ def train(
     pronouncer.model.to(check_device(device))
     batches = LengthBucketedBatches(pronouncer.encode(splits.train), config.batch_size, config.seed)
     steps = config.epochs * len(batches)
-    warmup = min(config.warmup, max(1, steps - 1))
+    warmup = min(config.warmup, max(1, steps // 10))
     trainer = Trainer(
         pronouncer.model,
         Adam(pronouncer.model.named_parameters(), config.lr),
