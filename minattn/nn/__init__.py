@@ -1,17 +1,21 @@
 """Layers: modules with parameters, initialisers, losses."""
 
 from minattn.nn import initializers
+from minattn.nn.gru import GRU, BidirectionalGRU, GRUCell, gated_sequence, gated_unit
 from minattn.nn.layers import Dropout, Embedding, LayerNorm, Linear, Maxout, maxout
+from minattn.nn.lstm import LSTM, BidirectionalLSTM, LSTMCell, lstm_sequence, lstm_unit
 from minattn.nn.module import Buffer, Module, Parameter
-from minattn.nn.recurrent import GRU, BidirectionalGRU, GRUCell, gated_sequence, gated_unit
 
 __all__ = [
     "GRU",
+    "LSTM",
     "BidirectionalGRU",
+    "BidirectionalLSTM",
     "Buffer",
     "Dropout",
     "Embedding",
     "GRUCell",
+    "LSTMCell",
     "LayerNorm",
     "Linear",
     "Maxout",
@@ -20,5 +24,7 @@ __all__ = [
     "gated_sequence",
     "gated_unit",
     "initializers",
+    "lstm_sequence",
+    "lstm_unit",
     "maxout",
 ]

@@ -104,9 +104,9 @@ def _orthogonal_block(n: int, m: int, rng: Rng) -> np.ndarray:
 
 
 def joined(blocks: list[np.ndarray]) -> Parameter:
-    """One parameter of several drawn blocks side by side."""
-    rows, columns = blocks[0].shape[0], sum(block.shape[1] for block in blocks)
-    return zeros((rows, columns)) if not _allocating.get() else Parameter(np.concatenate(blocks, 1))
+    """One parameter of several drawn blocks side by side: they agree in all axes but the last."""
+    shape = (*blocks[0].shape[:-1], sum(block.shape[-1] for block in blocks))
+    return zeros(shape) if not _allocating.get() else Parameter(np.concatenate(blocks, -1))
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
