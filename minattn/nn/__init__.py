@@ -3,6 +3,15 @@
 from minattn.nn import initializers
 from minattn.nn.gru import GRU, BidirectionalGRU, GRUCell, gated_sequence, gated_unit
 from minattn.nn.layers import Dropout, Embedding, LayerNorm, Linear, Maxout, maxout
+from minattn.nn.losses import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber,
+    kl_divergence,
+    mean_absolute_error,
+    mean_squared_error,
+    negative_log_likelihood,
+)
 from minattn.nn.lstm import LSTM, BidirectionalLSTM, LSTMCell, lstm_sequence, lstm_unit
 from minattn.nn.module import Buffer, Module, Parameter
 
@@ -21,10 +30,17 @@ __all__ = [
     "Maxout",
     "Module",
     "Parameter",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
     "gated_sequence",
     "gated_unit",
+    "huber",
     "initializers",
+    "kl_divergence",
     "lstm_sequence",
     "lstm_unit",
     "maxout",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "negative_log_likelihood",
 ]

@@ -1,12 +1,12 @@
 """Modules: parameters found by looking through attributes, buffers, train and eval, state in and out."""
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from minattn.autograd import Array, Tensor, asnumpy, to_device
-from minattn.errors import ShapeError
+from minattn.errors import ConfigError, ShapeError
 
 
 class Parameter(Tensor):
@@ -42,15 +42,15 @@ class Module:
     # ------------------------------------------------------------------------------------------ looking inside
     def named_modules(self) -> dict[str, "Module"]:
         """This module (named "") and every module inside it, each once, by attribute path."""
-        return {path: value for path, value in _walk(self) if isinstance(value, Module)}
+        return _named(self, Module)
 
     def named_parameters(self) -> dict[str, Parameter]:
         """Every parameter by attribute path; one that is shared appears once, under its first name."""
-        return {path: value for path, value in _walk(self) if isinstance(value, Parameter)}
+        return _named(self, Parameter)
 
     def named_buffers(self) -> dict[str, Buffer]:
         """Every buffer by attribute path, each once."""
-        return {path: value for path, value in _walk(self) if isinstance(value, Buffer)}
+        return _named(self, Buffer)
 
     def parameters(self) -> list[Parameter]:
         """Every parameter, each once."""
@@ -109,25 +109,42 @@ class Module:
             if names
         ]
         if problems:
-            raise ShapeError(f"this state does not fit {type(self).__name__}; {'; '.join(problems)}")
+            raise ShapeError(
+                f"this state does not fit {type(self).__name__}; {'; '.join(problems)}; the cure: build the model with "
+                "the sizes that the state was saved from"
+            )
+        arrays = {name: to_device(np.array(state[name], tensor.dtype), tensor.device) for name, tensor in own.items()}
         for name, tensor in own.items():
-            tensor.data = to_device(np.array(state[name], dtype=tensor.dtype), tensor.device)
+            tensor.data = arrays[name]
 
     def _state(self) -> dict[str, Tensor]:
-        return {**self.named_parameters(), **self.named_buffers()}
+        return _named(self, Parameter) | _named(self, Buffer)
+
+
+T = TypeVar("T")
+
+
+def _named(root: Module, kind: type[T]) -> dict[str, T]:
+    """Everything of that kind under `root` by path, in the order of the attributes, each once."""
+    found: dict[str, T] = {}
+    for path, value in _walk(root):
+        if isinstance(value, kind):
+            if path in found:
+                raise ConfigError(f"{type(root).__name__} has two things named {path!r}; the cure: rename a dict's key")
+            found[path] = value
+    return found
 
 
 def _walk(root: Module) -> Iterator[tuple[str, Any]]:
-    """(path, value) of every module, parameter and buffer under `root`, in the order of the attributes, each once."""
+    """(path, value) of everything under `root`, in the order of the attributes, each once."""
     seen: set[int] = set()
     stack: list[tuple[str, Any]] = [("", root)]
     while stack:
         path, value = stack.pop()
-        if isinstance(value, (Module, Parameter, Buffer)):
-            if id(value) in seen:
-                continue
-            seen.add(id(value))
-            yield path, value
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        yield path, value
         prefix = f"{path}." if path else ""
         stack += [(f"{prefix}{name}", child) for name, child in reversed(_children(value))]
 

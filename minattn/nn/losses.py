@@ -1,0 +1,120 @@
+"""Losses: what training makes small.
+
+Each has a `reduction`: "mean" over all losses, their "sum", or "none" for one loss each.  Targets are tensors, or
+arrays, whose numbers are taken in the dtype of the predictions.  Raised are `ShapeError` for targets that do not fit
+and `ConfigError` for another reduction.  `cross_entropy`, of logits and class ids, is the fused op.
+"""
+
+from typing import Any, Literal
+
+from jaxtyping import Inexact, Shaped
+
+from minattn.autograd import Array, Tensor, ops
+from minattn.autograd.ops import cross_entropy
+from minattn.errors import ConfigError, ShapeError
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "huber",
+    "kl_divergence",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "negative_log_likelihood",
+]
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def mean_squared_error(
+    predictions: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: Reduction = "mean"
+) -> Inexact[Tensor, "..."]:
+    """(y - t)^2."""
+    targets = _targets("mean_squared_error", predictions, targets)
+    return _reduced(ops.square(predictions - targets), reduction)
+
+
+def mean_absolute_error(
+    predictions: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: Reduction = "mean"
+) -> Inexact[Tensor, "..."]:
+    """|y - t|, also called the L1 loss.  Its slope at y = t is taken as 0."""
+    targets = _targets("mean_absolute_error", predictions, targets)
+    return _reduced(ops.abs(predictions - targets), reduction)
+
+
+def huber(
+    predictions: Inexact[Tensor, "..."],
+    targets: Shaped[Array, "..."],
+    delta: float = 1.0,
+    reduction: Reduction = "mean",
+) -> Inexact[Tensor, "..."]:
+    """r^2 / 2 for r = |y - t| <= delta, and delta (r - delta / 2) beyond: outliers pull with a constant force.
+
+    P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, 1964.
+    """
+    targets = _targets("huber", predictions, targets)
+    if delta <= 0:
+        raise ConfigError(f"huber: delta must be positive, got {delta}")
+    r = ops.abs(predictions - targets)
+    near = ops.clip(r, high=delta)
+    return _reduced(near * (r - 0.5 * near), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    logits: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: Reduction = "mean"
+) -> Inexact[Tensor, "..."]:
+    """-t log s(x) - (1 - t) log(1 - s(x)) for the logistic function s and targets t in [0, 1].
+
+    Neither logarithm is taken: -log s(x) = softplus(-x) and -log(1 - s(x)) = softplus(x), which do not overflow.
+    """
+    targets = _targets("binary_cross_entropy_with_logits", logits, targets)
+    return _reduced(targets * ops.softplus(-logits) + (1 - targets) * ops.softplus(logits), reduction)
+
+
+def negative_log_likelihood(
+    log_probabilities: Inexact[Tensor, "*batch classes"], targets: Any, reduction: Reduction = "mean"
+) -> Inexact[Tensor, "..."]:
+    """-log p_t for log-probabilities (.., K) and class ids t (..): cross-entropy whose softmax was taken already.
+
+    Raises IndexError for an id outside [-K, K).
+    """
+    ids = targets if isinstance(targets, Tensor) else Tensor(targets)
+    if ids.shape != log_probabilities.shape[:-1]:
+        raise ShapeError(
+            f"negative_log_likelihood: log-probabilities of shape {log_probabilities.shape} need ids of shape "
+            f"{log_probabilities.shape[:-1]}, got {ids.shape}"
+        )
+    of_target = ops.gather(log_probabilities, ops.expand_dims(ids, -1), axis=-1)
+    return _reduced(-ops.squeeze(of_target, -1), reduction)
+
+
+def kl_divergence(
+    log_p: Inexact[Tensor, "*batch classes"], log_q: Inexact[Tensor, "*batch classes"], reduction: Reduction = "mean"
+) -> Inexact[Tensor, "..."]:
+    """KL(p || q) = sum_k p_k (log p_k - log q_k) over the last axis, of log-probabilities; 0 where p_k = 0.
+
+    One loss for each distribution.  S. Kullback and R. A. Leibler, "On information and sufficiency", Annals of
+    Mathematical Statistics 22, 1951.
+    """
+    log_q = _targets("kl_divergence", log_p, log_q)
+    possible = log_p > -float("inf")
+    difference = ops.where(possible, log_p, 0.0) - ops.where(possible, log_q, 0.0)
+    return _reduced(ops.sum(ops.exp(log_p) * difference, axis=-1), reduction)
+
+
+def _targets(loss: str, predictions: Tensor, targets: Tensor | Array) -> Tensor:
+    """The targets as a tensor, of the shape of the predictions: (batch,) against (batch, 1) would broadcast to all
+    pairs without a word."""
+    if tuple(targets.shape) != tuple(predictions.shape):
+        raise ShapeError(f"{loss}: predictions of shape {predictions.shape}, targets of shape {targets.shape}")
+    return targets if isinstance(targets, Tensor) else Tensor(targets.astype(predictions.dtype))
+
+
+def _reduced(losses: Tensor, reduction: Reduction) -> Tensor:
+    if reduction == "mean":
+        return ops.mean(losses)
+    if reduction == "sum":
+        return ops.sum(losses)
+    if reduction == "none":
+        return losses
+    raise ConfigError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
