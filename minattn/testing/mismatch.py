@@ -1,6 +1,5 @@
 """What counts as equal, and what is said when two arrays are not."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -47,12 +46,10 @@ def require_close(
     *,
     names: tuple[str, str],
     seed: int,
-    hint: Callable[[tuple[int, ...]], str] | None = None,
 ) -> None:
     """Raise GradientMismatch unless every element of `actual` is as near to `expected` as `within` allows.
 
-    names: what the two numbers of the message are called.  hint: called with the index of the worst element, gives
-    a further line of the message.  NaN is equal to nothing.
+    names: what the two numbers of the message are called.  NaN is equal to nothing.
     """
     with np.errstate(invalid="ignore"):  # inf - inf
         error = np.where(actual == expected, 0.0, np.abs(actual - expected))
@@ -71,8 +68,6 @@ def require_close(
     if error.size > 1:
         factor = _common_factor(actual[wrong], expected[wrong])
         lines.append(f"  {wrong.sum()} of {wrong.size} elements are wrong{factor}")
-    if hint is not None:
-        lines.append(f"  {hint(index)}")
     lines.append(f"  to reproduce: seed={seed}")
     raise GradientMismatch("\n".join(lines))
 
