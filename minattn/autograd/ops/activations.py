@@ -36,18 +36,17 @@ def leaky_relu(x: Array, /, slope: float = 0.01) -> Result:
 @op
 def elu(x: Array, /, alpha: float = 1.0) -> Result:
     """x for x > 0, else alpha (e^x - 1).  Clevert et al. 2016."""
-    positive = x.real > 0
-    tail = xp(x).expm1(x * ~positive)  # exp of a large positive x would overflow
-    y = x * positive + alpha * tail
-    return y, lambda g: g * (positive + alpha * ((tail + 1) * ~positive))
+    module, positive = xp(x), x.real > 0
+    tail = module.expm1(module.where(positive, 0, x))  # exp of a large positive x would overflow
+    return module.where(positive, x, alpha * tail), lambda g: g * (positive + alpha * ((tail + 1) * ~positive))
 
 
 @op
 def softplus(x: Array, /) -> Result:
     """log(1 + e^x).  d/dx = sigmoid(x)."""
-    module = xp(x)
-    above = x * (x.real > 0)
-    return above + module.log1p(module.exp(x - 2 * above)), lambda g: g * _sigmoid(x)
+    module, positive = xp(x), x.real > 0
+    tail = module.log1p(module.exp(module.where(positive, -x, x)))  # never overflows
+    return module.where(positive, x, 0) + tail, lambda g: g * _sigmoid(x)
 
 
 @op
@@ -85,4 +84,5 @@ def gelu_tanh(x: Array, /) -> Result:
 def hard_sigmoid(x: Array, /) -> Result:
     """clip(x/6 + 1/2, 0, 1).  d/dx = 1/6 strictly between -3 and 3, else 0."""
     inside = xp(x).abs(x.real) < 3
-    return x * inside * (1 / 6) + 0.5 * inside + (x.real >= 3), lambda g: g * inside * (1 / 6)
+    y = xp(x).minimum(xp(x).maximum(x * (1 / 6) + 0.5, 0), 1)
+    return y, lambda g: g * inside * (1 / 6)

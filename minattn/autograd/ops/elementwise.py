@@ -34,8 +34,7 @@ def multiply(a: Array, b: Array, /) -> Result:
 @op
 def divide(a: Array, b: Array, /) -> Result:
     """a / b, elementwise.  d/da = 1/b;  d/db = -a/b^2."""
-    y = a / b
-    return y, (lambda g: _quotient(g, b), lambda g: -_quotient(g * y, b))
+    return a / b, (lambda g: _quotient(g, b), lambda g: -_quotient(_quotient(g * a, b), b))
 
 
 @op
@@ -149,16 +148,14 @@ def clip(x: Array, /, low: float | None = None, high: float | None = None) -> Re
     """x limited to [low, high] (numbers or None).  d/dx = 1 inside and at the bounds, 0 outside."""
     if low is None and high is None:
         raise ValueError("give low, high or both")
-    inside = xp(x).ones(x.shape, bool)
-    y = x
+    y, outside = x, xp(x).zeros(x.shape, bool)
     if low is not None:
-        inside = x.real >= low
-        y = xp(x).where(inside, y, low)
+        below = x.real < low
+        y, outside = xp(x).where(below, low, y), outside | below
     if high is not None:
-        below = x.real <= high
-        inside = inside & below
-        y = xp(x).where(below, y, high)
-    return y.astype(x.dtype), lambda g: g * inside
+        above = x.real > high
+        y, outside = xp(x).where(above, high, y), outside | above
+    return y.astype(x.dtype), lambda g: g * ~outside
 
 
 @op

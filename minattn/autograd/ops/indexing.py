@@ -61,8 +61,8 @@ def gather(x: Array, /, ids: Any, axis: int = -1) -> Result:
 def put(x: Array, values: Array, /, index: Any) -> Result:
     """A copy of x in which x[index] is `values`; no element may be named twice by `index`."""
     index = _prepared(index, x)
-    y = x.copy()
-    y[index] = values
+    y = x.astype(_common_dtype(x, values))
+    y[index] = _for_places(values, x[index])
 
     def kept(g: Array) -> Array:
         out = g.copy()
@@ -76,9 +76,19 @@ def put(x: Array, values: Array, /, index: Any) -> Result:
 def scatter_add(x: Array, values: Array, /, index: Any) -> Result:
     """A copy of x with `values` added at x[index]; an element named twice gets both."""
     index = _prepared(index, x)
-    y = x.copy()
-    backend.scatter_add(y, index, values)
+    y = x.astype(_common_dtype(x, values))
+    backend.scatter_add(y, index, _for_places(values, x[index]))
     return y, (lambda g: g, lambda g: g[index])
+
+
+def _for_places(values: Any, places: Array) -> Any:
+    """`values` in the shape of the places they go to: NumPy 2.4's add.at forgets some of those it would repeat."""
+    return xp(places).broadcast_to(values, places.shape) if backend.is_array(values) else values
+
+
+def _common_dtype(x: Array, values: Any) -> Any:
+    """The dtype that holds both; Python numbers follow x."""
+    return np.result_type(x.dtype, values.dtype) if backend.is_array(values) else x.dtype
 
 
 def one_hot(ids: Any, count: int, dtype: Any = np.float32) -> Any:

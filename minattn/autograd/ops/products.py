@@ -60,8 +60,10 @@ def linear(x: Array, weight: Array, bias: Array | None = None, /) -> Result:
         raise ValueError(f"x {x.shape} does not fit the weight {weight.shape}: expected (.., in) and (in, out)")
     rows = x.reshape(_rows(x), x.shape[-1])
     y = gemm(rows, weight)
-    if bias is not None:
+    if bias is not None and bias.dtype == y.dtype:
         y += bias
+    elif bias is not None:
+        y = y + bias
     y = y.reshape(*x.shape[:-1], weight.shape[1])
 
     def flat(g: Array) -> Array:
