@@ -19,7 +19,7 @@ from typing import Any
 
 from jaxtyping import Bool, Inexact
 
-from minattn.autograd import Array, Tensor, op, ops, xp
+from minattn.autograd import OPS, Array, Tensor, op, ops, xp
 from minattn.autograd.backend import like, matmul
 from minattn.nn import Module
 from minattn.nn import initializers as init
@@ -41,53 +41,48 @@ def additive_attention(query, keys, v, values, /, mask=None):
     query: (B, a), s_{i-1} W_a; keys: (B, T, a), h U_a; v: (a); values: (B, T, d), the annotations h; mask: (B, T),
     True = may attend.  Returns the context (B, d) and the weights (B, T).
     """
-    module, (batch, time, a) = xp(keys), keys.shape
     _check_sizes(query, keys, v, values)
+    batch, time, a = keys.shape
     hidden = keys + query[:, None, :]
-    module.tanh(hidden, hidden)
+    xp(hidden).tanh(hidden, hidden)
     energies = matmul(hidden.reshape(-1, a), v).reshape(batch, time)  # (1.5)
-    weights = _masked_softmax(energies, mask)  # (1.6)
+    weights, by_energies = softmax(energies, -1, _checked(mask, energies))  # (1.6)
     context = matmul(weights[:, None, :], values)[:, 0, :]  # (1.6)
 
     def pullback(g_context: Array, g_weights: Array) -> tuple[Array, Array, Array, Array]:
         d_weights = matmul(values, g_context[:, :, None])[:, :, 0] + g_weights
         d_values = weights[:, :, None] * g_context[:, None, :]
-        d_energies = weights * (d_weights - (weights * d_weights).sum(-1, keepdims=True))
+        d_energies = by_energies(d_weights)
         d_v = matmul(d_energies.reshape(-1), hidden.reshape(-1, a))
-        d_hidden = 1 - hidden * hidden
-        d_hidden *= v
-        d_hidden *= d_energies[:, :, None]
+        d_hidden = d_energies[:, :, None] * v
+        d_hidden *= 1 - hidden * hidden
         return d_hidden.sum(1), d_hidden, d_v, d_values
 
     return (context, weights), pullback
 
 
-def _masked_softmax(energies: Array, mask: Any) -> Array:
-    """exp(e) / sum exp(e) over the positions where the mask is True; zeros where it is nowhere True."""
-    module = xp(energies)
+softmax = OPS["softmax"].function  # on raw arrays
+
+
+def _checked(mask: Any, energies: Array) -> Array | None:
+    """The mask as an array on the device of the energies; ValueError unless it is boolean and has their shape."""
     if mask is None:
-        e = module.exp(energies - energies.real.max(-1, keepdims=True))
-        return e / e.sum(-1, keepdims=True)
-    mask = getattr(mask, "data", mask) if isinstance(mask, Tensor) else mask
+        return None
+    mask = like(mask.data if isinstance(mask, Tensor) else mask, energies)
     if mask.dtype != bool or mask.shape != energies.shape:
         raise ValueError(
             f"the mask must be boolean (batch, time) = {energies.shape}, True = may attend; got {mask.dtype} "
             f"{mask.shape}"
         )
-    mask = mask if xp(mask) is module else like(mask, energies)
-    floor = energies.real.min(-1, keepdims=True)
-    peak = (module.where(mask, energies.real, floor)).max(-1, keepdims=True)
-    e = module.exp(module.where(mask, energies - peak, 0)) * mask
-    total = e.sum(-1, keepdims=True)
-    return e / (total + (total == 0))
+    return mask
 
 
 def _check_sizes(query: Array, keys: Array, v: Array, values: Array) -> None:
-    batch, time, a = keys.shape
-    if query.shape != (batch, a) or v.shape != (a,) or values.shape[:2] != (batch, time):
+    fits = keys.ndim == 3 and values.ndim == 3 and values.shape[:2] == keys.shape[:2]
+    if not fits or query.shape != keys.shape[::2] or v.shape != keys.shape[2:]:
         raise ValueError(
-            f"keys of shape {keys.shape} (batch, time, a) need a query (batch, a) = ({batch}, {a}), v ({a},) and "
-            f"values ({batch}, {time}, d); got {query.shape}, {v.shape} and {values.shape}"
+            f"expected query (batch, a), keys (batch, time, a), v (a) and values (batch, time, d); "
+            f"got {query.shape}, {keys.shape}, {v.shape} and {values.shape}"
         )
 
 
