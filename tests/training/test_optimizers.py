@@ -128,13 +128,19 @@ def test_steps_are_the_papers(name, data):
 @each_case
 @given(data=st.data())
 def test_float32_stays_float32(name, data):
-    parameter = Parameter(np.ones((2, 3), np.float32))
-    optimizer = optimizer_of(name, {"p": parameter}, lr=np.float64(0.1), weight_decay=0.01)
-    for gradient in gradient_list(data, (2, 3), np.float32, count=2):
-        parameter.grad = gradient
-        optimizer.step()
-    assert parameter.data.dtype == np.float32
-    assert all(array.dtype == np.float32 for array in optimizer.state_dict()["arrays"].values())
+    """With a NumPy rate, which is not weak, too: every bit is as with a Python rate."""
+    gradients = gradient_list(data, (2, 3), np.float32, count=3)
+    ends = []
+    for rate in (0.1, np.float64(0.1)):
+        parameter = Parameter(np.ones((2, 3), np.float32))
+        optimizer = optimizer_of(name, {"p": parameter}, lr=rate, weight_decay=0.01)
+        for gradient in gradients:
+            parameter.grad = gradient
+            optimizer.step()
+        assert parameter.data.dtype == np.float32
+        assert all(array.dtype == np.float32 for array in optimizer.state_dict()["arrays"].values())
+        ends.append(parameter.data.tobytes())
+    assert ends[0] == ends[1]
 
 
 @each_case
@@ -258,8 +264,10 @@ def test_a_saved_state_is_a_copy():
     optimizer.step()
     saved = optimizer.state_dict()
     before = saved["arrays"]["velocity/p"].copy()
+    optimizer.step()  # writes into its own velocity
+    np.testing.assert_array_equal(saved["arrays"]["velocity/p"], before)
     optimizer.load_state_dict(saved)
-    optimizer.step()
+    optimizer.step()  # and so it does here
     np.testing.assert_array_equal(saved["arrays"]["velocity/p"], before)
 
 
