@@ -166,7 +166,7 @@ class GRUCell(RecurrentUnit):
     def __init__(
         self, inputs: int, size: int, rng: Rng, bias: bool = True, weights: Initializer = init.glorot_uniform
     ) -> None:
-        super().__init__(inputs, size, rng, (0.0, 0.0, 0.0), bias, weights)
+        super().__init__(inputs, size, 3, rng, init.zeros((3 * size,)) if bias else None, weights)
 
     def forward(
         self, x: Inexact[Tensor, "batch inputs"], state: Inexact[Tensor, "batch size"]
@@ -190,7 +190,7 @@ class GRU(RecurrentUnit):
         reverse: bool = False,
         weights: Initializer = init.glorot_uniform,
     ) -> None:
-        super().__init__(inputs, size, rng, (0.0, 0.0, 0.0), bias, weights)
+        super().__init__(inputs, size, 3, rng, init.zeros((3 * size,)) if bias else None, weights)
         self.reverse = reverse
 
     def forward(

@@ -5,7 +5,7 @@ arrays, whose numbers are taken in the dtype of the predictions.  Raised are `Sh
 and `ConfigError` for another reduction.  `cross_entropy`, of logits and class ids, is the fused op.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 from jaxtyping import Inexact, Shaped
 
@@ -23,11 +23,9 @@ __all__ = [
     "negative_log_likelihood",
 ]
 
-Reduction = Literal["mean", "sum", "none"]
-
 
 def mean_squared_error(
-    predictions: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: Reduction = "mean"
+    predictions: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: str = "mean"
 ) -> Inexact[Tensor, "..."]:
     """(y - t)^2."""
     targets = _targets("mean_squared_error", predictions, targets)
@@ -35,7 +33,7 @@ def mean_squared_error(
 
 
 def mean_absolute_error(
-    predictions: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: Reduction = "mean"
+    predictions: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: str = "mean"
 ) -> Inexact[Tensor, "..."]:
     """|y - t|, also called the L1 loss.  Its slope at y = t is taken as 0."""
     targets = _targets("mean_absolute_error", predictions, targets)
@@ -46,7 +44,7 @@ def huber(
     predictions: Inexact[Tensor, "..."],
     targets: Shaped[Array, "..."],
     delta: float = 1.0,
-    reduction: Reduction = "mean",
+    reduction: str = "mean",
 ) -> Inexact[Tensor, "..."]:
     """r^2 / 2 for r = |y - t| <= delta, and delta (r - delta / 2) beyond: outliers pull with a constant force.
 
@@ -61,7 +59,7 @@ def huber(
 
 
 def binary_cross_entropy_with_logits(
-    logits: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: Reduction = "mean"
+    logits: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: str = "mean"
 ) -> Inexact[Tensor, "..."]:
     """-t log s(x) - (1 - t) log(1 - s(x)) for the logistic function s and targets t in [0, 1].
 
@@ -72,7 +70,7 @@ def binary_cross_entropy_with_logits(
 
 
 def negative_log_likelihood(
-    log_probabilities: Inexact[Tensor, "*batch classes"], targets: Any, reduction: Reduction = "mean"
+    log_probabilities: Inexact[Tensor, "*batch classes"], targets: Any, reduction: str = "mean"
 ) -> Inexact[Tensor, "..."]:
     """-log p_t for log-probabilities (.., K) and class ids t (..): cross-entropy whose softmax was taken already.
 
@@ -89,7 +87,7 @@ def negative_log_likelihood(
 
 
 def kl_divergence(
-    log_p: Inexact[Tensor, "*batch classes"], log_q: Inexact[Tensor, "*batch classes"], reduction: Reduction = "mean"
+    log_p: Inexact[Tensor, "*batch classes"], log_q: Inexact[Array, "..."], reduction: str = "mean"
 ) -> Inexact[Tensor, "..."]:
     """KL(p || q) = sum_k p_k (log p_k - log q_k) over the last axis, of log-probabilities; 0 where p_k = 0.
 
@@ -110,7 +108,7 @@ def _targets(loss: str, predictions: Tensor, targets: Tensor | Array) -> Tensor:
     return targets if isinstance(targets, Tensor) else Tensor(targets.astype(predictions.dtype))
 
 
-def _reduced(losses: Tensor, reduction: Reduction) -> Tensor:
+def _reduced(losses: Tensor, reduction: str) -> Tensor:
     if reduction == "mean":
         return ops.mean(losses)
     if reduction == "sum":

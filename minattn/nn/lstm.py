@@ -28,7 +28,7 @@ from minattn.autograd.backend import matmul
 from minattn.autograd.engine import Result
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
-from minattn.nn.module import Module
+from minattn.nn.module import Module, Parameter
 from minattn.nn.recurrent import (
     Initializer,
     RecurrentUnit,
@@ -184,6 +184,11 @@ FORGET_BIAS = 1.0
 I. Sutskever, "An empirical exploration of recurrent network architectures", ICML 2015."""
 
 
+def _biases(size: int, forget_bias: float) -> Parameter:
+    """0 for every gate but the forget gate."""
+    return init.joined([init.constant((size,), value).data for value in (0.0, forget_bias, 0.0, 0.0)])
+
+
 class LSTMCell(RecurrentUnit):
     """One step of the unit.  W: (inputs, 4n), U: (n, 4n) orthogonal by block, bias: (4n) or None.
 
@@ -199,7 +204,7 @@ class LSTMCell(RecurrentUnit):
         forget_bias: float = FORGET_BIAS,
         weights: Initializer = init.glorot_uniform,
     ) -> None:
-        super().__init__(inputs, size, rng, (0.0, forget_bias, 0.0, 0.0), bias, weights)
+        super().__init__(inputs, size, 4, rng, _biases(size, forget_bias) if bias else None, weights)
 
     def forward(
         self,
@@ -228,7 +233,7 @@ class LSTM(RecurrentUnit):
         forget_bias: float = FORGET_BIAS,
         weights: Initializer = init.glorot_uniform,
     ) -> None:
-        super().__init__(inputs, size, rng, (0.0, forget_bias, 0.0, 0.0), bias, weights)
+        super().__init__(inputs, size, 4, rng, _biases(size, forget_bias) if bias else None, weights)
         self.reverse = reverse
 
     def forward(

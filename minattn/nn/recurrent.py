@@ -1,12 +1,13 @@
 """What the recurrent units share: weights side by side by gate, the state to start from, and padding."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from jaxtyping import Inexact
 
 from minattn.autograd import Array, Tensor, ops, xp
+from minattn.autograd.backend import is_array, like
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
 from minattn.nn.module import Module, Parameter
@@ -15,20 +16,19 @@ Initializer = Callable[[tuple[int, ...], Rng], Parameter]
 
 
 class RecurrentUnit(Module):
-    """The weights of a unit of `size` = n numbers with several gates, one number in `biases` for each gate.
+    """The weights of a unit of `size` = n numbers with several gates.
 
     W: (inputs, gates n), each gate's block drawn on its own from `weights`; U: (n, gates n), every block orthogonal;
-    bias: (gates n), a gate's block filled with its number, or None.
+    bias: (gates n), or None.
     """
 
     def __init__(
-        self, inputs: int, size: int, rng: Rng, biases: Sequence[float], bias: bool, weights: Initializer
+        self, inputs: int, size: int, gates: int, rng: Rng, bias: Parameter | None, weights: Initializer
     ) -> None:
-        gates = len(biases)
         self.size = size
         self.W = side_by_side(inputs, size, rng, weights, gates)
         self.U = init.orthogonal((size, gates * size), rng, blocks=gates)
-        self.bias = init.joined([init.constant((size,), value).data for value in biases]) if bias else None
+        self.bias = bias
 
     def project(self, x: Inexact[Tensor, "*batch inputs"]) -> Inexact[Tensor, "*batch gates"]:
         """x W + bias, for one step or for all of them at once."""
@@ -62,8 +62,10 @@ def check_sizes(projected: Array, state: Array, U: Array, gates: int, ndim: int)
 
 # ---------------------------------------------------------------------------------------------- padding
 def raw(mask: Any) -> Array:
-    """The array of a mask that may be a tensor."""
-    return mask.data if isinstance(mask, Tensor) else mask
+    """The array of a mask that may be a tensor or a list."""
+    if isinstance(mask, Tensor):
+        return mask.data
+    return mask if is_array(mask) else np.asarray(mask)
 
 
 def carry_mask(mask: Any, projected: Array) -> Array | None:
@@ -74,13 +76,12 @@ def carry_mask(mask: Any, projected: Array) -> Array | None:
     mask = raw(mask)
     if mask.dtype != bool or mask.shape != projected.shape[:2]:
         raise ValueError(
-            f"the mask must be boolean (batch, time) = {projected.shape[:2]}, got {mask.dtype} {mask.shape}"
+            f"the mask must be boolean (batch, time) = {projected.shape[:2]}, True = a real step; got {mask.dtype} "
+            f"{mask.shape}"
         )
-    if isinstance(mask, np.ndarray):
-        if mask.all():
-            return None
-        mask = xp(projected).asarray(mask)
-    return mask.astype(projected.real.dtype)
+    if isinstance(mask, np.ndarray) and mask.all():  # on a GPU, looking would mean waiting for it
+        return None
+    return like(mask, projected).astype(projected.real.dtype)
 
 
 def carried(mask: Array | None, t: int, new: Array, old: Array) -> Array:
