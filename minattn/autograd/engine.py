@@ -263,7 +263,7 @@ def backward(root: "Tensor", seed: Array) -> None:
     proceeds and the graph can be walked once only.
     """
     if root._inputs is None:
-        _accumulate_leaf(root, seed, [seed])
+        _accumulate_leaf(root, seed if root._hooks is None else _run_hooks(root, seed), [seed])
         return
     root.grad = seed
     heap: list[tuple[int, Any]] = [(-root._number, root)]
@@ -301,6 +301,11 @@ def backward(root: "Tensor", seed: Array) -> None:
             data = tensor._data
             if gradient.shape != data.shape:
                 gradient = unbroadcast(gradient, data.shape)
+                if gradient.shape != data.shape:
+                    raise GradientError(
+                        f"the pullback of {node._name} gave a gradient of shape {gradient.shape} for an argument of "
+                        f"shape {data.shape}"
+                    )
             if gradient.dtype != data.dtype:
                 gradient = _cast(gradient, data.dtype)
             if tensor._inputs is None:
@@ -355,6 +360,8 @@ def _cast(gradient: Array, dtype: Any) -> Array:
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     """Sum `gradient` over the axes along which an array of `shape` was broadcast."""
     lead = gradient.ndim - len(shape)
+    if lead < 0:
+        return gradient  # nothing was broadcast; `backward` refuses it
     if lead:
         gradient = gradient.sum(tuple(range(lead)))
     stretched = tuple(i for i, n in enumerate(shape) if n == 1 and gradient.shape[i] != 1)
@@ -362,6 +369,8 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _run_hooks(tensor: Any, gradient: Array) -> Array:
+    if isinstance(gradient, np.generic):  # what NumPy makes of arithmetic on 0-d arrays
+        gradient = np.asarray(gradient)
     for hook in tensor._hooks:
         replacement = hook(gradient)
         if replacement is not None:
