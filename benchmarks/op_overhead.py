@@ -3,8 +3,8 @@
     python benchmarks/op_overhead.py
 
 Compared in the same run, round by round, with the same arithmetic in bare NumPy (no graph, gradient written out) and,
-where it is installed, with PyTorch on one thread.  Processor time is taken, not wall time, so that other programs on the
-machine disturb less; the ratios are what counts.
+where it is installed, with PyTorch on one thread.  Processor time is taken, not wall time, so that other programs on
+the machine disturb less; the ratios are what counts.
 """
 
 import statistics
