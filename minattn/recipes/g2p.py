@@ -251,7 +251,7 @@ def train(
         pronouncer.loss,
         folder,
         Plan(epochs=config.epochs, max_norm=config.max_norm, metric="dev_per"),
-        schedule=LinearWarmup(Cosine(config.lr, steps - warmup, config.lr / 50), warmup),
+        schedule=LinearWarmup(Cosine(config.lr, steps, config.lr / 50), warmup),
         evaluate=lambda _: _development(pronouncer, splits.dev),
         meta=pronouncer.meta(),
         tokens=lambda batch: int(batch.target_mask.sum()),
