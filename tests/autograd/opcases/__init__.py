@@ -1,0 +1,8 @@
+"""The table of cases: one for each op of the op table, by the op's name."""
+
+from . import elementwise, neural, structural
+from .case import Call, Case
+
+CASES: dict[str, Case] = elementwise.CASES | structural.CASES | neural.CASES
+
+__all__ = ["CASES", "Call", "Case"]
