@@ -116,6 +116,8 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
     def apply(*args: Any, **parameters: Any) -> Any:
         rest: tuple[Any, ...] = ()
         if tensors is not None and len(args) != tensors:
+            if len(args) < tensors and defaults[len(args)] is inspect.Parameter.empty:
+                raise TypeError(f"{name}{inspect.signature(function)}: an argument is missing")
             args, rest = (*args[:tensors], *defaults[len(args) :]), args[tensors:]
         inputs: list[Any] = []
         arrays: list[Any] = []

@@ -9,7 +9,7 @@ import numpy as np
 from minattn.autograd.backend import Array, xp
 from minattn.autograd.engine import mode
 from minattn.autograd.tensor import Tensor, tensor
-from minattn.errors import GradientError
+from minattn.errors import GradientError, ShapeError
 
 STEP = 1e-20
 """The complex step.  f(x + ih) = f(x) + ih f'(x) - h^2 f''(x)/2: the error h^2 is far below rounding."""
@@ -58,6 +58,6 @@ def hvp(function: Callable[[Tensor], Tensor], x: Any, v: Any) -> Array:
     """
     point, direction = (np.asarray(a, dtype=np.float64) for a in (x, v))
     if point.shape != direction.shape:
-        raise ValueError(f"hvp: x has shape {point.shape}, the direction {direction.shape}; they must be equal")
+        raise ShapeError(f"hvp: x has shape {point.shape}, the direction {direction.shape}; they must be equal")
     gradient = grad(function)(point + 1j * STEP * direction)
     return gradient.imag / STEP

@@ -394,9 +394,12 @@ def tensor(data: Any, requires_grad: bool = False, *, dtype: Any = None, device:
     if is_array(data):
         array = data.astype(dtype) if dtype is not None else data.copy()
     else:
-        array = np.asarray(data)
-        if array.dtype == object:
-            raise ShapeError("tensor: the nested lists are ragged or hold something that is not a number")
+        try:
+            array = np.asarray(data)
+        except ValueError as error:
+            raise ShapeError(f"tensor: the nested lists are ragged ({error})") from error
+        if array.dtype.kind not in "biufc":
+            raise TypeError(f"tensor: expected numbers, got {array.dtype} from {type(data).__name__}")
         if dtype is None and array.dtype == np.float64 and not isinstance(data, np.generic):
             dtype = np.float32
         array = array.astype(dtype) if dtype is not None else array
