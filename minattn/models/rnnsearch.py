@@ -19,8 +19,9 @@ Deviations from the paper:
   appendix, `readout="current"` the body; the number of weights is the same.
 * The printed formulas leave biases out but say that they start at 0: `biases` has both.
 * `dropout` (on embeddings and on t_i) is not in the paper; 0, the default, is the paper.
-* `initial="glorot"` starts W, C and the output weights Glorot-uniform instead of at N(0, 0.01^2), which is made for
-  n = 1000 and leaves a small model almost blind at first.
+* `initial="glorot"` starts all matrices but U, W_a and U_a Glorot-uniform, and the embeddings at N(0, 0.1^2), instead
+  of at N(0, 0.01^2), which is made for n = 1000 and leaves a small model almost blind at first.
+* Padding, which the paper does not speak of, is masked: the encoder carries its state past it, and attention skips it.
 """
 
 from dataclasses import dataclass
@@ -56,8 +57,9 @@ class RNNsearchConfig:
 
     def __post_init__(self) -> None:
         for name in ("source_words", "target_words", "embedding", "hidden", "alignment", "maxout"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+            size = getattr(self, name)
+            if not isinstance(size, int) or size < 1:
+                raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}")
         if self.readout not in ("previous", "current"):
             raise ConfigError(f'readout must be "previous" or "current", got {self.readout!r}')
         if self.initial not in ("paper", "glorot"):

@@ -4,7 +4,7 @@ The score of a sequence is its summed log-probability, end symbol included, as i
 normalised by length.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from minattn.autograd import Tensor, asnumpy, no_grad
 from minattn.errors import ConfigError
 
 
+@runtime_checkable
 class Source(Protocol):
     """An encoded batch of sources."""
 
@@ -20,6 +21,7 @@ class Source(Protocol):
     def select(self, rows: np.ndarray) -> Any: ...
 
 
+@runtime_checkable
 class StepDecoder(Protocol):
     """What search needs of a model."""
 

@@ -1,0 +1,96 @@
+"""RNNsearch and RNNencdec written out from appendix A of the paper, one number at a time.
+
+Nothing is vectorised, batched or masked: a sentence is a list of word numbers, a vector a list, and x @ W a sum over
+indices.  The weights are read out of the module, whose matrices have the paper's transposed.
+"""
+
+import math
+
+
+def rnnsearch(model, sentence, previous):
+    """(logits, alignment), a list of lists each: of every y_i given y_0 .. y_{i-1} = `previous`."""
+    c, p = model.config, {name: tensor.data.tolist() for name, tensor in model.named_parameters().items()}
+    n = c.hidden
+    zero = [0.0] * n
+    x = [p["encoder.embedding.weight"][word] for word in sentence]  # (1.1)
+
+    # The encoder
+    if c.attention:
+        forwards = encode(x, p, "encoder.unit.forwards", n)  # (1.2)
+        backwards = encode(x[::-1], p, "encoder.unit.backwards", n)[::-1]  # (1.3)
+        h = [forwards[j] + backwards[j] for j in range(len(x))]  # (1.3): [h-> ; h<-]
+        first = backwards[0] if x else zero
+    else:
+        h = encode(x, p, "encoder.unit", n)
+        first = h[-1] if x else zero
+    s = [math.tanh(total) for total in added(product(first, p["decoder.W_s"]), p.get("decoder.b_s"))]  # (1.4)
+
+    # The decoder
+    logits, alignment = [], []
+    for word in previous:
+        y = p["decoder.embedding.weight"][word]
+        if c.attention:
+            context, alpha = attend(s, h, p, 2 * n)
+        else:
+            context, alpha = first, [1.0]  # (1.9)
+        before_gates = added(product(y, p["decoder.W"]), product(context, p["decoder.C"]), p.get("decoder.b"))
+        new = gated_unit(before_gates, s, p["decoder.U"], n)  # (1.7)
+        logits.append(output(s if c.readout == "previous" else new, y, context, p))
+        alignment.append(alpha)
+        s = new
+    return logits, alignment
+
+
+def encode(x, p, unit, n):
+    h, states = [0.0] * n, []
+    for x_i in x:
+        h = gated_unit(added(product(x_i, p[f"{unit}.W"]), p.get(f"{unit}.bias")), h, p[f"{unit}.U"], n)
+        states.append(h)
+    return states
+
+
+def gated_unit(before_gates, h, U, n):
+    """(1.2) and (1.7), from what does not depend on the state, [z | r | h~], and the state."""
+    from_z, from_r, from_h = (before_gates[g * n : (g + 1) * n] for g in range(3))
+    U_z, U_r, U_h = ([row[g * n : (g + 1) * n] for row in U] for g in range(3))
+    z = [sigmoid(total) for total in added(from_z, product(h, U_z))]
+    r = [sigmoid(total) for total in added(from_r, product(h, U_r))]
+    reset = [r[k] * h[k] for k in range(n)]
+    candidate = [math.tanh(total) for total in added(from_h, product(reset, U_h))]
+    return [(1 - z[k]) * h[k] + z[k] * candidate[k] for k in range(n)]
+
+
+def attend(s, h, p, size):
+    """(1.5) and (1.6)."""
+    W_a, U_a, v_a = (p[f"attention.{name}"] for name in ("W_a", "U_a", "v_a"))
+    e = []
+    for h_j in h:
+        inner = added(product(s, W_a), product(h_j, U_a))
+        e.append(sum(v_a[k] * math.tanh(inner[k]) for k in range(len(v_a))))
+    total = sum(math.exp(e_j) for e_j in e)
+    alpha = [math.exp(e_j) / total for e_j in e]
+    context = [sum(alpha[j] * h[j][q] for j in range(len(h))) for q in range(size)]
+    return context, alpha
+
+
+def output(s, y, context, p):
+    """(1.8)."""
+    terms = [product(s, p["decoder.U_o"]), product(y, p["decoder.V_o"]), product(context, p["decoder.C_o"])]
+    before = added(*terms, p.get("decoder.b_t"))
+    t = [max(before[2 * j], before[2 * j + 1]) for j in range(len(before) // 2)]
+    return added(product(t, p["decoder.W_o"]), p.get("decoder.b_o"))
+
+
+def product(x, W):
+    columns = range(len(W[0]))
+    return [sum(x[i] * W[i][k] for i in range(len(x))) for k in columns]
+
+
+def added(*vectors):
+    """The sum of the vectors, those that are None (biases that are not there) left out."""
+    present = [vector for vector in vectors if vector is not None]
+    return [sum(vector[k] for vector in present) for k in range(len(present[0]))]
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
