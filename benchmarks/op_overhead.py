@@ -76,9 +76,8 @@ def main() -> None:
             times[name].append((process_time() - started) / (3 * LINKS) * 1e9)
     for name, taken in times.items():
         ratios = [other / own for other, own in zip(times["minattn"], taken, strict=True)]
-        print(
-            f"{name:18} {statistics.median(taken):8.0f} ns an op    minattn takes {statistics.median(ratios):5.2f} times"
-        )
+        median, ratio = statistics.median(taken), statistics.median(ratios)
+        print(f"{name:18} {median:8.0f} ns an op, minattn takes {ratio:.2f} times as long")
 
 
 if __name__ == "__main__":
