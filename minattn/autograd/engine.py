@@ -225,7 +225,7 @@ class _Joint:
     """Stands between an op with several outputs and its inputs: gathers the outputs' gradients, then calls the
     op's pullback once.  It has what the walk needs of a node, and no data."""
 
-    __slots__ = ("_inputs", "_name", "_number", "_pullback", "_stamp", "_version", "grad", "outputs")
+    __slots__ = ("__weakref__", "_inputs", "_name", "_number", "_pullback", "_stamp", "_version", "grad", "outputs")
     _hooks = None
     requires_grad = True
 
@@ -397,8 +397,10 @@ def _observed(
         raise _explained(name, error, arrays) from error
     recorded = tracked and pullback is not None and mode.recording
     out = _record(name, inputs, value, pullback) if recorded else _constants(value)
+    pairs = zip(inputs, arrays, strict=True)
+    given = [t if t is not None else Tensor(a) for t, a in pairs if t is not None or is_array(a)]
     for observer in mode.observers:
-        observer.on_forward(name, [t for t in inputs if t is not None], out)
+        observer.on_forward(name, given, out)
     return out
 
 

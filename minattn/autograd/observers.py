@@ -5,15 +5,16 @@ with ma.observe(NaNLocator()):
     loss.backward()
 """
 
+import os
 import sys
 import traceback
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from types import FrameType
 from typing import Any
-from weakref import WeakKeyDictionary
 from zlib import crc32
 
 from minattn.autograd.backend import Array, asnumpy, device_of, is_array, xp
@@ -21,7 +22,7 @@ from minattn.autograd.engine import describe
 from minattn.autograd.tensor import Tensor
 from minattn.errors import GradientError, MinattnError
 
-PACKAGE = str(Path(__file__).parents[1])
+PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 class Observer:
@@ -31,13 +32,37 @@ class Observer:
         """Op `name` is about to run."""
 
     def on_forward(self, name: str, inputs: Sequence[Tensor], output: Any) -> None:
-        """Op `name` has made `output`, a tensor or a tuple of tensors."""
+        """Op `name` has made `output`, a tensor or a tuple of tensors, of `inputs`, tensors and arrays."""
 
-    def before_backward(self, name: str, node: Tensor) -> None:
-        """The pullback of op `name`, which made `node`, is about to run."""
+    def before_backward(self, name: str, node: Any) -> None:
+        """The pullback of op `name` is about to run; `node` is what `node_of(output)` gave after the forward call."""
 
-    def on_backward(self, name: str, node: Tensor, upstream: Array, gradients: Sequence[Array | None]) -> None:
-        """The pullback of op `name` has given `gradients` for its inputs."""
+    def on_backward(self, name: str, node: Any, upstream: Any, gradients: Sequence[Array | None]) -> None:
+        """The pullback of op `name` has given `gradients` for its inputs.
+
+        upstream: the gradient it was given; for an op with several outputs the list of theirs.
+        """
+
+
+def node_of(output: Any) -> Any:
+    """What the graph holds of an op's call: its output, or what stands behind its several outputs; None if nothing."""
+    if not isinstance(output, tuple):
+        return None if output.is_leaf else output
+    return next((tensor._inputs[0] for tensor in output if not tensor.is_leaf), None)
+
+
+class _ByNode:
+    """A value for each node, found by identity (tensors compare by element), and forgotten when the node is."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[weakref.ref[Any], Any]] = {}
+
+    def put(self, node: Any, value: Any) -> None:
+        key = id(node)
+        self._entries[key] = (weakref.ref(node, lambda _: self._entries.pop(key, None)), value)
+
+    def get(self, node: Any, default: Any) -> Any:
+        return self._entries.get(id(node), (None, default))[1]
 
 
 class NotFiniteError(MinattnError, FloatingPointError):
@@ -52,25 +77,26 @@ class NaNLocator(Observer):
     """
 
     def __init__(self) -> None:
-        self._lines: WeakKeyDictionary[Tensor, str] = WeakKeyDictionary()
+        self._lines = _ByNode()
 
     def on_forward(self, name: str, inputs: Sequence[Tensor], output: Any) -> None:
-        line = calling_line()
+        line, node = calling_line(), node_of(output)
+        if node is not None:
+            self._lines.put(node, line)
         for tensor in output if isinstance(output, tuple) else (output,):
-            self._lines[tensor] = line
             bad = _not_finite(tensor.data)
             if bad and not any(_not_finite(i.data) for i in inputs):
                 given = ", ".join(describe(i.data) for i in inputs)
                 raise NotFiniteError(f"{name} made {bad} out of finite inputs (given: {given}); called at {line}")
 
-    def on_backward(self, name: str, node: Tensor, upstream: Array, gradients: Sequence[Array | None]) -> None:
+    def on_backward(self, name: str, node: Any, upstream: Any, gradients: Sequence[Array | None]) -> None:
         parts = upstream if isinstance(upstream, list) else [upstream]
         if any(_not_finite(part) for part in parts):
             return
         for position, gradient in enumerate(gradients):
             bad = None if gradient is None or isinstance(gradient, list) else _not_finite(gradient)
             if bad:
-                line = self._lines.get(node, "a line that ran unobserved") if isinstance(node, Tensor) else "its call"
+                line = self._lines.get(node, "a line that ran unobserved")
                 raise NotFiniteError(
                     f"the gradient of {name} by its argument {position} has {bad} although the gradient coming in is "
                     f"finite; the forward call was at {line}"
@@ -108,15 +134,14 @@ class WriteDetector(Observer):
     """
 
     def __init__(self) -> None:
-        self._sums: WeakKeyDictionary[Tensor, list[tuple[Array, int]]] = WeakKeyDictionary()
+        self._sums = _ByNode()
 
     def on_forward(self, name: str, inputs: Sequence[Tensor], output: Any) -> None:
-        for tensor in output if isinstance(output, tuple) else (output,):
-            self._sums[tensor] = [(a, _checksum(a)) for a in (tensor.data, *(i.data for i in inputs))]
+        node, outputs = node_of(output), output if isinstance(output, tuple) else (output,)
+        if node is not None:
+            self._sums.put(node, [(t.data, _checksum(t.data)) for t in (*outputs, *inputs)])
 
-    def before_backward(self, name: str, node: Tensor) -> None:
-        if not isinstance(node, Tensor):
-            return
+    def before_backward(self, name: str, node: Any) -> None:
         for array, before in self._sums.get(node, []):
             if _checksum(array) != before:
                 raise GradientError(
@@ -156,10 +181,10 @@ class OpTimer(Observer):
         entry.calls += 1
         entry.forward += perf_counter() - self._started
 
-    def before_backward(self, name: str, node: Tensor) -> None:
+    def before_backward(self, name: str, node: Any) -> None:
         self._started = perf_counter()
 
-    def on_backward(self, name: str, node: Tensor, upstream: Array, gradients: Sequence[Array | None]) -> None:
+    def on_backward(self, name: str, node: Any, upstream: Any, gradients: Sequence[Array | None]) -> None:
         self.times.setdefault(name, OpTime()).backward += perf_counter() - self._started
 
     def report(self) -> str:
@@ -189,23 +214,28 @@ class MemoryReport:
 
 def memory_report(root: Tensor) -> MemoryReport:
     """The memory that the graph under `root` holds: results, and what pullbacks have saved.  Largest first."""
+    found: dict[int, Any] = {id(root): root}
+    stack: list[Any] = [root]
+    while stack:
+        for tensor in stack.pop()._inputs or ():
+            if tensor is not None and id(tensor) not in found:
+                found[id(tensor)] = tensor
+                stack.append(tensor)
+
     seen: set[int] = set()
     by_op: dict[str, int] = {}
-    nodes, stack, visited = 0, [root], {id(root)}
-    while stack:
-        node: Any = stack.pop()
-        inputs = node._inputs
-        name = "leaf" if inputs is None else node._name
-        nodes += inputs is not None
-        held = [node._data] if isinstance(node, Tensor) else []
-        held += [] if inputs is None else _saved(node._pullback)
+
+    def count(node: Any, held: Sequence[Array]) -> None:
+        name = "leaf" if node._inputs is None else node._name
         by_op[name] = by_op.get(name, 0) + sum(_unseen_bytes(array, seen) for array in held)
-        for tensor in inputs or ():
-            if tensor is not None and id(tensor) not in visited:
-                visited.add(id(tensor))
-                stack.append(tensor)
+
+    nodes = [node for node in found.values() if node._inputs is not None]
+    for node in found.values():
+        count(node, [node._data] if isinstance(node, Tensor) else [])
+    for node in nodes:  # after the results, so that a result which a pullback has saved counts as a result
+        count(node, _saved(node._pullback))
     ranked = dict(sorted(by_op.items(), key=lambda item: -item[1]))
-    return MemoryReport(nodes, sum(by_op.values()), ranked, device_of(root.data))
+    return MemoryReport(len(nodes), sum(by_op.values()), ranked, device_of(root.data))
 
 
 def _saved(pullback: Any, depth: int = 3) -> list[Array]:
