@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from minattn.autograd import Tensor, asnumpy, no_grad
-from minattn.errors import ConfigError
+from minattn.errors import ConfigError, TrainingError
 
 
 @runtime_checkable
@@ -46,7 +46,11 @@ def beam_search(
 
     Every hypothesis, live or finished, competes for the beam's places, so a finished one is kept only while it is
     among the best.  max_length: steps at most, the end symbol counted.  beam=1 is greedy search; a beam as wide as
-    there are sequences finds the best of all.
+    there are sequences finds the best of all.  Of equal continuations the better-ranked hypothesis's comes first, then
+    the smaller id.
+
+    Raises ConfigError for a beam or length below 1 and an end symbol that the model does not have, and TrainingError
+    for a model whose probabilities are NaN.
     """
     if beam < 1 or max_length < 1:
         raise ConfigError(f"beam and max_length must be at least 1, got {beam} and {max_length}")
@@ -62,8 +66,8 @@ def beam_search(
     previous = np.full(batch * beam, begin)
     for _ in range(max_length):
         state, log_p, weights = model.step(state, previous, read)
-        totals = _totals(scores, asnumpy(log_p.data).reshape(batch, beam, -1), done, end)
-        parent, word, scores = _best(totals, beam)
+        log_p = _checked(asnumpy(log_p.data), end).reshape(batch, beam, -1)
+        parent, word, scores = _best(_totals(scores, log_p, done, end), beam)
         chosen = (first + parent).reshape(-1)
         ids = np.concatenate([np.take_along_axis(ids, parent[..., None], 1), word[..., None]], 2)
         rows = [row[chosen] for row in [*rows, asnumpy(weights.data)]]
@@ -87,9 +91,21 @@ def greedy_search(model: StepDecoder, source: Source, begin: int, end: int, max_
     return [best[0] for best in beam_search(model, source, 1, begin, end, max_length)]
 
 
+def _checked(log_p: np.ndarray, end: int) -> np.ndarray:
+    """The log-probabilities of one step, in float64."""
+    words = log_p.shape[-1]
+    if not 0 <= end < words:
+        raise ConfigError(f"end must be one of the model's {words} words, 0 to {words - 1}, got {end}")
+    if np.isnan(log_p).any():
+        raise TrainingError(
+            "the model's probabilities are not numbers (NaN), as after training that diverged; the cure: an earlier "
+            "checkpoint"
+        )
+    return log_p.astype(np.float64)
+
+
 def _totals(scores: np.ndarray, log_p: np.ndarray, done: np.ndarray, end: int) -> np.ndarray:
     """The score of every continuation (batch, beam, K); a finished hypothesis has one, itself again."""
-    log_p = log_p.astype(np.float64)
     log_p[done] = -np.inf
     log_p[done, end] = 0.0
     return scores[:, :, None] + log_p

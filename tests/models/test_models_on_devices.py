@@ -1,0 +1,105 @@
+"""A whole training step and a whole search on every backend: the same numbers, nothing refused, nothing waited for."""
+
+import contextlib
+
+import fakecupy
+import numpy as np
+import pytest
+from small_models import SIZES, random_model
+
+import minattn as ma
+from minattn.autograd import asnumpy, device_of
+from minattn.models import beam_search
+from minattn.training import Adam, clip_grad_norm
+
+BEGIN, END, PAD = 1, 2, 0
+CASES = pytest.mark.parametrize(
+    "settings",
+    [
+        {"biases": True},
+        {"readout": "current", "dropout": 0.3},
+        {"attention": False, "biases": True},
+        {"attention": False, "readout": "current"},
+    ],
+    ids=["RNNsearch", "RNNsearch, current, dropout", "RNNencdec", "RNNencdec, current"],
+)
+
+
+def a_batch():
+    """Source ids, previous ids, target ids with padding, and the source's mask."""
+    rng = np.random.default_rng(0)
+    source = rng.integers(0, SIZES["source_words"], (3, 5))
+    previous, targets = rng.integers(0, SIZES["target_words"], (2, 3, 4))
+    targets[1, 2:] = PAD
+    return source, previous, targets, np.arange(5) < np.array([[5], [3], [1]])
+
+
+def training_step(model, batch):
+    """(loss, gradient norm before clipping), both unread, of one step of Adam."""
+    source, previous, targets, mask = batch
+    optimizer = Adam(model.named_parameters(), 0.01, eps=1e-4)
+    logits, _ = model(source, previous, mask)
+    loss = ma.cross_entropy(logits, targets, ignore_index=PAD, reduction="sum") / len(source)
+    loss.backward()
+    norm = clip_grad_norm(model.parameters(), 1.0)
+    optimizer.step()
+    return loss, norm, optimizer
+
+
+@CASES
+@pytest.mark.parametrize("there", [False, True], ids=["ids on the host", "ids there"])
+@pytest.mark.parametrize("scrambled", [False, True], ids=["rows", "scrambled memory"])
+def test_a_training_step_is_the_same_everywhere_and_waits_for_nothing(backend, settings, there, scrambled):
+    if scrambled and backend.name != "fake":
+        pytest.skip("only the fake scrambles memory")
+    expected = random_model(3, **settings)
+    expected_loss, expected_norm, _ = training_step(expected, a_batch())
+    assert float(expected_norm) > 1
+
+    model = random_model(3, **settings).to(backend.device)
+    batch = tuple(map(backend.array, a_batch())) if there else a_batch()
+    with (
+        fakecupy.no_sync() if backend.name == "fake" else contextlib.nullcontext(),
+        fakecupy.scrambled_layouts() if scrambled else contextlib.nullcontext(),
+    ):
+        loss, norm, _ = training_step(model, batch)
+    assert float(loss) == pytest.approx(float(expected_loss), rel=1e-5)
+    assert float(norm) == pytest.approx(float(expected_norm), rel=1e-5)
+    before, after = random_model(3, **settings).state_dict(), model.state_dict()
+    for name, parameter in expected.named_parameters().items():
+        np.testing.assert_allclose(after[name], parameter.data, rtol=1e-5, atol=1e-5, err_msg=name)
+        assert (after[name] != before[name]).any()
+        gradient = asnumpy(model.named_parameters()[name].grad)
+        np.testing.assert_allclose(gradient, parameter.grad, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@CASES
+def test_float32_stays_float32(backend, settings):
+    model, batch = random_model(4, **settings).to(backend.device), a_batch()
+    logits, alignment = model(batch[0], batch[1], batch[3])
+    _, log_p, weights = model.step(model.encode(batch[0]).state, batch[1][:, 0], model.encode(batch[0], batch[3]))
+    loss, norm, optimizer = training_step(model, batch)
+    for tensor in (logits, alignment, log_p, weights, loss, *model.parameters()):
+        assert tensor.dtype == np.float32
+        assert device_of(tensor.data) == device_of(backend.array(0))
+    for array in (norm, *(p.grad for p in model.parameters())):
+        assert array.dtype == np.float32
+    for state in optimizer.states.values():
+        assert state["m"].dtype == state["v"].dtype == np.float32
+
+
+@CASES
+@pytest.mark.parametrize("beam", [1, 3])
+def test_beam_search_is_the_same_everywhere(backend, settings, beam):
+    source, _, _, mask = a_batch()
+    expected, model = (random_model(5, **settings).eval() for _ in range(2))
+    model.to(backend.device)
+    found = beam_search(model, model.encode(source, mask), beam, BEGIN, END, 5)
+    for here, there in zip(
+        beam_search(expected, expected.encode(source, mask), beam, BEGIN, END, 5), found, strict=True
+    ):
+        assert [(h.ids, h.finished) for h in there] == [(h.ids, h.finished) for h in here]
+        for h, wanted in zip(there, here, strict=True):
+            assert type(h.alignment) is np.ndarray
+            assert h.log_probability == pytest.approx(wanted.log_probability, rel=1e-5)
+            np.testing.assert_allclose(h.alignment, wanted.alignment, rtol=1e-4, atol=1e-6)
