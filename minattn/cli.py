@@ -1,13 +1,17 @@
 """The command line: `minattn train`, `evaluate`, `predict`, `list`.
 
-Every error that minattn raises on purpose is one line on standard error and exit status 1.
+Whatever is wrong with what the user gave is one line `error: ...` on standard error, and the exit status is not 0.
 """
 
 import dataclasses
+import io
+import shlex
 import sys
+import textwrap
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,23 +19,24 @@ from rich.table import Table
 
 from minattn import __version__
 from minattn.catalogue import MECHANISMS
-from minattn.errors import ConfigError, MinattnError
+from minattn.errors import ConfigError, DataError, MinattnError
 from minattn.recipes import g2p
-from minattn.recipes.config import with_settings
-from minattn.training import Outcome
-from minattn.training.metrics import Score
+from minattn.recipes.config import read_json, with_settings
+from minattn.recipes.folder import ALIGNMENTS, CURVES, REPORT, has_begun, is_finished
+from minattn.recipes.pronouncer import G2PConfig, Pronouncer, Pronunciation
+from minattn.training import BEST, BarProgress, Outcome, Progress
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Attention, readable, tested and fast: train the classic papers' models and look at what they attend to.",
 )
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}  # paths and words as they are
+console = Console(**plain, soft_wrap=True)
+errors = Console(**plain, soft_wrap=True, stderr=True)
 
-INTERRUPTED = 130  # the exit status of a program that Ctrl-C has ended
+FAILED, INTERRUPTED = 1, 130  # exit statuses; the second is that of a program that Ctrl-C has ended
 
 
 class Recipe(StrEnum):
@@ -46,22 +51,23 @@ def option(text: str, *names: str, metavar: str | None = None, **more: Any) -> A
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `minattn train` made.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
-RecipeName = Annotated[Recipe, typer.Argument(help="g2p: RNNsearch learns to pronounce English.")]
-Out = Annotated[Path | None, option("The run's folder.  [default: runs/RECIPE]", metavar="FOLDER")]
+Device = Annotated[str, option("cpu, cuda or cuda:N.  [default: cpu]", metavar="DEVICE")]
+RecipeName = Annotated[Recipe, typer.Argument(metavar="RECIPE", help="g2p: RNNsearch learns to pronounce English.")]
+Out = Annotated[Path | None, option("The run's folder, a new one.  [default: runs/RECIPE]", metavar="FOLDER")]
 Resume = Annotated[Path | None, option("Go on with a run that was stopped.", metavar="RUN")]
-Seed = Annotated[int | None, option("Decides the weights and the order of the data.  [default: 1]")]
+Seed = Annotated[int | None, option("Decides the weights and the order of the data.  [default: 1]", metavar="N")]
 Settings = Annotated[list[str] | None, option("Change a setting; repeatable.", "--set", metavar="KEY=VALUE")]
 TrainFile = Annotated[
     str | None, option("Words to train on, lines WORD<TAB>PH PH PH.  [default: CMUdict]", "--train", metavar="FILE")
 ]
 DevFile = Annotated[str | None, option("Words to choose the best model by.", "--dev", metavar="FILE")]
 TestFile = Annotated[str | None, option("Words to report on, in the same form.", "--test", metavar="FILE")]
-Beam = Annotated[int | None, option("Beam width; 1 is greedy.  [default: the run's]", min=1)]
+Beam = Annotated[int | None, option("Beam width; 1 is greedy.  [default: the run's]", min=1, metavar="N")]
 Plot = Annotated[Path | None, option("Draw the alignments: FILE.png, .svg or .pdf.", metavar="FILE")]
 Words = Annotated[list[str], typer.Argument(metavar="WORD...", help="Words to pronounce.")]
 
 
+# ---------------------------------------------------------------------------------------------- train
 @app.command()
 def train(
     recipe: RecipeName,
@@ -76,70 +82,118 @@ def train(
 ) -> None:
     """Train a model, and leave a folder with its checkpoints, log, score and pictures."""
     if resume is not None:
-        folder = resume
         files_given = {"--train": train_file, "--dev": dev_file, "--test": test_file}
         given = {"--out": out, "--seed": seed, "--set": settings, **files_given}
         extra = [name for name, value in given.items() if value is not None]
         if extra:
             raise ConfigError(f"--resume goes on with the run as it was started, so {', '.join(extra)} cannot be given")
-        config, files = g2p.stored_settings(resume)
-    else:
-        folder = out or Path("runs") / recipe
-        config = with_settings(g2p.G2PConfig(), settings or [])
-        config = config if seed is None else dataclasses.replace(config, seed=seed)
-        files = g2p.DataFiles(train_file, dev_file, test_file)
-    console.print(_describe(config, folder, device))
-    outcome = g2p.train(config, files, folder, device, resume=resume is not None)
-    _tell_outcome(outcome, folder)
+        _resume(resume, device)
+        return
+    config = with_settings(G2PConfig(), settings or [])
+    config = config if seed is None else dataclasses.replace(config, seed=seed)
+    files = g2p.DataFiles(train_file, dev_file, test_file)
+    folder = out or Path("runs") / recipe
+    _describe(config, folder, device)
+    _see_through(lambda: g2p.train(config, files, folder, device), folder)
 
 
-def _describe(config: g2p.G2PConfig, folder: Path, device: str) -> str:
+def _resume(folder: Path, device: str) -> None:
+    config = g2p.StoredRun.read(folder).config
+    if is_finished(folder):
+        console.print(f"{folder} is finished: there is nothing to go on with.")
+        _tell_results(folder)
+        console.print("to train longer:  minattn train g2p --out ANOTHER_FOLDER --set epochs=N")
+        return
+    _describe(config, folder, device)
+    _see_through(lambda: g2p.resume(folder, device), folder)
+
+
+def _describe(config: G2PConfig, folder: Path, device: str) -> None:
+    console.print(f"minattn {__version__}: g2p on {device}, into {folder}")
     settings = "  ".join(f"{key}={value}" for key, value in dataclasses.asdict(config).items())
-    return f"minattn {__version__}: training on {device}, into {folder}\n{settings}"
+    console.print(textwrap.indent(textwrap.fill(settings, console.width - 2), "  "))
 
 
-def _tell_outcome(outcome: Outcome, folder: Path) -> None:
-    if outcome.interrupted:
-        console.print(f"stopped after step {outcome.step:,} and saved.  To go on:")
-        console.print(f"  minattn train g2p --resume {folder}")
+def _see_through(work: Callable[[], Outcome], folder: Path) -> None:
+    """Do the work of a run; tell where the results are, or how to go on where Ctrl-C has ended it."""
+    try:
+        outcome = work()
+        stopped = f"stopped after step {outcome.step:,} and saved" if outcome.interrupted else ""
+    except KeyboardInterrupt:
+        if not has_begun(folder):
+            raise
+        stopped = f"stopped at once; {folder} is as it was saved last"
+    if stopped:
+        console.print(f"{stopped}.  To go on:\n  minattn train g2p --resume {shlex.quote(str(folder))}")
         raise typer.Exit(INTERRUPTED)
-    report = g2p.read_json(folder / g2p.REPORT)["test"]
+    _tell_results(folder)
+
+
+def _tell_results(folder: Path) -> None:
+    test = read_json(folder / REPORT)["test"]
+    pictures = [str(folder / name) for name in (CURVES, ALIGNMENTS) if (folder / name).exists()]
     console.print(
-        f"{outcome.message}\n"
-        f"test words: PER {report['per']:.2f} %, WER {report['wer']:.2f} % over {report['words']:,} words "
-        f"(beam {report['beam']})\n"
-        f"pictures: {folder / g2p.CURVES}  {folder / g2p.ALIGNMENTS}\n"
-        f"now try:  minattn predict {folder} attention"
+        f"test words: PER {test['per']:.2f} %, WER {test['wer']:.2f} % over {test['words']:,} words "
+        f"(beam {test['beam']})\n"
+        f"pictures:   {'  '.join(pictures)}\n"
+        f"now try:    minattn predict {shlex.quote(str(folder))} attention"
     )
 
 
+# ---------------------------------------------------------------------------------------------- a trained model
 @app.command()
 def evaluate(run: RunFolder, device: Device = "cpu", test: TestFile = None, beam: Beam = None) -> None:
     """Score a run's best model on its test words: phoneme and word error rate."""
-    result: Score = g2p.evaluate(run, device, test, beam)
-    console.print(str(result))
+    _note_unfinished(run)
+    progress = BarProgress() if sys.stdout.isatty() else Progress()
+    result, beam = g2p.evaluate(run, device, test, beam, progress)
+    console.print(f"{result} (beam {beam})")
 
 
 @app.command()
 def predict(run: RunFolder, words: Words, device: Device = "cpu", beam: Beam = None, plot: Plot = None) -> None:
     """Pronounce words, and show which letters each sound comes from."""
-    from minattn.viz import Alignment, alignment_grid, save_figure, terminal_alignment
+    from minattn.viz import terminal_alignment
+    from minattn.viz.saving import check_picture_path
 
-    pronouncer = g2p.Pronouncer.load(run, device)
-    said = pronouncer.pronounce(words, beam or pronouncer.config.beam)
+    if plot is not None:
+        check_picture_path(plot)
+    _note_unfinished(run)
+    pronouncer = Pronouncer.load(run, device)
     attends = pronouncer.config.model == "rnnsearch"
+    if plot is not None and not attends:
+        raise ConfigError("this run's model has no attention to plot; the cure: a run with model=rnnsearch")
+    said = pronouncer.pronounce(words, beam or pronouncer.config.beam)
     for p in said:
-        console.print(f"{p.word}  {' '.join(p.phonemes)}  (probability {p.probability:.3f})", markup=False)
+        console.print(f"{p.word}  {' '.join(p.phonemes) or '(nothing)'}  (probability {_probability(p.probability)})")
         if attends and p.phonemes:
             console.print(terminal_alignment(p.alignment, list(p.word), p.phonemes), soft_wrap=False)
     if plot is not None:
-        if not attends:
-            raise ConfigError("this run's model has no attention to plot; the cure: a run with model=rnnsearch")
-        panels = [Alignment(p.alignment, list(p.word), p.phonemes, p.word, p.probability) for p in said if p.phonemes]
-        save_figure(alignment_grid(panels), plot)
-        console.print(f"alignments drawn into {plot}")
+        _plot(said, plot)
 
 
+def _note_unfinished(run: Path) -> None:
+    if (run / BEST).exists() and not is_finished(run):
+        errors.print("note: this run is not finished; this is its best model so far")
+    elif has_begun(run) and not is_finished(run):
+        errors.print("note: this run is not finished, and no model of it was evaluated yet; this is its last one")
+
+
+def _probability(probability: float) -> str:
+    return f"{probability:.3f}" if probability >= 0.0005 else "below 0.001"
+
+
+def _plot(said: Sequence[Pronunciation], path: Path) -> None:
+    from minattn.viz import Alignment, alignment_grid, save_figure
+
+    panels = [Alignment(p.alignment, list(p.word), p.phonemes, p.word, p.probability) for p in said if p.phonemes]
+    if not panels:
+        raise DataError("there is nothing to plot: the model says nothing to these words; the cure: train it longer")
+    save_figure(alignment_grid(panels), path)
+    console.print(f"alignments drawn into {path}")
+
+
+# ---------------------------------------------------------------------------------------------- what there is
 @app.command("list")
 def list_mechanisms() -> None:
     """List every mechanism: its paper, its equation, and where it is in the code."""
@@ -154,22 +208,36 @@ def list_mechanisms() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _version(
+def _start(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
 ) -> None:
     if version:
         console.print(f"minattn {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        console.print(context.get_help())
+        raise typer.Exit
 
 
-def run(arguments: list[str] | None = None) -> Any:
-    """Run the command line; a `MinattnError` becomes one line and exit status 1."""
+def run(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit; what the user can put right becomes one line and an exit status above 0."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a phoneme shows its code
     try:
-        return app(arguments)
+        status = app(arguments, standalone_mode=False)
     except MinattnError as error:
-        message = " ".join(str(error).split())
-        errors.print(f"error: {message}", markup=False)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("stopped")
-        sys.exit(INTERRUPTED)
+        status = _told(str(error))
+    except typer.TyperException as error:
+        status = _told(f"{error.format_message()}  See minattn COMMAND --help", error.exit_code)
+    except MemoryError as error:
+        status = _told(f"the memory is too small ({error}); the cure: a smaller model or smaller batches")
+    except OSError as error:
+        status = _told(f"{error.strerror}: {error.filename or 'the output'}")
+    sys.exit(status)
+
+
+def _told(message: str, status: int = FAILED) -> int:
+    errors.print(f"error: {' '.join(message.split())}")
+    return status

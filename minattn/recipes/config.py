@@ -1,5 +1,6 @@
-"""Settings of a recipe: a frozen dataclass, changed by `key=value`, written to and read from a run's folder."""
+"""Settings of a recipe: a frozen dataclass, changed by `key=value`, written to and read from JSON."""
 
+import contextlib
 import dataclasses
 import json
 import types
@@ -12,43 +13,82 @@ from minattn.errors import CheckpointError, ConfigError
 
 Config = TypeVar("Config")
 
+KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
+
 
 def with_settings(config: Config, settings: Iterable[str]) -> Config:
     """`config` with settings of the form "key=value" applied; values are read by the type of the key's field.
 
     Raises ConfigError for a key that does not exist, naming the ones that do, and for a value of another type.
     """
-    fields = {field.name: field for field in dataclasses.fields(config)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(type(config))
     changes: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError(f"a setting has the form key=value, got {setting!r}")
-        if key not in fields:
-            raise ConfigError(f"there is no setting {key!r}; the settings are {', '.join(fields)}")
+        if key not in hints:
+            raise ConfigError(f"there is no setting {key!r}; the settings are {', '.join(hints)}")
         changes[key] = _parsed(key, text, hints[key])
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
 
 
 def _parsed(key: str, text: str, kind: Any) -> Any:
+    """The value of type `kind` that `text` writes."""
+    value: Any = None
     if typing.get_origin(kind) is typing.Literal:
-        choices = typing.get_args(kind)
-        if text in choices:
-            return text
-        raise ConfigError(f"{key} must be one of {', '.join(choices)}, got {text!r}")
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):  # X | None
-        if text.lower() == "none":
-            return None
-        kind = next(k for k in typing.get_args(kind) if k is not type(None))
-    if kind is bool:
-        if text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        raise ConfigError(f"{key} must be true or false, got {text!r}")
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise ConfigError(f"{key} must be of type {kind.__name__}, got {text!r}") from error
+        value = text
+    elif kind is bool:
+        value = {"true": True, "false": False}.get(text.lower())
+    else:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+    if not _fits(value, kind):
+        raise ConfigError(f"{key} must be {_described(kind)}, got {text!r}")
+    return value
+
+
+def from_stored(kind: type[Config], stored: Any, path: Path) -> Config:
+    """The dataclass `kind` from the JSON object that `dataclasses.asdict` made of it once; path: where it stood.
+
+    Raises CheckpointError naming the keys that are missing or unknown and the values that do not fit.
+    """
+    hints = typing.get_type_hints(kind)
+    stored = stored if isinstance(stored, dict) else {}
+    wrong = [f"it lacks {key!r}" for key in hints if key not in stored]
+    wrong += [f"it has {key!r}, which is none of them" for key in stored if key not in hints]
+    wrong += [
+        f"{key} is {json.dumps(stored[key])} and must be {_described(hint)}"
+        for key, hint in hints.items()
+        if key in stored and not _fits(stored[key], hint)
+    ]
+    if not wrong:
+        try:
+            return kind(**stored)
+        except ConfigError as error:
+            wrong.append(str(error))
+    raise CheckpointError(
+        f"{path} does not hold the settings of this version's {kind.__name__}: {'; '.join(wrong)}; "
+        "the cure: the minattn version that made the run, or a new run"
+    )
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is typing.Literal:
+        return value in typing.get_args(kind)
+    if typing.get_origin(kind) is types.UnionType:
+        return any(_fits(value, choice) for choice in typing.get_args(kind))
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is kind
+
+
+def _described(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return f"one of {', '.join(typing.get_args(kind))}"
+    if typing.get_origin(kind) is types.UnionType:
+        return " or ".join(_described(choice) for choice in typing.get_args(kind))
+    return KIND_NAMES[kind]
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -56,33 +96,32 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
     Raises CheckpointError where the file cannot be written.
     """
-    temporary = path.with_name(path.name + ".part")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise CheckpointError(
-            f"{path} cannot be written: {error.strerror}; the cure: free space, or another folder"
+            f"{path} cannot be written: {error.strerror}; the cure: free space, or a folder that can be written to"
         ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of a file that `write_json` wrote.
+    """The object in a file that `write_json` wrote.
 
-    Raises CheckpointError where it is missing, cut or not such a file.
+    Raises CheckpointError where it is missing, cut off or something else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise CheckpointError(
-            f"{path.parent} is not a run folder: it has no {path.name}; the cure: a folder that `minattn train` made"
+            f"{path} is damaged: it is no JSON ({error}); the cure: restore the file, or a new run"
         ) from error
-    except NotADirectoryError as error:
-        raise CheckpointError(f"{path.parent} is a file, not a run folder") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON ({error}); the run folder is damaged") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} does not hold a run's settings; the run folder is damaged")
+        raise CheckpointError(f"{path} is damaged: it holds no JSON object; the cure: restore the file, or a new run")
     return content

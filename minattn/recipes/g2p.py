@@ -1,85 +1,54 @@
 """Grapheme-to-phoneme conversion: RNNsearch learns to pronounce English from CMUdict.
 
-A word's letters are the source, its phonemes the target, and attention shows which letters make which sound.  A run
-folder holds `config.json`, `log.jsonl`, the checkpoints `last` and `best`, `report.json` (PER and WER of the best
-model on the test words) and two pictures: `curves.png` and `alignments.png`.
+A word's letters are the source, its phonemes the target, and attention shows which letters make which sound.  The
+score is PER and WER, phoneme and word error rate, of the best model on the test words.  What lies in a run's folder
+is told in `minattn.recipes.folder`.
 """
 
 import dataclasses
-import math
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from minattn.autograd import Array, Tensor, check_device, no_grad, ops
+from minattn.autograd import check_device
 from minattn.data import (
     LengthBucketedBatches,
     Lexicon,
-    PaddedBatch,
     Splits,
-    Vocabulary,
-    evaluation_batches,
     hold_out,
     load_cmudict,
     read_lexicon,
-    source_batches,
     split_lexicon,
 )
 from minattn.errors import CheckpointError, ConfigError, DataError
-from minattn.models.rnnsearch import RNNsearch, RNNsearchConfig
-from minattn.models.search import Hypothesis, beam_search
-from minattn.recipes.config import read_json, write_json
-from minattn.training import (
-    BEST,
-    LAST,
-    LOG,
-    Adam,
-    Cosine,
-    LinearWarmup,
-    Outcome,
-    Plan,
-    Trainer,
-    arrays_under,
-    load_checkpoint,
+from minattn.recipes.config import from_stored, write_json
+from minattn.recipes.folder import (
+    ALIGNMENTS,
+    CONFIG,
+    CURVES,
+    REPORT,
+    check_libraries,
+    check_unused,
+    has_begun,
+    new_run,
+    read_run,
 )
-from minattn.training.metrics import Score, score
+from minattn.recipes.pronouncer import RECIPE, G2PConfig, Pronouncer
+from minattn.training import LAST, LOG, Adam, Cosine, LinearWarmup, Outcome, Plan, Trainer, load_checkpoint
+from minattn.training.metrics import Score
+from minattn.training.progress import Progress, default_progress
 
-CONFIG, REPORT, CURVES, ALIGNMENTS = "config.json", "report.json", "curves.png", "alignments.png"
 SHOWN_WORDS = ("attention", "knight", "through", "bookkeeper", "phoenix", "extraordinary")
 """The words of the alignment picture."""
 
-
-@dataclass(frozen=True)
-class G2PConfig:
-    """A run's settings.  The defaults reach a useful pronouncer in about ten minutes on two CPU cores."""
-
-    model: Literal["rnnsearch", "rnnencdec"] = "rnnsearch"
-    embedding: int = 64  # m
-    hidden: int = 128  # n
-    alignment: int = 64  # n'
-    maxout: int = 64  # l
-    readout: Literal["previous", "current"] = "previous"
-    dropout: float = 0.0
-    batch_size: int = 64
-    epochs: int = 6
-    lr: float = 3e-3  # the highest; it rises for `warmup` steps and then falls along a cosine to lr / 50
-    warmup: int = 200
-    max_norm: float = 5.0  # of the gradient
-    beam: int = 4  # for the test words; development words are decoded greedily
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "beam"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr", "max_norm"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
+PARTS = ("train", "dev", "test")
 
 
+# ---------------------------------------------------------------------------------------------- the data
 @dataclass(frozen=True)
 class DataFiles:
     """Where the words come from: lexicon files `WORD<TAB>PH PH PH`, or CMUdict where none is given.
@@ -91,160 +60,165 @@ class DataFiles:
     dev: str | None = None
     test: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.train is None and (self.dev or self.test):
+            raise ConfigError("--dev and --test go with --train; without it CMUdict is used")
+        if self.test is None and self.dev:
+            raise ConfigError("--dev goes with --test; with --train alone the file is split by the hash of its words")
+
+    def absolute(self) -> Self:
+        """The same files, found from whatever folder a run is resumed in."""
+        paths = {name: path and str(Path(path).absolute()) for name, path in dataclasses.asdict(self).items()}
+        return dataclasses.replace(self, **paths)
+
     def load(self) -> Splits:
         """The lexicons.  Raises DataError for files that cannot be used."""
         if self.train is None:
-            if self.dev or self.test:
-                raise ConfigError("--dev and --test go with --train; without it CMUdict is used")
             return load_cmudict()
         train = read_lexicon(self.train)
-        if self.dev is None and self.test is None:
-            return split_lexicon(train)
         if self.test is None:
-            raise ConfigError("--dev goes with --test; with --train alone the file is split by the hash of its words")
+            return split_lexicon(train)
         test = read_lexicon(self.test)
         if self.dev is not None:
             return Splits(train, read_lexicon(self.dev), test)
         kept, held_out = hold_out(train, n=min(2670, max(1, len(train) // 20)))
         return Splits(kept, held_out, test)
 
-
-class Pronunciation(NamedTuple):
-    """What a model says of a word."""
-
-    word: str
-    phonemes: list[str]
-    probability: float
-    """Of the whole pronunciation, under the model."""
-    alignment: np.ndarray
-    """(phonemes, letters): how much each phoneme looked at each letter.  RNNencdec: (phonemes, 1)."""
+    def load_test(self) -> Lexicon:
+        """The test words alone, which need no other file where they have their own."""
+        return self.load().test if self.test is None else read_lexicon(self.test)
 
 
-class Pronouncer:
-    """A model with its letters and phonemes."""
-
-    def __init__(self, config: G2PConfig, letters: Vocabulary, phonemes: Vocabulary) -> None:
-        self.config, self.letters, self.phonemes = config, letters, phonemes
-        sizes = RNNsearchConfig(
-            source_words=len(letters),
-            target_words=len(phonemes),
-            embedding=config.embedding,
-            hidden=config.hidden,
-            alignment=config.alignment,
-            maxout=config.maxout,
-            biases=True,
-            attention=config.model == "rnnsearch",
-            readout=config.readout,
-            dropout=config.dropout,
-            initial="glorot",
-        )
-        self.model = RNNsearch(sizes, np.random.default_rng(config.seed))
-
-    def encode(self, lexicon: Lexicon) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Every (word, pronunciation) as (letter ids, phoneme ids between begin and end)."""
-        return [(self.letters.encode(w), self.phonemes.encode(p, begin=True, end=True)) for w, p in lexicon.pairs()]
-
-    @no_grad()
-    def pronounce(self, words: Sequence[str], beam: int = 4, batch_size: int = 256) -> list[Pronunciation]:
-        """The likeliest pronunciation of each word that beam search finds.
-
-        Raises DataError for a word that is empty or has a letter the model was not trained on.
-        """
-        self.model.eval()
-        sources = [self.letters.encode(_checked(word)) for word in words]
-        said: dict[int, Pronunciation] = {}
-        for source, mask, indices in source_batches(sources, batch_size):
-            read = self.model.encode(source, as_mask(mask))
-            longest = 2 * source.shape[1] + 10  # no pronunciation in CMUdict is longer
-            found = beam_search(self.model, read, beam, self.phonemes.begin, self.phonemes.end, longest)
-            for index, hypotheses in zip(indices, found, strict=True):
-                said[index] = self._pronunciation(words[index], hypotheses[0])
-        return [said[index] for index in range(len(words))]
-
-    def _pronunciation(self, word: str, best: Hypothesis) -> Pronunciation:
-        alignment = best.alignment[: len(best.ids)]
-        looked_at = alignment[:, : len(word)] if self.config.model == "rnnsearch" else alignment
-        return Pronunciation(word, self.phonemes.decode(best.ids), math.exp(best.log_probability), looked_at)
-
-    def score(self, lexicon: Lexicon, beam: int) -> Score:
-        """PER and WER over the words of a lexicon."""
-        said = self.pronounce(list(lexicon), beam)
-        return score({p.word: p.phonemes for p in said}, lexicon)
-
-    def dev_loss(self, lexicon: Lexicon) -> float:
-        """The mean negative log-likelihood of a phoneme (in nats), end symbol counted."""
-        total, count = 0.0, 0
-        with no_grad():
-            for batch in evaluation_batches(self.encode(lexicon), 256):
-                tokens = int(batch.target_mask[:, 1:].sum())
-                total += self._negative_log_likelihood(self.model, batch).item()
-                count += tokens
-        return total / count
-
-    def loss(self, model: Any, batch: PaddedBatch) -> Tensor:
-        """(1.10): the mean over the batch's words of sum_i -log p(y_i)."""
-        return self._negative_log_likelihood(model, batch) / len(batch.source)
-
-    def _negative_log_likelihood(self, model: Any, batch: PaddedBatch) -> Tensor:
-        logits, _ = model(batch.source, batch.target[:, :-1], as_mask(batch.source_mask))
-        return ops.cross_entropy(logits, batch.target[:, 1:], ignore_index=self.phonemes.pad, reduction="sum")
-
-    def meta(self) -> dict[str, Any]:
-        """What a checkpoint says of its model."""
-        return {
-            "recipe": "g2p",
-            "config": dataclasses.asdict(self.config),
-            "letters": self.letters.to_list(),
-            "phonemes": self.phonemes.to_list(),
-        }
-
-    @classmethod
-    def load(cls, run: str | Path, device: str = "cpu") -> "Pronouncer":
-        """The best model of a run folder, or the last where none was evaluated yet.
-
-        Raises CheckpointError where the folder is no g2p run or its checkpoint is damaged.
-        """
-        folder = Path(run)
-        read_json(folder / CONFIG)
-        path = folder / BEST if (folder / BEST).exists() else folder / LAST
-        arrays, meta = load_checkpoint(path)
-        if meta.get("recipe") != "g2p":
-            raise CheckpointError(f"{path} is a checkpoint of {meta.get('recipe', 'something else')}, not of g2p")
-        letters, phonemes = (Vocabulary.from_list(meta[name]) for name in ("letters", "phonemes"))
-        pronouncer = cls(G2PConfig(**meta["config"]), letters, phonemes)
-        pronouncer.model.load_state_dict(arrays_under("model", arrays))
-        pronouncer.model.to(check_device(device))
-        return pronouncer
-
-
-def as_mask(mask: Array) -> Array | None:
-    """The mask, or None where there is no padding, which is quicker."""
-    return None if mask.all() else mask
-
-
-def _checked(word: str) -> str:
-    if not word:
-        raise DataError("an empty word cannot be pronounced; give at least one letter")
-    return word.lower()
+def fingerprint(lexicon: Lexicon) -> str:
+    """SHA-256 of the words and pronunciations in their order: by it a resumed run knows that they are the same."""
+    lines = [f"{word}\t{' '.join(pronunciation)}\n" for word, pronunciation in lexicon.pairs()]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------- a run
+class StoredRun(NamedTuple):
+    """What a run's config.json says of it."""
+
+    config: G2PConfig
+    files: DataFiles
+    data: dict[str, str]  # the fingerprints of "train", "dev" and "test"
+
+    @classmethod
+    def read(cls, run: str | Path) -> Self:
+        """Raises CheckpointError where the folder is no g2p run, or of a version with other settings."""
+        path = Path(run) / CONFIG
+        content = read_run(Path(run), RECIPE)
+        config = from_stored(G2PConfig, content.get("config"), path)
+        files = from_stored(DataFiles, content.get("files"), path)
+        data = content.get("data")
+        if not isinstance(data, dict) or set(data) != set(PARTS):
+            raise CheckpointError(f"{path} lacks 'data', the fingerprints of the run's words; the cure: a new run")
+        return cls(config, files, data)
+
+    def check_same(self, name: str, lexicon: Lexicon, cure: str) -> None:
+        """Raise DataError where these are not the train, dev or test words the run was started with."""
+        if self.data[name] != fingerprint(lexicon):
+            source = getattr(self.files, name) or self.files.train or "CMUdict"
+            raise DataError(f"the {name} words in {source} are not those the run was started with; the cure: {cure}")
+
+
 def train(
-    config: G2PConfig, files: DataFiles, folder: str | Path, device: str = "cpu", resume: bool = False
+    config: G2PConfig,
+    files: DataFiles,
+    folder: str | Path,
+    device: str = "cpu",
+    make_progress: Callable[[], Progress] = default_progress,
 ) -> Outcome:
-    """Train a pronouncer in `folder`; with `resume`, go on with the run that is there.
+    """Train a pronouncer in a new folder.
 
     When the budget is spent, the best model is scored on the test words and the pictures are drawn.  After Ctrl-C
-    neither is done: resume the run to finish it.
+    neither is done: resume the run to finish it.  Whatever is wrong with the arguments is told before anything is
+    written.
+    """
+    folder, files = Path(folder), files.absolute()
+    check_libraries()
+    check_device(device)
+    check_unused(folder)
+    progress = make_progress()
+    splits = _load(files, progress)
+    trainer = _trainer(config, splits, folder, device, progress)
+    content = {
+        "recipe": RECIPE,
+        "config": dataclasses.asdict(config),
+        "files": dataclasses.asdict(files),
+        "data": {name: fingerprint(getattr(splits, name)) for name in PARTS},
+    }
+    with new_run(folder, content):
+        outcome = _run(trainer)
+    return _finished(outcome, folder, splits, device, make_progress())
+
+
+def resume(
+    folder: str | Path, device: str = "cpu", make_progress: Callable[[], Progress] = default_progress
+) -> Outcome:
+    """Go on with a run that was stopped, as if it had not been.
+
+    Raises DataError where its words have changed, CheckpointError where the folder is no such run or damaged.
     """
     folder = Path(folder)
+    stored = StoredRun.read(folder)
+    check_libraries()
+    check_device(device)
+    progress = make_progress()
+    splits = _load(stored.files, progress)
+    for name in PARTS:
+        stored.check_same(name, getattr(splits, name), "put the old file back, or start a new run with the new one")
+    trainer = _trainer(stored.config, splits, folder, device, progress)
+    if has_begun(folder):
+        _check_checkpoint(folder / LAST, trainer.meta)
+        trainer.resume()
+        progress.note(f"going on after step {trainer.state.step:,}")
+    return _finished(_run(trainer), folder, splits, device, make_progress())
+
+
+def evaluate(
+    run: str | Path,
+    device: str = "cpu",
+    test: str | None = None,
+    beam: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Score, int]:
+    """PER and WER of a run's best model on its test words, or on those of the lexicon file `test`, and the beam."""
+    stored = StoredRun.read(run)
+    pronouncer = Pronouncer.load(run, device)
+    if test is None:
+        lexicon = stored.files.load_test()
+        stored.check_same("test", lexicon, "put the old file back, or name the new one by --test")
+    else:
+        lexicon = read_lexicon(test)
+    pronouncer.check_fits(lexicon, test or "the test words")
+    beam = beam or stored.config.beam
+    return _scored(pronouncer, lexicon, beam, progress or Progress()), beam
+
+
+# ---------------------------------------------------------------------------------------------- its parts
+def _load(files: DataFiles, progress: Progress) -> Splits:
+    progress.note(f"reading {files.train or 'CMUdict'}")
     splits = files.load()
-    pronouncer = _new_pronouncer(config, splits)
-    pronouncer.model.to(check_device(device))
+    for name in PARTS:
+        if not getattr(splits, name):
+            raise DataError(f"there are no {name} words; the cure: more words, or a file of them with --{name}")
+    counts = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in PARTS)
+    progress.note(f"words: {counts}")
+    return splits
+
+
+def _trainer(config: G2PConfig, splits: Splits, folder: Path, device: str, progress: Progress) -> Trainer:
+    """What trains a pronouncer that has learned nothing yet."""
+    pronouncer = Pronouncer.of(config, splits.train)
+    pronouncer.check_fits(splits.dev, "the dev words")
+    pronouncer.check_fits(splits.test, "the test words")
+    pronouncer.model.to(device)
     batches = LengthBucketedBatches(pronouncer.encode(splits.train), config.batch_size, config.seed)
     steps = config.epochs * len(batches)
     warmup = min(config.warmup, max(1, steps // 10))
-    trainer = Trainer(
+    progress.note(f"{config.model} with {pronouncer.model.count_parameters():,} weights, to train for {steps:,} steps")
+    return Trainer(
         pronouncer.model,
         Adam(pronouncer.model.named_parameters(), config.lr),
         batches,
@@ -252,52 +226,62 @@ def train(
         folder,
         Plan(epochs=config.epochs, max_norm=config.max_norm, metric="dev_per"),
         schedule=LinearWarmup(Cosine(config.lr, steps, config.lr / 50), warmup),
-        evaluate=lambda _: _development(pronouncer, splits.dev),
+        evaluate=lambda _: _development(pronouncer, splits.dev, progress),
         meta=pronouncer.meta(),
         tokens=lambda batch: int(batch.target_mask.sum()),
+        progress=progress,
     )
-    if resume:
-        trainer.resume()
-    else:
-        if (folder / LAST).exists():
-            raise CheckpointError(
-                f"{folder} holds a run already; the cure: go on with it by --resume {folder}, or choose another --out"
-            )
-        settings = {"recipe": "g2p", "config": dataclasses.asdict(config), "files": dataclasses.asdict(files)}
-        write_json(folder / CONFIG, settings)
-    outcome = trainer.run()
-    if not outcome.interrupted:
-        finish(folder, splits, device)
+
+
+def _run(trainer: Trainer) -> Outcome:
+    with np.errstate(all="ignore"):  # the trainer looks for what is not finite, and says more of it than NumPy
+        return trainer.run()
+
+
+def _development(pronouncer: Pronouncer, dev: Lexicon, progress: Progress) -> dict[str, float]:
+    def told(done: int, total: int) -> None:
+        progress.report(f"scoring the dev words: {done:,} of {total:,}")
+
+    result = pronouncer.score(dev, beam=1, told=told)
+    return {"dev_loss": pronouncer.mean_loss(dev), "dev_per": result.per, "dev_wer": result.wer}
+
+
+def _check_checkpoint(path: Path, expected: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where a checkpoint is of another run: its model, letters or phonemes are not these."""
+    _, meta = load_checkpoint(path)
+    other = [key for key in expected if meta.get(key) != expected[key]]
+    if other:
+        raise CheckpointError(
+            f"{path} belongs to another run: its {', '.join(other)} differ; the cure: put the run's own checkpoint back"
+        )
+
+
+def _finished(outcome: Outcome, folder: Path, splits: Splits, device: str, progress: Progress) -> Outcome:
+    """Score the best model on the test words, draw the pictures and write the report, unless Ctrl-C was pressed."""
+    if outcome.interrupted:
+        return outcome
+    progress.note(outcome.message)
+    pronouncer = Pronouncer.load(folder, device)
+    beam = pronouncer.config.beam
+    result = _scored(pronouncer, splits.test, beam, progress)
+    progress.note("drawing the pictures")
+    draw_pictures(folder, pronouncer, splits.test)
+    rates = {"per": result.per, "wer": result.wer, "beam": beam}
+    training = {"steps": outcome.step, "best_step": outcome.best_step, "dev_per": outcome.best}
+    report = {"test": {**dataclasses.asdict(result), **rates}, "training": {**training, "seconds": outcome.seconds}}
+    write_json(folder / REPORT, report)
     return outcome
 
 
-def stored_settings(run: str | Path) -> tuple[G2PConfig, DataFiles]:
-    """The settings a run was started with.  Raises CheckpointError where the folder is no g2p run."""
-    stored = read_json(Path(run) / CONFIG)
-    if stored.get("recipe") != "g2p":
-        raise CheckpointError(f"{run} is a run of {stored.get('recipe', 'something else')}, not of g2p")
-    try:
-        return G2PConfig(**stored["config"]), DataFiles(**stored["files"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{Path(run) / CONFIG} does not fit this version of minattn: {error}") from error
+def _scored(pronouncer: Pronouncer, test: Lexicon, beam: int, progress: Progress) -> Score:
+    """The score on the test words, which takes a while: the progress tells how far it is."""
 
+    def told(done: int, total: int) -> None:
+        progress.advance(done / total)
+        progress.report(f"scoring the test words: {done:,} of {total:,}")
 
-def evaluate(run: str | Path, device: str = "cpu", test: str | None = None, beam: int | None = None) -> Score:
-    """PER and WER of a run's best model on its test words, or on those of the lexicon file `test`."""
-    config, files = stored_settings(run)
-    pronouncer = Pronouncer.load(run, device)
-    lexicon = read_lexicon(test) if test else files.load().test
-    return pronouncer.score(lexicon, beam or config.beam)
-
-
-def finish(folder: Path, splits: Splits, device: str = "cpu") -> Score:
-    """Score the best model on the test words and draw the run's pictures."""
-    pronouncer = Pronouncer.load(folder, device)
-    result = pronouncer.score(splits.test, pronouncer.config.beam)
-    rates = {"per": result.per, "wer": result.wer, "beam": pronouncer.config.beam}
-    write_json(folder / REPORT, {"test": {**dataclasses.asdict(result), **rates}})
-    draw_pictures(folder, pronouncer, splits.test)
-    return result
+    with progress:
+        return pronouncer.score(test, beam, told)
 
 
 def draw_pictures(folder: Path, pronouncer: Pronouncer, test: Lexicon) -> None:
@@ -311,28 +295,5 @@ def draw_pictures(folder: Path, pronouncer: Pronouncer, test: Lexicon) -> None:
     words = known or list(test)[: len(SHOWN_WORDS)]
     said = pronouncer.pronounce(words, pronouncer.config.beam)
     panels = [Alignment(p.alignment, list(p.word), p.phonemes, p.word, p.probability) for p in said if p.phonemes]
-    save_figure(alignment_grid(panels), folder / ALIGNMENTS)
-
-
-def _new_pronouncer(config: G2PConfig, splits: Splits) -> Pronouncer:
-    """An untrained model for the letters and phonemes of the training words.
-
-    Raises DataError where development or test words have a letter or phoneme that training words have not.
-    """
-    letters = Vocabulary.from_sequences(word for word, _ in splits.train.pairs())
-    phonemes = Vocabulary.from_sequences(pronunciation for _, pronunciation in splits.train.pairs())
-    pronouncer = Pronouncer(config, letters, phonemes)
-    for name in ("dev", "test"):
-        lexicon = getattr(splits, name)
-        if not lexicon:
-            raise DataError(f"there are no {name} words; the cure: more words, or a file of them with --{name}")
-        try:
-            pronouncer.encode(lexicon)
-        except DataError as error:
-            raise DataError(f"the {name} words do not fit the training words: {error}") from error
-    return pronouncer
-
-
-def _development(pronouncer: Pronouncer, dev: Lexicon) -> dict[str, float]:
-    result = pronouncer.score(dev, beam=1)
-    return {"dev_loss": pronouncer.dev_loss(dev), "dev_per": result.per, "dev_wer": result.wer}
+    if panels:  # a model that has learned next to nothing may say nothing
+        save_figure(alignment_grid(panels), folder / ALIGNMENTS)

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Self
 
 from minattn.errors import MissingDependencyError
@@ -29,17 +30,33 @@ class Progress:
 
 
 class PlainProgress(Progress):
-    """Prints lines: all notes, and a report at most once every `seconds`."""
+    """Prints lines: all notes, and at most once every `seconds` a report, with the share that is done and an estimate
+    of the time that is left.
+    """
 
     def __init__(self, seconds: float = 10.0) -> None:
         self._seconds = seconds
         self._reported = -float("inf")
+        self._first: tuple[float, float] | None = None  # when the first step was done, and the fraction then
+        self._fraction = 0.0
+
+    def advance(self, fraction: float) -> None:
+        self._first = self._first or (time.monotonic(), fraction)
+        self._fraction = fraction
 
     def report(self, line: str) -> None:
         now = time.monotonic()
         if now - self._reported >= self._seconds:
             self._reported = now
-            self.note(line)
+            self.note(f"{self._fraction:4.0%}  {self._left(now)}{line}")
+
+    def _left(self, now: float) -> str:
+        """The time left if all goes on as it did since the first step; nothing can be said at that one."""
+        if self._first is None or self._fraction == self._first[1]:
+            return ""
+        since, fraction = self._first
+        seconds = (now - since) * (1 - self._fraction) / (self._fraction - fraction)
+        return f"{timedelta(seconds=round(seconds))} left  "
 
     def note(self, line: str) -> None:
         print(line, flush=True)
@@ -80,16 +97,20 @@ def default_progress() -> Progress:
 def _rich_bar() -> Any:
     try:
         from rich import progress
+        from rich.table import Column
     except ImportError as error:
         raise MissingDependencyError(
             "the progress bar needs rich, which is not installed: pip install 'minattn[train]' "
             "(plain lines, which come where the output is a file or a pipe, do without)"
         ) from error
+    cut = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # of a line that is too long, only the end is lost
     return progress.Progress(
-        progress.BarColumn(bar_width=24),
+        progress.BarColumn(bar_width=12),
         progress.TaskProgressColumn(),
         progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[report]}", markup=False),
+        progress.TextColumn("{task.fields[report]}", markup=False, table_column=cut),
+        expand=True,
+        transient=True,  # what is worth keeping was a note
     )
 
 

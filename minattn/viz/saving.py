@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minattn.errors import ConfigError, MinattnError
-from minattn.viz.style import drawing_style
+from minattn.viz.style import drawing_style, require_matplotlib
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -25,17 +25,22 @@ def save_figure(figure: "matplotlib.figure.Figure", path: str | os.PathLike[str]
     written (a full disk, no permission), `MissingDependencyError` where matplotlib is not installed.
     """
     path = Path(path)
+    check_picture_path(path)
     suffix = path.suffix.lower()
-    if suffix not in METADATA:
-        raise ConfigError(f"cannot save a picture as {path.name!r}: its name must end in {', '.join(METADATA)}")
-    if not path.parent.is_dir():
-        raise ConfigError(f"cannot save the picture {path.name!r}: there is no folder {path.parent}; create it first")
-
     picture = io.BytesIO()
     with drawing_style():
         figure.savefig(picture, format=suffix[1:], metadata=METADATA[suffix])
     write_atomically(path, picture.getvalue())
     return path
+
+
+def check_picture_path(path: Path) -> None:
+    """Raise what `save_figure` would raise for this path, before the work of drawing."""
+    if path.suffix.lower() not in METADATA:
+        raise ConfigError(f"cannot save a picture as {path.name!r}: its name must end in {', '.join(METADATA)}")
+    if not path.parent.is_dir():
+        raise ConfigError(f"cannot save the picture {path.name!r}: there is no folder {path.parent}; create it first")
+    require_matplotlib()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,0 +1,102 @@
+"""The folder of a run: what lies in it, how it begins, and how it is recognised.
+
+config.json            the recipe, its settings, where its data was and the data's fingerprints
+log.jsonl              a line every few steps and at every evaluation
+last.safetensors       where the run stands: it can be resumed from here
+best.safetensors       the model that did best on the development words
+report.json            the score on the test words; written last, so it marks a run that is finished
+curves.png             how training went
+alignments.png         where the model looks
+"""
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from minattn.errors import CheckpointError, MissingDependencyError
+from minattn.recipes.config import read_json, write_json
+from minattn.training import LAST, LOG
+
+CONFIG, REPORT, CURVES, ALIGNMENTS = "config.json", "report.json", "curves.png", "alignments.png"
+
+LIBRARIES = {"safetensors": "checkpoints", "matplotlib": "pictures"}  # of the extra `train`: what a run needs them for
+
+
+def check_libraries() -> None:
+    """Raise MissingDependencyError before the work, where a run would fail for want of a library after it."""
+    for library, use in LIBRARIES.items():
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{use} need {library}, which is not installed: pip install 'minattn[train]'"
+            ) from error
+
+
+def check_unused(folder: Path) -> None:
+    """Raise CheckpointError where a new run would mix with what is in `folder` already."""
+    if (folder / CONFIG).exists():
+        raise CheckpointError(
+            f"{folder} holds a run already; the cure: go on with it by --resume {folder}, choose another folder by "
+            "--out, or delete this one"
+        )
+    try:
+        used = folder.exists() and next(folder.iterdir(), None)
+    except OSError as error:
+        raise CheckpointError(f"{folder} is no folder to work in: {error.strerror}; the cure: another --out") from error
+    if used:
+        raise CheckpointError(f"{folder} is not empty: it has {used.name}; the cure: a new folder by --out")
+
+
+@contextlib.contextmanager
+def new_run(folder: Path, content: dict[str, Any]) -> Iterator[None]:
+    """Make the folder of a new run, with `content` as its config.json; the run begins within the `with` block.
+
+    Where it fails before it has a checkpoint, nothing that was made stays.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        write_json(folder / CONFIG, content)
+        yield
+    except BaseException:
+        if not (folder / LAST).exists():
+            with contextlib.suppress(OSError):
+                for name in (CONFIG, LOG):
+                    (folder / name).unlink(missing_ok=True)
+                for path in made:
+                    path.rmdir()
+        raise
+
+
+def read_run(folder: Path, recipe: str) -> dict[str, Any]:
+    """The content of a run's config.json.
+
+    Raises CheckpointError where the folder is none that this recipe made, or the file is damaged.
+    """
+    if not folder.is_dir():
+        what = "is a file, not a run's folder" if folder.exists() else "does not exist"
+        raise CheckpointError(f"{folder} {what}; the cure: a folder that `minattn train {recipe}` made")
+    if not (folder / CONFIG).exists():
+        raise CheckpointError(
+            f"{folder} is not a run's folder: it has no {CONFIG}; the cure: a folder that `minattn train {recipe}` made"
+        )
+    content = read_json(folder / CONFIG)
+    if content.get("recipe") != recipe:
+        raise CheckpointError(
+            f"{folder} is a run of {content.get('recipe', 'an unknown recipe')}, not of {recipe}; "
+            f"the cure: a folder that `minattn train {recipe}` made"
+        )
+    return content
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run was trained to its end and scored."""
+    return (folder / REPORT).exists()
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether training has left something: a checkpoint, or a log with a line in it."""
+    log = folder / LOG
+    return (folder / LAST).exists() or (log.exists() and log.stat().st_size > 0)
