@@ -48,15 +48,17 @@ class PlainProgress(Progress):
         now = time.monotonic()
         if now - self._reported >= self._seconds:
             self._reported = now
-            self.note(f"{self._fraction:4.0%}  {self._left(now)}{line}")
+            self.note(self._done(now) + line)
 
-    def _left(self, now: float) -> str:
-        """The time left if all goes on as it did since the first step; nothing can be said at that one."""
-        if self._first is None or self._fraction == self._first[1]:
+    def _done(self, now: float) -> str:
+        """The share, and the time left if all goes on as it did since the first step."""
+        if self._first is None:
             return ""
         since, fraction = self._first
+        if self._fraction == fraction:
+            return f"{fraction:4.0%}  "
         seconds = (now - since) * (1 - self._fraction) / (self._fraction - fraction)
-        return f"{timedelta(seconds=round(seconds))} left  "
+        return f"{self._fraction:4.0%}  {timedelta(seconds=round(seconds))} left  "
 
     def note(self, line: str) -> None:
         print(line, flush=True)
@@ -110,7 +112,6 @@ def _rich_bar() -> Any:
         progress.TimeRemainingColumn(),
         progress.TextColumn("{task.fields[report]}", markup=False, table_column=cut),
         expand=True,
-        transient=True,  # what is worth keeping was a note
     )
 
 

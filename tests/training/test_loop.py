@@ -3,6 +3,7 @@
 import itertools
 import math
 import os
+import re
 import shutil
 import signal
 import sys
@@ -386,7 +387,7 @@ def test_training_runs_in_another_thread_too(tmp_path):
 def test_plain_progress_prints_evaluations_and_a_report_now_and_then(tmp_path, capsys):
     tiny_trainer(tmp_path, steps=18, progress=PlainProgress()).run()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("step 4  epoch 0  loss ")
+    assert re.match(r" *\d+%  \d:\d\d:\d\d left  step 4  epoch 0  loss ", lines[0])
     assert "tokens/s" in lines[0]
     assert [line.split("  ")[0] for line in lines[1:]] == ["step 6", "step 12", "step 18"]
     assert "evaluation: dev_loss" in lines[1]
