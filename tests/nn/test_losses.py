@@ -1,0 +1,184 @@
+"""The losses against loops over their equations, at extreme arguments, and by their gradients."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minattn as ma
+from minattn import nn
+from minattn.errors import ConfigError, ShapeError
+from minattn.testing import check_gradients, strategies
+
+SEEDS = st.integers(0, 2**32 - 1)
+REDUCTIONS = st.sampled_from(["mean", "sum", "none"])
+
+
+def log_softmax(x):
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+# ---------------------------------------------------------------------------------------------- elementwise losses
+def huber_by_hand(y, t):
+    r = abs(y - t)
+    return r * r / 2 if r <= 1 else r - 0.5
+
+
+ELEMENTWISE = {
+    nn.mean_squared_error: lambda y, t: (y - t) ** 2,
+    nn.mean_absolute_error: lambda y, t: abs(y - t),
+    nn.huber: huber_by_hand,
+    nn.binary_cross_entropy_with_logits: lambda x, t: -t * math.log(sigmoid(x)) - (1 - t) * math.log(1 - sigmoid(x)),
+}
+elementwise = pytest.mark.parametrize("loss", ELEMENTWISE, ids=lambda loss: loss.__name__)
+
+
+@st.composite
+def pairs(draw, **shape):
+    """Predictions and targets of one shape, never equal, and targets between 0 and 1."""
+    shape, dtype = draw(strategies.shapes(**shape)), draw(st.sampled_from(strategies.DTYPES))
+    predictions = draw(strategies.arrays(shape, dtype))
+    targets = draw(strategies.arrays(shape, dtype, low=0.0, high=1.0))
+    return np.where(np.abs(predictions - targets) < 0.01, predictions + np.float32(0.1), predictions), targets
+
+
+def reduced(losses, reduction):
+    return {"mean": np.mean, "sum": np.sum, "none": np.asarray}[reduction](losses)
+
+
+@elementwise
+@given(drawn=pairs(min_side=1), reduction=REDUCTIONS)
+def test_values_are_the_equations(loss, drawn, reduction):
+    y, t = drawn
+    result = loss(ma.tensor(y), t, reduction=reduction)
+    losses = np.zeros(y.shape)
+    for place in np.ndindex(y.shape):
+        losses[place] = ELEMENTWISE[loss](float(y[place]), float(t[place]))
+    assert result.dtype == y.dtype
+    tolerance = 1e-5 if y.dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(result.data, reduced(losses, reduction), rtol=tolerance, atol=tolerance)
+
+
+@elementwise
+@given(drawn=pairs(min_side=1), reduction=REDUCTIONS, seed=SEEDS)
+def test_gradients_by_predictions_and_targets(loss, drawn, reduction, seed):
+    check_gradients(lambda y, t: loss(y, t, reduction=reduction), *drawn, seed=seed, method="complex")
+
+
+@elementwise
+@pytest.mark.parametrize("dtype", [np.float64, np.int64, bool])
+def test_targets_in_an_array_take_the_dtype_of_the_predictions(loss, dtype):
+    y = ma.tensor(np.array([0.2, -0.7], np.float32), requires_grad=True)
+    result = loss(y, np.array([0, 1]).astype(dtype))
+    result.backward()
+    assert result.dtype == y.grad.dtype == np.float32
+
+
+@elementwise
+def test_shapes_that_would_broadcast_are_refused(loss):
+    with pytest.raises(ShapeError, match=rf"{loss.__name__}: predictions of shape \(4,\), targets of shape \(4, 1\)"):
+        loss(ma.tensor(np.zeros(4)), np.zeros((4, 1)))
+
+
+# ---------------------------------------------------------------------------------------------- one by one
+@given(pairs())
+def test_huber_is_half_the_square_near_and_the_distance_far(drawn):
+    y, t = ma.tensor(drawn[0]), drawn[1]
+    square, distance = (loss(y, t, reduction="none").data for loss in (nn.mean_squared_error, nn.mean_absolute_error))
+    near, far = (nn.huber(y, t, delta=delta, reduction="none").data for delta in (100.0, 1e-4))
+    np.testing.assert_allclose(near, square / 2, rtol=1e-5)
+    np.testing.assert_allclose(far / 1e-4, distance, rtol=0.01)
+
+
+def test_huber_has_no_kink_at_delta_and_none_at_zero():
+    y = ma.tensor([2.5, 2.5 - 1e-6, 2.5 + 1e-6, 0.0], requires_grad=True, dtype=np.float64)
+    nn.huber(y, np.zeros(4), delta=2.5, reduction="sum").backward()
+    np.testing.assert_allclose(y.grad, [2.5, 2.5, 2.5, 0], atol=2e-6)
+
+
+@pytest.mark.parametrize("delta", [0.0, -1.0])
+def test_huber_needs_a_positive_delta(delta):
+    with pytest.raises(ConfigError, match=f"delta must be positive, got {delta}"):
+        nn.huber(ma.tensor([1.0]), np.zeros(1), delta=delta)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_binary_cross_entropy_at_extreme_logits(dtype):
+    x = ma.tensor(np.array([1e4, -1e4, 1e4, -1e4, 0, 50], dtype), requires_grad=True)
+    t = np.array([1, 0, 0, 1, 1, 1], dtype)
+    losses = nn.binary_cross_entropy_with_logits(x, t, reduction="none")
+    np.testing.assert_allclose(losses.data, [0, 0, 1e4, 1e4, math.log(2), math.exp(-50)], rtol=1e-6)
+    losses.sum().backward()
+    np.testing.assert_allclose(x.grad, [0, 0, 1, -1, -0.5, 0], atol=1e-6)
+
+
+@st.composite
+def distributions(draw, count):
+    """Log-probabilities (.., K) of that many distributions."""
+    shape = (*draw(strategies.shapes(max_dims=2, min_side=1, max_side=3)), draw(st.integers(1, 4)))
+    dtype = draw(st.sampled_from(strategies.DTYPES))
+    return [log_softmax(draw(strategies.arrays(shape, dtype))).astype(dtype) for _ in range(count)]
+
+
+@given(distributions(2), REDUCTIONS, SEEDS)
+def test_kl_divergence(drawn, reduction, seed):
+    log_p, log_q = drawn
+    result = nn.kl_divergence(ma.tensor(log_p), ma.tensor(log_q), reduction)
+    losses = np.zeros(log_p.shape[:-1])
+    for place in np.ndindex(losses.shape):
+        for k in range(log_p.shape[-1]):
+            p, q = math.exp(log_p[place][k]), math.exp(log_q[place][k])
+            losses[place] += p * math.log(p / q)
+    assert (losses > -1e-6).all()
+    np.testing.assert_allclose(result.data, reduced(losses, reduction), rtol=1e-4, atol=1e-5)
+    assert np.abs(nn.kl_divergence(ma.tensor(log_p), log_p, "none").data).max() == 0
+    check_gradients(lambda p, q: nn.kl_divergence(p, q, reduction), log_p, log_q, seed=seed, method="complex")
+
+
+def test_kl_divergence_of_impossible_classes_is_that_of_the_others():
+    log_p = ma.tensor(np.array([[math.log(0.25), -np.inf, math.log(0.75)]]), requires_grad=True)
+    log_q = ma.tensor(np.array([[math.log(0.5), math.log(0.25), math.log(0.25)]]), requires_grad=True)
+    loss = nn.kl_divergence(log_p, log_q)
+    np.testing.assert_allclose(loss.item(), 0.25 * math.log(0.5) + 0.75 * math.log(3))
+    loss.backward()
+    np.testing.assert_allclose(log_q.grad, [[-0.25, 0, -0.75]])
+    assert log_p.grad[0, 1] == 0
+    assert nn.kl_divergence(log_p, log_p.data).item() == 0  # impossible in both
+    assert nn.kl_divergence(log_q, log_p.data).item() == np.inf  # impossible in q alone
+
+
+@given(distributions(1), REDUCTIONS, SEEDS, st.data())
+def test_negative_log_likelihood_picks_the_class_of_the_target(drawn, reduction, seed, data):
+    (log_p,) = drawn
+    ids = data.draw(strategies.ids(log_p.shape[:-1], log_p.shape[-1]))
+    losses = np.zeros(ids.shape)
+    for place in np.ndindex(ids.shape):
+        losses[place] = -log_p[place][ids[place]]
+    result = nn.negative_log_likelihood(ma.tensor(log_p), ids, reduction)
+    np.testing.assert_allclose(result.data, reduced(losses, reduction), rtol=1e-5, atol=1e-6)
+    by_cross_entropy = nn.cross_entropy(ma.tensor(log_p), ids, reduction=reduction)
+    np.testing.assert_allclose(by_cross_entropy.data, result.data, rtol=1e-4, atol=1e-6)
+    check_gradients(lambda p: nn.negative_log_likelihood(p, ids, reduction), log_p, seed=seed, method="complex")
+
+
+def test_ids_that_do_not_fit_are_refused():
+    log_p = ma.tensor(np.zeros((2, 3, 4)))
+    with pytest.raises(ShapeError, match=r"of shape \(2, 3, 4\) need ids of shape \(2, 3\), got \(2, 4\)"):
+        nn.negative_log_likelihood(log_p, np.zeros((2, 4), int))
+    with pytest.raises(IndexError, match="id 4 is out of range for 4"):
+        nn.negative_log_likelihood(log_p, np.full((2, 3), 4))
+
+
+@pytest.mark.parametrize(
+    "loss", [*ELEMENTWISE, nn.kl_divergence, nn.negative_log_likelihood], ids=lambda loss: loss.__name__
+)
+def test_an_unknown_reduction_is_refused(loss):
+    targets = np.zeros((2,), int) if loss is nn.negative_log_likelihood else np.zeros((2, 2))
+    with pytest.raises(ConfigError, match='reduction must be "mean", "sum" or "none", got \'avg\''):
+        loss(ma.tensor(np.zeros((2, 2))), targets, reduction="avg")
