@@ -23,7 +23,7 @@ CHECKED = [f"minattn.nn.{file.stem}" for file in LAYERS.glob("*.py") if file.ste
 CHECKED += ["minattn.attention", "minattn.models"]
 if early := [name for name in CHECKED if name in sys.modules]:
     raise RuntimeError(f"{early} were imported before tests/conftest.py, so their annotations would not be checked")
-jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
+jaxtyping.install_import_hook(CHECKED, "shape_checks.checked")
 
 import minattn as ma  # noqa: E402
 from minattn.autograd import check_device, to_device  # noqa: E402
@@ -57,9 +57,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = metafunc.config.getoption("--backend")
     if "backend" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--backend")
         metafunc.parametrize("backend", [chosen] if chosen else ["numpy", "fake"], indirect=True)
+    if "gpu" in metafunc.fixturenames:
+        metafunc.parametrize("gpu", [chosen or "fake"], indirect=True)
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,21 @@ class Backend:
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """The array backends, one after the other: the same test body must give the same numbers on all of them."""
+    yield from _provided(request.param)
+
+
+@pytest.fixture
+def gpu(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """A GPU, the fake one or a real one, for tests that compare it with NumPy themselves."""
     if request.param == "numpy":
+        pytest.skip("needs a device backend: --backend=fake or --backend=cupy")
+    yield from _provided(request.param)
+
+
+def _provided(name: str) -> Iterator[Backend]:
+    if name == "numpy":
         yield Backend("numpy", "cpu")
-    elif request.param == "fake":
+    elif name == "fake":
         with fakecupy.installed():
             yield Backend("fake", "cuda")
     else:

@@ -336,11 +336,8 @@ def test_the_same_numbers_everywhere_and_no_waiting(backend, mask_there, scrambl
     (context.sum() + (weights * weights).sum()).backward()
 
     tensors = [backend.tensor(x, requires_grad=True) for x in host]
-    fake = backend.name == "fake"
-    with (
-        fakecupy.no_sync() if fake else contextlib.nullcontext(),
-        fakecupy.scrambled_layouts() if fake and scrambled else contextlib.nullcontext(),
-    ):
+    memory = fakecupy.scrambled_layouts() if scrambled else contextlib.nullcontext()
+    with memory, fakecupy.no_sync():  # both concern the fake alone
         context, weights = additive_attention(*tensors, backend.array(mask) if mask_there else mask)
         (context.sum() + (weights * weights).sum()).backward()
     for result, value in zip((context, weights), expected, strict=True):
