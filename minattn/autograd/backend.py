@@ -113,8 +113,18 @@ def like(value: Any, array: Array) -> Array:
     return host if module is np else module.asarray(host)
 
 
-def as_index(index: Array, array: Array, bound: int, what: str) -> Array:
-    """Integer ids as an array on the device of `array`, checked on the host to lie in [-bound, bound).
+def as_mask(mask: Any, array: Array, what: str) -> Array:
+    """A boolean mask (array or lists) as an array on the device of `array`; one from the host is brought there."""
+    if not is_array(mask):
+        mask = np.asarray(mask)
+    if mask.dtype != bool:
+        raise TypeError(f"{what} must be boolean, got {mask.dtype}")
+    return like(mask, array) if isinstance(mask, np.ndarray) else mask
+
+
+def as_index(index: Array, array: Array, bound: int, what: str, *, from_end: bool = True) -> Array:
+    """Integer ids as an array on the device of `array`, checked on the host to lie in [-bound, bound), or in
+    [0, bound) where ids do not count from the end.
 
     CuPy wraps ids out of range silently, so ids that come from the host are checked before they travel; ids
     that already live on a GPU are taken as they are, because looking at them would stall the GPU.
@@ -124,15 +134,13 @@ def as_index(index: Array, array: Array, bound: int, what: str) -> Array:
     if index.dtype.kind not in "iu":
         raise TypeError(f"{what}: ids must be integers, got {index.dtype}")
     if isinstance(index, np.ndarray):
-        if index.size and not (-bound <= int(index.min()) and int(index.max()) < bound):
-            raise IndexError(f"{what}: id {_first_bad(index, bound)} is out of range for {bound} entries")
+        lowest = -bound if from_end else 0
+        if index.size and not (lowest <= int(index.min()) and int(index.max()) < bound):
+            bad = index[(index < lowest) | (index >= bound)].flat[0]
+            raise IndexError(f"{what}: id {bad} is out of range for {bound} entries")
         if xp(array) is not np:
             return xp(array).asarray(index)
     return index
-
-
-def _first_bad(index: np.ndarray, bound: int) -> int:
-    return int(index[(index < -bound) | (index >= bound)].flat[0])
 
 
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:

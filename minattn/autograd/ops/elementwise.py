@@ -249,10 +249,5 @@ def _zero_like(g: Array) -> Array:
 
 def _mask(condition: Any, a: Any, b: Any) -> Array:
     """`condition` as a boolean array on the device of the data."""
-    condition = getattr(condition, "_data", condition)
-    if not backend.is_array(condition):
-        data = a if backend.is_array(a) else b
-        condition = backend.like(condition, data)
-    if condition.dtype != bool:
-        raise TypeError(f"the condition must be boolean, got {condition.dtype}")
-    return condition
+    data = a if backend.is_array(a) else b
+    return backend.as_mask(getattr(condition, "_data", condition), data, "the condition")

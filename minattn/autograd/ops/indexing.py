@@ -65,7 +65,7 @@ def put(x: Array, values: Array, /, index: Any) -> Result:
     y[index] = _for_places(values, x[index])
 
     def kept(g: Array) -> Array:
-        out = g.copy()
+        out = xp(g).array(g)
         out[index] = 0
         return out
 
@@ -77,7 +77,10 @@ def scatter_add(x: Array, values: Array, /, index: Any) -> Result:
     """A copy of x with `values` added at x[index]; an element named twice gets both."""
     index = _prepared(index, x)
     y = x.astype(_common_dtype(x, values))
-    backend.scatter_add(y, index, _for_places(values, x[index]))
+    if _is_basic(index):
+        y[index] += values
+    else:
+        backend.scatter_add(y, index, _for_places(values, x[index]))
     return y, (lambda g: g, lambda g: g[index])
 
 
@@ -98,10 +101,8 @@ def one_hot(ids: Any, count: int, dtype: Any = np.float32) -> Any:
     """
     from minattn.autograd.tensor import Tensor
 
-    ids = _raw(ids)
-    if not backend.is_array(ids):
-        ids = np.asarray(ids)
-    ids = as_index(ids, ids, count, "one_hot")
+    ids = raw_ids(ids)
+    ids = as_index(ids, ids, count, "one_hot", from_end=False)
     classes = xp(ids).arange(count)
     return Tensor((ids[..., None] == classes).astype(dtype))
 
@@ -109,6 +110,12 @@ def one_hot(ids: Any, count: int, dtype: Any = np.float32) -> Any:
 def _raw(index: Any) -> Any:
     """A tensor's array; anything else as it is."""
     return getattr(index, "_data", index)
+
+
+def raw_ids(ids: Any) -> Array:
+    """The array of a tensor; an array itself; lists and numbers as a NumPy array."""
+    ids = _raw(ids)
+    return ids if backend.is_array(ids) else np.asarray(ids)
 
 
 def _prepared(index: Any, x: Array) -> Any:

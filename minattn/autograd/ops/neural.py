@@ -13,7 +13,7 @@ from minattn.autograd import backend
 from minattn.autograd.backend import Array, add_rows, as_index, xp
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.elementwise import exp, log, sqrt, where
-from minattn.autograd.ops.indexing import gather
+from minattn.autograd.ops.indexing import gather, raw_ids
 from minattn.autograd.ops.products import column_sums
 from minattn.autograd.ops.reductions import mean, sum
 
@@ -87,11 +87,7 @@ def log_softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
 
 def _attend(mask: Any, x: Array) -> Array:
     """The mask as a boolean array on x's device, checked to broadcast to x's shape."""
-    mask = getattr(mask, "_data", mask)
-    if not backend.is_array(mask):
-        mask = backend.like(mask, x)
-    if mask.dtype != bool:
-        raise TypeError(f"a mask must be boolean (True = may attend), got {mask.dtype}")
+    mask = backend.as_mask(getattr(mask, "_data", mask), x, "a mask (True = may attend)")
     if not _broadcasts(mask.shape, x.shape):
         raise ValueError(f"a mask of shape {mask.shape} does not broadcast to {x.shape}")
     return mask
@@ -121,7 +117,7 @@ def cross_entropy_equation(
     reduction: str = "mean",
 ) -> Any:
     """L_i = -sum_k q_ik log p_ik with q = (1 - eps) onehot(target) + eps / K, over the targets not ignored."""
-    targets = getattr(targets, "_data", targets)
+    targets = raw_ids(targets)
     counted, ids = _counted(targets, ignore_index, logits.shape[-1], logits._data)
     log_p = log_softmax_equation(logits)
     of_target = gather(log_p, ids[..., None])[..., 0]
@@ -147,7 +143,7 @@ def cross_entropy(
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
-    targets = getattr(targets, "_data", targets)
+    targets = raw_ids(targets)
     if tuple(targets.shape) != logits.shape[:-1]:
         raise ValueError(f"targets of shape {targets.shape} do not fit logits of shape {logits.shape}")
     module, classes, eps = xp(logits), logits.shape[-1], label_smoothing
@@ -176,10 +172,10 @@ def _counted(targets: Any, ignore_index: int | None, classes: int, like: Array) 
     """Which targets count (1 or 0, in the dtype of the logits), and the ids with the ignored ones replaced by 0."""
     if ignore_index is not None:
         kept = targets != ignore_index
-        ids = as_index(targets * kept, like, classes, "cross_entropy")
+        ids = as_index(targets * kept, like, classes, "cross_entropy", from_end=False)
         kept = kept if xp(kept) is xp(like) else xp(like).asarray(kept)
     else:
-        ids = as_index(targets, like, classes, "cross_entropy")
+        ids = as_index(targets, like, classes, "cross_entropy", from_end=False)
         kept = xp(like).ones(ids.shape, bool)
     return kept.astype(like.real.dtype), ids
 
@@ -231,9 +227,7 @@ def embedding(weight: Array, /, ids: Any) -> Result:
     The gradient adds the rows of g that share an id.  Raises IndexError for an id outside [0, K).
     """
     count, d = weight.shape
-    ids = as_index(getattr(ids, "_data", ids), weight, count, "embedding")
-    if isinstance(ids, np.ndarray) and ids.size and int(ids.min()) < 0:
-        raise IndexError(f"embedding: id {int(ids.min())} is negative")
+    ids = as_index(raw_ids(ids), weight, count, "embedding", from_end=False)
     return weight.take(ids, 0), lambda g: add_rows(g.reshape(-1, d), ids.reshape(-1), count)
 
 

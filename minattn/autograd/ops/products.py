@@ -38,7 +38,7 @@ def matmul(a: Array, b: Array, /) -> Result:
 
 def _rows_times_matrix(a: Array, b: Array) -> Any:
     """(.., d) @ (d, n): all rows of the stack in one product, and db without a stack of its own."""
-    rows = a.reshape(-1, a.shape[-1]) if a.size else a.reshape(a.size, a.shape[-1])
+    rows = a.reshape(_rows(a), a.shape[-1])
     y = gemm(rows, b).reshape(*a.shape[:-1], b.shape[1])
 
     def flat(g: Array) -> Array:
