@@ -480,10 +480,20 @@ def test_an_error_names_the_op_and_what_it_was_given():
         x[7]
     with pytest.raises(IndexError, match="embedding: id 9 is out of range for 3 entries"):
         ma.embedding(x, np.array([0, 9]))
-    with pytest.raises(IndexError, match="id -1 is negative"):
+    with pytest.raises(IndexError, match="embedding: id -1 is out of range for 3 entries"):
         ma.embedding(x, np.array([0, -1]))
     with pytest.raises(TypeError, match="take: ids must be integers, got float64"):
         ma.take(x, np.array([0.5]))
+
+
+def test_ids_that_do_not_count_from_the_end():
+    logits = ma.tensor(np.ones((2, 3)))
+    with pytest.raises(IndexError, match="cross_entropy: id -1 is out of range for 3 entries"):
+        ma.cross_entropy(logits, [0, -1])
+    with pytest.raises(IndexError, match="one_hot: id -1 is out of range for 3 entries"):
+        ma.one_hot([0, -1], 3)
+    assert ma.cross_entropy(logits, [0, -1], ignore_index=-1).item() == pytest.approx(np.log(3))
+    assert ma.take(logits, [-1], 1).shape == (2, 1)
 
 
 def test_missing_arguments_are_named():
