@@ -24,10 +24,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Case:
-    """How an op is tested: what it may be called with, and what NumPy or SciPy say of its value."""
+    """How an op is tested: what it may be called with, and what NumPy or SciPy say of its value.
+
+    A fused op may do without the latter: it has its equation.
+    """
 
     calls: Strategy[Call]
-    numpy: Callable[..., Any]
+    numpy: Callable[..., Any] | None = None
     method: str = "complex"
     """The oracle of its gradients; "" for an op whose result has none."""
     apply: Callable[..., Any] | None = None

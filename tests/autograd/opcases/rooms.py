@@ -1,0 +1,42 @@
+"""Cases of the fused ops of the rooms above the engine.  What the papers say of their values is tested in their rooms;
+here they are held to their equations, to the oracle, and to what a GPU takes, like every other op."""
+
+from hypothesis import strategies as st
+
+from minattn.testing import strategies
+
+from .case import Call, Case, drawn, dtypes
+
+
+@st.composite
+def sized(draw, *shapes, mask=None, **parameters):
+    """Arguments whose shapes are tuples of names, such as ("B", "T", "3n"); equal names have equal lengths."""
+    lengths = {"B": st.integers(0, 2), "T": st.integers(1, 3), "n": st.integers(1, 2), "d": st.integers(1, 2)}
+    length = {name: draw(strategy) for name, strategy in lengths.items()}
+
+    def shape(names):
+        return tuple(int(name[:-1] or 1) * length[name[-1]] for name in names)
+
+    dtype = draw(dtypes())
+    inputs = tuple(draw(strategies.arrays(shape(names), dtype)) for names in shapes)
+    if mask is not None:
+        parameters["mask"] = st.none() | strategies.masks(shape(mask))
+    return Call(inputs, drawn(draw, parameters))
+
+
+@st.composite
+def pieces(draw):
+    count = draw(st.integers(1, 3))
+    shape = (*draw(strategies.shapes(max_dims=2)), count * draw(st.integers(1, 3)))
+    return Call((draw(strategies.arrays(shape, distinct=True)),), {"pieces": count})
+
+
+STATE = ("B", "n")
+CASES = {
+    "maxout": Case(pieces()),
+    "gated_unit": Case(sized(("B", "3n"), STATE, ("n", "3n"))),
+    "gated_sequence": Case(sized(("B", "T", "3n"), STATE, ("n", "3n"), mask=("B", "T"), reverse=st.booleans())),
+    "lstm_unit": Case(sized(("B", "4n"), STATE, STATE, ("n", "4n"))),
+    "lstm_sequence": Case(sized(("B", "T", "4n"), STATE, STATE, ("n", "4n"), mask=("B", "T"), reverse=st.booleans())),
+    "additive_attention": Case(sized(("B", "n"), ("B", "T", "n"), ("n",), ("B", "T", "d"), mask=("B", "T"))),
+}
