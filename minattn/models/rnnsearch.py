@@ -19,8 +19,8 @@ Deviations from the paper:
   appendix, `readout="current"` the body; the number of weights is the same.
 * The printed formulas leave biases out but say that they start at 0: `biases` has both.
 * `dropout` (on embeddings and on t_i) is not in the paper; 0, the default, is the paper.
-* `initial="glorot"` starts all matrices but U, W_a and U_a Glorot-uniform, and the embeddings at N(0, 0.1^2), instead
-  of at N(0, 0.01^2), which is made for n = 1000 and leaves a small model almost blind at first.
+* `initial="glorot"` starts all matrices but U, and v_a, Glorot-uniform, and the embeddings at N(0, 0.1^2).  The paper's
+  values are made for n = 1000; they leave a small model almost blind at first, and its attention spread out for good.
 * Padding, which the paper does not speak of, is masked: the encoder carries its state past it, and attention skips it.
 """
 
@@ -172,9 +172,8 @@ class RNNsearch(Module):
     def __init__(self, config: RNNsearchConfig, rng: Rng) -> None:
         self.config = config
         self.encoder = Encoder(config, rng)
-        self.attention = (
-            AdditiveAttention(config.hidden, config.annotation, config.alignment, rng) if config.attention else None
-        )
+        sizes = (config.hidden, config.annotation, config.alignment)
+        self.attention = AdditiveAttention(*sizes, rng, config.initial) if config.attention else None
         self.decoder = Decoder(config, rng)
 
     def encode(self, source: Integer[Array, "batch source"], mask: Bool[Array, "batch source"] | None = None) -> Source:

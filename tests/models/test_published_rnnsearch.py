@@ -169,6 +169,7 @@ def test_glorot_starts_wide_enough_for_a_small_model():
     sizes = {"embedding": 60, "hidden": 64, "alignment": 70, "maxout": 30}
     weights = RNNsearch(RNNsearchConfig(50, 50, **sizes, initial="glorot"), np.random.default_rng(7)).state_dict()
     fans = {"W": (60, 64), "C": (128, 64), "W_s": (64, 64), "U_o": (64, 60), "V_o": (60, 60), "C_o": (128, 60)}
+    fans |= {"W_a": (64, 70), "U_a": (128, 70)}
     for name, w in weights.items():
         last = name.rpartition(".")[2]
         if last in fans:
@@ -176,6 +177,6 @@ def test_glorot_starts_wide_enough_for_a_small_model():
             assert 0.98 * bound < np.abs(w).max() <= bound
             assert abs(w.std() * 3**0.5 / bound - 1) < 0.05
     np.testing.assert_allclose(np.abs(weights["decoder.W_o"]).max(), (6 / 80) ** 0.5, rtol=0.02)
-    assert_normal(weights["attention.W_a"], 0.001)
+    assert 0.9 * (6 / 71) ** 0.5 < np.abs(weights["attention.v_a"]).max() <= (6 / 71) ** 0.5
     assert_normal(weights["encoder.embedding.weight"], 0.1)
     assert_normal(weights["decoder.embedding.weight"], 0.1)

@@ -15,7 +15,8 @@ Deviations from the paper: none in the equations.  Padding, which the paper does
 (1.6) runs over the real positions only, and a sentence without any gives a context of zeros.
 """
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 from jaxtyping import Bool, Inexact
 
@@ -87,16 +88,25 @@ def _check_sizes(query: Array, keys: Array, v: Array, values: Array) -> None:
 
 
 class AdditiveAttention(Module):
-    """Additive attention, (1.5)-(1.6), with the initial values of appendix B.1.
+    """Additive attention, (1.5)-(1.6).
 
     state: size of the decoder state s; annotations: size of an annotation h; hidden: n' of the paper.
-    W_a, U_a ~ N(0, 0.001^2), v_a = 0: at first the weights are uniform and the context is the mean annotation.
+    initial="paper" has the values of appendix B.1: W_a, U_a ~ N(0, 0.001^2), v_a = 0, so that at first the weights are
+    uniform and the context is the mean annotation.  initial="glorot" draws all three Glorot-uniform: attention takes
+    part from the first step, and a small model learns sharper alignments.
     """
 
-    def __init__(self, state: int, annotations: int, hidden: int, rng: Rng) -> None:
-        self.W_a = init.normal((state, hidden), rng, std=0.001)
-        self.U_a = init.normal((annotations, hidden), rng, std=0.001)
-        self.v_a = init.zeros((hidden,))
+    def __init__(
+        self, state: int, annotations: int, hidden: int, rng: Rng, initial: Literal["paper", "glorot"] = "paper"
+    ) -> None:
+        if initial == "paper":
+            self.W_a = init.normal((state, hidden), rng, std=0.001)
+            self.U_a = init.normal((annotations, hidden), rng, std=0.001)
+            self.v_a = init.zeros((hidden,))
+        else:
+            self.W_a = init.glorot_uniform((state, hidden), rng)
+            self.U_a = init.glorot_uniform((annotations, hidden), rng)
+            self.v_a = init.uniform((hidden,), rng, bound=math.sqrt(6 / (hidden + 1)))  # as a matrix (hidden, 1)
 
     def keys(self, annotations: Inexact[Tensor, "batch source annotation"]) -> Inexact[Tensor, "batch source hidden"]:
         """U_a h_j for every j: the part of (1.5) that is the same at every step."""
