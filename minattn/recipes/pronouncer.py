@@ -38,7 +38,7 @@ class G2PConfig:
     hidden: int = 128  # n
     alignment: int = 64  # n'
     maxout: int = 64  # l
-    readout: Literal["previous", "current"] = "previous"
+    readout: Literal["previous", "current"] = "current"
     dropout: float = 0.0
     batch_size: int = 64
     epochs: int = 6
