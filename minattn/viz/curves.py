@@ -31,6 +31,7 @@ AXES_WIDTH, AXES_HEIGHT = 2.4, 2.0
 LEFT, BOTTOM = 0.55, 0.5  # room for ticks and labels
 PAGE_MARGIN = 0.1
 
+LOG_RANGE = 8  # of the largest to the smallest value: from here on the axis is logarithmic
 SMOOTHED_SHARE = 1 / 40  # of a training curve, the window of its mean
 
 
@@ -172,10 +173,23 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: Panel) -> None:
 
     curves = (*panel.training, *panel.dev)
     axes.set(ylabel=panel.label, xlim=(0, max(curve.steps[-1] for curve in curves) or 1))
-    if all(curve.values.min() >= 0 for curve in curves):
-        axes.set_ylim(bottom=0)
+    _scale_values(axes, np.concatenate([curve.values for curve in curves]))
     axes.locator_params(axis="x", nbins=5, integer=True)
-    axes.locator_params(axis="y", nbins=5)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="y")
     name_lines(axes, panel.names())
+
+
+def _scale_values(axes: "matplotlib.axes.Axes", values: np.ndarray) -> None:
+    """A value axis from 0, or a logarithmic one where the first losses would press all later ones flat."""
+    if values.min() > 0 and values.max() > LOG_RANGE * values.min():
+        from matplotlib.ticker import LogLocator, NullLocator
+
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
+        return
+    if values.min() >= 0:
+        axes.set_ylim(bottom=0)
+    axes.locator_params(axis="y", nbins=5)
