@@ -131,12 +131,13 @@ def _see_through(work: Callable[[], Outcome], folder: Path) -> None:
 
 def _tell_results(folder: Path) -> None:
     test = read_json(folder / REPORT)["test"]
+    word = "attention" if g2p.StoredRun.read(folder).files.train is None else "WORD"  # other words, other letters
     pictures = [str(folder / name) for name in (CURVES, ALIGNMENTS) if (folder / name).exists()]
     console.print(
         f"test words: PER {test['per']:.2f} %, WER {test['wer']:.2f} % over {test['words']:,} words "
         f"(beam {test['beam']})\n"
         f"pictures:   {'  '.join(pictures)}\n"
-        f"now try:    minattn predict {shlex.quote(str(folder))} attention"
+        f"now try:    minattn predict {shlex.quote(str(folder))} {word}"
     )
 
 
@@ -230,7 +231,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     except MinattnError as error:
         status = _told(str(error))
     except typer.TyperException as error:
-        status = _told(f"{error.format_message()}  See minattn COMMAND --help", error.exit_code)
+        status = _told(f"{error.format_message().rstrip('.')}; see minattn COMMAND --help", error.exit_code)
     except MemoryError as error:
         status = _told(f"the memory is too small ({error}); the cure: a smaller model or smaller batches")
     except OSError as error:

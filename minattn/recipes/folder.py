@@ -11,6 +11,7 @@ alignments.png         where the model looks
 
 import contextlib
 import importlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,13 @@ def check_unused(folder: Path) -> None:
             f"{folder} holds a run already; the cure: go on with it by --resume {folder}, choose another folder by "
             "--out, or delete this one"
         )
-    try:
-        used = folder.exists() and next(folder.iterdir(), None)
-    except OSError as error:
-        raise CheckpointError(f"{folder} is no folder to work in: {error.strerror}; the cure: another --out") from error
-    if used:
-        raise CheckpointError(f"{folder} is not empty: it has {used.name}; the cure: a new folder by --out")
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise CheckpointError(f"{nearest} is a file, not a folder; the cure: another folder by --out")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise CheckpointError(f"{nearest} cannot be written to; the cure: another folder by --out")
+    if nearest == folder and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} is not empty; the cure: a new folder by --out")
 
 
 @contextlib.contextmanager

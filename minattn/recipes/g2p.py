@@ -71,6 +71,10 @@ class DataFiles:
         paths = {name: path and str(Path(path).absolute()) for name, path in dataclasses.asdict(self).items()}
         return dataclasses.replace(self, **paths)
 
+    def source(self, part: str) -> str:
+        """Where the "train", "dev" or "test" words come from."""
+        return getattr(self, part) or self.train or "CMUdict"
+
     def load(self) -> Splits:
         """The lexicons.  Raises DataError for files that cannot be used."""
         if self.train is None:
@@ -118,8 +122,8 @@ class StoredRun(NamedTuple):
     def check_same(self, name: str, lexicon: Lexicon, cure: str) -> None:
         """Raise DataError where these are not the train, dev or test words the run was started with."""
         if self.data[name] != fingerprint(lexicon):
-            source = getattr(self.files, name) or self.files.train or "CMUdict"
-            raise DataError(f"the {name} words in {source} are not those the run was started with; the cure: {cure}")
+            source = self.files.source(name)
+            raise DataError(f"the {name} words of {source} are not those the run was started with; the cure: {cure}")
 
 
 def train(
@@ -141,7 +145,10 @@ def train(
     check_unused(folder)
     progress = make_progress()
     splits = _load(files, progress)
-    trainer = _trainer(config, splits, folder, device, progress)
+    pronouncer = Pronouncer.of(config, splits.train)
+    for name in ("dev", "test"):
+        pronouncer.check_fits(getattr(splits, name), f"the {name} words of {files.source(name)}")
+    trainer = _trainer(pronouncer, splits, folder, device, progress)
     content = {
         "recipe": RECIPE,
         "config": dataclasses.asdict(config),
@@ -168,7 +175,7 @@ def resume(
     splits = _load(stored.files, progress)
     for name in PARTS:
         stored.check_same(name, getattr(splits, name), "put the old file back, or start a new run with the new one")
-    trainer = _trainer(stored.config, splits, folder, device, progress)
+    trainer = _trainer(Pronouncer.of(stored.config, splits.train), splits, folder, device, progress)
     if has_begun(folder):
         _check_checkpoint(folder / LAST, trainer.meta)
         trainer.resume()
@@ -202,17 +209,15 @@ def _load(files: DataFiles, progress: Progress) -> Splits:
     splits = files.load()
     for name in PARTS:
         if not getattr(splits, name):
-            raise DataError(f"there are no {name} words; the cure: more words, or a file of them with --{name}")
+            raise DataError(f"there are no {name} words; the cure: more words, or files of their own by --dev and --test")
     counts = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in PARTS)
     progress.note(f"words: {counts}")
     return splits
 
 
-def _trainer(config: G2PConfig, splits: Splits, folder: Path, device: str, progress: Progress) -> Trainer:
+def _trainer(pronouncer: Pronouncer, splits: Splits, folder: Path, device: str, progress: Progress) -> Trainer:
     """What trains a pronouncer that has learned nothing yet."""
-    pronouncer = Pronouncer.of(config, splits.train)
-    pronouncer.check_fits(splits.dev, "the dev words")
-    pronouncer.check_fits(splits.test, "the test words")
+    config = pronouncer.config
     pronouncer.model.to(device)
     batches = LengthBucketedBatches(pronouncer.encode(splits.train), config.batch_size, config.seed)
     steps = config.epochs * len(batches)

@@ -193,7 +193,11 @@ class Trainer:
         )
 
     def _evaluate(self) -> None:
-        """Measure, log, tell the schedule, and save the model if it is the best so far."""
+        """Measure, log, tell the schedule, and save the model if it is the best so far.
+
+        Losses are read first: a model that diverged is never measured.
+        """
+        self._read_losses()
         with self._speed.paused():
             metrics = self._measure()
         metric = metrics[self.plan.metric]
