@@ -5,6 +5,9 @@
 RNNencdec must squeeze a word into one vector; RNNsearch looks back at its letters.  Both are trained on the same words
 with the same settings, and scored on the test words of each length.  Leaves `length.png` and `length.md` in the folder;
 a model that is trained there already is not trained again.
+
+The paper's BLEU counts what is right inside a sentence, so the figure shows the phonemes that are right, 100 % - PER.
+Whole words, which the table has too, get harder with every phoneme for any model: one mistake spoils them.
 """
 
 import argparse
@@ -39,10 +42,10 @@ def main() -> None:
         scores[name] = score_by_length(by_word, test, longest=arguments.longest)
 
     curves = {
-        name: [(length, 1 - s.wer / 100, s.words) for length, s in by_length.items()]
+        name: [(length, 1 - s.per / 100, s.phonemes) for length, s in by_length.items()]
         for name, by_length in scores.items()
     }
-    save_figure(accuracy_by_length(curves), arguments.out / "length.png")
+    save_figure(accuracy_by_length(curves, counted="phonemes"), arguments.out / "length.png")
     table = markdown_table(scores)
     (arguments.out / "length.md").write_text(table, encoding="utf-8")
     print(table)
