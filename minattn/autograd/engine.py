@@ -269,6 +269,16 @@ def backward(root: "Tensor", seed: Array) -> None:
         return
     root.grad = seed
     heap: list[tuple[int, Any]] = [(-root._number, root)]
+    try:
+        _walk(heap)
+    except BaseException:
+        for _, node in heap:
+            node.grad = None  # or it would be taken for one of the next walk
+        raise
+
+
+def _walk(heap: list[tuple[int, Any]]) -> None:
+    """Pass gradients on from the nodes in `heap` until every leaf has its own."""
     owned: set[int] = set()  # numbers of the nodes whose gradient buffer was made here and may be added to
     watched: dict[int, tuple[Any, list[Array]]] = {}  # leaves with hooks, and their gradients
     while heap:

@@ -12,6 +12,7 @@ import pytest
 import minattn as ma
 from minattn.autograd import OPS, op
 from minattn.errors import GradientError, ShapeError
+from minattn.nn import Dropout
 
 
 @pytest.fixture
@@ -207,6 +208,17 @@ def test_a_second_walk_is_refused():
         two.backward()
 
 
+def test_a_walk_that_is_refused_leaves_no_gradient_behind():
+    x, w = leaf(1.0), leaf(2.0)
+    sound = x * 3.0
+    y = sound + w * w
+    w.data = np.array([5.0])
+    with pytest.raises(GradientError, match="written to"):
+        y.sum().backward()
+    sound.sum().backward()
+    assert x.grad.tolist() == [3.0]
+
+
 def test_results_outlive_the_walk():
     x = leaf(2.0)
     y = x * 3.0
@@ -352,6 +364,19 @@ def test_no_grad_is_of_one_thread():
         assert seen.wait(10)
     thread.join()
     assert recorded == [True]
+
+
+def test_no_grad_and_training_have_nothing_to_do_with_each_other():
+    layer = Dropout(0.5, np.random.default_rng(0))
+    x = leaf(*[1.0] * 20)
+    layer.eval()
+    assert layer(x * 1.0).requires_grad
+    layer.train()
+    with ma.no_grad():
+        assert layer.training
+        y = layer(x)
+    assert not y.requires_grad
+    assert (y.data == 0).any()
 
 
 def test_constants_are_not_recorded():
