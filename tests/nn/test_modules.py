@@ -230,6 +230,14 @@ def test_to_moves_parameters_and_buffers_in_place(backend):
     np.testing.assert_array_equal(module.to("cpu").mean.data, before["mean"] + 1)
 
 
+def test_moving_is_seen_by_a_graph_made_before(backend):
+    module = Linear(2, 2, np.random.default_rng(0))
+    y = module(ma.tensor([[1.0, 2.0]], requires_grad=True))
+    module.to(backend.device)
+    with pytest.raises(MinattnError, match="was written to"):
+        y.sum().backward()
+
+
 def test_training_is_independent_of_recording():
     layer = Dropout(0.5, np.random.default_rng(0)).eval()
     x = ma.tensor(np.ones(4, np.float32), requires_grad=True)
