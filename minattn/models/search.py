@@ -66,8 +66,8 @@ def beam_search(
     previous = np.full(batch * beam, begin)
     for _ in range(max_length):
         state, log_p, weights = model.step(state, previous, read)
-        log_p = _checked(asnumpy(log_p.data), end).reshape(batch, beam, -1)
-        parent, word, scores = _best(_totals(scores, log_p, done, end), beam)
+        continuations = _checked(asnumpy(log_p.data), end).reshape(batch, beam, -1)
+        parent, word, scores = _best(_totals(scores, continuations, done, end), beam)
         chosen = (first + parent).reshape(-1)
         ids = np.concatenate([np.take_along_axis(ids, parent[..., None], 1), word[..., None]], 2)
         rows = [row[chosen] for row in [*rows, asnumpy(weights.data)]]

@@ -13,6 +13,7 @@ import minattn as ma
 from minattn.attention.sequence import AdditiveAttention, additive_attention
 from minattn.attention.sequence.additive import additive_attention_equation
 from minattn.autograd import asnumpy
+from minattn.errors import ConfigError
 from minattn.nn import BidirectionalGRU, Parameter
 from minattn.testing import assert_equation, check_gradients, strategies
 
@@ -345,3 +346,9 @@ def test_the_same_numbers_everywhere_and_no_waiting(backend, mask_there, scrambl
     for there, here in zip(tensors, leaves, strict=True):
         assert there.grad.dtype == np.float32
         np.testing.assert_allclose(asnumpy(there.grad), here.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_initial_values_that_do_not_exist_are_refused():
+    attention = object.__new__(AdditiveAttention)
+    with pytest.raises(ConfigError, match='initial must be "paper" or "glorot", got \'zeros\''):
+        AdditiveAttention.__init__.__wrapped__(attention, 1, 1, 1, np.random.default_rng(0), "zeros")

@@ -22,9 +22,13 @@ from jaxtyping import Bool, Inexact
 
 from minattn.autograd import OPS, Array, Tensor, op, ops, xp
 from minattn.autograd.backend import like, matmul
+from minattn.autograd.engine import Result
+from minattn.errors import ConfigError
 from minattn.nn import Module
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
+
+softmax = OPS["softmax"].function  # on raw arrays: (weights, pullback)
 
 
 def additive_attention_equation(query: Any, keys: Any, v: Any, values: Any, mask: Any = None) -> Any:
@@ -36,7 +40,7 @@ def additive_attention_equation(query: Any, keys: Any, v: Any, values: Any, mask
 
 
 @op(equation=additive_attention_equation)
-def additive_attention(query, keys, v, values, /, mask=None):
+def additive_attention(query: Array, keys: Array, v: Array, values: Array, /, mask: Any = None) -> Result:
     """Additive attention of one query over a whole source, (1.5) and (1.6), in one op.
 
     query: (B, a), s_{i-1} W_a; keys: (B, T, a), h U_a; v: (a); values: (B, T, d), the annotations h; mask: (B, T),
@@ -60,9 +64,6 @@ def additive_attention(query, keys, v, values, /, mask=None):
         return d_hidden.sum(1), d_hidden, d_v, d_values
 
     return (context, weights), pullback
-
-
-softmax = OPS["softmax"].function  # on raw arrays
 
 
 def _checked(mask: Any, energies: Array) -> Array | None:
@@ -103,10 +104,12 @@ class AdditiveAttention(Module):
             self.W_a = init.normal((state, hidden), rng, std=0.001)
             self.U_a = init.normal((annotations, hidden), rng, std=0.001)
             self.v_a = init.zeros((hidden,))
-        else:
+        elif initial == "glorot":
             self.W_a = init.glorot_uniform((state, hidden), rng)
             self.U_a = init.glorot_uniform((annotations, hidden), rng)
             self.v_a = init.uniform((hidden,), rng, bound=math.sqrt(6 / (hidden + 1)))  # as a matrix (hidden, 1)
+        else:
+            raise ConfigError(f'initial must be "paper" or "glorot", got {initial!r}')
 
     def keys(self, annotations: Inexact[Tensor, "batch source annotation"]) -> Inexact[Tensor, "batch source hidden"]:
         """U_a h_j for every j: the part of (1.5) that is the same at every step."""
