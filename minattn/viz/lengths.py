@@ -46,7 +46,8 @@ def accuracy_by_length(
 
     results: for each model, (length, accuracy as a fraction, count of words) of every length; lengths without words
     are passed over.  The band around a line is Wilson's 95 % interval of a proportion, wide where there are few words.
-    length_label, counted: the x axis and what was counted, for other things than words.
+    length_label, counted: the x axis and what was counted, for other things than words; "words" makes the y axis
+    "words right (%)".
 
     Raises `DataError` where there is nothing to draw, two points of a model have the same length, or an accuracy is not
     in 0 to 1; `MissingDependencyError` where matplotlib is not installed.
@@ -62,14 +63,17 @@ def accuracy_by_length(
             f"accuracy_by_length: {len(lines)} models, but there are colours for {len(PALETTE)} only; draw fewer"
         )
 
-    width = LEFT + AXES_WIDTH + NAME_GAP + max(map(text_width, lines)) + PAGE_MARGIN
+    most = max(int(count.max()) for _, _, count in lines.values())
+    most_label = f"{most:,} {counted}"
+    left = max(LEFT, text_width(most_label) + 2 * PAGE_MARGIN)
+    width = left + AXES_WIDTH + NAME_GAP + max(map(text_width, lines)) + PAGE_MARGIN
     top = PAGE_MARGIN + (LINE if title else 0)
     with styled_figure(width, top + LINES_HEIGHT + COUNTS_HEIGHT + BOTTOM) as figure:
-        above = axes_at(figure, LEFT, top, AXES_WIDTH, LINES_HEIGHT)
-        below = axes_at(figure, LEFT, top + LINES_HEIGHT, AXES_WIDTH, COUNTS_HEIGHT)
+        above = axes_at(figure, left, top, AXES_WIDTH, LINES_HEIGHT)
+        below = axes_at(figure, left, top + LINES_HEIGHT, AXES_WIDTH, COUNTS_HEIGHT)
         below.sharex(above)
-        _draw_counts(below, lines, counted)
-        _draw_lines(above, lines)
+        _draw_counts(below, lines, most_label)
+        _draw_lines(above, lines, f"{counted} right (%)")
         above.set_title(title or "")
         below.set_xlabel(length_label)
     return figure
@@ -99,7 +103,7 @@ def wilson_interval(accuracy: np.ndarray, count: np.ndarray) -> tuple[np.ndarray
     return centre - half, centre + half
 
 
-def _draw_lines(axes: "matplotlib.axes.Axes", lines: Mapping[str, np.ndarray]) -> None:
+def _draw_lines(axes: "matplotlib.axes.Axes", lines: Mapping[str, np.ndarray], label: str) -> None:
     names = []
     for (name, (lengths, accuracy, count)), color, marker in zip(lines.items(), PALETTE, MARKERS, strict=False):
         low, high = wilson_interval(accuracy, count)
@@ -108,14 +112,14 @@ def _draw_lines(axes: "matplotlib.axes.Axes", lines: Mapping[str, np.ndarray]) -
         line.set(markeredgecolor="white", markeredgewidth=0.5)
         names.append(LineName(name, color, 100 * accuracy[-1]))
     bottom, top = axes.get_ylim()
-    axes.set(ylim=(max(bottom, 0), min(top, 100)), ylabel="accuracy (%)")
+    axes.set(ylim=(max(bottom, 0), min(top, 100)), ylabel=label)
     axes.grid(axis="y")
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     axes.spines.bottom.set_visible(False)
     name_lines(axes, names)
 
 
-def _draw_counts(axes: "matplotlib.axes.Axes", lines: Mapping[str, np.ndarray], counted: str) -> None:
+def _draw_counts(axes: "matplotlib.axes.Axes", lines: Mapping[str, np.ndarray], most_label: str) -> None:
     """How many words each length has: the most that any model was given, as models commonly share a test set."""
     counts: dict[float, float] = {}
     for lengths, _, count in lines.values():
@@ -125,7 +129,7 @@ def _draw_counts(axes: "matplotlib.axes.Axes", lines: Mapping[str, np.ndarray], 
     axes.bar(list(counts), list(counts.values()), width=0.8, color=FAINT)
     axes.set_xlim(min(counts) - 0.6, max(counts) + 0.6)
     axes.set_ylim(0, 1.4 * most)  # keeps the tallest bar off the lines above
-    axes.set_yticks([most], [f"{most:,.0f} {counted}"])
+    axes.set_yticks([most], [most_label])
     axes.tick_params(axis="y", left=False)
     axes.spines.left.set_visible(False)
     axes.locator_params(axis="x", integer=True)

@@ -24,7 +24,7 @@ def test_one_line_a_model_in_percent_sorted_by_length():
     assert set(drawn) == set(RESULTS)
     np.testing.assert_allclose(drawn["additive attention"], ([3, 5, 10], [90, 85, 80]))
     np.testing.assert_allclose(drawn["no attention"], ([3, 5, 10], [90, 80, 20]), err_msg="no words, no point")
-    assert axes.get_ylabel() == "accuracy (%)"
+    assert axes.get_ylabel() == "words right (%)"
     assert axes.get_title(loc="left") == "Words right"
 
 
