@@ -209,7 +209,7 @@ def _load(files: DataFiles, progress: Progress) -> Splits:
     splits = files.load()
     for name in PARTS:
         if not getattr(splits, name):
-            raise DataError(f"there are no {name} words; the cure: more words, or files of their own by --dev and --test")
+            raise DataError(f"there are no {name} words; the cure: more words, or --dev and --test files")
     counts = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in PARTS)
     progress.note(f"words: {counts}")
     return splits

@@ -136,7 +136,8 @@ class Pronouncer:
         return self.letters.encode(word)
 
     def _pronunciation(self, word: str, best: Hypothesis) -> Pronunciation:
-        alignment = best.alignment[: len(best.ids)]
+        # Padding and begin, which a model says that has learned little, are no phonemes.
+        alignment = best.alignment[[i for i, symbol in enumerate(best.ids) if symbol > self.phonemes.end]]
         looked_at = alignment[:, : len(word)] if self.config.model == "rnnsearch" else alignment
         return Pronunciation(word, self.phonemes.decode(best.ids), math.exp(best.log_probability), looked_at)
 

@@ -5,9 +5,10 @@ import re
 import sys
 from pathlib import Path
 
+import fakecupy
 import numpy as np
 import pytest
-from small_g2p import SMALL, STEPS, lines
+from small_g2p import SMALL, STEPS, lines, train_arguments
 
 from minattn.recipes.config import read_json, write_json
 from minattn.recipes.folder import CONFIG, REPORT
@@ -302,3 +303,35 @@ def test_a_log_line_is_json(finished_run):
     records = [json.loads(line) for line in (finished_run / LOG).read_text().splitlines()]
     assert records[-1]["step"] == STEPS
     assert {"dev_loss", "dev_per", "dev_wer"} <= records[-1].keys()
+
+
+# ---------------------------------------------------------------------------------------------- other runs
+def test_a_run_without_attention(minattn, words):
+    assert minattn(*train_arguments("run", "model=rnnencdec")).status == 0
+    assert sorted(path.name for path in Path("run").iterdir()) == [n for n in RUN_FILES if n != "alignments.png"]
+    result = minattn("predict", "run", "bad")
+    assert re.fullmatch(r"bad  .+  \(probability .+\)\n", result.out)
+    result = minattn("predict", "run", "bad", "--plot", "p.png")
+    assert result.status == 1
+    assert result.err == "error: this run's model has no attention to plot; the cure: a run with model=rnnsearch\n"
+
+
+def test_a_run_on_another_device(minattn, words, finished_run):
+    """On a strict stand-in for CuPy, which computes with NumPy: the same run, to rounding."""
+    with fakecupy.installed():
+        result = minattn(*train_arguments("run"), "--device", "cuda")
+        assert (result.status, result.err) == (0, "")
+        assert minattn("evaluate", "run", "--device", "cuda:0").status == 0
+    arrays, _ = load_checkpoint(Path("run") / LAST)
+    expected, _ = load_checkpoint(finished_run / LAST)
+    for name, array in arrays.items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-2, atol=1e-3, err_msg=name)
+
+
+def test_the_seed_decides(minattn, words, finished_run):
+    assert minattn(*train_arguments("run", "epochs=1"), "--seed", 2).status == 0
+    assert read_json(Path("run") / CONFIG)["config"]["seed"] == 2
+    assert not np.array_equal(
+        load_checkpoint(Path("run") / LAST)[0]["model/decoder.W_o"],
+        load_checkpoint(finished_run / LAST)[0]["model/decoder.W_o"],
+    )

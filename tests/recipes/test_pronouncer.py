@@ -1,0 +1,136 @@
+"""A model with its letters and phonemes."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minattn.data import LengthBucketedBatches, Lexicon, evaluation_batches
+from minattn.errors import DataError, DeviceError
+from minattn.models.search import Hypothesis
+from minattn.recipes.config import write_json
+from minattn.recipes.folder import CONFIG
+from minattn.recipes.pronouncer import G2PConfig, Pronouncer
+from minattn.training import BEST, LAST, load_checkpoint, save_checkpoint
+
+LEXICON = Lexicon([(word, word.upper()) for word in ("ab", "bc", "abc", "cab", "cabbac")] + [("ab", "BA")])
+SIZES = {"embedding": 5, "hidden": 4, "alignment": 3, "maxout": 6}
+
+
+def pronouncer(**settings):
+    return Pronouncer.of(G2PConfig(**{**SIZES, **settings}), LEXICON)
+
+
+def test_pronunciations_come_in_the_order_of_the_words():
+    words = ["cab", "a", "bc", "cab"]
+    said = pronouncer().pronounce(words, batch_size=2)
+    assert [p.word for p in said] == words
+    alone = [pronouncer().pronounce([word])[0] for word in words]
+    for one, other in zip(said, alone, strict=True):
+        assert one.phonemes == other.phonemes
+        assert one.probability == pytest.approx(other.probability, rel=1e-4)
+
+
+def test_a_pronunciation_is_never_longer_than_its_limit_and_has_a_row_for_each_phoneme():
+    for p in pronouncer().pronounce(["a", "abc", "cabbac"], beam=2):
+        assert len(p.phonemes) <= 2 * 6 + 10
+        assert p.alignment.shape == (len(p.phonemes), len(p.word))
+        assert np.allclose(p.alignment.sum(1), 1, atol=1e-5)
+        assert 0 <= p.probability <= 1
+
+
+def test_the_end_symbol_has_a_probability_but_no_row():
+    model = pronouncer()
+    a, b = model.phonemes.encode(["A", "B"])
+    p = model._pronunciation("ab", Hypothesis([a, b], math.log(0.25), np.eye(3, 5), finished=True))
+    assert (p.phonemes, p.probability) == (["A", "B"], pytest.approx(0.25))
+    assert p.alignment.tolist() == [[1, 0], [0, 1]]
+
+
+def test_symbols_that_are_no_phonemes_have_no_row():
+    model = pronouncer()
+    (a,) = model.phonemes.encode(["A"])
+    ids = [model.phonemes.begin, a, model.phonemes.pad]
+    p = model._pronunciation("abc", Hypothesis(ids, -1.0, np.eye(3), finished=False))
+    assert p.phonemes == ["A"]
+    assert p.alignment.tolist() == [[0, 1, 0]]
+    nothing = model._pronunciation("ab", Hypothesis([], -1.0, np.eye(1, 2), finished=True))
+    assert (nothing.phonemes, nothing.alignment.shape) == ([], (0, 2))
+
+
+def test_without_attention_there_is_one_column():
+    for p in pronouncer(model="rnnencdec").pronounce(["abc"]):
+        assert p.alignment.shape == (len(p.phonemes), 1)
+
+
+def test_upper_case_is_read_as_lower_case():
+    assert pronouncer().pronounce(["CaB"])[0].phonemes == pronouncer().pronounce(["cab"])[0].phonemes
+
+
+def test_how_far_it_is_is_told_after_each_batch():
+    heard = []
+    pronouncer().pronounce(["ab", "bc", "abc"], batch_size=2, told=lambda done, total: heard.append((done, total)))
+    assert heard == [(2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(("word", "says"), [("", "an empty word"), ("abd", "'abd' has 'd', which no .* with a b c$")])
+def test_a_word_that_cannot_be_read_is_refused(word, says):
+    with pytest.raises(DataError, match=says):
+        pronouncer().pronounce(["ab", word])
+
+
+@pytest.mark.parametrize(("word", "said", "says"), [("ad", "A", "letter 'd'"), ("aa", "AD", "phoneme 'D'")])
+def test_words_that_do_not_fit_are_named(word, said, says):
+    pronouncer().check_fits(LEXICON, "these")
+    with pytest.raises(DataError, match=f"^these: the word '{word}' has the {says}, which no training word has"):
+        pronouncer().check_fits(Lexicon([("ab", "AB"), (word, said)]), "these")
+
+
+def test_the_mean_loss_is_the_loss_of_all_as_one_batch():
+    model = pronouncer()
+    (batch,) = evaluation_batches(model.encode(LEXICON), 100)
+    assert model.mean_loss(LEXICON) == pytest.approx(model.loss(model.model, batch).item(), rel=1e-5)
+
+
+def test_the_mean_loss_counts_every_pronunciation_once_whatever_the_batches():
+    model = pronouncer()
+    batches = LengthBucketedBatches(model.encode(LEXICON), 4, seed=1).iterate(0)
+    total = sum(model.loss(model.model, batch).item() * len(batch.source) for batch in batches)
+    assert model.mean_loss(LEXICON) == pytest.approx(total / 6, rel=1e-5)
+
+
+def test_an_untrained_model_guesses_nearly_evenly():
+    symbols = math.log(len(pronouncer().phonemes))  # nats a symbol; the end symbol is one too
+    lengths = [len(p) + 1 for _, p in LEXICON.pairs()]
+    assert pronouncer().mean_loss(LEXICON) == pytest.approx(symbols * sum(lengths) / len(lengths), rel=0.2)
+
+
+# ---------------------------------------------------------------------------------------------- a run's model
+@pytest.fixture
+def run(tmp_path):
+    """A run's folder with two checkpoints, of the seeds 1 (last) and 1 with all weights 0 (best)."""
+    model = pronouncer()
+    arrays = {f"model/{name}": array for name, array in model.model.state_dict().items()}
+    write_json(tmp_path / CONFIG, {"recipe": "g2p", "config": model.meta()["config"]})
+    save_checkpoint(tmp_path / LAST, arrays, model.meta())
+    save_checkpoint(tmp_path / BEST, {name: 0 * array for name, array in arrays.items()}, model.meta())
+    return tmp_path
+
+
+def test_the_best_model_is_loaded_and_else_the_last(run):
+    assert all(not array.any() for array in Pronouncer.load(run).model.state_dict().values())
+    (run / BEST).unlink()
+    loaded = Pronouncer.load(run)
+    assert loaded.model.state_dict().keys() == pronouncer().model.state_dict().keys()
+    assert loaded.pronounce(["cab"])[0].probability == pronouncer().pronounce(["cab"])[0].probability
+    assert (loaded.letters, loaded.phonemes) == (pronouncer().letters, pronouncer().phonemes)
+
+
+def test_a_device_that_is_none_is_refused_before_the_folder_is_read(tmp_path):
+    with pytest.raises(DeviceError, match="unknown device 'tpu'"):
+        Pronouncer.load(tmp_path / "nowhere", "tpu")
+
+
+def test_a_checkpoint_keeps_what_is_needed_to_load_it(run):
+    meta = load_checkpoint(run / LAST)[1]
+    assert meta == pronouncer().meta()
