@@ -8,7 +8,7 @@ import io
 import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -19,11 +19,11 @@ from rich.table import Table
 
 from minattn import __version__
 from minattn.catalogue import MECHANISMS
-from minattn.errors import ConfigError, DataError, MinattnError
+from minattn.errors import ConfigError, MinattnError
 from minattn.recipes import g2p
 from minattn.recipes.config import read_json, with_settings
 from minattn.recipes.folder import ALIGNMENTS, CURVES, REPORT, has_begun, is_finished
-from minattn.recipes.pronouncer import G2PConfig, Pronouncer, Pronunciation
+from minattn.recipes.pronouncer import G2PConfig, Pronouncer
 from minattn.training import BEST, BarProgress, Outcome, Progress
 
 app = typer.Typer(
@@ -56,7 +56,9 @@ RecipeName = Annotated[Recipe, typer.Argument(metavar="RECIPE", help="g2p: RNNse
 Out = Annotated[Path | None, option("The run's folder, a new one.  [default: runs/RECIPE]", metavar="FOLDER")]
 Resume = Annotated[Path | None, option("Go on with a run that was stopped.", metavar="RUN")]
 Seed = Annotated[int | None, option("Decides the weights and the order of the data.  [default: 1]", metavar="N")]
-Settings = Annotated[list[str] | None, option("Change a setting; repeatable.", "--set", metavar="KEY=VALUE")]
+Settings = Annotated[
+    list[str] | None, option("Change a setting, as epochs=3; repeatable.", "--set", metavar="KEY=VALUE")
+]
 TrainFile = Annotated[
     str | None, option("Words to train on, lines WORD<TAB>PH PH PH.  [default: CMUdict]", "--train", metavar="FILE")
 ]
@@ -145,9 +147,9 @@ def _tell_results(folder: Path) -> None:
 @app.command()
 def evaluate(run: RunFolder, device: Device = "cpu", test: TestFile = None, beam: Beam = None) -> None:
     """Score a run's best model on its test words: phoneme and word error rate."""
-    _note_unfinished(run)
     progress = BarProgress() if sys.stdout.isatty() else Progress()
     result, beam = g2p.evaluate(run, device, test, beam, progress)
+    _note_unfinished(run)
     console.print(f"{result} (beam {beam})")
 
 
@@ -159,18 +161,19 @@ def predict(run: RunFolder, words: Words, device: Device = "cpu", beam: Beam = N
 
     if plot is not None:
         check_picture_path(plot)
-    _note_unfinished(run)
     pronouncer = Pronouncer.load(run, device)
     attends = pronouncer.config.model == "rnnsearch"
     if plot is not None and not attends:
         raise ConfigError("this run's model has no attention to plot; the cure: a run with model=rnnsearch")
     said = pronouncer.pronounce(words, beam or pronouncer.config.beam)
+    _note_unfinished(run)
     for p in said:
         console.print(f"{p.word}  {' '.join(p.phonemes) or '(nothing)'}  (probability {_probability(p.probability)})")
         if attends and p.phonemes:
             console.print(terminal_alignment(p.alignment, list(p.word), p.phonemes), soft_wrap=False)
     if plot is not None:
-        _plot(said, plot)
+        g2p.draw_alignments(said, plot)
+        console.print(f"alignments drawn into {plot}")
 
 
 def _note_unfinished(run: Path) -> None:
@@ -182,16 +185,6 @@ def _note_unfinished(run: Path) -> None:
 
 def _probability(probability: float) -> str:
     return f"{probability:.3f}" if probability >= 0.0005 else "below 0.001"
-
-
-def _plot(said: Sequence[Pronunciation], path: Path) -> None:
-    from minattn.viz import Alignment, alignment_grid, save_figure
-
-    panels = [Alignment(p.alignment, list(p.word), p.phonemes, p.word, p.probability) for p in said if p.phonemes]
-    if not panels:
-        raise DataError("there is nothing to plot: the model says nothing to these words; the cure: train it longer")
-    save_figure(alignment_grid(panels), path)
-    console.print(f"alignments drawn into {path}")
 
 
 # ---------------------------------------------------------------------------------------------- what there is

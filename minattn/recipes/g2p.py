@@ -7,7 +7,7 @@ is told in `minattn.recipes.folder`.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -37,7 +37,7 @@ from minattn.recipes.folder import (
     new_run,
     read_run,
 )
-from minattn.recipes.pronouncer import RECIPE, G2PConfig, Pronouncer
+from minattn.recipes.pronouncer import RECIPE, G2PConfig, Pronouncer, Pronunciation
 from minattn.training import LAST, LOG, Adam, Cosine, LinearWarmup, Outcome, Plan, Trainer, load_checkpoint
 from minattn.training.metrics import Score
 from minattn.training.progress import Progress, default_progress
@@ -291,14 +291,22 @@ def _scored(pronouncer: Pronouncer, test: Lexicon, beam: int, progress: Progress
 
 def draw_pictures(folder: Path, pronouncer: Pronouncer, test: Lexicon) -> None:
     """`curves.png` from the run's log, and `alignments.png` of a few words as in the paper's Figure 3."""
-    from minattn.viz import Alignment, alignment_grid, learning_curves, read_records, save_figure
+    from minattn.viz import learning_curves, read_records, save_figure
 
     save_figure(learning_curves(read_records(folder / LOG)), folder / CURVES)
     if pronouncer.config.model == "rnnencdec":
         return  # no attention, nothing to see
     known = [word for word in SHOWN_WORDS if all(letter in pronouncer.letters for letter in word)]
-    words = known or list(test)[: len(SHOWN_WORDS)]
-    said = pronouncer.pronounce(words, pronouncer.config.beam)
+    said = pronouncer.pronounce(known or list(test)[: len(SHOWN_WORDS)], pronouncer.config.beam)
+    if any(p.phonemes for p in said):  # a model that has learned next to nothing may say nothing
+        draw_alignments(said, folder / ALIGNMENTS)
+
+
+def draw_alignments(said: Sequence[Pronunciation], path: Path) -> None:
+    """A heat map for each word that has a phoneme.  Raises DataError where none has."""
+    from minattn.viz import Alignment, alignment_grid, save_figure
+
     panels = [Alignment(p.alignment, list(p.word), p.phonemes, p.word, p.probability) for p in said if p.phonemes]
-    if panels:  # a model that has learned next to nothing may say nothing
-        save_figure(alignment_grid(panels), folder / ALIGNMENTS)
+    if not panels:
+        raise DataError("there is nothing to plot: the model says nothing to these words; the cure: train it longer")
+    save_figure(alignment_grid(panels), path)

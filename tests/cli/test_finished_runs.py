@@ -210,6 +210,7 @@ def test_what_is_no_run_is_refused(refused, words, tmp_path, command):
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
 @pytest.mark.parametrize(("damage", "says"), DAMAGED_CHECKPOINTS)
 def test_a_run_with_a_damaged_best_model_is_refused(refused, a_run, command, damage, says):
+    (a_run / REPORT).unlink()
     damage(a_run / BEST)
     refused(*command_on(a_run, command), says=[BEST, says, "the cure"], folder=a_run.parent)
 
