@@ -33,9 +33,7 @@ def targets(shape, key):
 def check_distinct(positions, what):
     """ValueError where several values go to one place: on a GPU any of them may be the one that stays."""
     if np.unique(positions).size < positions.size:
-        raise ValueError(
-            f"{what} with repeated indices: undefined in CuPy which value stays; add up with add.at"
-        )
+        raise ValueError(f"{what} with repeated indices: undefined in CuPy which value stays; add up with add.at")
 
 
 def _is_same(a, b):

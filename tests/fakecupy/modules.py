@@ -64,8 +64,7 @@ scipy = _module("cupyx.scipy", {"special": special})
 cupyx = _module("cupyx", {"scipy": scipy, "scatter_add": scatter_add})
 
 MODULES = {
-    module.__name__: module
-    for module in (cupy, cuda, runtime, lib, stride_tricks, linalg, cupyx, scipy, special)
+    module.__name__: module for module in (cupy, cuda, runtime, lib, stride_tricks, linalg, cupyx, scipy, special)
 }
 
 

@@ -120,9 +120,7 @@ class ufunc:
 
     def _like(self, method, functions):
         if self.short_name not in functions:
-            raise NotImplementedError(
-                f"cupy.{self.short_name}.{method}: CuPy has it of add and multiply only"
-            )
+            raise NotImplementedError(f"cupy.{self.short_name}.{method}: CuPy has it of add and multiply only")
         return api.CUPY[functions[self.short_name]]
 
 
