@@ -10,7 +10,7 @@ import pytest
 import minattn.attention
 from minattn import __version__
 from minattn.catalogue import MECHANISMS
-from minattn.cli import Recipe
+from minattn.cli import Recipe, console
 from minattn.nn import Module
 
 
@@ -63,7 +63,7 @@ def test_the_list_shows_all_of_it(minattn):
 
 
 def test_no_line_of_the_list_is_wider_than_the_terminal(minattn, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(console, "width", 60)
     assert max(map(len, minattn("list").out.splitlines())) <= 60
 
 
