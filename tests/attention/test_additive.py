@@ -1,6 +1,7 @@
 """Additive attention against the paper's loops, its equation, the complex step and the identities it must have."""
 
 import contextlib
+import inspect
 import math
 
 import fakecupy
@@ -351,4 +352,4 @@ def test_the_same_numbers_everywhere_and_no_waiting(backend, mask_there, scrambl
 def test_initial_values_that_do_not_exist_are_refused():
     attention = object.__new__(AdditiveAttention)
     with pytest.raises(ConfigError, match='initial must be "paper" or "glorot", got \'zeros\''):
-        AdditiveAttention.__init__.__wrapped__(attention, 1, 1, 1, np.random.default_rng(0), "zeros")
+        inspect.unwrap(AdditiveAttention.__init__)(attention, 1, 1, 1, np.random.default_rng(0), "zeros")
