@@ -38,6 +38,7 @@ from minattn.recipes.folder import (
     read_run,
 )
 from minattn.recipes.pronouncer import RECIPE, G2PConfig, Pronouncer, Pronunciation
+from minattn.recipes.threads import blas_threads
 from minattn.training import LAST, LOG, Adam, Cosine, LinearWarmup, Outcome, Plan, Trainer, load_checkpoint
 from minattn.training.metrics import Score
 from minattn.training.progress import Progress, default_progress
@@ -126,6 +127,7 @@ class StoredRun(NamedTuple):
             raise DataError(f"the {name} words of {source} are not those the run was started with; the cure: {cure}")
 
 
+@blas_threads()
 def train(
     config: G2PConfig,
     files: DataFiles,
@@ -160,6 +162,7 @@ def train(
     return _finished(outcome, folder, splits, device, make_progress())
 
 
+@blas_threads()
 def resume(
     folder: str | Path, device: str = "cpu", make_progress: Callable[[], Progress] = default_progress
 ) -> Outcome:

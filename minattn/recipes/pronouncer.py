@@ -16,6 +16,7 @@ from minattn.models.rnnsearch import RNNsearch, RNNsearchConfig
 from minattn.models.search import Hypothesis, beam_search
 from minattn.recipes.config import from_stored
 from minattn.recipes.folder import CONFIG, read_run
+from minattn.recipes.threads import blas_threads
 from minattn.training import BEST, LAST, arrays_under, load_checkpoint
 from minattn.training.metrics import Score, score
 
@@ -103,6 +104,7 @@ class Pronouncer:
         return cls(config, letters, phonemes)
 
     # ------------------------------------------------------------------------------------------ pronouncing
+    @blas_threads()
     @no_grad()
     def pronounce(
         self, words: Sequence[str], beam: int = 4, batch_size: int = 256, told: Told = tell_nobody
