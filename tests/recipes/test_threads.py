@@ -42,5 +42,5 @@ def test_a_function_can_be_decorated():
 
 def test_nonsense_is_refused(monkeypatch):
     monkeypatch.setenv(VARIABLE, "many")
-    with pytest.raises(ConfigError, match="MINATTN_BLAS_THREADS must be a number of threads.*'many'"), blas_threads():
+    with pytest.raises(ConfigError, match=r"MINATTN_BLAS_THREADS must be a number of threads.*'many'"), blas_threads():
         pass
