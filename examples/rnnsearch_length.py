@@ -11,10 +11,11 @@ Whole words, which the table has too, get harder with every phoneme for any mode
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
-from minattn.data import load_cmudict
 from minattn.recipes import g2p
+from minattn.recipes.config import with_settings
 from minattn.training.metrics import Score, score_by_length
 from minattn.viz import accuracy_by_length, save_figure
 
@@ -25,24 +26,28 @@ def main() -> None:
     """Train both models, then draw and tabulate their accuracy by word length."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/length"), help="folder for the runs and the figure")
+    parser.add_argument("--train", metavar="FILE", help="a lexicon, lines WORD<TAB>PH PH PH, instead of CMUdict")
     parser.add_argument("--epochs", type=int, default=3, help="epochs for each model")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change another setting")
     parser.add_argument("--longest", type=int, default=16, help="words this long and longer count as one length")
     arguments = parser.parse_args()
 
-    test = load_cmudict().test
+    config = with_settings(g2p.G2PConfig(epochs=arguments.epochs), arguments.set)
+    files = g2p.DataFiles(train=arguments.train)
+    test = files.load_test()
     scores: dict[str, dict[int, Score]] = {}
     for name, model in MODELS.items():
         folder = arguments.out / model
         if not (folder / g2p.REPORT).exists():
-            outcome = g2p.train(g2p.G2PConfig(model=model, epochs=arguments.epochs), g2p.DataFiles(), folder)
+            outcome = g2p.train(dataclasses.replace(config, model=model), files, folder)
             if outcome.interrupted:
                 raise SystemExit(f"{name}: {outcome.message}")
-        said = g2p.Pronouncer.load(folder).pronounce(list(test), beam=4)
+        said = g2p.Pronouncer.load(folder).pronounce(list(test), config.beam)
         by_word = {p.word: p.phonemes for p in said}
         scores[name] = score_by_length(by_word, test, longest=arguments.longest)
 
     curves = {
-        name: [(length, 1 - s.per / 100, s.phonemes) for length, s in by_length.items()]
+        name: [(length, max(0.0, 1 - s.per / 100), s.phonemes) for length, s in by_length.items()]
         for name, by_length in scores.items()
     }
     save_figure(accuracy_by_length(curves, counted="phonemes"), arguments.out / "length.png")
