@@ -111,6 +111,13 @@ def test_a_conversion_to_integers_has_no_gradient():
     assert leaf(F32).astype(np.int64).dtype == np.int64
 
 
+def test_a_real_tensor_beside_complex_ones_gets_the_real_part():
+    x = leaf(F64, (1,))
+    (x * np.array([2.0 + 3.0j])).backward(np.array([5.0 + 7.0j]))
+    assert x.grad.dtype == F64
+    assert x.grad.tolist() == [2 * 5 - 3 * 7]
+
+
 def test_the_upstream_gradient_takes_the_dtype_of_its_tensor():
     x = leaf(F32)
     (x * 2).backward(np.ones(3))
