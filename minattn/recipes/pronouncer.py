@@ -32,7 +32,7 @@ def tell_nobody(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class G2PConfig:
-    """A run's settings.  The defaults reach a useful pronouncer in about ten minutes on two CPU cores."""
+    """A run's settings.  The defaults reach a useful pronouncer in eleven minutes on one CPU core."""
 
     model: Literal["rnnsearch", "rnnencdec"] = "rnnsearch"
     embedding: int = 64  # m
