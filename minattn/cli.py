@@ -5,6 +5,7 @@ Whatever is wrong with what the user gave is one line `error: ...` on standard e
 
 import dataclasses
 import io
+import os
 import shlex
 import sys
 import textwrap
@@ -229,6 +230,11 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         status = _told(f"the memory is too small ({error}); the cure: a smaller model or smaller batches")
     except OSError as error:
         status = _told(f"{error.strerror}: {error.filename or 'the output'}")
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # a full disk or a closed pipe; Python would try again when it ends, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = status or _told(f"{error.strerror}: the output")
     sys.exit(status)
 
 
