@@ -12,6 +12,7 @@ import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
 # ---------------------------------------------------------------------------------------------- shapes
 # The shapes in the signatures of these modules are checked at every call that a test makes.  Two have none and are left
@@ -28,6 +29,11 @@ jaxtyping.install_import_hook(CHECKED, "shape_checks.checked")
 import minattn as ma  # noqa: E402
 from minattn.autograd import check_device, to_device  # noqa: E402
 from minattn.errors import DeviceError  # noqa: E402
+
+# ---------------------------------------------------------------------------------------------- threads
+# Several test processes with several BLAS threads each would fight for the cores, and each wait for the others.
+threadpool_limits(limits=1, user_api="blas")  # this process, whose BLAS is loaded by now
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # those that tests start
 
 # ---------------------------------------------------------------------------------------------- hypothesis
 # Locally every run draws new examples; in CI a run is the same every time, so that a failure is the change's.
