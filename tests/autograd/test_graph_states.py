@@ -42,6 +42,7 @@ class GraphMachine(RuleBasedStateMachine):
         self.leaves = []
         self.living = []
         self.walked = set()  # the numbers of the nodes whose graph is freed
+        self.doubtful = set()  # those that a walk which was refused half-way may have freed
         self.count = 0
 
     def entered(self, tensor, number, parents=()):
@@ -111,6 +112,9 @@ class GraphMachine(RuleBasedStateMachine):
             expected = "nothing here requires a gradient"
         elif x.ancestors & self.walked:
             expected = "already walked and freed"
+            self.doubtful |= x.ancestors
+        elif x.ancestors & self.doubtful:
+            return
         else:
             x.tensor.backward(np.array(upstream))
             x.number.backward(upstream)
