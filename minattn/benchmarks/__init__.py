@@ -1,0 +1,10 @@
+"""The benchmark: minattn and other engines do the same work, each in a process and an environment of its own.
+
+workloads.py      what is measured
+inputs.py         the same inputs, weights and targets for every engine
+engines/          the workloads, one file an engine, as a user of that engine would write them
+worker.py         runs one workload of one engine in that engine's environment
+environments.py   where each engine's interpreter is, and how its environment is made
+harness.py        rounds in turn, ratios, noise
+report.py         the tables, the JSON and the picture
+"""
