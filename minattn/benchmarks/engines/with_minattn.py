@@ -1,0 +1,156 @@
+"""The workloads in minattn."""
+
+from itertools import cycle, pairwise
+
+import inputs
+import numpy as np
+
+import minattn as ma
+from minattn import nn
+from minattn.attention.sequence import AdditiveAttention
+from minattn.training import Adam
+
+
+def version() -> str:
+    return ma.__version__
+
+
+def w1(threads):
+    arrays = inputs.chain()
+    x0 = ma.tensor(arrays["x"])
+    w, b = ma.tensor(arrays["w"], requires_grad=True), ma.tensor(arrays["b"], requires_grad=True)
+
+    def step():
+        w.grad = b.grad = None
+        x = x0
+        for _ in range(inputs.LINKS):
+            x = ma.tanh(x * w + b)
+        loss = x.sum()
+        loss.backward()
+        return loss.item()
+
+    return step
+
+
+class MLP(nn.Module):
+    def __init__(self, rng) -> None:
+        self.layers = [nn.Linear(i, o, rng) for i, o in pairwise(inputs.LAYERS)]
+
+    def forward(self, x):
+        for layer in self.layers[:-1]:
+            x = ma.relu(layer(x))
+        return self.layers[-1](x)
+
+
+def w2(threads):
+    weights, batches = inputs.mlp()
+    model = MLP(np.random.default_rng(0))
+    model.load_state_dict(
+        {f"layers.{i}.weight": weights[f"W{i + 1}"] for i in range(3)}
+        | {f"layers.{i}.bias": weights[f"b{i + 1}"] for i in range(3)}
+    )
+    optimizer = Adam(model.named_parameters(), lr=1e-3)
+    coming = cycle(batches)
+
+    def step():
+        images, labels = next(coming)
+        loss = ma.cross_entropy(model(ma.tensor(images)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+class RNNsearch(nn.Module):
+    def __init__(self, rng) -> None:
+        n, annotation = inputs.STATE, 2 * inputs.STATE
+        self.source_embedding = nn.Embedding(inputs.WORDS, inputs.EMBEDDING, rng)
+        self.target_embedding = nn.Embedding(inputs.WORDS, inputs.EMBEDDING, rng)
+        self.encoder = nn.BidirectionalGRU(inputs.EMBEDDING, n, rng)
+        self.first_state = nn.Linear(n, n, rng)
+        self.attention = AdditiveAttention(n, annotation, inputs.ALIGNMENT, rng)
+        self.decoder = nn.GRUCell(inputs.EMBEDDING + annotation, n, rng)
+        self.readout = nn.Linear(n + annotation, inputs.WORDS, rng)
+
+    def forward(self, source, previous):
+        annotations = self.encoder(self.source_embedding(source))
+        keys = self.attention.keys(annotations)
+        state = ma.tanh(self.first_state(annotations[:, 0, inputs.STATE :]))
+        outputs = []
+        for word in ma.unstack(self.target_embedding(previous), axis=1):
+            context, _ = self.attention(state, annotations, keys=keys)
+            state = self.decoder(ma.concat([word, context], axis=1), state)
+            outputs.append(ma.concat([state, context], axis=1))
+        return self.readout(ma.stack(outputs, axis=1))
+
+
+def w3(threads):
+    weights, batches = inputs.rnnsearch()
+    model = RNNsearch(np.random.default_rng(0))
+    model.load_state_dict(rnnsearch_state(weights))
+    optimizer = Adam(model.named_parameters(), lr=1e-3)
+    coming = cycle(batches)
+
+    def step():
+        source, previous, target = next(coming)
+        loss = ma.cross_entropy(model(source, previous), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def rnnsearch_state(weights):
+    """The weights under the model's names, the blocks of a gated unit in the order update, reset, candidate."""
+    state = {
+        "source_embedding.weight": weights["source_embedding"],
+        "target_embedding.weight": weights["target_embedding"],
+        "first_state.weight": weights["W_s"],
+        "first_state.bias": weights["b_s"],
+        "attention.W_a": weights["W_a"],
+        "attention.U_a": weights["U_a"],
+        "attention.v_a": weights["v"],
+        "readout.weight": weights["W_o"],
+        "readout.bias": weights["b_o"],
+    }
+    units = {"encoder.forwards": "forwards", "encoder.backwards": "backwards", "decoder": "decoder"}
+    for path, name in units.items():
+        for own, given in ("W", "W"), ("U", "U"), ("bias", "b"):
+            reset, update, candidate = np.split(weights[f"{name}_{given}"], 3, axis=-1)
+            # minattn's update gate says how much is renewed, the others' how much is kept: sigma(-a) = 1 - sigma(a)
+            state[f"{path}.{own}"] = np.concatenate([-update, reset, candidate], axis=-1)
+    return state
+
+
+def w8(function, *names):
+    """A step of function(x, *the arrays with these names), forward and backward."""
+    arrays = inputs.rows()
+    x, *parameters = (ma.tensor(arrays[name], requires_grad=True) for name in ("x", *names))
+
+    def step():
+        for tensor in (x, *parameters):
+            tensor.grad = None
+        function(x, *parameters).backward(arrays["g"])
+        return x.grad[inputs.ELEMENT].item()
+
+    return step
+
+
+def softmax(threads):
+    return w8(ma.softmax)
+
+
+def layer_norm(threads):
+    return w8(ma.layer_norm, "weight", "bias")
+
+
+def gelu(threads):
+    return w8(ma.gelu_tanh)
+
+
+WORKLOADS = {"W1": w1, "W2": w2, "W3": w3, "W8-softmax": softmax, "W8-layernorm": layer_norm, "W8-gelu": gelu}
+CANNOT: dict[str, str] = {}

@@ -1,0 +1,114 @@
+"""The numbers that every engine starts from: inputs, targets, initial weights.
+
+They come from `numpy.random.RandomState`, whose stream is the same in every version of NumPy, as the engines need
+different ones.  Floats are float32 and ids int64; everything is made anew at each call.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+BATCHES = 10  # a step takes the next of them, and after the last the first again
+
+LINKS = 333
+
+LAYERS = (784, 512, 512, 10)
+MLP_BATCH = 128
+
+WORDS, EMBEDDING, STATE, ALIGNMENT = 100, 64, 128, 128
+LENGTH, PAIRS = 20, 64
+
+ROWS, COLUMNS = 4096, 1024
+ELEMENT = (1234, 567)  # the element of the gradient that W8 returns in place of a loss
+
+
+def chain() -> Arrays:
+    """W1: x, w and b, 8 numbers each."""
+    rng = np.random.RandomState(1)
+    return {name: _normal(rng, 8) for name in "xwb"}
+
+
+class Pictures(NamedTuple):
+    """A batch of W2."""
+
+    images: np.ndarray  # (128, 784)
+    labels: np.ndarray  # (128,)
+
+
+def mlp() -> tuple[Arrays, list[Pictures]]:
+    """W2: weights W1 (784, 512), b1 .. W3, b3 of y = x W + b, and the batches."""
+    rng = np.random.RandomState(2)
+    weights = {}
+    for i, (fan_in, fan_out) in enumerate(pairwise(LAYERS), start=1):
+        weights[f"W{i}"] = _matrix(rng, fan_in, fan_out)
+        weights[f"b{i}"] = np.zeros(fan_out, np.float32)
+    batches = [
+        Pictures(_normal(rng, MLP_BATCH, LAYERS[0]), rng.randint(0, LAYERS[-1], MLP_BATCH).astype(np.int64))
+        for _ in range(BATCHES)
+    ]
+    return weights, batches
+
+
+class Sentences(NamedTuple):
+    """A batch of W3, ids (64, 20): the sentence to read, the words to say, and the word before each of these."""
+
+    source: np.ndarray
+    previous: np.ndarray
+    target: np.ndarray
+
+
+def rnnsearch() -> tuple[Arrays, list[Sentences]]:
+    """W3: weights and batches.
+
+    The products are x W, so a matrix is (inputs, outputs).  A gated unit NAME has NAME_W (inputs, 3n), NAME_b (3n),
+    NAME_U (n, 3n), NAME_c (3n), its three blocks in the order reset, update, candidate; an engine whose unit resets
+    the state before the product has no use for NAME_c, which is 0 at first.  The last rows of decoder_W belong to the
+    context, as those of W_o do.
+    """
+    rng = np.random.RandomState(3)
+    annotation = 2 * STATE
+    weights = {"source_embedding": _normal(rng, WORDS, EMBEDDING), "target_embedding": _normal(rng, WORDS, EMBEDDING)}
+    for unit, inputs in ("forwards", EMBEDDING), ("backwards", EMBEDDING), ("decoder", EMBEDDING + annotation):
+        weights[f"{unit}_W"] = _matrix(rng, inputs, 3 * STATE)
+        weights[f"{unit}_U"] = _matrix(rng, STATE, 3 * STATE)
+        weights[f"{unit}_b"] = np.zeros(3 * STATE, np.float32)
+        weights[f"{unit}_c"] = np.zeros(3 * STATE, np.float32)
+    weights["W_s"] = _matrix(rng, STATE, STATE)
+    weights["b_s"] = np.zeros(STATE, np.float32)
+    weights["W_a"] = _matrix(rng, STATE, ALIGNMENT)
+    weights["U_a"] = _matrix(rng, annotation, ALIGNMENT)
+    weights["v"] = _matrix(rng, ALIGNMENT, 1)[:, 0]
+    weights["W_o"] = _matrix(rng, STATE + annotation, WORDS)
+    weights["b_o"] = np.zeros(WORDS, np.float32)
+    return weights, [_sentences(rng) for _ in range(BATCHES)]
+
+
+def _sentences(rng: np.random.RandomState) -> Sentences:
+    source = rng.randint(0, WORDS, (PAIRS, LENGTH)).astype(np.int64)
+    target = rng.randint(0, WORDS, (PAIRS, LENGTH)).astype(np.int64)
+    previous = np.concatenate([np.zeros((PAIRS, 1), np.int64), target[:, :-1]], axis=1)  # word 0 stands before all
+    return Sentences(source, previous, target)
+
+
+def rows() -> Arrays:
+    """W8: x and the upstream gradient g (4096, 1024); weight and bias (1024) of the layer norm."""
+    rng = np.random.RandomState(8)
+    return {
+        "x": _normal(rng, ROWS, COLUMNS),
+        "g": _normal(rng, ROWS, COLUMNS),
+        "weight": 1 + _normal(rng, COLUMNS) / 10,
+        "bias": _normal(rng, COLUMNS) / 10,
+    }
+
+
+def _normal(rng: np.random.RandomState, *shape: int) -> np.ndarray:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def _matrix(rng: np.random.RandomState, fan_in: int, fan_out: int) -> np.ndarray:
+    """Glorot-uniform."""
+    bound = (6 / (fan_in + fan_out)) ** 0.5
+    return rng.uniform(-bound, bound, (fan_in, fan_out)).astype(np.float32)
