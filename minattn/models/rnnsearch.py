@@ -29,11 +29,11 @@ from typing import Literal, NamedTuple
 
 from jaxtyping import Bool, Inexact, Integer
 
-from minattn.attention.sequence import AdditiveAttention
+from minattn.attention.sequence import AdditiveAttention, attentive_sequence
 from minattn.autograd import Array, Tensor, ops, xp
 from minattn.autograd.backend import like
 from minattn.errors import ConfigError
-from minattn.nn import GRU, BidirectionalGRU, Dropout, Embedding, Module, gated_unit, maxout
+from minattn.nn import GRU, BidirectionalGRU, Dropout, Embedding, Module, gated_sequence, gated_unit, maxout
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
 from minattn.nn.recurrent import Initializer, side_by_side
@@ -206,18 +206,30 @@ class RNNsearch(Module):
         previous: y_0 (the begin symbol) .. y_{T-1}.
         """
         read = self.encode(source, mask)
-        state = read.state
         embedded = self.decoder.embed(previous)
-        states, contexts, alignment = [], [], []
-        for projected in ops.unstack(self.decoder.project(embedded), axis=1):
-            context, weights = self.attend(state, read)
-            new = self.decoder.advance(projected, context, state)
-            states.append(state if self.decoder.readout == "previous" else new)
-            contexts.append(context)
-            alignment.append(weights)
-            state = new
-        logits = self.decoder.scores(ops.stack(states, axis=1), embedded, ops.stack(contexts, axis=1))
-        return logits, ops.stack(alignment, axis=1)
+        states, contexts, alignment = self.decode(self.decoder.project(embedded), read)
+        if self.decoder.readout == "previous":
+            states = ops.concat([ops.expand_dims(read.state, 1), states[:, :-1]], axis=1)
+        return self.decoder.scores(states, embedded, contexts), alignment
+
+    def decode(
+        self, projected: Inexact[Tensor, "batch target gates"], source: Source
+    ) -> tuple[
+        Inexact[Tensor, "batch target hidden"],
+        Inexact[Tensor, "batch target annotation"],
+        Inexact[Tensor, "batch target attended"],
+    ]:
+        """(s_i, c_i, alpha_i) of all steps at once, (1.5)-(1.7), from the decoder's `project`ed y_{i-1}."""
+        decoder, batch, time = self.decoder, *projected.shape[:2]
+        if self.attention is None:
+            only = source.annotations  # (B, 1, n)
+            states = gated_sequence(projected + only @ decoder.C, source.state, decoder.U)
+            ones = xp(only.data).ones((batch, time, 1), only.dtype)
+            return states, ops.broadcast_to(only, (batch, time, only.shape[-1])), Tensor(ones)
+        W_a, v_a = self.attention.W_a, self.attention.v_a
+        return attentive_sequence(
+            projected, source.state, source.keys, source.annotations, W_a, v_a, decoder.C, decoder.U, source.mask
+        )
 
     def step(
         self, state: Inexact[Tensor, "batch hidden"], previous: Integer[Array, " batch"], source: Source

@@ -48,26 +48,31 @@ def gated_unit(projected: Array, state: Array, U: Array, /) -> Result:
     dtype = module.result_type(projected, state, U)
     gates = module.empty((batch, 2 * n), dtype)
     candidate = module.empty((batch, n), dtype)
-    out = _advance(projected, state, U, gates, candidate)
+    matmul(state, U[:, : 2 * n], gates)
+    out = advance(projected, state, U[:, 2 * n :], gates, candidate)
 
     def pullback(g: Array) -> tuple[Array, Array, Array]:
-        d_projected, d_state = _retreat(g, state, U, gates, candidate)
-        return d_projected, d_state, _recurrent_gradient(state, gates[:, n:] * state, d_projected)
+        d_projected = module.empty((batch, 3 * n), dtype)
+        d_state = retreat(g, state, U[:, 2 * n :].T, gates, candidate, d_projected)
+        d_state += matmul(d_projected[:, : 2 * n], U[:, : 2 * n].T)
+        return d_projected, d_state, recurrent_gradient(state, gates[:, n:] * state, d_projected)
 
     return out, pullback
 
 
-def _advance(projected: Array, state: Array, U: Array, gates: Array, candidate: Array) -> Array:
-    """The next state; leaves [z | r] in `gates` and h~ in `candidate`."""
+def advance(projected: Array, state: Array, U_h: Array, gates: Array, candidate: Array) -> Array:
+    """The next state, where `gates` (B, 2n) holds h [U_z | U_r]; leaves [z | r] in `gates` and h~ in `candidate`.
+
+    The product with the gates' weights is the caller's, who may have it done together with others.
+    """
     n = state.shape[-1]
-    matmul(state, U[:, : 2 * n], gates)
     gates += projected[:, : 2 * n]
     gates *= 0.5  # sigma(x) = tanh(x / 2) / 2 + 1 / 2
     xp(gates).tanh(gates, gates)
     gates *= 0.5
     gates += 0.5
     z, r = gates[:, :n], gates[:, n:]
-    matmul(r * state, U[:, 2 * n :], candidate)
+    matmul(r * state, U_h, candidate)
     candidate += projected[:, 2 * n :]
     xp(candidate).tanh(candidate, candidate)
     step = candidate - state
@@ -76,31 +81,33 @@ def _advance(projected: Array, state: Array, U: Array, gates: Array, candidate: 
     return step
 
 
-def _retreat(g: Array, state: Array, U: Array, gates: Array, candidate: Array) -> tuple[Array, Array]:
-    """The gradients before the gates and by the old state, given g by the new one.
+def retreat(g: Array, state: Array, U_hT: Array, gates: Array, candidate: Array, d_projected: Array) -> Array:
+    """The way back through `advance`: fills d_projected (B, 3n), the gradients before the gates and tanh, and returns
+    that of the old state, but for what comes to it through the gates, d_projected[:, :2n] [U_z | U_r]^T.
 
     d h~ = g o z,  dz = g o (h~ - h),  and through tanh' = 1 - h~^2 and sigma' = s (1 - s) to the pre-activations.
     """
-    batch, n = state.shape
+    module, n = xp(g), state.shape[-1]
     z, r = gates[:, :n], gates[:, n:]
-    d_projected = xp(g).empty((batch, 3 * n), gates.dtype)
     d_gates, d_candidate = d_projected[:, : 2 * n], d_projected[:, 2 * n :]
     d_state = g * z
-    xp(g).multiply(candidate, candidate, d_candidate)
-    xp(g).subtract(1, d_candidate, d_candidate)
-    d_candidate *= d_state  # g o z
-    xp(g).subtract(g, d_state, d_state)
-    d_reset_state = matmul(d_candidate, U[:, 2 * n :].T)  # by r o h
-    xp(g).multiply(gates, gates, d_gates)
-    xp(g).subtract(gates, d_gates, d_gates)
-    d_gates[:, :n] *= (candidate - state) * g
+    slope = candidate * candidate
+    module.subtract(1, slope, slope)
+    module.multiply(slope, d_state, d_candidate)  # d_state is g o z here
+    module.subtract(g, d_state, d_state)
+    d_reset_state = matmul(d_candidate, U_hT)  # by r o h
+    slope = gates * gates
+    module.subtract(gates, slope, d_gates)
+    change = candidate - state
+    change *= g
+    d_gates[:, :n] *= change
     d_gates[:, n:] *= state * d_reset_state
-    d_state += matmul(d_gates, U[:, : 2 * n].T)
-    d_state += r * d_reset_state
-    return d_projected, d_state
+    d_reset_state *= r
+    d_state += d_reset_state
+    return d_state
 
 
-def _recurrent_gradient(states: Array, reset_states: Array, d_projected: Array) -> Array:
+def recurrent_gradient(states: Array, reset_states: Array, d_projected: Array) -> Array:
     """The gradient of U from rows of h, r o h and d_projected, for any number of steps at once."""
     n = states.shape[-1]
     d_U = xp(states).empty((n, 3 * n), d_projected.dtype)
@@ -141,20 +148,25 @@ def gated_sequence(projected: Array, state: Array, U: Array, /, mask: Any = None
     h = state
     for t in order:
         before[t] = h
-        h = carried(mask, t, _advance(projected[:, t], h, U, gates[t], candidates[t]), h)
+        matmul(before[t], U[:, : 2 * n], gates[t])
+        new = advance(projected[:, t], before[t], U[:, 2 * n :], gates[t], candidates[t])
+        h = carried(mask, t, new, before[t])
         states[:, t] = h
 
     def pullback(g: Array) -> tuple[Array, Array, Array]:
-        d_projected = module.empty((time, batch, 3 * n), dtype)
+        d_projected = module.empty((batch, time, 3 * n), dtype)
         d_h = module.zeros((batch, n), dtype)
+        gates_T, candidate_T = (module.ascontiguousarray(u.T) for u in (U[:, : 2 * n], U[:, 2 * n :]))
         for t in order[::-1]:
-            fresh, past = parted(mask, t, d_h + g[:, t])
-            d_projected[t], d_h = _retreat(fresh, before[t], U, gates[t], candidates[t])
+            d_h += g[:, t]
+            fresh, past = parted(mask, t, d_h)
+            d_h = retreat(fresh, before[t], candidate_T, gates[t], candidates[t], d_projected[:, t])
+            d_h += matmul(d_projected[:, t, : 2 * n], gates_T)
             d_h += past
-        d_U = _recurrent_gradient(
-            before.reshape(-1, n), (gates[:, :, n:] * before).reshape(-1, n), d_projected.reshape(-1, 3 * n)
-        )
-        return module.ascontiguousarray(d_projected.swapaxes(0, 1)), d_h, d_U
+        by_step = d_projected.swapaxes(0, 1)
+        resets = gates[:, :, n:] * before
+        d_U = recurrent_gradient(before.reshape(-1, n), resets.reshape(-1, n), by_step.reshape(-1, 3 * n))
+        return d_projected, d_h, d_U
 
     return states, pullback
 

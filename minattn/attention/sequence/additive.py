@@ -18,6 +18,7 @@ Deviations from the paper: none in the equations.  Padding, which the paper does
 import math
 from typing import Any, Literal
 
+import numpy as np
 from jaxtyping import Bool, Inexact
 
 from minattn.autograd import OPS, Array, Tensor, op, ops, xp
@@ -27,6 +28,7 @@ from minattn.errors import ConfigError
 from minattn.nn import Module
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
+from minattn.nn.recurrent import raw
 
 softmax = OPS["softmax"].function  # on raw arrays: (weights, pullback)
 
@@ -51,7 +53,7 @@ def additive_attention(query: Array, keys: Array, v: Array, values: Array, /, ma
     hidden = keys + query[:, None, :]
     xp(hidden).tanh(hidden, hidden)
     energies = matmul(hidden.reshape(-1, a), v).reshape(batch, time)  # (1.5)
-    weights, by_energies = softmax(energies, -1, _checked(mask, energies))  # (1.6)
+    weights, by_energies = softmax(energies, -1, checked_mask(mask, energies))  # (1.6)
     context = matmul(weights[:, None, :], values)[:, 0, :]  # (1.6)
 
     def pullback(g_context: Array, g_weights: Array) -> tuple[Array, Array, Array, Array]:
@@ -66,17 +68,20 @@ def additive_attention(query: Array, keys: Array, v: Array, values: Array, /, ma
     return (context, weights), pullback
 
 
-def _checked(mask: Any, energies: Array) -> Array | None:
-    """The mask as an array on the device of the energies; ValueError unless it is boolean and has their shape."""
+def checked_mask(mask: Any, energies: Array) -> Array | None:
+    """The mask as an array on the device of the energies, None where it is known to be all True; ValueError unless it
+    is boolean and has their shape."""
     if mask is None:
         return None
-    mask = like(mask.data if isinstance(mask, Tensor) else mask, energies)
+    mask = raw(mask)
     if mask.dtype != bool or mask.shape != energies.shape:
         raise ValueError(
             f"the mask must be boolean (batch, time) = {energies.shape}, True = may attend; got {mask.dtype} "
             f"{mask.shape}"
         )
-    return mask
+    if isinstance(mask, np.ndarray) and mask.all():  # on a GPU, looking would mean waiting for it
+        return None
+    return like(mask, energies)
 
 
 def _check_sizes(query: Array, keys: Array, v: Array, values: Array) -> None:

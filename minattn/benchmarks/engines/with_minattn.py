@@ -7,7 +7,7 @@ import numpy as np
 
 import minattn as ma
 from minattn import nn
-from minattn.attention.sequence import AdditiveAttention
+from minattn.attention.sequence import AttentiveGRU
 from minattn.training import Adam
 
 
@@ -70,20 +70,14 @@ class RNNsearch(nn.Module):
         self.target_embedding = nn.Embedding(inputs.WORDS, inputs.EMBEDDING, rng)
         self.encoder = nn.BidirectionalGRU(inputs.EMBEDDING, n, rng)
         self.first_state = nn.Linear(n, n, rng)
-        self.attention = AdditiveAttention(n, annotation, inputs.ALIGNMENT, rng)
-        self.decoder = nn.GRUCell(inputs.EMBEDDING + annotation, n, rng)
+        self.decoder = AttentiveGRU(inputs.EMBEDDING, n, annotation, inputs.ALIGNMENT, rng)
         self.readout = nn.Linear(n + annotation, inputs.WORDS, rng)
 
     def forward(self, source, previous):
         annotations = self.encoder(self.source_embedding(source))
-        keys = self.attention.keys(annotations)
         state = ma.tanh(self.first_state(annotations[:, 0, inputs.STATE :]))
-        outputs = []
-        for word in ma.unstack(self.target_embedding(previous), axis=1):
-            context, _ = self.attention(state, annotations, keys=keys)
-            state = self.decoder(ma.concat([word, context], axis=1), state)
-            outputs.append(ma.concat([state, context], axis=1))
-        return self.readout(ma.stack(outputs, axis=1))
+        states, contexts, _ = self.decoder(self.target_embedding(previous), annotations, state)
+        return self.readout(ma.concat([states, contexts], axis=-1))
 
 
 def w3(threads):
@@ -111,9 +105,9 @@ def rnnsearch_state(weights):
         "target_embedding.weight": weights["target_embedding"],
         "first_state.weight": weights["W_s"],
         "first_state.bias": weights["b_s"],
-        "attention.W_a": weights["W_a"],
-        "attention.U_a": weights["U_a"],
-        "attention.v_a": weights["v"],
+        "decoder.attention.W_a": weights["W_a"],
+        "decoder.attention.U_a": weights["U_a"],
+        "decoder.attention.v_a": weights["v"],
         "readout.weight": weights["W_o"],
         "readout.bias": weights["b_o"],
     }
@@ -123,6 +117,7 @@ def rnnsearch_state(weights):
             reset, update, candidate = np.split(weights[f"{name}_{given}"], 3, axis=-1)
             # minattn's update gate says how much is renewed, the others' how much is kept: sigma(-a) = 1 - sigma(a)
             state[f"{path}.{own}"] = np.concatenate([-update, reset, candidate], axis=-1)
+    state["decoder.W"], state["decoder.C"] = np.split(state["decoder.W"], [inputs.EMBEDDING])  # the word, the context
     return state
 
 

@@ -1,0 +1,194 @@
+"""A gated unit that attends at every step: the decoder of the first attention network, over a whole sequence.
+
+D. Bahdanau, K. Cho and Y. Bengio, "Neural machine translation by jointly learning to align and translate", ICLR 2015,
+appendix A.2.2, in row vectors, for i = 1, 2, ..:
+
+    alpha_i = softmax over j of v_a^T tanh(s_{i-1} W_a + h_j U_a)                       (1.5) (1.6)
+    c_i     = sum_j alpha_ij h_j                                                        (1.6)
+    s_i     = gated unit of x_i + c_i C and s_{i-1},  x_i = E y_{i-1} W + b             (1.7)
+
+In training all y_{i-1} are known, so x_i is computed for all steps at once; what remains of a step is written out here,
+forwards and back through time.  Two sums are taken in another order than the paper prints them, which changes nothing
+but rounding:
+
+    c_i C = sum_j alpha_ij (h_j C)          h C, like the keys h U_a, is computed once per sentence
+    s_{i-1} [U_z | U_r | W_a]               one product instead of two
+
+Deviations from the paper: none in the equations.  Padding of the source is masked.
+"""
+
+from typing import Any
+
+from jaxtyping import Bool, Inexact
+
+from minattn.attention.sequence.additive import AdditiveAttention, additive_attention_equation, checked_mask
+from minattn.autograd import OPS, Array, Tensor, op, ops, xp
+from minattn.autograd.backend import matmul
+from minattn.autograd.engine import Result
+from minattn.nn import initializers as init
+from minattn.nn.gru import advance, gated_unit_equation, retreat
+from minattn.nn.initializers import Rng
+from minattn.nn.recurrent import Initializer, RecurrentUnit, side_by_side
+
+softmax = OPS["softmax"].function  # on raw arrays: (weights, pullback)
+
+
+def attentive_sequence_equation(
+    projected: Any, state: Any, keys: Any, values: Any, W_a: Any, v_a: Any, C: Any, U: Any, mask: Any = None
+) -> Any:
+    """(1.5)-(1.7), step by step."""
+    states, contexts, alignment = [], [], []
+    for x in ops.unstack(projected, axis=1):
+        context, weights = additive_attention_equation(state @ W_a, keys, v_a, values, mask)  # (1.5) (1.6)
+        state = gated_unit_equation(x + context @ C, state, U)  # (1.7)
+        states.append(state)
+        contexts.append(context)
+        alignment.append(weights)
+    return ops.stack(states, axis=1), ops.stack(contexts, axis=1), ops.stack(alignment, axis=1)
+
+
+@op(equation=attentive_sequence_equation)
+def attentive_sequence(
+    projected: Array,
+    state: Array,
+    keys: Array,
+    values: Array,
+    W_a: Array,
+    v_a: Array,
+    C: Array,
+    U: Array,
+    /,
+    mask: Any = None,
+) -> Result:
+    """The whole decoder, (1.5)-(1.7), with backpropagation through time written out.
+
+    projected: (B, T, 3n), the x_i; state: (B, n), s_0; keys: (B, S, a), h U_a; values: (B, S, d), the annotations h;
+    W_a: (n, a); v_a: (a); C: (d, 3n), [C_z | C_r | C]; U: (n, 3n); mask: (B, S), True = a real position of the source.
+    Returns the states s_i (B, T, n), the contexts c_i (B, T, d) and the alignment (B, T, S).
+    """
+    _check_sizes(projected, state, keys, values, W_a, v_a, C, U)
+    module, (batch, time, _), n = xp(state), projected.shape, state.shape[-1]
+    source, a, d = keys.shape[1], keys.shape[2], values.shape[2]
+    dtype = module.result_type(projected, state, keys, values, W_a, v_a, C, U)
+    may_attend = checked_mask(mask, keys[:, :, 0])
+    empty = module.empty
+    from_state = module.concatenate([U[:, : 2 * n], W_a], 1)  # [U_z | U_r | W_a]
+    values_C = matmul(values.reshape(-1, d), C).reshape(batch, source, 3 * n)
+    hidden = empty((time, batch, source, a), dtype)
+    weights = empty((time, batch, source), dtype)
+    gates, candidates = empty((time, batch, 2 * n), dtype), empty((time, batch, n), dtype)
+    states = empty((time + 1, batch, n), dtype)
+    x = empty((batch, 1, 3 * n), dtype)
+    states[0] = state
+    by_energies = []
+    for t in range(time):
+        recurrent = matmul(states[t], from_state)
+        module.add(keys, recurrent[:, None, 2 * n :], hidden[t])
+        module.tanh(hidden[t], hidden[t])
+        energies = matmul(hidden[t].reshape(-1, a), v_a).reshape(batch, source)  # (1.5)
+        weights[t], back = softmax(energies, -1, may_attend)  # (1.6)
+        by_energies.append(back)
+        matmul(weights[t][:, None, :], values_C, x)  # c_i C
+        x += projected[:, t : t + 1]
+        gates[t] = recurrent[:, : 2 * n]
+        states[t + 1] = advance(x[:, 0], states[t], U[:, 2 * n :], gates[t], candidates[t])  # (1.7)
+    alignment = module.ascontiguousarray(weights.swapaxes(0, 1))
+    contexts = matmul(alignment, values)  # (1.6)
+
+    def pullback(g_states: Array, g_contexts: Array, g_alignment: Array) -> tuple[Array, ...]:
+        d_alignment = matmul(g_contexts, values.swapaxes(1, 2)) + g_alignment
+        d_x = empty((batch, time, 3 * n), dtype)
+        d_from_state = empty((time, batch, 2 * n + a), dtype)  # before the gates and before tanh of (1.5)
+        d_keys = module.zeros((batch, source, a), dtype)
+        d_v = module.zeros(a, dtype)
+        d_s = module.zeros((batch, n), dtype)
+        back_to_state = module.ascontiguousarray(from_state.T)
+        back_to_reset = module.ascontiguousarray(U[:, 2 * n :].T)
+        for t in range(time)[::-1]:
+            d_s += g_states[:, t]
+            d_s = retreat(d_s, states[t], back_to_reset, gates[t], candidates[t], d_x[:, t])
+            d_weights = matmul(values_C, d_x[:, t, :, None])[:, :, 0]
+            d_weights += d_alignment[:, t]
+            d_energies = by_energies[t](d_weights)
+            d_v += matmul(d_energies.reshape(-1), hidden[t].reshape(-1, a))
+            slope = hidden[t] * hidden[t]
+            module.subtract(1, slope, slope)
+            slope *= d_energies[:, :, None]
+            d_keys += slope
+            d_from_state[t, :, : 2 * n] = d_x[:, t, : 2 * n]
+            d_from_state[t, :, 2 * n :] = slope.sum(1) * v_a
+            d_s += matmul(d_from_state[t], back_to_state)
+        d_keys *= v_a
+        return (d_x, d_s, d_keys, *_by_weights(d_x, d_from_state, d_v, g_contexts))
+
+    def _by_weights(d_x: Array, d_from_state: Array, d_v: Array, g_contexts: Array) -> tuple[Array, ...]:
+        """The gradients of values, W_a, v_a, C and U, one product each for all steps together."""
+        past = states[:-1].reshape(-1, n)
+        resets = (gates[:, :, n:] * states[:-1]).reshape(-1, n)
+        by_state = matmul(past.T, d_from_state.reshape(-1, 2 * n + a))
+        d_candidates = d_x[:, :, 2 * n :].swapaxes(0, 1).reshape(-1, n)
+        d_U = module.concatenate([by_state[:, : 2 * n], matmul(resets.T, d_candidates)], 1)
+        to_source = alignment.swapaxes(1, 2)
+        d_values_C = matmul(to_source, d_x).reshape(-1, 3 * n)
+        d_values = matmul(d_values_C, C.T).reshape(values.shape)
+        d_values += matmul(to_source, g_contexts)
+        d_C = matmul(values.reshape(-1, d).T, d_values_C)
+        return d_values, by_state[:, 2 * n :], d_v, d_C, d_U
+
+    return (module.ascontiguousarray(states[1:].swapaxes(0, 1)), contexts, alignment), pullback
+
+
+def _check_sizes(
+    projected: Array, state: Array, keys: Array, values: Array, W_a: Array, v_a: Array, C: Array, U: Array
+) -> None:
+    ranks = (projected.ndim, state.ndim, keys.ndim, values.ndim, W_a.ndim, v_a.ndim, C.ndim, U.ndim)
+    if ranks == (3, 2, 3, 3, 2, 1, 2, 2):
+        (batch, n), (_, source, a), d, time = state.shape, keys.shape, values.shape[2], projected.shape[1]
+        expected = (
+            *((batch, time, 3 * n), (batch, n), (batch, source, a), (batch, source, d)),
+            *((n, a), (a,), (d, 3 * n), (n, 3 * n)),
+        )
+        if expected == tuple(array.shape for array in (projected, state, keys, values, W_a, v_a, C, U)):
+            return
+    raise ValueError(
+        "expected projected (batch, time, 3n), state (batch, n), keys (batch, source, a), values (batch, source, d), "
+        f"W_a (n, a), v_a (a), C (d, 3n) and U (n, 3n); got {projected.shape}, {state.shape}, {keys.shape}, "
+        f"{values.shape}, {W_a.shape}, {v_a.shape}, {C.shape} and {U.shape}"
+    )
+
+
+class AttentiveGRU(RecurrentUnit):
+    """A gated unit that attends at every step, (1.5)-(1.7).
+
+    inputs: size of x; size: n; annotations: size of an annotation h_j; hidden: n' of the paper.  C: (annotations, 3n);
+    W, U and bias as in `GRU`; `attention` has W_a, U_a and v_a.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        size: int,
+        annotations: int,
+        hidden: int,
+        rng: Rng,
+        bias: bool = True,
+        weights: Initializer = init.glorot_uniform,
+    ) -> None:
+        super().__init__(inputs, size, 3, rng, init.zeros((3 * size,)) if bias else None, weights)
+        self.C = side_by_side(annotations, size, rng, weights)
+        self.attention = AdditiveAttention(size, annotations, hidden, rng, initial="glorot")
+
+    def forward(
+        self,
+        x: Inexact[Tensor, "batch time inputs"],
+        annotations: Inexact[Tensor, "batch source annotation"],
+        state: Inexact[Tensor, "batch size"],
+        mask: Bool[Array, "batch source"] | None = None,
+    ) -> tuple[
+        Inexact[Tensor, "batch time size"],
+        Inexact[Tensor, "batch time annotation"],
+        Inexact[Tensor, "batch time source"],
+    ]:
+        """(states s_i, contexts c_i, alignment) for the inputs x_i, from state s_0; mask: True = a real position."""
+        keys, W_a, v_a = self.attention.keys(annotations), self.attention.W_a, self.attention.v_a
+        return attentive_sequence(self.project(x), state, keys, annotations, W_a, v_a, self.C, self.U, mask)
