@@ -15,6 +15,7 @@ from pathlib import Path
 DEFAULT_FOLDER = Path("~/.cache/minattn/engines")
 RECIPE = "minattn-engine.txt"  # in an environment: the requirements that it was made of, written when it is complete
 SECONDS_TO_MAKE = 1800.0
+PACKAGE_PARENT = Path(__file__).parents[2]
 
 
 class UnavailableError(Exception):
@@ -52,6 +53,12 @@ ENGINES = {
 }
 
 
+# Measured beside the import of the engines: what every import of them takes at least.
+BASELINES = {
+    engine.name: engine for engine in (Engine("numpy", "NumPy alone", "numpy"), Engine("python", "Python alone", ""))
+}
+
+
 def interpreter_of(engine: Engine, folder: Path, tell: Callable[[str], None]) -> Path:
     """The Python that `engine` runs in; its environment is `folder`/NAME, made where it is not there or out of date.
 
@@ -67,9 +74,14 @@ def interpreter_of(engine: Engine, folder: Path, tell: Callable[[str], None]) ->
     return python
 
 
-def variables() -> dict[str, str]:
-    """The environment variables for an engine in an environment of its own: nothing of this one's packages leaks in."""
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+def variables_of(engine: Engine) -> dict[str, str]:
+    """The environment variables that `engine` runs with: packages of this environment do not leak into another, and
+    minattn is the one that this file belongs to, installed or not.
+    """
+    if engine.requirements:
+        return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    path = os.pathsep.join(filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def _recipe(engine: Engine) -> str:
@@ -92,10 +104,20 @@ def _make(engine: Engine, place: Path, python: Path, tell: Callable[[str], None]
         place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnavailableError(f"no environment can be made in {place.parent}: {error.strerror}") from error
-    _run("python -m venv", [base, "-m", "venv", "--clear", place])
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2"]
-    _run("pip install", [*pip, *engine.requirements])
-    _run(f"import {engine.module}", [python, "-c", f"import {engine.module}"])
+    pip: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--retries",
+        "2",
+    ]
+    _run(engine, "python -m venv", [base, "-m", "venv", "--clear", place])
+    _run(engine, "pip install", [*pip, *engine.requirements])
+    _run(engine, f"import {engine.module}", [python, "-c", f"import {engine.module}"])
     (place / RECIPE).write_text(_recipe(engine), encoding="utf-8")
 
 
@@ -107,15 +129,17 @@ def _base_python(engine: Engine) -> str | Path:
     name = "python{}.{}".format(*newest)
     found = shutil.which(name)
     if found is None:
-        raise UnavailableError(f"it has no packages for Python {sys.version_info[0]}.{sys.version_info[1]}, and there is no {name}")
+        raise UnavailableError(
+            f"it has no packages for Python {sys.version_info[0]}.{sys.version_info[1]}, and there is no {name}"
+        )
     return found
 
 
-def _run(what: str, command: list[str | Path]) -> None:
+def _run(engine: Engine, what: str, command: list[str | Path]) -> None:
     try:
         result = subprocess.run(
             command,
-            env=variables(),
+            env=variables_of(engine),
             cwd=Path(command[0]).parent,  # not a folder whose files could be imported by mistake
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

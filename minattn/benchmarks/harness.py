@@ -1,0 +1,236 @@
+"""Runs the benchmark: on each workload the engines take turns, A B C A B C, in rounds of a fraction of a second.
+
+What slows one engine in a round slows the others in the same round too, so that the ratio of two engines is taken
+round by round.  A round in which others used the machine is taken again, a few times at most.
+"""
+
+import dataclasses
+import datetime
+import os
+import platform
+import statistics
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minattn.benchmarks.environments import (
+    BASELINES,
+    DEFAULT_FOLDER,
+    ENGINES,
+    MINATTN,
+    Engine,
+    UnavailableError,
+    interpreter_of,
+    variables_of,
+)
+from minattn.benchmarks.processes import WORKER, Contender, Importer, Meter, Place, Worker, processors
+from minattn.benchmarks.results import Comparison, Results, Round, Timing
+from minattn.benchmarks.workloads import IMPORT, Workload
+
+LEAST_STEPS = 3  # in a round: the median of fewer would follow every stall
+LONGEST_ROUND = 4.0  # times the wanted length: an engine whose LEAST_STEPS take longer does one step a round
+ATTEMPTS = 3  # at a round that others disturb
+REST = 0.05  # s before a round, in which the threads of the engine before stop spinning
+LIMITS = "limits"  # the engine of worker.py that measures what the machine can do
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured, and how long."""
+
+    workloads: list[Workload]
+    against: list[str]  # engines beside minattn; the first is what the ratios are to
+    threads: list[int]
+    rounds: int = 20
+    seconds: float = 0.4  # of an engine in a round
+    environments: Path = DEFAULT_FOLDER
+    time_limit: float = 120.0  # seconds that an engine may take to get ready, or for the steps of a round
+    program: Path = WORKER
+
+    @property
+    def engines(self) -> list[str]:
+        return [MINATTN, *self.against]
+
+    @property
+    def reference(self) -> str | None:
+        return self.against[0] if self.against else None
+
+    def pairs(self) -> list[tuple[Workload, int]]:
+        """Every workload with every number of threads; importing takes one thread whatever the number, so only once."""
+        return [
+            (workload, threads)
+            for threads in self.threads
+            for workload in self.workloads
+            if workload != IMPORT or threads == self.threads[0]
+        ]
+
+
+class Watcher:
+    """Is told how the benchmark goes.  This one keeps it to itself."""
+
+    def note(self, line: str) -> None:
+        """Something that takes long, or went wrong."""
+
+    def advance(self, done: float, doing: str) -> None:
+        """`done` of the whole (0 to 1) is measured, and next comes `doing`; told between rounds, never in one."""
+
+    def finished(self, comparison: Comparison) -> None:
+        """A workload is complete."""
+
+
+@dataclass
+class Harness:
+    """A plan that is being carried out."""
+
+    plan: Plan
+    watcher: Watcher = field(default_factory=Watcher)
+    _interpreters: dict[str, Path | UnavailableError] = field(default_factory=dict)
+
+    def run(self, command: str) -> Results:
+        """All of it; `command` is what the results say they come from."""
+        results = Results(
+            command=command,
+            date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            machine=describe_machine(),
+            engines=self.plan.engines,
+            reference=self.plan.reference,
+            rounds=self.plan.rounds,
+            seconds_a_round=self.plan.seconds,
+        )
+        for name in self.plan.engines:
+            self._find_interpreter(ENGINES[name])
+        pairs = self.plan.pairs()
+        for number, (workload, threads) in enumerate(pairs):
+            comparison = self._compare(workload, threads, number / len(pairs), 1 / len(pairs))
+            results.comparisons.append(comparison)
+            self.watcher.finished(comparison)
+        return results
+
+    def _find_interpreter(self, engine: Engine) -> None:
+        try:
+            self._interpreters[engine.name] = interpreter_of(engine, self.plan.environments, self.watcher.note)
+        except UnavailableError as reason:
+            self.watcher.note(f"{engine.name} is left out: {reason}")
+            self._interpreters[engine.name] = reason
+
+    # ------------------------------------------------------------------------------------------ one workload
+    def _compare(self, workload: Workload, threads: int, done: float, share: float) -> Comparison:
+        """One workload; of the whole benchmark, `done` is behind it and it is `share`."""
+        started = time.perf_counter()
+        comparison = Comparison(workload.name, threads, self.plan.reference)
+        wanted = self.plan.seconds if workload != IMPORT else 0.0  # a process a round
+        label = f"{workload.name}, {threads} thread{'s' if threads > 1 else ''}"
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as processes:
+            contenders: dict[str, Contender] = {}
+            for name in self._contestants(workload):
+                self.watcher.advance(done, f"{label}: {name} gets ready")
+                try:
+                    contender = self._start(name, workload, threads, Path(folder))
+                    contenders[name] = processes.enter_context(contender)
+                    comparison.timings[name] = warm_up(contender, wanted)
+                except UnavailableError as reason:
+                    _leave_out(name, str(reason), comparison, contenders)
+            for number in range(self.plan.rounds):
+                for name, contender in list(contenders.items()):
+                    self.watcher.advance(
+                        done + share * number / self.plan.rounds,
+                        f"{label}: round {number + 1} of {self.plan.rounds}, {name}",
+                    )
+                    timing = comparison.timings[name]
+                    try:
+                        timing.rounds.append(take_round(contender, timing.steps))
+                    except UnavailableError as reason:
+                        _leave_out(name, f"{reason}, in round {number + 1}", comparison, contenders)
+            for name, contender in list(contenders.items()):
+                try:
+                    comparison.timings[name].peak_mib = contender.peak_mib()
+                except UnavailableError as reason:
+                    _leave_out(name, str(reason), comparison, contenders)
+        comparison.limit = comparison.timings.pop(LIMITS, None)
+        comparison.seconds = time.perf_counter() - started
+        return comparison
+
+    def _contestants(self, workload: Workload) -> list[str]:
+        """Who takes turns: the engines, and with them the limit of the machine, or what an import takes at least."""
+        if workload == IMPORT:
+            return [*self.plan.engines, *BASELINES]
+        return [*self.plan.engines, *([LIMITS] if workload.limit else [])]
+
+    def _start(self, name: str, workload: Workload, threads: int, folder: Path) -> Contender:
+        engine = {**ENGINES, **BASELINES}.get(name, ENGINES[MINATTN])  # the limits run beside minattn
+        interpreter = self._interpreters[engine.name if engine.name in self._interpreters else MINATTN]
+        if isinstance(interpreter, UnavailableError):
+            raise interpreter
+        place = Place(interpreter, variables_of(engine), threads, folder, self.plan.time_limit)
+        if workload == IMPORT:
+            return Importer(engine, place)
+        return Worker(name, str(workload.limit) if name == LIMITS else workload.name, place, self.plan.program)
+
+
+def _leave_out(name: str, reason: str, comparison: Comparison, contenders: dict[str, Contender]) -> None:
+    """The engine has no timing on this workload; it is ended, so that it disturbs nobody."""
+    comparison.timings.pop(name, None)
+    comparison.skipped[name] = reason
+    if name in contenders:
+        contenders.pop(name).stop(at_once=True)
+
+
+# ---------------------------------------------------------------------------------------------- rounds
+def warm_up(contender: Contender, seconds: float) -> Timing:
+    """The first steps, whose losses are kept, then a round that is not; says how many steps a round shall have."""
+    first = contender.run(contender.first_steps)
+    guess = steps_a_round(min(first.seconds), seconds)
+    warm = contender.run(guess)
+    return Timing(
+        losses=first.losses,
+        steps=steps_a_round(statistics.median(warm.seconds), seconds),
+        version=contender.version,
+    )
+
+
+def steps_a_round(step: float, wanted: float) -> int:
+    """How many steps of `step` seconds make a round of about `wanted` seconds."""
+    if LEAST_STEPS * step > LONGEST_ROUND * wanted:
+        return 1
+    return max(LEAST_STEPS, round(wanted / max(step, 1e-9)))
+
+
+def take_round(contender: Contender, steps: int) -> Round:
+    """So many steps; where others disturb them, once more, and at last the attempt that was disturbed least."""
+    attempts = [attempt_round(contender, steps)]
+    while attempts[-1].disturbed and len(attempts) < ATTEMPTS:
+        attempts.append(attempt_round(contender, steps))
+    best = min(attempts, key=lambda attempt: attempt.others or 0.0)
+    return dataclasses.replace(best, attempts=len(attempts))
+
+
+def attempt_round(contender: Contender, steps: int) -> Round:
+    """So many steps, and what else the machine did meanwhile."""
+    time.sleep(REST)
+    meter = Meter(contender)
+    seconds = contender.run(steps).seconds
+    return Round(statistics.median(seconds), *meter.read())
+
+
+# ---------------------------------------------------------------------------------------------- the machine
+def describe_machine() -> dict[str, Any]:
+    """What the results say about the machine; what the system does not tell is left out."""
+    machine: dict[str, Any] = {
+        "processor": _processor(),
+        "processors": len(processors()),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        machine["memory_gib"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
+    return machine
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or "unknown"

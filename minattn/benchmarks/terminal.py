@@ -1,0 +1,132 @@
+"""The benchmark in the terminal: how far it is, each workload's table as it is complete, and all ratios at the end."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from minattn.benchmarks.environments import ENGINES, MINATTN
+from minattn.benchmarks.harness import Watcher
+from minattn.benchmarks.report import (
+    by_threads,
+    has_ratios,
+    heading,
+    meaning_of_ratios,
+    remarks,
+    rows,
+    summary,
+    threads_in_words,
+)
+from minattn.benchmarks.results import Comparison
+from minattn.benchmarks.workloads import WORKLOADS
+
+SPEED_OVER = 600.0  # s; the time left is estimated from what these brought
+
+
+class TerminalWatcher(Watcher):
+    """Shows how the benchmark goes; where nobody watches a terminal, only what is complete.
+
+    The bar is drawn between rounds alone, never by a thread of its own: drawing would take time from what is timed.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.doing = "nothing"
+        self.complete: list[Comparison] = []
+        self._console = console
+        cut = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        self._bar = Progress(
+            BarColumn(bar_width=12),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[doing]}", markup=False, table_column=cut),
+            console=console,
+            auto_refresh=False,
+            expand=True,
+            transient=True,
+            speed_estimate_period=SPEED_OVER,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("bench", total=1.0, doing="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def note(self, line: str) -> None:
+        self._console.print(line)
+        self._bar.refresh()
+
+    def advance(self, done: float, doing: str) -> None:
+        self.doing = doing
+        self._bar.update(self._task, completed=done, doing=doing, refresh=True)
+
+    def finished(self, comparison: Comparison) -> None:
+        self.complete.append(comparison)
+        self._console.print(comparison_table(comparison), soft_wrap=False)
+        self._console.print()
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One workload for the terminal."""
+    workload = comparison.definition
+    table = Table(
+        title=f"{workload.name}  {workload.title}, {threads_in_words(comparison.threads)}",
+        caption="\n".join(remarks(comparison)),
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        caption_style="dim",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
+    for column, name in enumerate(heading(comparison)):
+        table.add_column(name, justify="right" if column else "left", no_wrap=True)
+    for engine, cells in zip(comparison.timings, rows(comparison), strict=True):
+        table.add_row(*cells, style="bold" if engine == MINATTN else None)
+    return table
+
+
+def summary_table(comparisons: Sequence[Comparison]) -> Table:
+    """All workloads with one number of threads for the terminal: ratios to the reference."""
+    columns, lines = summary(comparisons)
+    table = Table(
+        title=f"{threads_in_words(comparisons[0].threads)}: {meaning_of_ratios(comparisons)}",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
+    for column, name in enumerate(columns):
+        table.add_column(
+            name, justify="right" if column else "left", no_wrap=True, style="bold" if column == 1 else None
+        )
+    for line in lines:
+        table.add_row(*line)
+    return table
+
+
+def print_summary(comparisons: Sequence[Comparison], console: Console) -> None:
+    """The ratios on all workloads, a table for each number of threads."""
+    for compared in by_threads(filter(has_ratios, comparisons)).values():
+        console.print(summary_table(compared), soft_wrap=False)
+        console.print()
+
+
+def print_list(console: Console) -> None:
+    """What can be measured, and with what."""
+    workloads = Table(title="workloads", title_justify="left", title_style="bold", box=None, show_header=False)
+    for workload in WORKLOADS.values():
+        workloads.add_row(workload.name, workload.title, workload.step)
+    engines = Table(title="engines", title_justify="left", title_style="bold", box=None, show_header=False)
+    for engine in ENGINES.values():
+        engines.add_row(engine.name, engine.title, ", ".join(engine.requirements) or "this one")
+    console.print(workloads, soft_wrap=False)
+    console.print()
+    console.print(engines, soft_wrap=False)

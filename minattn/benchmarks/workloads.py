@@ -1,0 +1,147 @@
+"""What is measured: the workloads, their sizes, and the work that none of them can do without.
+
+Everything is float32.  A step is a full training step unless its workload says otherwise, and reading the loss is part
+of it.  `share` of a limit is told from `work`: the floating-point operations of the matrix products of a step, or the
+bytes that a step must move; all else that it does counts as nothing.
+"""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Limit(StrEnum):
+    """What the machine itself can do, measured beside the engines."""
+
+    GEMM = "gemm"  # one large matrix product, operations a second
+    COPY = "copy"  # a large array copied, bytes a second, read and written
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What the time of a step is told in."""
+
+    name: str
+    a_second: float  # how many there are in a second
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What every engine is asked to do."""
+
+    name: str  # what the command and the results call it
+    title: str
+    step: str  # what is timed
+    unit: Unit
+    limit: Limit | None = None
+    work: float = 0.0  # of a step: operations or bytes, whichever its limit counts
+    other_forms: dict[str, str] = field(default_factory=dict)  # engine -> why its loss is not that of the others
+
+
+MILLISECONDS = Unit("ms", 1e3)
+
+# W1
+LINKS = 333
+OPS = 3 * LINKS + 1
+
+# W2
+LAYERS = (784, 512, 512, 10)
+BATCH = 128
+
+# W3
+WORDS, EMBEDDING, STATE, ALIGNMENT = 100, 64, 128, 128
+LENGTH, PAIRS = 20, 64
+ANNOTATION = 2 * STATE
+
+# W8
+ROWS, COLUMNS = 4096, 1024
+PASSES = 5  # over the array: forward reads x and writes y; backward reads g and either x or y, and writes dx
+
+# the limits
+GEMM_SIZE = 1024  # of each side
+COPY_BYTES = 64 * 2**20
+LIMIT_WORK = {Limit.GEMM: 2.0 * GEMM_SIZE**3, Limit.COPY: 2.0 * COPY_BYTES}
+
+
+def product(rows: int, inner: int, columns: int) -> float:
+    """Operations of (rows, inner) @ (inner, columns): a multiplication and an addition each."""
+    return 2.0 * rows * inner * columns
+
+
+def mlp_work() -> float:
+    """Each layer has three products: y = x W, and backwards dW = x' dy and dx = dy W', but the first needs no dx."""
+    layers = [product(BATCH, inputs, outputs) for inputs, outputs in itertools.pairwise(LAYERS)]
+    return 3 * sum(layers) - layers[0]
+
+
+def rnnsearch_work() -> float:
+    """Three times the products forward, as in the MLP; scores and contexts, products with vectors, do not count."""
+    words = LENGTH * PAIRS  # of a batch, on either side
+    encoder = 2 * (product(words, EMBEDDING, 3 * STATE) + product(words, STATE, 3 * STATE))
+    start = product(PAIRS, STATE, STATE)
+    attention = product(words, ANNOTATION, ALIGNMENT) + product(words, STATE, ALIGNMENT)
+    decoder = product(words, EMBEDDING + ANNOTATION, 3 * STATE) + product(words, STATE, 3 * STATE)
+    logits = product(words, STATE + ANNOTATION, WORDS)
+    return 3 * (encoder + start + attention + decoder + logits)
+
+
+def _over_rows(name: str, title: str) -> Workload:
+    return Workload(
+        f"W8-{name}",
+        title,
+        f"{title} of each row of ({ROWS}, {COLUMNS}), forward and backward with a fixed upstream gradient",
+        MILLISECONDS,
+        Limit.COPY,
+        4.0 * PASSES * ROWS * COLUMNS,
+    )
+
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload(
+            "W1",
+            "tiny ops",
+            f"{LINKS} times x = tanh(x w + b) on 8 numbers, and a sum: {OPS:,} ops, forward and backward",
+            Unit("µs an op", 1e6 / OPS),
+        ),
+        Workload(
+            "W2",
+            "MLP",
+            f"{'-'.join(map(str, LAYERS))}, ReLU, cross-entropy, batch {BATCH}, Adam",
+            MILLISECONDS,
+            Limit.GEMM,
+            mlp_work(),
+        ),
+        Workload(
+            "W3",
+            "RNNsearch",
+            f"bidirectional GRU {STATE}, additive attention {ALIGNMENT}, GRU decoder {STATE}, embedding {EMBEDDING}, "
+            f"{WORDS} words, lengths {LENGTH} and {LENGTH}, batch {PAIRS}, Adam",
+            MILLISECONDS,
+            Limit.GEMM,
+            rnnsearch_work(),
+            {"minattn": "its gated unit is the paper's, which resets the state before the product, not after it"},
+        ),
+        _over_rows("softmax", "softmax"),
+        _over_rows("layernorm", "layer norm"),
+        _over_rows("gelu", "GELU"),
+        Workload("W9", "import", "a new process that imports the library and ends", MILLISECONDS),
+    )
+}
+IMPORT = WORKLOADS["W9"]
+
+
+def find_workloads(wanted: Iterable[str]) -> list[Workload]:
+    """The workloads of these names, whatever their case, in the order of the list; "W8" means all that begin so.
+
+    None wanted means all.  Raises KeyError with the first name that there is none of.
+    """
+    found = set()
+    for name in wanted:
+        matching = {each for each in WORKLOADS if name.casefold() in (each.casefold(), each.split("-")[0].casefold())}
+        if not matching:
+            raise KeyError(name)
+        found |= matching
+    return [workload for name, workload in WORKLOADS.items() if name in found or not found]
