@@ -221,7 +221,7 @@ def describe_machine() -> dict[str, Any]:
     machine: dict[str, Any] = {
         "processor": _processor(),
         "processors": len(processors()),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])} on {platform.machine()}",
         "python": platform.python_version(),
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:

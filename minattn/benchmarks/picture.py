@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from minattn.benchmarks.environments import MINATTN
 from minattn.benchmarks.results import Comparison, Spread, title_of
 from minattn.viz.style import INK, LINE, MUTED, PALETTE, axes_at, styled_figure, text_width
 
@@ -17,12 +18,12 @@ COLUMNS = 3  # panels beside each other
 PANEL_WIDTH, PANEL_GAP = 2.5, 0.3
 BAR, ENGINE_GAP = 0.13, 0.07  # height of a bar, and between the bars of two engines
 ABOVE, BELOW = 0.3, 0.42  # room for a panel's title, and for its ticks
-KEY_HEIGHT = 0.5
+KEY_HEIGHT = 0.62
 MARGIN = 0.12
 
 OURS, OTHERS = PALETTE[0], "#9a9a9a"
 PALER = 0.45  # opacity of the bars of further numbers of threads
-MINATTN = "minattn"
+EXPLANATION = "left of the line is faster; logarithmic; thin lines span the quartiles"
 ROOM = 0.2  # on both sides of the bars, for their numbers: a share of what the bars span, on the logarithmic axis
 SMALL = 7.2  # points, of the numbers
 LEAST_REACH = 1.6  # an axis goes at least so far from 1 on both sides
@@ -42,6 +43,7 @@ def draw_ratios(comparisons: Sequence[Comparison], engines: Sequence[str]) -> "m
     columns = min(COLUMNS, len(panels))
     row_height = len(engines) * (len(threads) * BAR + ENGINE_GAP) + ENGINE_GAP
     width = left + columns * PANEL_WIDTH + (columns - 1) * PANEL_GAP + MARGIN
+    width = max(width, text_width(EXPLANATION) + 2 * MARGIN)
     height = KEY_HEIGHT + math.ceil(len(panels) / columns) * (ABOVE + row_height + BELOW)
     with styled_figure(width, height) as figure:
         _draw_key(figure, comparisons[0].reference or "", threads)
@@ -56,27 +58,24 @@ def draw_ratios(comparisons: Sequence[Comparison], engines: Sequence[str]) -> "m
 
 def _draw_key(figure: "matplotlib.figure.Figure", reference: str, threads: Sequence[int]) -> None:
     """Above the panels: what the bars mean, and which is which number of threads."""
-    height = figure.get_size_inches()[1]
-    page = axes_at(figure, 0, 0, *figure.get_size_inches())
-    page.set(xlim=(0, figure.get_size_inches()[0]), ylim=(height, 0))  # in inches
+    width, height = figure.get_size_inches()
+    page = axes_at(figure, 0, 0, width, height)
+    page.set(xlim=(0, width), ylim=(height, 0))  # in inches
     page.axis("off")
-    name = title_of(reference)
-    page.text(MARGIN, MARGIN + LINE / 2, f"Time of a step as a multiple of {name}'s", weight="bold", va="center")
-    x, y = MARGIN, MARGIN + 1.6 * LINE
+    page.text(MARGIN, MARGIN + LINE / 2, title_of_picture(reference), weight="bold", va="center_baseline")
+    page.text(MARGIN, MARGIN + 1.5 * LINE, EXPLANATION, color=MUTED, va="center_baseline")
+    x, y = MARGIN, MARGIN + 2.7 * LINE
     for place, number in enumerate(threads):
         words = f"{number} thread{'s' if number > 1 else ''}"
         for color in (OURS, OTHERS):
-            page.barh(y, BAR, BAR, x, color=color, alpha=_opacity(place))
+            page.barh(y, BAR, BAR, x, align="center", color=color, alpha=_opacity(place), linewidth=0)
             x += BAR + 0.03
         page.text(x + 0.03, y, words, va="center_baseline")
         x += 0.03 + text_width(words) + 0.2
-    page.text(
-        x,
-        y,
-        f"left of the line is faster than {name}; logarithmic; thin lines: quartiles",
-        color=MUTED,
-        va="center_baseline",
-    )
+
+
+def title_of_picture(reference: str) -> str:
+    return f"Time of a step as a multiple of {title_of(reference)}'s"
 
 
 def _opacity(place: int) -> float:

@@ -46,7 +46,8 @@ def between(spread: Spread) -> str:
 
 
 def percent(fraction: float) -> str:
-    return f"{100 * fraction:.0f} %" if fraction >= 0.0995 else f"{100 * fraction:.1f} %"
+    """Two digits: 0.0312 is 3.1 %."""
+    return f"{100 * fraction:.{0 if fraction >= 0.0995 else 1}f}".removesuffix(".0") + " %"
 
 
 def duration(seconds: float) -> str:
@@ -127,10 +128,6 @@ def noise_in_words(comparisons: Sequence[Comparison]) -> str:
 
 
 # ---------------------------------------------------------------------------------------------- all workloads
-def meaning_of_ratios(comparisons: Sequence[Comparison]) -> str:
-    return f"how many times as long as {title_of(comparisons[0].reference or '')} a step takes"
-
-
 def summary(comparisons: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:
     """Columns and rows of the ratios: a column for each engine that has one, a row for each workload."""
     engines = ranked_engines(comparisons)
@@ -242,7 +239,7 @@ def _method(results: Results) -> str:
 
 def _machine(results: Results) -> str:
     machine = results.machine
-    facts = [f"{machine['processor']}, {machine['processors']} cores for the benchmark"]
+    facts = [f"{machine['processor']}, {machine['processors']} cores"]
     facts += [f"{machine['memory_gib']} GiB of memory"] if "memory_gib" in machine else []
     facts += [f"{machine['system']}, Python {machine['python']}"]
     versions = [

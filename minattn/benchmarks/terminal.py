@@ -13,13 +13,12 @@ from minattn.benchmarks.report import (
     by_threads,
     has_ratios,
     heading,
-    meaning_of_ratios,
     remarks,
     rows,
     summary,
     threads_in_words,
 )
-from minattn.benchmarks.results import Comparison
+from minattn.benchmarks.results import Comparison, title_of
 from minattn.benchmarks.workloads import WORKLOADS
 
 SPEED_OVER = 600.0  # s; the time left is estimated from what these brought
@@ -67,55 +66,38 @@ class TerminalWatcher(Watcher):
 
     def finished(self, comparison: Comparison) -> None:
         self.complete.append(comparison)
-        self._console.print(comparison_table(comparison), soft_wrap=False)
-        self._console.print()
+        print_comparison(comparison, self._console)
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """One workload for the terminal."""
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """One workload."""
     workload = comparison.definition
-    table = Table(
-        title=f"{workload.name}  {workload.title}, {threads_in_words(comparison.threads)}",
-        caption="\n".join(remarks(comparison)),
-        title_justify="left",
-        caption_justify="left",
-        title_style="bold",
-        caption_style="dim",
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-    )
+    console.print(f"{workload.name}  {workload.title}, {threads_in_words(comparison.threads)}", style="bold")
+    table = Table(box=None, pad_edge=False, header_style="dim")
     for column, name in enumerate(heading(comparison)):
         table.add_column(name, justify="right" if column else "left", no_wrap=True)
     for engine, cells in zip(comparison.timings, rows(comparison), strict=True):
         table.add_row(*cells, style="bold" if engine == MINATTN else None)
-    return table
-
-
-def summary_table(comparisons: Sequence[Comparison]) -> Table:
-    """All workloads with one number of threads for the terminal: ratios to the reference."""
-    columns, lines = summary(comparisons)
-    table = Table(
-        title=f"{threads_in_words(comparisons[0].threads)}: {meaning_of_ratios(comparisons)}",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-    )
-    for column, name in enumerate(columns):
-        table.add_column(
-            name, justify="right" if column else "left", no_wrap=True, style="bold" if column == 1 else None
-        )
-    for line in lines:
-        table.add_row(*line)
-    return table
+    if comparison.timings:
+        console.print(table, soft_wrap=False)
+    for remark in remarks(comparison):
+        console.print(remark, style="dim", soft_wrap=False)
+    console.print()
 
 
 def print_summary(comparisons: Sequence[Comparison], console: Console) -> None:
     """The ratios on all workloads, a table for each number of threads."""
-    for compared in by_threads(filter(has_ratios, comparisons)).values():
-        console.print(summary_table(compared), soft_wrap=False)
+    for threads, compared in by_threads(filter(has_ratios, comparisons)).items():
+        console.print(f"{threads_in_words(threads)}, times {title_of(compared[0].reference or '')}", style="bold")
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        columns, lines = summary(compared)
+        for column, name in enumerate(columns):
+            table.add_column(
+                name, justify="right" if column else "left", no_wrap=True, style="bold" if column == 1 else None
+            )
+        for line in lines:
+            table.add_row(*line)
+        console.print(table, soft_wrap=False)
         console.print()
 
 
