@@ -4,6 +4,7 @@ from minattn.autograd import ops
 from minattn.autograd.backend import Array, asnumpy, check_device, device_of, to_device, xp
 from minattn.autograd.engine import OPS, Op, no_grad, observe, op
 from minattn.autograd.functional import grad, hvp, value_and_grad
+from minattn.autograd.memory import keep_freed_memory
 from minattn.autograd.tensor import Tensor, tensor
 
 __all__ = [
@@ -25,3 +26,5 @@ __all__ = [
     "value_and_grad",
     "xp",
 ]
+
+keep_freed_memory()

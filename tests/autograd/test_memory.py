@@ -1,0 +1,78 @@
+"""What minattn does to the allocator, and who may tell it not to."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from minattn.autograd import memory
+from minattn.errors import ConfigError
+
+COUNT_FAULTS = """
+import resource
+import numpy as np
+import minattn
+
+
+def step():
+    a = np.ones(2**22, np.float32)  # 16 MiB
+    return a * 2, a + 1
+
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+MALLOC_VARIABLES = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", memory.VARIABLE)
+
+
+def page_faults(**variables):
+    """How many pages the kernel had to bring in for five steps that need the same memory as those before them."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(MALLOC_VARIABLES)}
+    environment = clean | {"NUMPY_MADVISE_HUGEPAGE": "0"} | variables
+    command = [sys.executable, "-c", COUNT_FAULTS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not memory._is_glibc(), reason="there is no glibc here")
+def test_freed_memory_is_found_again_by_the_next_step():
+    assert page_faults() < 100
+
+
+@pytest.mark.skipif(not memory._is_glibc(), reason="there is no glibc here")
+@pytest.mark.parametrize("variables", [{"MINATTN_ALLOCATOR": "system"}, {"MALLOC_ARENA_MAX": "8"}], ids=str)
+def test_the_allocator_is_left_alone_where_the_user_says_so(variables):
+    assert page_faults(**variables) > 10_000
+
+
+@pytest.mark.parametrize(
+    ("variables", "wanted"),
+    [
+        ({}, True),
+        ({"MINATTN_ALLOCATOR": "keep", "GLIBC_TUNABLES": "glibc.pthread.rseq=0"}, True),
+        ({"MINATTN_ALLOCATOR": "system"}, False),
+        ({"MALLOC_TRIM_THRESHOLD_": "100000"}, False),
+        ({"GLIBC_TUNABLES": "glibc.pthread.rseq=0:glibc.malloc.tcache_count=0"}, False),
+        ({"LD_PRELOAD": "/usr/lib/libjemalloc.so.2"}, False),
+        ({"LD_PRELOAD": "/usr/lib/libtcmalloc_minimal.so.4"}, False),
+    ],
+    ids=str,
+)
+def test_the_environment_decides(variables, wanted):
+    assert memory.is_wanted(variables) == wanted
+
+
+def test_a_wrong_choice_names_the_right_ones(monkeypatch):
+    monkeypatch.setenv(memory.VARIABLE, "fast")
+    with pytest.raises(ConfigError, match="MINATTN_ALLOCATOR must be one of keep, system; got 'fast'"):
+        memory.keep_freed_memory()
+
+
+def test_without_glibc_nothing_is_done(monkeypatch):
+    monkeypatch.setattr(memory, "_is_glibc", lambda: False)
+    assert not memory.keep_freed_memory()
