@@ -25,6 +25,8 @@ _modules: dict[type, ModuleType] = {np.ndarray: np}
 
 def xp(*arrays: Array) -> Any:
     """The array module (`numpy` or `cupy`) that the first array among `arrays` belongs to."""
+    if type(arrays[0]) is np.ndarray:
+        return np
     for array in arrays:
         module = _modules.get(type(array))
         if module is not None:
@@ -146,6 +148,28 @@ def as_index(index: Array, array: Array, bound: int, what: str, *, from_end: boo
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     """a @ b.  Every matrix product of the library goes through here, so that a backend can replace it."""
     return xp(a, b).matmul(a, b, out) if out is not None else xp(a, b).matmul(a, b)
+
+
+def row_dots(a: Array, b: Array) -> Array:
+    """The sum of a * b over the last axis, which stays with length 1.
+
+    On the host a dot product of each row with BLAS, in the caller's thread; BLAS would share very long rows among
+    threads of its own, and adds their numbers less carefully.
+    """
+    if type(a) is np.ndarray and a.dtype.char in "fd" and a.shape[-1] <= LONGEST_ROW:
+        return np.vecdot(a, b)[..., None]
+    return (a * b).sum(-1, keepdims=True)
+
+
+def row_sums(x: Array) -> Array:
+    """The sum over the last axis, which stays with length 1."""
+    if type(x) is np.ndarray and x.dtype.char in "fd" and x.shape[-1] <= LONGEST_ROW:
+        return np.vecdot(x, np.ones(x.shape[-1], x.dtype))[..., None]
+    return x.sum(-1, keepdims=True)
+
+
+LONGEST_ROW = 10_000
+"""Up to here OpenBLAS computes a dot product in the caller's thread."""
 
 
 def erf(x: Array) -> Array:

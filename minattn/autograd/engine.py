@@ -139,12 +139,56 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
             raise _explained(name, error, arrays) from error
         if not tracked or pullback is None or not mode.recording:
             return _constants(value)
-        return _record(name, inputs, value, pullback)
+        return _record(name, inputs, value, pullback, _versions(inputs))
 
     if name in OPS:
         raise ValueError(f"an op named {name!r} exists already")
-    OPS[name] = Op(name, function, apply, equation)
-    return apply
+    of_tensors_only = len(inspect.signature(function).parameters) == tensors
+    quick = {1: _unary, 2: _binary}.get(tensors or 0) if of_tensors_only else None
+    OPS[name] = Op(name, function, quick(name, function, apply) if quick else apply, equation)
+    return OPS[name].apply
+
+
+def _unary(name: str, function: Callable[..., Any], apply: Callable[..., Any]) -> Callable[..., Any]:
+    """`apply` for an op of one tensor and no parameters, which is what small ops are: no loop, no lists to unpack.
+
+    An op on a few numbers takes as long as what surrounds it; whatever is not the usual case is left to `apply`.
+    """
+
+    @functools.wraps(function)
+    def apply_to_one(*args: Any, **parameters: Any) -> Any:
+        if len(args) == 1 and isinstance(args[0], Tensor) and not parameters and not mode.observers:
+            x = args[0]
+            try:
+                value, pullback = function(x._data)
+            except (TypeError, ValueError, IndexError) as error:
+                raise _explained(name, error, [x._data]) from error
+            if x.requires_grad and pullback is not None and mode.recording:
+                return _record(name, args, value, pullback, x._version)
+            return _constants(value)
+        return apply(*args, **parameters)
+
+    return apply_to_one
+
+
+def _binary(name: str, function: Callable[..., Any], apply: Callable[..., Any]) -> Callable[..., Any]:
+    """`apply` for an op of two tensors and no parameters, as `_unary` is for one."""
+
+    @functools.wraps(function)
+    def apply_to_two(*args: Any, **parameters: Any) -> Any:
+        if len(args) == 2 and not parameters and not mode.observers:
+            a, b = args
+            if isinstance(a, Tensor) and isinstance(b, Tensor):
+                try:
+                    value, pullback = function(a._data, b._data)
+                except (TypeError, ValueError, IndexError) as error:
+                    raise _explained(name, error, [a._data, b._data]) from error
+                if (a.requires_grad or b.requires_grad) and pullback is not None and mode.recording:
+                    return _record(name, args, value, pullback, a._version + b._version)
+                return _constants(value)
+        return apply(*args, **parameters)
+
+    return apply_to_two
 
 
 def _tensor_arity(function: Callable[..., Any]) -> int | None:
@@ -191,8 +235,8 @@ def _constants(value: Any) -> Any:
     return out
 
 
-def _record(name: str, inputs: list[Any], value: Any, pullback: Any) -> Any:
-    """The result of an op as a node of the graph."""
+def _record(name: str, inputs: Sequence[Any], value: Any, pullback: Any, versions: int) -> Any:
+    """The result of an op as a node of the graph; `versions` is the sum of its inputs'."""
     if type(value) is tuple:
         return _record_several(name, inputs, value, pullback)
     out = _new(Tensor)
@@ -203,7 +247,7 @@ def _record(name: str, inputs: list[Any], value: Any, pullback: Any) -> Any:
     out._pullback = pullback
     out._name = name
     out._number = _numbers()
-    out._stamp = _versions(inputs)
+    out._stamp = versions
     out._version = 0
     out._hooks = None
     return out
@@ -229,7 +273,7 @@ class _Joint:
     _hooks = None
     requires_grad = True
 
-    def __init__(self, name: str, inputs: list[Any], outputs: tuple[Array, ...], pullback: Any) -> None:
+    def __init__(self, name: str, inputs: Sequence[Any], outputs: tuple[Array, ...], pullback: Any) -> None:
         self._name, self._inputs, self._version = name, inputs, 0
         self._number, self._stamp = _numbers(), _versions(inputs)
         self.grad: Any = None
@@ -245,14 +289,14 @@ class _Joint:
         return parts
 
 
-def _record_several(name: str, inputs: list[Any], values: tuple[Any, ...], pullback: Any) -> tuple[Any, ...]:
+def _record_several(name: str, inputs: Sequence[Any], values: tuple[Any, ...], pullback: Any) -> tuple[Any, ...]:
     values = tuple(v if is_array(v) else np.asarray(v) for v in values)
     joint = _Joint(name, inputs, values, pullback)
 
     def output(position: int, value: Array) -> Any:
         if value.dtype.kind not in "fc":  # indices and masks carry no gradient
             return _constants(value)
-        return _record(name, [joint], value, functools.partial(joint.deposit, position))
+        return _record(name, [joint], value, functools.partial(joint.deposit, position), joint._version)
 
     return tuple(output(position, value) for position, value in enumerate(values))
 
@@ -265,7 +309,7 @@ def backward(root: "Tensor", seed: Array) -> None:
     proceeds and the graph can be walked once only.
     """
     if root._inputs is None:
-        _accumulate_leaf(root, seed if root._hooks is None else _run_hooks(root, seed), [seed])
+        _accumulate_leaf(root, seed if root._hooks is None else _run_hooks(root, seed), seed)
         return
     root.grad = seed
     heap: list[tuple[int, Any]] = [(-root._number, root)]
@@ -281,29 +325,26 @@ def _walk(heap: list[tuple[int, Any]]) -> None:
     """Pass gradients on from the nodes in `heap` until every leaf has its own."""
     owned: set[int] = set()  # numbers of the nodes whose gradient buffer was made here and may be added to
     watched: dict[int, tuple[Any, list[Array]]] = {}  # leaves with hooks, and their gradients
+    observed = bool(mode.observers)
     while heap:
         node = heappop(heap)[1]
         upstream, inputs, pullback = node.grad, node._inputs, node._pullback
         node.grad = None
-        if inputs is FREED:
-            raise GradientError(
-                f"backward through {node._name}: its graph was already walked and freed; the cure: compute the "
-                "forward pass again, or add the losses and call backward once"
-            )
+        versions = 0
+        for tensor in inputs:
+            if tensor is not None:
+                versions += tensor._version
+        if node._stamp != versions:
+            raise _refusal(node)
+        node._inputs, node._pullback, node._stamp = FREED, None, -1
         if node._hooks is not None:
             upstream = _run_hooks(node, upstream)
-        if node._stamp != _versions(inputs):
-            raise GradientError(
-                f"backward through {node._name}: the data of one of its inputs was written to after the forward "
-                "pass, so the gradient would be wrong; the cure: call backward before updating, or detach"
-            )
-        node._inputs, node._pullback = FREED, None
-        if mode.observers:
+        if observed:
             gradients = _observed_pullback(node, inputs, pullback, upstream)
         else:
             gradients = pull(inputs, pullback, upstream)
         for tensor, gradient in zip(inputs, gradients, strict=True):
-            if gradient is None or tensor is None or not tensor.requires_grad:
+            if gradient is None:
                 continue
             if type(gradient) is list:  # one part of the gradients of an op with several outputs
                 if tensor.grad is None:
@@ -312,61 +353,88 @@ def _walk(heap: list[tuple[int, Any]]) -> None:
                 continue
             data = tensor._data
             if gradient.shape != data.shape:
-                gradient = unbroadcast(gradient, data.shape)
-                if gradient.shape != data.shape:
-                    raise GradientError(
-                        f"the pullback of {node._name} gave a gradient of shape {gradient.shape} for an argument of "
-                        f"shape {data.shape}"
-                    )
-            if gradient.dtype != data.dtype:
+                gradient = _unbroadcast(node, gradient, data.shape)
+            if gradient.dtype is not data.dtype and gradient.dtype != data.dtype:
                 gradient = _cast(gradient, data.dtype)
+            so_far = tensor.grad
             if tensor._inputs is None:
-                if tensor._hooks is None:
-                    _accumulate_leaf(tensor, gradient, (upstream, *gradients))
-                else:
+                if tensor._hooks is not None:
                     watched.setdefault(id(tensor), (tensor, []))[1].append(gradient)
-            elif tensor.grad is None:
+                elif so_far is None:
+                    tensor.grad = _own(gradient, upstream, gradients)
+                else:
+                    so_far += gradient  # in place, but for a scalar, which NumPy makes of 0-d arrays
+                    tensor.grad = so_far
+            elif so_far is None:
                 tensor.grad = gradient
                 heappush(heap, (-tensor._number, tensor))
             elif tensor._number in owned:
-                tensor.grad += gradient
+                so_far += gradient
+                tensor.grad = so_far
             else:
-                tensor.grad = tensor.grad + gradient
+                tensor.grad = so_far + gradient
                 owned.add(tensor._number)
     for leaf, parts in watched.values():
-        _accumulate_leaf(leaf, _run_hooks(leaf, functools.reduce(lambda a, b: a + b, parts)), parts)
+        _accumulate_leaf(leaf, _run_hooks(leaf, functools.reduce(lambda a, b: a + b, parts)), parts[0])
+
+
+def _refusal(node: Any) -> GradientError:
+    """Why this node cannot be walked through."""
+    if node._inputs is FREED:
+        return GradientError(
+            f"backward through {node._name}: its graph was already walked and freed; the cure: compute the forward "
+            "pass again, or add the losses and call backward once"
+        )
+    return GradientError(
+        f"backward through {node._name}: the data of one of its inputs was written to after the forward pass, so the "
+        "gradient would be wrong; the cure: call backward before updating, or detach"
+    )
 
 
 def pull(inputs: Sequence[Any], pullback: Any, upstream: Any) -> Sequence[Any]:
-    """The gradients of `inputs`, as the op's pullback gives them."""
+    """The gradients of `inputs`, as the op's pullback gives them; None for an input that needs none."""
     if type(pullback) is tuple:
-        return [
-            function(upstream) if tensor is not None and tensor.requires_grad else None
-            for tensor, function in zip(inputs, pullback, strict=True)
-        ]
-    gradients = pullback(upstream)
-    return gradients if type(gradients) is tuple else (gradients,)
+        gradients = []
+        for tensor, function in zip(inputs, pullback, strict=True):
+            gradients.append(function(upstream) if tensor is not None and tensor.requires_grad else None)
+        return gradients
+    given = pullback(upstream)
+    if type(given) is not tuple:
+        return (given,)
+    pairs = zip(inputs, given, strict=True)
+    return [gradient if tensor is not None and tensor.requires_grad else None for tensor, gradient in pairs]
 
 
-def _accumulate_leaf(leaf: "Tensor", gradient: Array, others: Sequence[Any]) -> None:
-    """leaf.grad += gradient, in memory that belongs to the leaf alone.
-
-    A gradient may be a view, the upstream gradient itself, or one array given to two inputs; then it is copied.
-    """
-    if leaf.grad is not None:
+def _accumulate_leaf(leaf: "Tensor", gradient: Array, upstream: Array) -> None:
+    """leaf.grad += gradient."""
+    if leaf.grad is None:
+        leaf.grad = _own(gradient, upstream, ())
+    else:
         leaf.grad += gradient
-        return
+
+
+def _own(gradient: Array, upstream: Any, gradients: Sequence[Any]) -> Array:
+    """`gradient` in memory of its own: it may be a view, the upstream gradient itself, or one array that was given to
+    two inputs; then it is copied."""
     if isinstance(gradient, np.generic):  # what NumPy makes of arithmetic on 0-d arrays
-        gradient = np.asarray(gradient)
-    shared = gradient.base is not None or sum(other is gradient for other in others) > 1
-    shared = shared or gradient is others[0]
-    leaf.grad = gradient.copy() if shared else gradient
+        return np.asarray(gradient)
+    shared = gradient is upstream or gradient.base is not None or sum(other is gradient for other in gradients) > 1
+    return gradient.copy() if shared else gradient
 
 
 def _cast(gradient: Array, dtype: Any) -> Array:
     if gradient.dtype.kind == "c" and dtype.kind != "c":
         gradient = gradient.real  # a real tensor beside complex ones: its gradient is the real part
     return gradient.astype(dtype)
+
+
+def _unbroadcast(node: Any, gradient: Array, shape: tuple[int, ...]) -> Array:
+    gradient = unbroadcast(gradient, shape)
+    if gradient.shape != shape:
+        raise GradientError(
+            f"the pullback of {node._name} gave a gradient of shape {gradient.shape} for an argument of shape {shape}"
+        )
+    return gradient
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
@@ -406,7 +474,7 @@ def _observed(
     except (TypeError, ValueError, IndexError) as error:
         raise _explained(name, error, arrays) from error
     recorded = tracked and pullback is not None and mode.recording
-    out = _record(name, inputs, value, pullback) if recorded else _constants(value)
+    out = _record(name, inputs, value, pullback, _versions(inputs)) if recorded else _constants(value)
     pairs = zip(inputs, arrays, strict=True)
     given = [t if t is not None else Tensor(a) for t, a in pairs if t is not None or is_array(a)]
     for observer in mode.observers:

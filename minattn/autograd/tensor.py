@@ -49,7 +49,7 @@ class Tensor:
         self._data = data
         self.grad: Array | None = None
         self.requires_grad = requires_grad
-        self._inputs: list[Any] | None = None  # None: a leaf
+        self._inputs: Sequence[Any] | None = None  # None: a leaf
         self._version = 0
         self._hooks: list[Callable[[Array], Array | None]] | None = None
 

@@ -11,7 +11,8 @@ from .case import Call, Case, drawn, dtypes
 @st.composite
 def sized(draw, *shapes, mask=None, **parameters):
     """Arguments whose shapes are tuples of names, such as ("B", "T", "3n"); equal names have equal lengths."""
-    lengths = {"B": st.integers(0, 2), "T": st.integers(1, 3), "n": st.integers(1, 2), "d": st.integers(1, 2)}
+    lengths = {"B": st.integers(0, 2)}
+    lengths |= {name: st.integers(1, 3) for name in "TS"} | {name: st.integers(1, 2) for name in "nad"}
     length = {name: draw(strategy) for name, strategy in lengths.items()}
 
     def shape(names):
@@ -38,5 +39,12 @@ CASES = {
     "gated_sequence": Case(sized(("B", "T", "3n"), STATE, ("n", "3n"), mask=("B", "T"), reverse=st.booleans())),
     "lstm_unit": Case(sized(("B", "4n"), STATE, STATE, ("n", "4n"))),
     "lstm_sequence": Case(sized(("B", "T", "4n"), STATE, STATE, ("n", "4n"), mask=("B", "T"), reverse=st.booleans())),
+    "attentive_sequence": Case(
+        sized(
+            *(("B", "T", "3n"), STATE, ("B", "S", "a"), ("B", "S", "d")),
+            *(("n", "a"), ("a",), ("d", "3n"), ("n", "3n")),
+            mask=("B", "S"),
+        )
+    ),
     "additive_attention": Case(sized(("B", "n"), ("B", "T", "n"), ("n",), ("B", "T", "d"), mask=("B", "T"))),
 }

@@ -1,0 +1,70 @@
+"""The gated unit that attends at every step: the whole sequence in one op against one step at a time."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minattn as ma
+from minattn.attention.sequence import AttentiveGRU, attentive_sequence
+from minattn.nn import Parameter, gated_unit
+from minattn.testing import strategies
+
+
+def decoder(inputs, n, d, a, bias, dtype, seed=0):
+    """A layer with every weight random."""
+    unit, rng = AttentiveGRU(inputs, n, d, a, np.random.default_rng(seed), bias), np.random.default_rng(seed)
+    for path, old in unit.named_parameters().items():
+        owner = unit.attention if path.startswith("attention.") else unit
+        setattr(owner, path.removeprefix("attention."), Parameter(rng.normal(size=old.shape).astype(dtype)))
+    return unit
+
+
+@given(data=st.data(), bias=st.booleans(), dtype=st.sampled_from(strategies.DTYPES))
+def test_all_steps_at_once_are_the_steps_one_by_one(data, bias, dtype):
+    batch, time, source, inputs, n, d, a = (data.draw(st.integers(1, 3)) for _ in range(7))
+    unit = decoder(inputs, n, d, a, bias, dtype)
+    shapes = (batch, time, inputs), (batch, source, d), (batch, n)
+    x, annotations, state = (ma.tensor(data.draw(strategies.arrays(s, dtype, plain=True))) for s in shapes)
+    mask = data.draw(st.none() | strategies.masks((batch, source)))
+    states, contexts, alignment = unit(x, annotations, state, mask)
+    for i in range(time):
+        context, weights = unit.attention(state, annotations, mask)  # (1.5) (1.6)
+        state = gated_unit(unit.project(x[:, i]) + context @ unit.C, state, unit.U)  # (1.7)
+        for whole, step in (states, state), (contexts, context), (alignment, weights):
+            assert whole.dtype == dtype
+            tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-10, "atol": 1e-12}
+            np.testing.assert_allclose(whole.data[:, i], step.data, **tolerance)
+
+
+def test_a_source_of_padding_only_gives_no_context():
+    unit = decoder(2, 3, 4, 2, True, np.float64)
+    rng = np.random.default_rng(1)
+    x, h, s = (ma.tensor(rng.normal(size=shape)) for shape in ((2, 3, 2), (2, 5, 4), (2, 3)))
+    _, contexts, alignment = unit(x, h, s, np.array([[True] * 5, [False] * 5]))
+    assert not contexts.data[1].any()
+    assert not alignment.data[1].any()
+    np.testing.assert_allclose(alignment.data[0].sum(-1), 1)
+
+
+def test_a_mask_that_hides_nothing_changes_nothing():
+    unit = decoder(2, 3, 4, 2, True, np.float64)
+    rng = np.random.default_rng(2)
+    x, h, s = (ma.tensor(rng.normal(size=shape)) for shape in ((2, 3, 2), (2, 5, 4), (2, 3)))
+    for masked, whole in zip(unit(x, h, s, np.ones((2, 5), bool)), unit(x, h, s), strict=True):
+        np.testing.assert_array_equal(masked.data, whole.data)
+
+
+@pytest.mark.parametrize("wrong", range(8))
+def test_sizes_that_do_not_fit_are_named(wrong):
+    shapes = [(2, 3, 6), (2, 2), (2, 4, 5), (2, 4, 7), (2, 5), (5,), (7, 6), (2, 6)]
+    shapes[wrong] = (*shapes[wrong][:-1], shapes[wrong][-1] + 1)
+    with pytest.raises(ValueError, match=r"expected projected \(batch, time, 3n\).*U \(n, 3n\); got"):
+        attentive_sequence(*(np.zeros(shape) for shape in shapes))
+
+
+@pytest.mark.parametrize("mask", [np.ones((2, 4)), np.ones((2, 3), bool)], ids=["numbers", "another length"])
+def test_a_mask_that_does_not_fit_is_named(mask):
+    shapes = [(2, 3, 6), (2, 2), (2, 4, 5), (2, 4, 7), (2, 5), (5,), (7, 6), (2, 6)]
+    with pytest.raises(ValueError, match=r"the mask must be boolean \(batch, time\) = \(2, 4\)"):
+        attentive_sequence(*(np.zeros(shape) for shape in shapes), mask=mask)
