@@ -10,8 +10,8 @@ from rich.console import Console
 from minattn.benchmarks.environments import DEFAULT_FOLDER, ENGINES, MINATTN
 from minattn.benchmarks.harness import Harness, Plan
 from minattn.benchmarks.processes import processors
-from minattn.benchmarks.report import check_folder, threads_in_words, write_report
-from minattn.benchmarks.results import failures_of_minattn
+from minattn.benchmarks.report import check_folder, write_report
+from minattn.benchmarks.results import failures_of_minattn, threads_in_words
 from minattn.benchmarks.terminal import TerminalWatcher, print_summary
 from minattn.benchmarks.workloads import WORKLOADS, Workload, find_workloads
 from minattn.errors import ConfigError, MinattnError

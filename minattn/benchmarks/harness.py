@@ -27,7 +27,7 @@ from minattn.benchmarks.environments import (
     variables_of,
 )
 from minattn.benchmarks.processes import WORKER, Contender, Importer, Meter, Place, Worker, processors
-from minattn.benchmarks.results import Comparison, Results, Round, Timing
+from minattn.benchmarks.results import Comparison, Results, Round, Timing, threads_in_words
 from minattn.benchmarks.workloads import IMPORT, Workload
 
 LEAST_STEPS = 3  # in a round: the median of fewer would follow every stall
@@ -122,7 +122,7 @@ class Harness:
         started = time.perf_counter()
         comparison = Comparison(workload.name, threads, self.plan.reference)
         wanted = self.plan.seconds if workload != IMPORT else 0.0  # a process a round
-        label = f"{workload.name}, {threads} thread{'s' if threads > 1 else ''}"
+        label = f"{workload.name}, {threads_in_words(threads)}"
         with tempfile.TemporaryDirectory() as folder, ExitStack() as processes:
             contenders: dict[str, Contender] = {}
             for name in self._contestants(workload):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minattn.benchmarks.environments import MINATTN
-from minattn.benchmarks.results import Comparison, Spread, title_of
+from minattn.benchmarks.results import Comparison, Spread, threads_in_words, title_of
 from minattn.viz.style import INK, LINE, MUTED, PALETTE, axes_at, styled_figure, text_width
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _draw_key(figure: "matplotlib.figure.Figure", reference: str, threads: Seque
     page.text(MARGIN, MARGIN + 1.5 * LINE, EXPLANATION, color=MUTED, va="center_baseline")
     x, y = MARGIN, MARGIN + 2.7 * LINE
     for place, number in enumerate(threads):
-        words = f"{number} thread{'s' if number > 1 else ''}"
+        words = threads_in_words(number)
         for color in (OURS, OTHERS):
             page.barh(y, BAR, BAR, x, align="center", color=color, alpha=_opacity(place), linewidth=0)
             x += BAR + 0.03

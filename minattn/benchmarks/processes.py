@@ -85,7 +85,7 @@ class Worker(Contender):
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
-            greeting = self._answer("being ready")
+            greeting = self._answer("getting ready")
         except BaseException:
             self.stop(at_once=True)
             raise

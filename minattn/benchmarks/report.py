@@ -17,6 +17,7 @@ from minattn.benchmarks.results import (
     Results,
     Spread,
     noise_of,
+    threads_in_words,
     title_of,
 )
 from minattn.benchmarks.workloads import Limit
@@ -52,10 +53,6 @@ def percent(fraction: float) -> str:
 
 def duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
-
-
-def threads_in_words(threads: int) -> str:
-    return f"{threads} thread" if threads == 1 else f"{threads} threads"
 
 
 # ---------------------------------------------------------------------------------------------- one workload

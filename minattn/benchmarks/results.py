@@ -191,6 +191,10 @@ class Results:
         return found
 
 
+def threads_in_words(threads: int) -> str:
+    return f"{threads} thread" if threads == 1 else f"{threads} threads"
+
+
 def title_of(engine: str) -> str:
     """How the engine calls itself."""
     return {**ENGINES, **BASELINES}[engine].title
@@ -199,7 +203,7 @@ def title_of(engine: str) -> str:
 def failures_of_minattn(comparisons: Sequence[Comparison]) -> list[str]:
     """Workloads that minattn itself could not do, each with the reason."""
     return [
-        f"{each.workload} with {each.threads} thread(s): {each.skipped[MINATTN]}"
+        f"{each.workload} with {threads_in_words(each.threads)}: {each.skipped[MINATTN]}"
         for each in comparisons
         if MINATTN in each.skipped
     ]

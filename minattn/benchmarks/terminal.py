@@ -16,9 +16,8 @@ from minattn.benchmarks.report import (
     remarks,
     rows,
     summary,
-    threads_in_words,
 )
-from minattn.benchmarks.results import Comparison, title_of
+from minattn.benchmarks.results import Comparison, threads_in_words, title_of
 from minattn.benchmarks.workloads import WORKLOADS
 
 SPEED_OVER = 600.0  # s; the time left is estimated from what these brought

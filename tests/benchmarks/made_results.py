@@ -1,0 +1,20 @@
+"""Results made by hand, of times that a test chooses."""
+
+from minattn.benchmarks.results import Comparison, Results, Round, Timing
+
+
+def timing(*seconds, losses=(1.0, 0.5), peak_mib=100.0, version="1.0", **round_facts):
+    """An engine that took so long for a step, round by round."""
+    rounds = [Round(each, **round_facts) for each in seconds]
+    return Timing(rounds, list(losses), 3, peak_mib, {"version": version, "numpy": "2.4.6", "python": "3.11.7"})
+
+
+def comparison(workload="W2", threads=1, reference="torch", limit=None, skipped=(), **timings):
+    return Comparison(workload, threads, reference, timings, dict(skipped), limit, 10.0)
+
+
+def results(*comparisons, engines=("minattn", "torch", "jax"), reference="torch"):
+    machine = {"processor": "A Processor", "processors": 2, "system": "Linux 6.1 on x86_64", "python": "3.11.7"}
+    return Results(
+        "minattn bench", "2026-01-02T03:04:05+00:00", machine, list(engines), reference, 4, 0.4, list(comparisons)
+    )
