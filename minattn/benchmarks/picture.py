@@ -22,11 +22,14 @@ KEY_HEIGHT = 0.62
 MARGIN = 0.12
 
 OURS, OTHERS = PALETTE[0], "#9a9a9a"
-PALER = 0.45  # opacity of the bars of further numbers of threads
-EXPLANATION = "left of the line is faster; logarithmic; thin lines span the quartiles"
-ROOM = 0.2  # on both sides of the bars, for their numbers: a share of what the bars span, on the logarithmic axis
+PALER = 0.45  # how much is left of a colour in the bars of further numbers of threads
+EXPLANATION = (
+    "left of the line is faster; logarithmic, each panel with a scale of its own; thin lines span the quartiles"
+)
+LEFT_ROOM, RIGHT_ROOM = 0.4, 0.4  # beyond the longest bars, for their numbers
+REFERENCE_ROOM = 0.85  # right of 1, for what the reference takes
 SMALL = 7.2  # points, of the numbers
-LEAST_REACH = 1.6  # an axis goes at least so far from 1 on both sides
+LEAST_REACH = 1.6  # the axis goes at least so far from 1 on both sides
 
 
 def draw_ratios(comparisons: Sequence[Comparison], engines: Sequence[str]) -> "matplotlib.figure.Figure":
@@ -38,6 +41,8 @@ def draw_ratios(comparisons: Sequence[Comparison], engines: Sequence[str]) -> "m
     panels: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
         panels.setdefault(comparison.workload, []).append(comparison)
+    for shown in panels.values():
+        shown.sort(key=lambda comparison: -comparison.threads)
     threads = sorted({comparison.threads for comparison in comparisons}, reverse=True)
     left = MARGIN + max(text_width(title_of(engine), "bold") for engine in engines) + 0.1
     columns = min(COLUMNS, len(panels))
@@ -68,7 +73,7 @@ def _draw_key(figure: "matplotlib.figure.Figure", reference: str, threads: Seque
     for place, number in enumerate(threads):
         words = threads_in_words(number)
         for color in (OURS, OTHERS):
-            page.barh(y, BAR, BAR, x, align="center", color=color, alpha=_opacity(place), linewidth=0)
+            page.barh(y, BAR, BAR, x, align="center", color=_shade(color, place), linewidth=0)
             x += BAR + 0.03
         page.text(x + 0.03, y, words, va="center_baseline")
         x += 0.03 + text_width(words) + 0.2
@@ -78,9 +83,12 @@ def title_of_picture(reference: str) -> str:
     return f"Time of a step as a multiple of {title_of(reference)}'s"
 
 
-def _opacity(place: int) -> float:
-    """Of the bars of the first number of threads, or of the others."""
-    return 1.0 if place == 0 else PALER
+def _shade(color: str, place: int) -> str:
+    """The colour of the bars of the first number of threads, or paler, of the others."""
+    if place == 0:
+        return color
+    parts = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(255 - PALER * (255 - part)):02x}" for part in parts)
 
 
 def _draw_panel(
@@ -88,22 +96,22 @@ def _draw_panel(
 ) -> None:
     """One workload; its vertical axis counts inches from the top."""
     workload = shown[0].definition
-    axes.set_title(f"{workload.name}  {workload.title}")
+    axes.set_title(workload.heading)
     height = len(engines) * (len(threads) * BAR + ENGINE_GAP) + ENGINE_GAP
     axes.set(xscale="log", ylim=(height, 0), xlim=_reach(shown))
     axes.axvline(1, color=INK, linewidth=0.8, zorder=3)
-    for comparison in shown:
-        place = threads.index(comparison.threads)
+    step = (height - ENGINE_GAP) / len(engines)
+    for place, comparison in enumerate(shown):
         for row, engine in enumerate(engines):
-            y = ENGINE_GAP + row * (len(threads) * BAR + ENGINE_GAP) + (place + 0.5) * BAR
-            _draw_bar(axes, comparison, engine, y, _opacity(place))
+            y = ENGINE_GAP / 2 + (row + 0.5) * step + (place + 0.5 - len(shown) / 2) * BAR
+            _draw_bar(axes, comparison, engine, y, threads.index(comparison.threads))
     axes.grid(axis="x")
     axes.tick_params(axis="y", left=False, labelleft=False)
     axes.spines.left.set_visible(False)
     _set_ticks(axes)
 
 
-def _draw_bar(axes: "matplotlib.axes.Axes", comparison: Comparison, engine: str, y: float, opacity: float) -> None:
+def _draw_bar(axes: "matplotlib.axes.Axes", comparison: Comparison, engine: str, y: float, place: int) -> None:
     if engine not in comparison.timings:
         _write(axes, 1, y, "–", MUTED)
     elif engine == comparison.reference:
@@ -112,7 +120,7 @@ def _draw_bar(axes: "matplotlib.axes.Axes", comparison: Comparison, engine: str,
         ratio = comparison.ratio(engine)
         assert ratio is not None
         color, weight = (OURS, "bold") if engine == MINATTN else (OTHERS, "normal")
-        axes.barh(y, ratio.median - 1, 0.86 * BAR, left=1, color=color, alpha=opacity, linewidth=0)
+        axes.barh(y, ratio.median - 1, 0.86 * BAR, left=1, color=_shade(color, place), linewidth=0)
         axes.plot([ratio.lower, ratio.upper], [y, y], color=INK, linewidth=0.8, solid_capstyle="butt", zorder=4)
         _write(
             axes,
@@ -144,17 +152,23 @@ def _write(
 
 
 def _number(value: float) -> str:
-    """Two digits behind the point at most, and three in all."""
+    """As many digits as a picture needs."""
+    if value < 0.1:
+        return f"{value:.1g}"
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def _reach(shown: Sequence[Comparison]) -> tuple[float, float]:
-    """Where the axis begins and ends: round all bars, with room for their numbers."""
+    """Where the logarithmic axis begins and ends: round all bars, with room for the words beside them."""
     spreads = [comparison.ratio(engine) for comparison in shown for engine in comparison.timings]
     ends = [end for spread in spreads if isinstance(spread, Spread) for end in (spread.lower, spread.upper)]
-    least, most = min(*ends, 1 / LEAST_REACH), max(*ends, LEAST_REACH)
-    room = (most / least) ** ROOM
-    return least / room, most * room
+    least, most = math.log10(min(*ends, 1 / LEAST_REACH)), math.log10(max(*ends, LEAST_REACH))
+    decades_an_inch = max(
+        (most - least) / (PANEL_WIDTH - LEFT_ROOM - RIGHT_ROOM),
+        -least / (PANEL_WIDTH - LEFT_ROOM - REFERENCE_ROOM),
+    )
+    begin = least - LEFT_ROOM * decades_an_inch
+    return 10**begin, 10 ** (begin + PANEL_WIDTH * decades_an_inch)
 
 
 def _set_ticks(axes: "matplotlib.axes.Axes") -> None:

@@ -83,7 +83,7 @@ def _row(comparison: Comparison, engine: str) -> list[str]:
         *cells,
         NOTHING if timing.peak_mib is None else f"{timing.peak_mib:,.0f}",
         NOTHING if timing.processors is None else f"{timing.processors:.1f}",
-        NOTHING if difference is None else f"{difference:.0e}",
+        NOTHING if difference is None else "0" if difference == 0 else f"{difference:.0e}",
     ]
 
 
@@ -131,9 +131,8 @@ def summary(comparisons: Sequence[Comparison]) -> tuple[list[str], list[list[str
     lines = []
     for comparison in comparisons:
         found = [comparison.ratio(engine) if engine in comparison.timings else None for engine in engines]
-        workload = comparison.definition
         cells = [NOTHING if ratio is None else number(ratio.median) for ratio in found]
-        lines.append([f"{workload.name} {workload.title}", *cells])
+        lines.append([comparison.definition.heading, *cells])
     return ["workload", *map(title_of, engines)], lines
 
 
@@ -193,7 +192,7 @@ def _by_workload(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
 def _workload_section(comparisons: list[Comparison]) -> str:
     """One workload with every number of threads."""
     workload = comparisons[0].definition
-    parts = [f"### {workload.name} {workload.title}\n", f"{workload.step[0].upper()}{workload.step[1:]}.\n"]
+    parts = [f"### {workload.heading}\n", f"{workload.step[0].upper()}{workload.step[1:]}.\n"]
     for comparison in comparisons:
         parts += [
             f"**{threads_in_words(comparison.threads)}**\n",

@@ -70,8 +70,7 @@ class TerminalWatcher(Watcher):
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """One workload."""
-    workload = comparison.definition
-    console.print(f"{workload.name}  {workload.title}, {threads_in_words(comparison.threads)}", style="bold")
+    console.print(f"{comparison.definition.heading}, {threads_in_words(comparison.threads)}", style="bold")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column, name in enumerate(heading(comparison)):
         table.add_column(name, justify="right" if column else "left", no_wrap=True)

@@ -38,6 +38,11 @@ class Workload:
     work: float = 0.0  # of a step: operations or bytes, whichever its limit counts
     other_forms: dict[str, str] = field(default_factory=dict)  # engine -> why its loss is not that of the others
 
+    @property
+    def heading(self) -> str:
+        """The name, but for what the title says, and the title."""
+        return f"{self.name.partition('-')[0]} {self.title}"
+
 
 MILLISECONDS = Unit("ms", 1e3)
 

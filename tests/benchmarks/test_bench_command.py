@@ -96,7 +96,7 @@ def test_a_run_shows_its_tables_and_writes_its_files(bench, faked):
     faked.behave(minattn={"seconds": [0.002]}, torch={"seconds": [0.004]}, jax={"trouble": "dies"})
     result = bench("W1", "W2", "--against", "torch,jax", "--rounds", 2, "--threads", 1)
     assert (result.status, result.err) == (0, "")
-    for said in ("W1  tiny ops, 1 thread", "0.500", "Left out: JAX: it ended with status 1", "performance.png"):
+    for said in ("W1 tiny ops, 1 thread", "0.500", "Left out: JAX: it ended with status 1", "performance.png"):
         assert said in result.out
     assert {path.name for path in Path("runs/bench").iterdir()} == {
         "performance.json",
