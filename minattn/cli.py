@@ -83,6 +83,7 @@ Seconds = Annotated[
 BenchOut = Annotated[
     Path, option("Where performance.json, .md and .png go.  [default: runs/bench]", "--out", metavar="FOLDER")
 ]
+Add = Annotated[bool, option("Keep what --out holds of other workloads, measured in the same way.", "--add")]
 Environments = Annotated[
     Path | None,
     option("Where the other engines are installed.  [default: ~/.cache/minattn/engines]", "--envs", metavar="FOLDER"),
@@ -232,6 +233,7 @@ def bench(
     rounds: Rounds = 20,
     seconds: Seconds = 0.4,
     out: BenchOut = Path("runs") / "bench",
+    add: Add = False,
     environments: Environments = None,
     listing: Listing = False,
 ) -> None:
@@ -247,7 +249,8 @@ def bench(
         print_list(console)
         return
     folder = environments or DEFAULT_FOLDER
-    command.run(command.Wanted(workloads or (), against, threads or (), rounds, seconds, folder, out), console)
+    wanted = command.Wanted(workloads or (), against, threads or (), rounds, seconds, folder, out, add)
+    command.run(wanted, console)
 
 
 @app.callback(invoke_without_command=True)

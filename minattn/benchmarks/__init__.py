@@ -4,7 +4,12 @@ workloads.py      what is measured
 inputs.py         the same inputs, weights and targets for every engine
 engines/          the workloads, one file an engine, as a user of that engine would write them
 worker.py         runs one workload of one engine in that engine's environment
+
 environments.py   where each engine's interpreter is, and how its environment is made
-harness.py        rounds in turn, ratios, noise
-report.py         the tables, the JSON and the picture
+processes.py      the processes that are timed, and what else the machine does meanwhile
+harness.py        the engines in turns, round by round
+results.py        what was measured, and the arithmetic on it
+storage.py        results as JSON
+report.py, picture.py, terminal.py    what is said about them, and where
+command.py        `minattn bench`
 """

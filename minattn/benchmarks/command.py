@@ -12,6 +12,7 @@ from minattn.benchmarks.harness import Harness, Plan
 from minattn.benchmarks.processes import processors
 from minattn.benchmarks.report import check_folder, write_report
 from minattn.benchmarks.results import failures_of_minattn, threads_in_words
+from minattn.benchmarks.storage import joined, read_results
 from minattn.benchmarks.terminal import TerminalWatcher, print_summary
 from minattn.benchmarks.workloads import WORKLOADS, Workload, find_workloads
 from minattn.errors import ConfigError, MinattnError
@@ -31,6 +32,7 @@ class Wanted:
     seconds: float = 0.4
     environments: Path = DEFAULT_FOLDER
     out: Path = Path("runs") / "bench"
+    add: bool = False  # keep what `out` holds of other workloads
 
     def plan(self) -> Plan:
         """Raises ConfigError with the first name or number that cannot be."""
@@ -83,17 +85,20 @@ def run(wanted: Wanted, console: Console) -> None:
     Raises ConfigError where that cannot be begun, MinattnError where minattn itself failed on a workload (after all
     else is measured and written), KeyboardInterrupt when Ctrl-C ends it, after saying what is lost.
     """
-    plan = wanted.plan()
-    check_folder(wanted.out)
     watcher = TerminalWatcher(console)
+    harness = Harness(wanted.plan(), watcher)
+    check_folder(wanted.out)
+    earlier = read_results(wanted.out) if wanted.add else None
+    if earlier is not None:
+        joined(harness.no_results(), earlier)  # before the work: can they be joined?
     try:
         with watcher:
-            results = Harness(plan, watcher).run(wanted.command())
+            results = harness.run(wanted.command())
     except KeyboardInterrupt:
         console.print(lost(watcher, wanted.out))
         raise
     print_summary(results.comparisons, console)
-    files = write_report(results, wanted.out)
+    files = write_report(results if earlier is None else joined(results, earlier), wanted.out)
     console.print(f"written: {'  '.join(map(str, files))}")
     if failures := failures_of_minattn(results.comparisons):
         raise MinattnError(f"minattn could not do {'; '.join(failures)}")

@@ -91,23 +91,26 @@ class Harness:
 
     def run(self, command: str) -> Results:
         """All of it; `command` is what the results say they come from."""
-        results = Results(
-            command=command,
-            date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            machine=describe_machine(),
-            engines=self.plan.engines,
-            reference=self.plan.reference,
-            rounds=self.plan.rounds,
-            seconds_a_round=self.plan.seconds,
-        )
+        results = self.no_results()
         for name in self.plan.engines:
             self._find_interpreter(ENGINES[name])
         pairs = self.plan.pairs()
         for number, (workload, threads) in enumerate(pairs):
             comparison = self._compare(workload, threads, number / len(pairs), 1 / len(pairs))
+            comparison.command = command
             results.comparisons.append(comparison)
             self.watcher.finished(comparison)
         return results
+
+    def no_results(self) -> Results:
+        """How it is measured, before anything is."""
+        return Results(
+            machine=describe_machine(),
+            reference=self.plan.reference,
+            rounds=self.plan.rounds,
+            seconds_a_round=self.plan.seconds,
+            engines=self.plan.engines,
+        )
 
     def _find_interpreter(self, engine: Engine) -> None:
         try:
@@ -120,7 +123,8 @@ class Harness:
     def _compare(self, workload: Workload, threads: int, done: float, share: float) -> Comparison:
         """One workload; of the whole benchmark, `done` is behind it and it is `share`."""
         started = time.perf_counter()
-        comparison = Comparison(workload.name, threads, self.plan.reference)
+        date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        comparison = Comparison(workload.name, threads, self.plan.reference, date=date)
         wanted = self.plan.seconds if workload != IMPORT else 0.0  # a process a round
         label = f"{workload.name}, {threads_in_words(threads)}"
         with tempfile.TemporaryDirectory() as folder, ExitStack() as processes:

@@ -1,13 +1,11 @@
 """What a run of the benchmark says, in words and tables, and the files it leaves: performance.json, .md and .png."""
 
-import dataclasses
 import json
 import math
 import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from minattn.benchmarks.environments import ENGINES
 from minattn.benchmarks.picture import draw_ratios
@@ -20,12 +18,13 @@ from minattn.benchmarks.results import (
     threads_in_words,
     title_of,
 )
+from minattn.benchmarks.storage import JSON, as_json
 from minattn.benchmarks.workloads import Limit
 from minattn.errors import ConfigError, MinattnError
 from minattn.viz.saving import save_figure
 from minattn.viz.style import require_matplotlib
 
-JSON, MARKDOWN, PICTURE = "performance.json", "performance.md", "performance.png"
+MARKDOWN, PICTURE = "performance.md", "performance.png"
 NOTHING = "–"
 
 LIMIT_NAMES = {Limit.GEMM: "matrix products", Limit.COPY: "copying"}
@@ -154,9 +153,10 @@ def markdown(results: Results) -> str:
     """The report for docs/performance.md: what came out first, then each workload, then how and on what."""
     parts = [
         "# How fast it is\n",
-        f"Made by the command below on {results.date[:10]}, not by hand: to change it, run it again.\n",
-        f"    {results.command}\n",
+        "Measured by `minattn bench`, which writes this page; to change it, measure again.\n",
     ]
+    parts += [f"    {command}  # {day}" for command, day in results.commands.items()]
+    parts.append("")
     compared = [comparison for comparison in results.comparisons if has_ratios(comparison)]
     if compared:
         parts.append(_headline(results, compared))
@@ -254,29 +254,7 @@ def _machine(results: Results) -> str:
     )
 
 
-# ---------------------------------------------------------------------------------------------- JSON and files
-def as_json(results: Results) -> dict[str, Any]:
-    """Everything that was measured, round by round, and what the tables say of it."""
-    content = dataclasses.asdict(results)
-    for raw, comparison in zip(content["comparisons"], results.comparisons, strict=True):
-        raw["unit"] = comparison.definition.unit.name
-        raw["limit_rate"] = _spread(comparison.limit_rate())
-        raw["summary"] = {
-            engine: {
-                "time": _spread(comparison.time(engine)),
-                "ratio": _spread(comparison.ratio(engine)),
-                "share_of_limit": _spread(comparison.share(engine)),
-                "loss_difference": comparison.loss_difference(engine),
-            }
-            for engine in comparison.timings
-        }
-    return {**content, "noise": dataclasses.asdict(noise_of(results.comparisons))}
-
-
-def _spread(spread: Spread | None) -> dict[str, float] | None:
-    return spread and spread._asdict()
-
-
+# ---------------------------------------------------------------------------------------------- files
 def write_report(results: Results, folder: Path) -> list[Path]:
     """Write the files of the report; returns their paths.  The picture is left out where there is nothing to compare.
 

@@ -80,6 +80,8 @@ class Comparison:
     skipped: dict[str, str] = field(default_factory=dict)  # engine -> why it has no timing
     limit: Timing | None = None  # of the machine, where the workload has one
     seconds: float = 0.0  # that the whole took
+    date: str = ""  # when it began, as ISO 8601
+    command: str = ""  # that asked for it
 
     @property
     def definition(self) -> Workload:
@@ -170,16 +172,19 @@ def noise_of(comparisons: Sequence[Comparison]) -> Noise:
 
 @dataclass
 class Results:
-    """A whole run of the benchmark."""
+    """A whole run of the benchmark, or several that belong together."""
 
-    command: str
-    date: str
     machine: dict[str, Any]
-    engines: list[str]
     reference: str | None
     rounds: int
     seconds_a_round: float
+    engines: list[str]  # that were asked for
     comparisons: list[Comparison] = field(default_factory=list)
+
+    @property
+    def commands(self) -> dict[str, str]:
+        """The commands that made these results, and the day of each."""
+        return {comparison.command: comparison.date[:10] for comparison in self.comparisons}
 
     @property
     def versions(self) -> dict[str, dict[str, str]]:

@@ -10,11 +10,10 @@ def timing(*seconds, losses=(1.0, 0.5), peak_mib=100.0, version="1.0", **round_f
 
 
 def comparison(workload="W2", threads=1, reference="torch", limit=None, skipped=(), **timings):
-    return Comparison(workload, threads, reference, timings, dict(skipped), limit, 10.0)
+    command, date = f"minattn bench {workload}", "2026-01-02T03:04:05+00:00"
+    return Comparison(workload, threads, reference, timings, dict(skipped), limit, 10.0, date, command)
 
 
-def results(*comparisons, engines=("minattn", "torch", "jax"), reference="torch"):
+def results(*comparisons, engines=("minattn", "torch", "jax"), reference="torch", rounds=4):
     machine = {"processor": "A Processor", "processors": 2, "system": "Linux 6.1 on x86_64", "python": "3.11.7"}
-    return Results(
-        "minattn bench", "2026-01-02T03:04:05+00:00", machine, list(engines), reference, 4, 0.4, list(comparisons)
-    )
+    return Results(machine, reference, rounds, 0.4, list(engines), list(comparisons))

@@ -105,6 +105,22 @@ def test_a_run_shows_its_tables_and_writes_its_files(bench, faked):
     }
 
 
+def test_results_can_be_added_workload_by_workload(bench, faked):
+    both = ["--threads", 1, "--rounds", 2, "--out", "out"]
+    bench("W2", *both)
+    assert bench("W1", *both, "--add").status == 0
+    content = json.loads(Path("out/performance.json").read_text(encoding="utf-8"))
+    assert [each["workload"] for each in content["comparisons"]] == ["W1", "W2"]
+    turns = len(faked.turns())
+    refused = bench("W1", "--threads", 1, "--rounds", 3, "--out", "out", "--add")
+    assert refused.status == 1
+    assert "rounds differ: 2 there, 3 here" in refused.err
+    assert len(faked.turns()) == turns, "nothing was measured"
+    bench("W1", *both)
+    content = json.loads(Path("out/performance.json").read_text(encoding="utf-8"))
+    assert [each["workload"] for each in content["comparisons"]] == ["W1"]
+
+
 def test_a_workload_that_minattn_fails_is_an_error_when_all_else_is_written(bench, faked):
     faked.behave(minattn={"trouble": "dies"})
     result = bench("W1", "--threads", 1, "--out", "out")
