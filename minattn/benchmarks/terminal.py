@@ -30,7 +30,7 @@ class TerminalWatcher(Watcher):
     """
 
     def __init__(self, console: Console) -> None:
-        self.doing = "nothing"
+        self.doing = "its beginning"
         self.complete: list[Comparison] = []
         self._console = console
         cut = Column(ratio=1, no_wrap=True, overflow="ellipsis")
@@ -56,6 +56,7 @@ class TerminalWatcher(Watcher):
         self._bar.stop()
 
     def note(self, line: str) -> None:
+        self.doing = line
         self._console.print(line)
         self._bar.refresh()
 
