@@ -1,0 +1,190 @@
+"""The workloads in autograd (HIPS).
+
+Its optimisers run a whole training and turn everything to float64, so Adam is written out.  np.split takes arrays
+apart: its gradient is one concatenation, that of an index an array of zeros each time.
+"""
+
+from importlib import metadata
+from itertools import cycle
+from types import SimpleNamespace
+
+import autograd.numpy as np
+import inputs
+from autograd import make_vjp, value_and_grad
+from autograd.tracer import getval
+
+
+def version() -> str:
+    return metadata.version("autograd")
+
+
+def w1(threads):
+    arrays = inputs.chain()
+
+    def chain(w, b):
+        x = arrays["x"]
+        for _ in range(inputs.LINKS):
+            x = np.tanh(x * w + b)
+        return np.sum(x)
+
+    gradient = value_and_grad(chain, argnum=(0, 1))
+
+    def step():
+        loss, _ = gradient(arrays["w"], arrays["b"])
+        return float(loss)
+
+    return step
+
+
+def trained(loss_of, weights, batches):
+    """A step of Adam on the next batch; loss_of(weights, *batch)."""
+    gradient = value_and_grad(loss_of)
+    adam = Adam(weights)
+    coming = cycle(batches)
+
+    def step():
+        loss, gradients = gradient(weights, *next(coming))
+        adam.step(gradients)
+        return float(loss)
+
+    return step
+
+
+class Adam:
+    """In place, on a dict of arrays."""
+
+    def __init__(self, weights, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8) -> None:
+        self.weights, self.lr, self.beta1, self.beta2, self.eps = weights, lr, beta1, beta2, eps
+        self.m = {name: np.zeros_like(weight) for name, weight in weights.items()}
+        self.v = {name: np.zeros_like(weight) for name, weight in weights.items()}
+        self.t = 0
+
+    def step(self, gradients) -> None:
+        self.t += 1
+        rate = self.lr * (1 - self.beta2**self.t) ** 0.5 / (1 - self.beta1**self.t)
+        eps = self.eps * (1 - self.beta2**self.t) ** 0.5
+        for name, g in gradients.items():
+            m, v = self.m[name], self.v[name]
+            m *= self.beta1
+            m += (1 - self.beta1) * g
+            v *= self.beta2
+            v += (1 - self.beta2) * (g * g)
+            root = np.sqrt(v)
+            root += eps
+            self.weights[name] -= rate * m / root
+
+
+def cross_entropy(logits, labels):
+    """The mean, of logits (n, classes) and labels (n,)."""
+    logits = logits - getval(logits).max(1, keepdims=True)
+    of_label = logits[np.arange(len(labels)), labels]
+    return np.mean(np.log(np.sum(np.exp(logits), axis=1)) - of_label)
+
+
+def relu(x):
+    return x * (x > 0)  # the gradient of np.maximum is float64
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    e = np.exp(x - getval(x).max(-1, keepdims=True))
+    return e * (1 / np.sum(e, axis=-1, keepdims=True))
+
+
+def w2(threads):
+    def loss_of(weights, images, labels):
+        x = relu(np.matmul(images, weights["W1"]) + weights["b1"])
+        x = relu(np.matmul(x, weights["W2"]) + weights["b2"])
+        return cross_entropy(np.matmul(x, weights["W3"]) + weights["b3"], labels)
+
+    return trained(loss_of, *inputs.mlp())
+
+
+def gated_unit(x, state, U, c):
+    """One step of the reset-after GRU; x: the input's part, W x + b."""
+    r_x, z_x, n_x = np.split(x, 3, axis=1)
+    r_h, z_h, n_h = np.split(np.matmul(state, U) + c, 3, axis=1)
+    z = sigmoid(z_x + z_h)
+    n = np.tanh(n_x + sigmoid(r_x + r_h) * n_h)
+    return n + z * (state - n)
+
+
+def read(words, W, U, b, c):
+    """The states of a gated unit after each of the words, a list of (pairs, embedding)."""
+    state, states = np.zeros((inputs.PAIRS, inputs.STATE), np.float32), []
+    for word in words:
+        state = gated_unit(np.matmul(word, W) + b, state, U, c)
+        states.append(state)
+    return states
+
+
+def embedded(table, ids):
+    """A list of (pairs, embedding), one for each column of ids."""
+    rows = np.matmul(np.eye(inputs.WORDS, dtype=np.float32)[ids.T.ravel()], table)
+    return list(np.split(rows, ids.shape[1]))
+
+
+def rnnsearch(weights, source, previous):
+    """Logits (length * pairs, words)."""
+    p = SimpleNamespace(**{name: weights[name] for name in weights})
+    words = embedded(p.source_embedding, source)
+    forwards = read(words, p.forwards_W, p.forwards_U, p.forwards_b, p.forwards_c)
+    backwards = read(words[::-1], p.backwards_W, p.backwards_U, p.backwards_b, p.backwards_c)[::-1]
+    annotations = np.concatenate([np.stack(forwards, axis=1), np.stack(backwards, axis=1)], axis=2)
+    keys = np.matmul(annotations, p.U_a)
+    state = np.tanh(np.matmul(backwards[0], p.W_s) + p.b_s)
+    outputs = []
+    for word in embedded(p.target_embedding, previous):
+        hidden = np.tanh(np.expand_dims(np.matmul(state, p.W_a), 1) + keys)
+        alignment = softmax(np.matmul(hidden, p.v))
+        context = np.squeeze(np.matmul(np.expand_dims(alignment, 1), annotations), 1)
+        x = np.matmul(np.concatenate([word, context], axis=1), p.decoder_W) + p.decoder_b
+        state = gated_unit(x, state, p.decoder_U, p.decoder_c)
+        outputs.append(np.concatenate([state, context], axis=1))
+    return np.matmul(np.concatenate(outputs), p.W_o) + p.b_o
+
+
+def w3(threads):
+    def loss_of(weights, source, previous, target):
+        return cross_entropy(rnnsearch(weights, source, previous), target.T.ravel())
+
+    return trained(loss_of, *inputs.rnnsearch())
+
+
+def w8(function, *names):
+    """A step of function(x, *the arrays with these names), forward and backward."""
+    arrays = inputs.rows()
+    given = [arrays[name] for name in ("x", *names)]
+    differentiable = make_vjp(function, argnum=tuple(range(len(given))))
+
+    def step():
+        pull_back, _ = differentiable(*given)
+        d_x, *_ = pull_back(arrays["g"])
+        return float(d_x[inputs.ELEMENT])
+
+    return step
+
+
+def layer_norm(x, weight, bias):
+    deviation = x - np.mean(x, axis=1, keepdims=True)
+    variance = np.einsum("nd,nd->n", deviation, deviation) / x.shape[1]
+    return np.einsum("nd,n,d->nd", deviation, 1 / np.sqrt(variance + 1e-5), weight) + bias
+
+
+def gelu(x):
+    """0.5 x (1 + tanh u) = x / (1 + exp(-2 u)) for u = sqrt(2 / pi) (x + 0.044715 x^3)."""
+    return x / (1 + np.exp(x * (-1.5957691216 - 0.0713548163 * (x * x))))
+
+
+WORKLOADS = {
+    "W1": w1,
+    "W2": w2,
+    "W3": w3,
+    "W8-softmax": lambda threads: w8(softmax),
+    "W8-layernorm": lambda threads: w8(layer_norm, "weight", "bias"),
+    "W8-gelu": lambda threads: w8(gelu),
+}
+CANNOT: dict[str, str] = {}

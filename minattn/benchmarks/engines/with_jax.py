@@ -1,0 +1,155 @@
+"""The workloads in JAX: each step is one jitted function."""
+
+import os
+from functools import partial
+from itertools import count, cycle
+
+import inputs
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.example_libraries import optimizers
+
+
+def version() -> str:
+    return jax.__version__
+
+
+def use(threads) -> None:
+    """To be called before the first array is made: then XLA makes its threads."""
+    os.environ["NPROC"] = str(threads)
+
+
+def w1(threads):
+    use(threads)
+    arrays = {name: jnp.asarray(array) for name, array in inputs.chain().items()}
+
+    @jax.jit
+    @partial(jax.value_and_grad, argnums=(1, 2))
+    def chain(x, w, b):
+        return jnp.sum(lax.fori_loop(0, inputs.LINKS, lambda _, x: jnp.tanh(x * w + b), x))
+
+    def step():
+        loss, _ = chain(arrays["x"], arrays["w"], arrays["b"])
+        return float(loss)
+
+    return step
+
+
+def trained(loss_of, weights, batches):
+    """A step of Adam on the next batch; loss_of(parameters, *batch)."""
+    initial, updated, parameters_of = optimizers.adam(1e-3)
+
+    @partial(jax.jit, donate_argnums=1)
+    def advanced(number, state, *batch):
+        loss, gradients = jax.value_and_grad(loss_of)(parameters_of(state), *batch)
+        return loss, updated(number, gradients, state)
+
+    state = initial(weights)
+    numbers, coming = count(), cycle([[jnp.asarray(array) for array in batch] for batch in batches])
+
+    def step():
+        nonlocal state
+        loss, state = advanced(next(numbers), state, *next(coming))
+        return float(loss)
+
+    return step
+
+
+def cross_entropy(logits, labels):
+    of_label = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)
+    return -jnp.mean(of_label)
+
+
+def w2(threads):
+    use(threads)
+
+    def loss_of(p, images, labels):
+        x = jax.nn.relu(images @ p["W1"] + p["b1"])
+        x = jax.nn.relu(x @ p["W2"] + p["b2"])
+        return cross_entropy(x @ p["W3"] + p["b3"], labels)
+
+    return trained(loss_of, *inputs.mlp())
+
+
+def gated_unit(x, state, U, c):
+    """One step of the reset-after GRU; x: the input's part, W x + b."""
+    r_x, z_x, n_x = jnp.split(x, 3, axis=1)
+    r_h, z_h, n_h = jnp.split(state @ U + c, 3, axis=1)
+    z = jax.nn.sigmoid(z_x + z_h)
+    n = jnp.tanh(n_x + jax.nn.sigmoid(r_x + r_h) * n_h)
+    return n + z * (state - n)
+
+
+def read(words, p, name, reverse=False):
+    """The states (length, pairs, n) of a gated unit after each of the words (length, pairs, embedding)."""
+
+    def advance(state, x):
+        state = gated_unit(x, state, p[f"{name}_U"], p[f"{name}_c"])
+        return state, state
+
+    before = jnp.zeros((inputs.PAIRS, inputs.STATE))
+    _, states = lax.scan(advance, before, words @ p[f"{name}_W"] + p[f"{name}_b"], reverse=reverse, unroll=True)
+    return states
+
+
+def rnnsearch(p, source, previous):
+    """Logits (length, pairs, words)."""
+    words = p["source_embedding"][source.T]
+    backwards = read(words, p, "backwards", reverse=True)
+    annotations = jnp.concatenate([read(words, p, "forwards"), backwards], axis=2).swapaxes(0, 1)
+    keys = annotations @ p["U_a"]
+
+    def advance(state, word):
+        energies = jnp.tanh((state @ p["W_a"])[:, None] + keys) @ p["v"]
+        context = jnp.einsum("bt,btd->bd", jax.nn.softmax(energies), annotations)
+        x = jnp.concatenate([word, context], axis=1) @ p["decoder_W"] + p["decoder_b"]
+        state = gated_unit(x, state, p["decoder_U"], p["decoder_c"])
+        return state, jnp.concatenate([state, context], axis=1)
+
+    first = jnp.tanh(backwards[0] @ p["W_s"] + p["b_s"])
+    _, outputs = lax.scan(advance, first, p["target_embedding"][previous.T], unroll=True)
+    return outputs @ p["W_o"] + p["b_o"]
+
+
+def w3(threads):
+    use(threads)
+
+    def loss_of(p, source, previous, target):
+        return cross_entropy(rnnsearch(p, source, previous), target.T)
+
+    return trained(loss_of, *inputs.rnnsearch())
+
+
+def w8(threads, function, *names):
+    """A step of function(x, *the arrays with these names), forward and backward."""
+    use(threads)
+    arrays = {name: jnp.asarray(array) for name, array in inputs.rows().items()}
+    given = [arrays[name] for name in ("x", *names)]
+
+    @jax.jit
+    def both(g, *given):
+        y, pull_back = jax.vjp(function, *given)
+        gradients = pull_back(g)
+        return y, gradients, gradients[0][inputs.ELEMENT]  # y, or it would not be computed
+
+    def step():
+        *_, element = both(arrays["g"], *given)
+        return float(element)
+
+    return step
+
+
+def layer_norm(x, weight, bias):
+    return jax.nn.standardize(x, epsilon=1e-5) * weight + bias
+
+
+WORKLOADS = {
+    "W1": w1,
+    "W2": w2,
+    "W3": w3,
+    "W8-softmax": lambda threads: w8(threads, jax.nn.softmax),
+    "W8-layernorm": lambda threads: w8(threads, layer_norm, "weight", "bias"),
+    "W8-gelu": lambda threads: w8(threads, jax.nn.gelu),  # the tanh form
+}
+CANNOT: dict[str, str] = {}

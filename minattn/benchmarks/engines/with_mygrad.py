@@ -1,0 +1,160 @@
+"""The workloads in MyGrad, with its memory guard off, as its manual advises where speed counts.
+
+It has no optimiser, so Adam is written out.
+"""
+
+from itertools import cycle
+from types import SimpleNamespace
+
+import inputs
+import mygrad as mg
+import numpy as np
+from mygrad.nnet.activations import relu, sigmoid, softmax
+from mygrad.nnet.losses import softmax_crossentropy
+
+mg.turn_memory_guarding_off()
+
+
+def version() -> str:
+    return mg.__version__
+
+
+def w1(threads):
+    arrays = inputs.chain()
+    w, b = mg.tensor(arrays["w"]), mg.tensor(arrays["b"])
+
+    def step():
+        x = arrays["x"]
+        for _ in range(inputs.LINKS):
+            x = mg.tanh(x * w + b)
+        loss = mg.sum(x)
+        loss.backward()
+        return loss.item()
+
+    return step
+
+
+def trained(loss_of, weights, batches):
+    """A step of Adam on the next batch; loss_of(parameters, *batch)."""
+    parameters = {name: mg.tensor(weight) for name, weight in weights.items()}
+    adam = Adam(parameters.values())
+    coming = cycle(batches)
+
+    def step():
+        loss = loss_of(SimpleNamespace(**parameters), *next(coming))
+        loss.backward()
+        adam.step()
+        return loss.item()
+
+    return step
+
+
+class Adam:
+    """In place; a tensor's gradient is forgotten when the tensor is next used."""
+
+    def __init__(self, parameters, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8) -> None:
+        self.slots = [(p, np.zeros_like(p.data), np.zeros_like(p.data)) for p in parameters]
+        self.lr, self.beta1, self.beta2, self.eps = lr, beta1, beta2, eps
+        self.t = 0
+
+    def step(self) -> None:
+        self.t += 1
+        rate = self.lr * (1 - self.beta2**self.t) ** 0.5 / (1 - self.beta1**self.t)
+        eps = self.eps * (1 - self.beta2**self.t) ** 0.5
+        for p, m, v in self.slots:
+            g = p.grad
+            m *= self.beta1
+            m += (1 - self.beta1) * g
+            v *= self.beta2
+            v += (1 - self.beta2) * (g * g)
+            root = np.sqrt(v)
+            root += eps
+            p.data -= rate * m / root
+
+
+def w2(threads):
+    def loss_of(p, images, labels):
+        x = relu(images @ p.W1 + p.b1)
+        x = relu(x @ p.W2 + p.b2)
+        return softmax_crossentropy(x @ p.W3 + p.b3, labels)
+
+    return trained(loss_of, *inputs.mlp())
+
+
+def gated_unit(x, state, U, c):
+    """One step of the reset-after GRU; x: the input's part, W x + b."""
+    n = inputs.STATE
+    h = state @ U + c
+    gates = sigmoid(x[:, : 2 * n] + h[:, : 2 * n])
+    r, z = gates[:, :n], gates[:, n:]
+    candidate = mg.tanh(x[:, 2 * n :] + r * h[:, 2 * n :])
+    return candidate + z * (state - candidate)
+
+
+def read(words, W, U, b, c):
+    """The states of a gated unit after each of the words (length, pairs, embedding)."""
+    state, states = np.zeros((inputs.PAIRS, inputs.STATE), np.float32), []
+    for x in words @ W + b:
+        state = gated_unit(x, state, U, c)
+        states.append(state)
+    return states
+
+
+def rnnsearch(p, source, previous):
+    """Logits (length, pairs, words)."""
+    words = p.source_embedding[source.T]
+    forwards = read(words, p.forwards_W, p.forwards_U, p.forwards_b, p.forwards_c)
+    backwards = read(words[::-1], p.backwards_W, p.backwards_U, p.backwards_b, p.backwards_c)[::-1]
+    annotations = mg.concatenate([mg.stack(forwards, axis=1), mg.stack(backwards, axis=1)], axis=2)
+    keys = annotations @ p.U_a
+    state = mg.tanh(backwards[0] @ p.W_s + p.b_s)
+    outputs = []
+    for word in p.target_embedding[previous.T]:
+        energies = mg.tanh(mg.expand_dims(state @ p.W_a, 1) + keys) @ p.v
+        context = (softmax(energies)[:, None] @ annotations)[:, 0]
+        x = mg.concatenate([word, context], axis=1) @ p.decoder_W + p.decoder_b
+        state = gated_unit(x, state, p.decoder_U, p.decoder_c)
+        outputs.append(mg.concatenate([state, context], axis=1))
+    return mg.stack(outputs) @ p.W_o + p.b_o
+
+
+def w3(threads):
+    def loss_of(p, source, previous, target):
+        logits = rnnsearch(p, source, previous)
+        return softmax_crossentropy(logits.reshape(-1, inputs.WORDS), target.T.ravel())
+
+    return trained(loss_of, *inputs.rnnsearch())
+
+
+def w8(function, *names):
+    """A step of function(x, *the arrays with these names), forward and backward."""
+    arrays = inputs.rows()
+    x, *parameters = (mg.tensor(arrays[name]) for name in ("x", *names))
+
+    def step():
+        function(x, *parameters).backward(arrays["g"])
+        return x.grad[inputs.ELEMENT].item()
+
+    return step
+
+
+def layer_norm(x, weight, bias):
+    deviation = x - mg.mean(x, axis=1, keepdims=True)
+    variance = mg.einsum("nd,nd->n", deviation, deviation) / x.shape[1]
+    return mg.einsum("nd,n,d->nd", deviation, 1 / mg.sqrt(variance + 1e-5), weight) + bias
+
+
+def gelu(x):
+    """0.5 x (1 + tanh u) = x sigma(2 u) for u = sqrt(2 / pi) (x + 0.044715 x^3)."""
+    return x * sigmoid(x * (1.5957691216 + 0.0713548163 * mg.square(x)))
+
+
+WORKLOADS = {
+    "W1": w1,
+    "W2": w2,
+    "W3": w3,
+    "W8-softmax": lambda threads: w8(softmax),
+    "W8-layernorm": lambda threads: w8(layer_norm, "weight", "bias"),
+    "W8-gelu": lambda threads: w8(gelu),
+}
+CANNOT: dict[str, str] = {}
