@@ -1,7 +1,8 @@
 """Optimisers: how a gradient becomes a step.
 
 Each is one `update(p, g, state)`, elementwise array code with its paper's equation beside it.  p, the parameter, and
-the arrays of `state` are written in place, so they keep their dtype and device; g, the gradient, is only read.
+the arrays of `state` are written in place, so they keep their dtype and device; g, the gradient, is only read.  Where
+the parameter is long, `update` is given one block of it after the other, small enough for the cache.
 """
 
 import math
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minattn.autograd.backend import Array, asnumpy, device_of, to_device, xp
+from minattn.autograd.blocks import over_elements
 from minattn.errors import CheckpointError, ConfigError
 from minattn.nn import Parameter
 
@@ -73,15 +75,27 @@ class Optimizer:
         for name, parameter in self.parameters.items():
             if parameter.grad is None:
                 continue
-            p, g, state = parameter.data, parameter.grad, self._state(name)
+            p, state = parameter.data, self._state(name)
             state["t"] += 1
-            if self.weight_decay and self.decays(name):
-                g = self.decay(p, g)
-            self.update(p, g, state)
+            self._update_in_blocks(p, parameter.grad, state, decays=self.weight_decay > 0 and self.decays(name))
             parameter.data = p  # the same array; assigning it tells the engine that it was written to
 
+    def _update_in_blocks(self, p: Array, g: Array, state: State, decays: bool) -> None:
+        """`decay` and `update`, block by block where the arrays can be seen as one long row."""
+
+        def update(p: Array, g: Array, *arrays: Array) -> None:
+            g = self.decay(p, g) if decays else g
+            self.update(p, g, {"t": state["t"], **dict(zip(self.slots, arrays, strict=True))})
+
+        written = [p, *(state[slot] for slot in self.slots)]
+        in_blocks = over_elements if all(array.flags.c_contiguous for array in written) else _whole
+        in_blocks(update, p, g, *written[1:])
+
     def update(self, p: Array, g: Array, state: State) -> None:
-        """Write one step into p and state; g is the gradient, of p's shape, dtype and device."""
+        """Write one step into p and state; g is the gradient, of p's shape, dtype and device.
+
+        All of them may be one block of a longer parameter, so an element's step may depend on that element only.
+        """
         raise NotImplementedError
 
     def decay(self, p: Array, g: Array) -> Array:
@@ -275,7 +289,8 @@ class Adam(Optimizer):
     m <- beta1 m + (1 - beta1) g,       m^ = m / (1 - beta1^t)
     v <- beta2 v + (1 - beta2) g^2,     v^ = v / (1 - beta2^t)
     p <- p - lr m^ / (sqrt(v^) + eps)
-    t counts the updates of the parameter.  The Transformer's setting is betas=(0.9, 0.98), eps=1e-9.
+    t counts the updates of the parameter.  The corrections are made to the numbers lr and eps, not to the arrays, as the
+    paper has it at the end of section 2.  The Transformer's setting is betas=(0.9, 0.98), eps=1e-9.
     """
 
     slots = ("m", "v")
@@ -297,11 +312,16 @@ class Adam(Optimizer):
         m, v, t = state["m"], state["v"], state["t"]
         m *= self.beta1
         m += (1 - self.beta1) * g
+        square = g * g
+        square *= 1 - self.beta2
         v *= self.beta2
-        v += (1 - self.beta2) * (g * g)
-        root = xp(p).sqrt(v / (1 - self.beta2**t))  # sqrt(v^)
-        root += self.eps
-        p -= (self.lr / (1 - self.beta1**t)) * m / root
+        v += square
+        correction = math.sqrt(1 - self.beta2**t)
+        root = xp(p).sqrt(v)
+        root += correction * self.eps
+        step = m / root
+        step *= self.lr * correction / (1 - self.beta1**t)
+        p -= step
 
 
 class AdamW(Adam):
@@ -327,6 +347,10 @@ class AdamW(Adam):
         """Shrink p in place; the gradient stays that of the loss."""
         p *= 1 - self.lr * self.weight_decay
         return g
+
+
+def _whole(update: Callable[..., None], *arrays: Array) -> None:
+    update(*arrays)
 
 
 def _at_least_zero(name: str, value: float) -> float:
