@@ -11,10 +11,12 @@ import platform
 import statistics
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from minattn.benchmarks.environments import (
     BASELINES,
@@ -27,14 +29,13 @@ from minattn.benchmarks.environments import (
     variables_of,
 )
 from minattn.benchmarks.processes import WORKER, Contender, Importer, Meter, Place, Worker, processors
-from minattn.benchmarks.results import Comparison, Results, Round, Timing, threads_in_words
+from minattn.benchmarks.results import LIMITS, Comparison, Results, Round, Timing, threads_in_words
 from minattn.benchmarks.workloads import IMPORT, Workload
 
 LEAST_STEPS = 3  # in a round: the median of fewer would follow every stall
 LONGEST_ROUND = 4.0  # times the wanted length: an engine whose LEAST_STEPS take longer does one step a round
 ATTEMPTS = 3  # at a round that others disturb
 REST = 0.05  # s before a round, in which the threads of the engine before stop spinning
-LIMITS = "limits"  # the engine of worker.py that measures what the machine can do
 
 
 @dataclass(frozen=True)
@@ -127,32 +128,16 @@ class Harness:
         comparison = Comparison(workload.name, threads, self.plan.reference, date=date)
         wanted = self.plan.seconds if workload != IMPORT else 0.0  # a process a round
         label = f"{workload.name}, {threads_in_words(threads)}"
-        with tempfile.TemporaryDirectory() as folder, ExitStack() as processes:
-            contenders: dict[str, Contender] = {}
+        with tempfile.TemporaryDirectory() as folder, Contest(comparison) as contest:
             for name in self._contestants(workload):
                 self.watcher.advance(done, f"{label}: {name} gets ready")
-                try:
-                    contender = self._start(name, workload, threads, Path(folder))
-                    contenders[name] = processes.enter_context(contender)
-                    comparison.timings[name] = warm_up(contender, wanted)
-                except UnavailableError as reason:
-                    _leave_out(name, str(reason), comparison, contenders)
+                contest.enter(name, partial(self._start, name, workload, threads, Path(folder)), wanted)
             for number in range(self.plan.rounds):
-                for name, contender in list(contenders.items()):
-                    self.watcher.advance(
-                        done + share * number / self.plan.rounds,
-                        f"{label}: round {number + 1} of {self.plan.rounds}, {name}",
-                    )
-                    timing = comparison.timings[name]
-                    try:
-                        timing.rounds.append(take_round(contender, timing.steps))
-                    except UnavailableError as reason:
-                        _leave_out(name, f"{reason}, in round {number + 1}", comparison, contenders)
-            for name, contender in list(contenders.items()):
-                try:
-                    comparison.timings[name].peak_mib = contender.peak_mib()
-                except UnavailableError as reason:
-                    _leave_out(name, str(reason), comparison, contenders)
+                for name in contest.names():
+                    here = f"round {number + 1} of {self.plan.rounds}"
+                    self.watcher.advance(done + share * number / self.plan.rounds, f"{label}: {here}, {name}")
+                    contest.take_turn(name, here)
+            contest.read_memory()
         comparison.limit = comparison.timings.pop(LIMITS, None)
         comparison.seconds = time.perf_counter() - started
         return comparison
@@ -174,12 +159,54 @@ class Harness:
         return Worker(name, str(workload.limit) if name == LIMITS else workload.name, place, self.plan.program)
 
 
-def _leave_out(name: str, reason: str, comparison: Comparison, contenders: dict[str, Contender]) -> None:
-    """The engine has no timing on this workload; it is ended, so that it disturbs nobody."""
-    comparison.timings.pop(name, None)
-    comparison.skipped[name] = reason
-    if name in contenders:
-        contenders.pop(name).stop(at_once=True)
+class Contest:
+    """Those that do one workload, their processes alive side by side until the end of the `with` block.
+
+    One that fails is left out of the comparison, with the reason, and ended, so that it disturbs nobody.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+        self._contenders: dict[str, Contender] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        for contender in self._contenders.values():
+            contender.stop(at_once=kind is not None)
+
+    def names(self) -> list[str]:
+        """Those that have not failed."""
+        return list(self._contenders)
+
+    def enter(self, name: str, start: Callable[[], Contender], seconds: float) -> None:
+        """Start its process, and do its first steps; its rounds are to take so many seconds."""
+        with self._left_out_if_it_fails(name):
+            self._contenders[name] = start()
+            self._comparison.timings[name] = warm_up(self._contenders[name], seconds)
+
+    def take_turn(self, name: str, when: str) -> None:
+        """Do its round."""
+        with self._left_out_if_it_fails(name, f", in {when}"):
+            timing = self._comparison.timings[name]
+            timing.rounds.append(take_round(self._contenders[name], timing.steps))
+
+    def read_memory(self) -> None:
+        """Ask all of them for the most memory that they have had."""
+        for name in self.names():
+            with self._left_out_if_it_fails(name):
+                self._comparison.timings[name].peak_mib = self._contenders[name].peak_mib()
+
+    @contextmanager
+    def _left_out_if_it_fails(self, name: str, when: str = "") -> Iterator[None]:
+        try:
+            yield
+        except UnavailableError as reason:
+            self._comparison.skipped[name] = f"{reason}{when}"
+            self._comparison.timings.pop(name, None)
+            if name in self._contenders:
+                self._contenders.pop(name).stop(at_once=True)
 
 
 # ---------------------------------------------------------------------------------------------- rounds

@@ -50,6 +50,11 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.{0 if fraction >= 0.0995 else 1}f}".removesuffix(".0") + " %"
 
 
+def scientific(value: float) -> str:
+    """One digit and the power of ten."""
+    return f"{value:.0e}" if value else "0"
+
+
 def duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
@@ -82,7 +87,7 @@ def _row(comparison: Comparison, engine: str) -> list[str]:
         *cells,
         NOTHING if timing.peak_mib is None else f"{timing.peak_mib:,.0f}",
         NOTHING if timing.processors is None else f"{timing.processors:.1f}",
-        NOTHING if difference is None else "0" if difference == 0 else f"{difference:.0e}",
+        NOTHING if difference is None else scientific(difference),
     ]
 
 
@@ -102,7 +107,14 @@ def remarks(comparison: Comparison) -> list[str]:
             f"Limit of the machine in the same rounds: {LIMIT_NAMES[workload.limit]} {number(giga.median)} {unit} "
             f"(quartiles {between(giga)})."
         )
-    said += [f"{title_of(engine)} is not compared by its loss: {why}." for engine, why in workload.other_forms.items()]
+    largest = comparison.largest_loss_difference()
+    if largest is not None:
+        said.append(f"Losses of the first steps differ by {scientific(largest)} at most between any two engines.")
+    said += [
+        f"{title_of(engine)} has other losses: {why}."
+        for engine, why in workload.other_forms.items()
+        if len(comparison.timings) > 1 and engine in comparison.timings
+    ]
     said += [
         f"ATTENTION: the losses of {title_of(engine)} are not those of the others: it computes something else."
         for engine in comparison.timings
@@ -178,7 +190,7 @@ def _headline(results: Results, compared: Sequence[Comparison]) -> str:
         lines = [[line[0], f"**{line[1]}**", *line[2:]] for line in lines]  # minattn's
         parts += [f"## {threads_in_words(threads).capitalize()}\n", markdown_table(columns, lines)]
         if any(NOTHING in line for line in lines):
-            parts.append(f"{NOTHING} : it cannot do this workload, for the reason given with the workload below.\n")
+            parts.append(f"{NOTHING} : no result; why not is said with the workload below.\n")
     return "\n".join(parts)
 
 
@@ -241,7 +253,6 @@ def _machine(results: Results) -> str:
     versions = [
         [title_of(engine), found["version"] or NOTHING, found["numpy"], found["python"]]
         for engine, found in results.versions.items()
-        if found
     ]
     took = sum(comparison.seconds for comparison in results.comparisons)
     return "\n".join(

@@ -11,6 +11,7 @@ from minattn.benchmarks.environments import BASELINES, ENGINES, MINATTN
 from minattn.benchmarks.workloads import LIMIT_WORK, WORKLOADS, Workload
 
 DISTURBED = 0.04  # of the machine: from here on, what others have used counts as a disturbance
+LIMITS = "limits"  # the engine of worker.py that measures what the machine can do
 ALIKE = 1e-2  # losses whose relative difference is larger are not of the same computation
 
 
@@ -191,8 +192,8 @@ class Results:
         """Of each engine that was measured."""
         found: dict[str, dict[str, str]] = {}
         for comparison in self.comparisons:
-            for engine, timing in comparison.timings.items():
-                found.setdefault(engine, timing.version)
+            for engine in filter(ENGINES.__contains__, comparison.timings):
+                found.setdefault(engine, comparison.timings[engine].version)
         return found
 
 
@@ -202,6 +203,8 @@ def threads_in_words(threads: int) -> str:
 
 def title_of(engine: str) -> str:
     """How the engine calls itself."""
+    if engine == LIMITS:
+        return "the machine's limit"
     return {**ENGINES, **BASELINES}[engine].title
 
 

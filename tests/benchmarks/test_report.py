@@ -52,8 +52,9 @@ def test_percents_have_two_digits(value, said):
 
 # ---------------------------------------------------------------------------------------------- words and tables
 def test_remarks_tell_the_limit_who_was_left_out_and_the_noise():
-    limit, left_out, noise = remarks(MLP)
+    limit, losses, left_out, noise = remarks(MLP)
     assert "matrix products 215 GFLOP/s (quartiles 215–215)" in limit
+    assert losses == "Losses of the first steps differ by 0 at most between any two engines."
     assert left_out == "Left out: JAX: pip install failed: no network | at all."
     assert "others used 5.5 % of the machine (median); of 9 rounds 3 were repeated, and 3 stayed disturbed" in noise
 
@@ -61,6 +62,16 @@ def test_remarks_tell_the_limit_who_was_left_out_and_the_noise():
 def test_an_engine_that_computes_something_else_is_told():
     wrong = comparison(minattn=timing(1.0, losses=[3.0]), torch=timing(1.0, losses=[1.0]))
     assert any(line.startswith("ATTENTION: the losses of minattn") for line in remarks(wrong))
+
+
+def test_another_form_of_the_same_network_is_told_where_it_was_measured():
+    other = comparison("W3", minattn=timing(1.0, losses=[3.0]), torch=timing(1.0, losses=[1.0]))
+    assert any(line.startswith("minattn has other losses: its gated unit") for line in remarks(other))
+    assert not any("other losses" in line for line in remarks(comparison("W3", minattn=timing(1.0))))
+
+
+def test_a_limit_that_could_not_be_measured_is_told():
+    assert "Left out: the machine's limit: it died." in remarks(comparison(skipped={"limits": "it died"}))
 
 
 def table_rows(text):

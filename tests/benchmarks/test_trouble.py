@@ -13,10 +13,10 @@ from minattn.benchmarks.harness import Watcher
 TROUBLES = {
     "cannot": "it has no tanh",
     "dies at once": "it ended with status 1: ImportError: no module named nonsense (getting ready)",
-    "dies": "it ended with status 1: ValueError: no such matrix (10 steps), in round 1",
-    "is killed": "it was ended by SIGKILL (10 steps), in round 1",
-    "talks nonsense": "it answered 'Segmentation violet' (10 steps), in round 1",
-    "hangs": "no answer within 2 s (10 steps), in round 1",
+    "dies": "it ended with status 1: ValueError: no such matrix (10 steps), in round 1 of 2",
+    "is killed": "it was ended by SIGKILL (10 steps), in round 1 of 2",
+    "talks nonsense": "it answered 'Segmentation violet' (10 steps), in round 1 of 2",
+    "hangs": "no answer within 2 s (10 steps), in round 1 of 2",
     "is never ready": "no answer within 2 s (getting ready)",
 }
 
