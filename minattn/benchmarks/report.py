@@ -147,6 +147,10 @@ def summary(comparisons: Sequence[Comparison]) -> tuple[list[str], list[list[str
     return ["workload", *map(title_of, engines)], lines
 
 
+def meaning_of_ratios(comparison: Comparison) -> str:
+    return f"time of a step as a multiple of {title_of(comparison.reference or '')}'s"
+
+
 def ranked_engines(comparisons: Iterable[Comparison]) -> list[str]:
     """All that were measured on any of the workloads, in the order in which they were asked for."""
     measured = [engine for comparison in comparisons for engine in comparison.timings if engine in ENGINES]

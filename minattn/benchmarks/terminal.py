@@ -13,6 +13,7 @@ from minattn.benchmarks.report import (
     by_threads,
     has_ratios,
     heading,
+    meaning_of_ratios,
     remarks,
     rows,
     summary,
@@ -87,15 +88,15 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 def print_summary(comparisons: Sequence[Comparison], console: Console) -> None:
     """The ratios on all workloads, a table for each number of threads."""
     for threads, compared in by_threads(filter(has_ratios, comparisons)).items():
-        console.print(f"{threads_in_words(threads)}, times {title_of(compared[0].reference or '')}", style="bold")
+        console.print(f"{threads_in_words(threads)}: {meaning_of_ratios(compared[0])}", style="bold")
         table = Table(box=None, pad_edge=False, header_style="dim")
         columns, lines = summary(compared)
-        for column, name in enumerate(columns):
-            table.add_column(
-                name, justify="right" if column else "left", no_wrap=True, style="bold" if column == 1 else None
-            )
-        for line in lines:
-            table.add_row(*line)
+        workloads, *engines = zip(columns, *lines, strict=True)  # engines can be many, so each gets a line here
+        table.add_column("engine", no_wrap=True)
+        for workload in workloads[1:]:
+            table.add_column(workload, justify="right", min_width=max(map(len, workload.split())))
+        for name, *found in engines:
+            table.add_row(name, *found, style="bold" if name == title_of(MINATTN) else None)
         console.print(table, soft_wrap=False)
         console.print()
 
