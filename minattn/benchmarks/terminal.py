@@ -94,7 +94,7 @@ def print_summary(comparisons: Sequence[Comparison], console: Console) -> None:
         workloads, *engines = zip(columns, *lines, strict=True)  # engines can be many, so each gets a line here
         table.add_column("engine", no_wrap=True)
         for workload in workloads[1:]:
-            table.add_column(workload, justify="right", min_width=max(map(len, workload.split())))
+            table.add_column(workload.replace(" ", "\n", 1), justify="right", no_wrap=True)
         for name, *found in engines:
             table.add_row(name, *found, style="bold" if name == title_of(MINATTN) else None)
         console.print(table, soft_wrap=False)
