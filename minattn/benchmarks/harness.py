@@ -35,7 +35,7 @@ from minattn.benchmarks.workloads import IMPORT, Workload
 LEAST_STEPS = 3  # in a round: the median of fewer would follow every stall
 LONGEST_ROUND = 4.0  # times the wanted length: an engine whose LEAST_STEPS take longer does one step a round
 ATTEMPTS = 3  # at a round that others disturb
-REST = 0.05  # s before a round, in which the threads of the engine before stop spinning
+REST = 0.15  # s before a round with several threads: those of the engine before spin for about 0.1 s until they sleep
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,8 @@ class Contest:
         """Do its round."""
         with self._left_out_if_it_fails(name, f", in {when}"):
             timing = self._comparison.timings[name]
-            timing.rounds.append(take_round(self._contenders[name], timing.steps))
+            rest = REST if self._comparison.threads > 1 else 0.0
+            timing.rounds.append(take_round(self._contenders[name], timing.steps, rest))
 
     def read_memory(self) -> None:
         """Ask all of them for the most memory that they have had."""
@@ -229,18 +230,18 @@ def steps_a_round(step: float, wanted: float) -> int:
     return max(LEAST_STEPS, round(wanted / max(step, 1e-9)))
 
 
-def take_round(contender: Contender, steps: int) -> Round:
+def take_round(contender: Contender, steps: int, rest: float) -> Round:
     """So many steps; where others disturb them, once more, and at last the attempt that was disturbed least."""
-    attempts = [attempt_round(contender, steps)]
+    attempts = [attempt_round(contender, steps, rest)]
     while attempts[-1].disturbed and len(attempts) < ATTEMPTS:
-        attempts.append(attempt_round(contender, steps))
+        attempts.append(attempt_round(contender, steps, rest))
     best = min(attempts, key=lambda attempt: attempt.others or 0.0)
     return dataclasses.replace(best, attempts=len(attempts))
 
 
-def attempt_round(contender: Contender, steps: int) -> Round:
-    """So many steps, and what else the machine did meanwhile."""
-    time.sleep(REST)
+def attempt_round(contender: Contender, steps: int, rest: float) -> Round:
+    """So many steps after a rest, and what else the machine did meanwhile."""
+    time.sleep(rest)
     meter = Meter(contender)
     seconds = contender.run(steps).seconds
     return Round(statistics.median(seconds), *meter.read())

@@ -65,7 +65,7 @@ def heading(comparison: Comparison) -> list[str]:
     columns = ["engine", comparison.definition.unit.name, "quartiles"]
     columns += [f"× {title_of(comparison.reference or '')}", "quartiles"] if has_ratios(comparison) else []
     columns += ["of limit"] if comparison.limit else []
-    return [*columns, "MiB", "cores", "loss"]
+    return [*columns, "MiB", "cores", *(["loss"] if has_losses(comparison) else [])]
 
 
 def rows(comparison: Comparison) -> list[list[str]]:
@@ -87,13 +87,18 @@ def _row(comparison: Comparison, engine: str) -> list[str]:
         *cells,
         NOTHING if timing.peak_mib is None else f"{timing.peak_mib:,.0f}",
         NOTHING if timing.processors is None else f"{timing.processors:.1f}",
-        NOTHING if difference is None else scientific(difference),
+        *([NOTHING if difference is None else scientific(difference)] if has_losses(comparison) else []),
     ]
 
 
 def has_ratios(comparison: Comparison) -> bool:
     """Whether there is something to compare with."""
     return comparison.reference in comparison.timings and len(comparison.timings) > 1
+
+
+def has_losses(comparison: Comparison) -> bool:
+    """Whether steps have a loss; an import has none."""
+    return any(timing.losses for timing in comparison.timings.values())
 
 
 def remarks(comparison: Comparison) -> list[str]:
@@ -231,9 +236,10 @@ threads, pinned to as many cores. Each workload is written for each engine as a 
 [`minattn/benchmarks/engines`](../minattn/benchmarks/engines). A step is the whole way from the inputs to the updated
 weights, reading the loss included.
 
-The processes of all engines live side by side and take turns of about {seconds:g} s, in {rounds} rounds. The time of a
-round is the median of its steps, and a ratio is taken within a round, so that what slows the machine slows both sides
-of it. A round in which other programs used more than {disturbed} of the machine is taken again, up to twice.
+The processes of all engines live side by side and take turns of about {seconds:g} s, in {rounds} rounds, with a rest between
+turns in which idle threads stop spinning. The time of a round is the median of its steps, and a ratio is taken within a
+round, so that what slows the machine slows both sides of it. A round in which other programs used more than {disturbed}
+of the machine is taken again, up to twice.
 
 - **quartiles**: half of the rounds lie between them.
 - **of limit**: the limits of the machine take turns with the engines: a product of two 1024 × 1024 matrices and a copy

@@ -36,7 +36,7 @@ def test_steps_fill_the_round_and_are_three_unless_that_takes_too_long(step, wan
 def attempts(*others):
     """An `attempt_round` in which others use so much of the machine, time after time."""
     left = [Round(float(number), 1.0, share) for number, share in enumerate(others)]
-    return lambda contender, steps: left.pop(0)
+    return lambda contender, steps, rest: left.pop(0)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,12 @@ def attempts(*others):
 )
 def test_a_disturbed_round_is_taken_again(monkeypatch, others, taken, count, disturbed):
     monkeypatch.setattr(harness, "attempt_round", attempts(*others))
-    found = take_round(Scripted(), 3)
+    found = take_round(Scripted(), 3, 0.0)
     assert (found.seconds, found.attempts, found.disturbed) == (taken, count, disturbed)
 
 
-def test_the_time_of_a_round_is_the_median_of_its_steps(monkeypatch):
-    monkeypatch.setattr(harness, "REST", 0.0)
-    assert attempt_round(Scripted(), 3).seconds == 2.0
+def test_the_time_of_a_round_is_the_median_of_its_steps():
+    assert attempt_round(Scripted(), 3, 0.0).seconds == 2.0
 
 
 def test_others_are_what_the_contender_did_not_use_itself(monkeypatch):
