@@ -19,18 +19,17 @@ Deviations from the paper: none in the equations.  Padding of the source is mask
 
 from typing import Any
 
+import numpy as np
 from jaxtyping import Bool, Inexact
 
 from minattn.attention.sequence.additive import AdditiveAttention, additive_attention_equation, checked_mask
-from minattn.autograd import OPS, Array, Tensor, op, ops, xp
+from minattn.autograd import Array, Tensor, op, ops, xp
 from minattn.autograd.backend import matmul
 from minattn.autograd.engine import Result
 from minattn.nn import initializers as init
 from minattn.nn.gru import advance, gated_unit_equation, retreat
 from minattn.nn.initializers import Rng
 from minattn.nn.recurrent import Initializer, RecurrentUnit, side_by_side
-
-softmax = OPS["softmax"].function  # on raw arrays: (weights, pullback)
 
 
 def attentive_sequence_equation(
@@ -70,72 +69,85 @@ def attentive_sequence(
     module, (batch, time, _), n = xp(state), projected.shape, state.shape[-1]
     source, a, d = keys.shape[1], keys.shape[2], values.shape[2]
     dtype = module.result_type(projected, state, keys, values, W_a, v_a, C, U)
-    may_attend = checked_mask(mask, keys[:, :, 0])
     empty = module.empty
-    from_state = module.concatenate([U[:, : 2 * n], W_a], 1)  # [U_z | U_r | W_a]
+    may_attend = checked_mask(mask, keys[:, :, 0])
+    keys = module.ascontiguousarray(keys.swapaxes(0, 1))  # the source first: s W_a is added to one slab after the other
     values_C = matmul(values.reshape(-1, d), C).reshape(batch, source, 3 * n)
-    hidden = empty((time, batch, source, a), dtype)
-    weights = empty((time, batch, source), dtype)
+    from_state = module.concatenate([U[:, : 2 * n], W_a], 1)  # [U_z | U_r | W_a]
+    hidden = empty((time, source, batch, a), dtype)
+    alignment = empty((batch, time, source), dtype)
     gates, candidates = empty((time, batch, 2 * n), dtype), empty((time, batch, n), dtype)
     states = empty((time + 1, batch, n), dtype)
     x = empty((batch, 1, 3 * n), dtype)
     states[0] = state
-    by_energies = []
     for t in range(time):
         recurrent = matmul(states[t], from_state)
-        module.add(keys, recurrent[:, None, 2 * n :], hidden[t])
+        module.add(keys, recurrent[:, 2 * n :], hidden[t])
         module.tanh(hidden[t], hidden[t])
-        energies = matmul(hidden[t].reshape(-1, a), v_a).reshape(batch, source)  # (1.5)
-        weights[t], back = softmax(energies, -1, may_attend)  # (1.6)
-        by_energies.append(back)
-        matmul(weights[t][:, None, :], values_C, x)  # c_i C
+        energies = matmul(hidden[t].reshape(-1, a), v_a).reshape(source, batch)  # (1.5)
+        alignment[:, t] = _softmax(energies, may_attend).T  # (1.6)
+        matmul(alignment[:, t : t + 1], values_C, x)  # c_i C
         x += projected[:, t : t + 1]
         gates[t] = recurrent[:, : 2 * n]
         states[t + 1] = advance(x[:, 0], states[t], U[:, 2 * n :], gates[t], candidates[t])  # (1.7)
-    alignment = module.ascontiguousarray(weights.swapaxes(0, 1))
     contexts = matmul(alignment, values)  # (1.6)
 
-    def pullback(g_states: Array, g_contexts: Array, g_alignment: Array) -> tuple[Array, ...]:
-        d_alignment = matmul(g_contexts, values.swapaxes(1, 2)) + g_alignment
-        d_x = empty((batch, time, 3 * n), dtype)
-        d_from_state = empty((time, batch, 2 * n + a), dtype)  # before the gates and before tanh of (1.5)
-        d_keys = module.zeros((batch, source, a), dtype)
-        d_v = module.zeros(a, dtype)
-        d_s = module.zeros((batch, n), dtype)
-        back_to_state = module.ascontiguousarray(from_state.T)
-        back_to_reset = module.ascontiguousarray(U[:, 2 * n :].T)
+    def through_time(g_states: Array, g_alignment: Array) -> tuple[Array, ...]:
+        """The gradients before the gates, by s_0, of the energies, and before the gates and tanh of (1.5) together."""
+        d_x, d_state = empty((batch, time, 3 * n), dtype), module.zeros((batch, n), dtype)
+        d_energies = empty((source, batch, 1, time), dtype)
+        d_from_state = empty((time, batch, 2 * n + a), dtype)
+        d_v = module.zeros((batch, 1, a), dtype)
+        to_state, to_reset = (module.ascontiguousarray(m.T) for m in (from_state, U[:, 2 * n :]))
         for t in range(time)[::-1]:
-            d_s += g_states[:, t]
-            d_s = retreat(d_s, states[t], back_to_reset, gates[t], candidates[t], d_x[:, t])
+            d_state += g_states[:, t]
+            d_state = retreat(d_state, states[t], to_reset, gates[t], candidates[t], d_x[:, t])
             d_weights = matmul(values_C, d_x[:, t, :, None])[:, :, 0]
-            d_weights += d_alignment[:, t]
-            d_energies = by_energies[t](d_weights)
-            d_v += matmul(d_energies.reshape(-1), hidden[t].reshape(-1, a))
-            slope = hidden[t] * hidden[t]
-            module.subtract(1, slope, slope)
-            slope *= d_energies[:, :, None]
-            d_keys += slope
+            d_weights += g_alignment[:, t]
+            d_weights -= (alignment[:, t] * d_weights).sum(1, keepdims=True)
+            d_weights *= alignment[:, t]  # by the energies, now
+            d_energies[:, :, 0, t] = d_weights.T
+            by_source = hidden[t].swapaxes(0, 1)
+            d_v += matmul(d_weights[:, None, :], by_source)
+            hidden[t] *= hidden[t]  # no longer needed: a pullback runs once
+            module.subtract(1, hidden[t], hidden[t])
             d_from_state[t, :, : 2 * n] = d_x[:, t, : 2 * n]
-            d_from_state[t, :, 2 * n :] = slope.sum(1) * v_a
-            d_s += matmul(d_from_state[t], back_to_state)
-        d_keys *= v_a
-        return (d_x, d_s, d_keys, *_by_weights(d_x, d_from_state, d_v, g_contexts))
+            d_from_state[t, :, 2 * n :] = matmul(d_weights[:, None, :], by_source)[:, 0] * v_a
+            d_state += matmul(d_from_state[t], to_state)
+        d_keys = matmul(d_energies, hidden.transpose(1, 2, 0, 3))[:, :, 0] * v_a  # the slopes of tanh are in `hidden`
+        return d_x, d_state, d_from_state, d_keys.swapaxes(0, 1), d_v.sum((0, 1))
 
-    def _by_weights(d_x: Array, d_from_state: Array, d_v: Array, g_contexts: Array) -> tuple[Array, ...]:
-        """The gradients of values, W_a, v_a, C and U, one product each for all steps together."""
+    def pullback(g_states: Array, g_contexts: Array, g_alignment: Array) -> tuple[Array, ...]:
+        by_context = matmul(g_contexts, values.swapaxes(1, 2))
+        d_x, d_state, d_from_state, d_keys, d_v = through_time(g_states, by_context + g_alignment)
+        # For the weights one product for all steps together.
         past = states[:-1].reshape(-1, n)
         resets = (gates[:, :, n:] * states[:-1]).reshape(-1, n)
         by_state = matmul(past.T, d_from_state.reshape(-1, 2 * n + a))
-        d_candidates = d_x[:, :, 2 * n :].swapaxes(0, 1).reshape(-1, n)
-        d_U = module.concatenate([by_state[:, : 2 * n], matmul(resets.T, d_candidates)], 1)
+        by_reset = matmul(resets.T, d_x[:, :, 2 * n :].swapaxes(0, 1).reshape(-1, n))
+        d_U = module.concatenate([by_state[:, : 2 * n], by_reset], 1)
+        d_W_a = by_state[:, 2 * n :]
         to_source = alignment.swapaxes(1, 2)
         d_values_C = matmul(to_source, d_x).reshape(-1, 3 * n)
+        d_C = matmul(values.reshape(-1, d).T, d_values_C)
         d_values = matmul(d_values_C, C.T).reshape(values.shape)
         d_values += matmul(to_source, g_contexts)
-        d_C = matmul(values.reshape(-1, d).T, d_values_C)
-        return d_values, by_state[:, 2 * n :], d_v, d_C, d_U
+        return d_x, d_state, d_keys, d_values, d_W_a, d_v, d_C, d_U
 
     return (module.ascontiguousarray(states[1:].swapaxes(0, 1)), contexts, alignment), pullback
+
+
+def _softmax(energies: Array, may_attend: Array | None) -> Array:
+    """(1.6) on energies (S, B), over S; may_attend: (B, S), or None where all of S is real."""
+    module = xp(energies)
+    if may_attend is None:
+        weights = module.exp(energies - energies.real.max(0))
+        return weights / weights.sum(0)
+    energies = module.where(may_attend.T, energies, -np.inf)
+    peak = energies.real.max(0)
+    weights = module.exp(energies - module.where(peak == -np.inf, 0, peak))
+    total = weights.sum(0)
+    return weights / (total + (total == 0))
 
 
 def _check_sizes(
