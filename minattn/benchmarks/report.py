@@ -236,10 +236,10 @@ threads, pinned to as many cores. Each workload is written for each engine as a 
 [`minattn/benchmarks/engines`](../minattn/benchmarks/engines). A step is the whole way from the inputs to the updated
 weights, reading the loss included.
 
-The processes of all engines live side by side and take turns of about {seconds:g} s, in {rounds} rounds, with a rest between
-turns in which idle threads stop spinning. The time of a round is the median of its steps, and a ratio is taken within a
-round, so that what slows the machine slows both sides of it. A round in which other programs used more than {disturbed}
-of the machine is taken again, up to twice.
+The processes of all engines live side by side and take turns of about {seconds:g} s, in {rounds} rounds; between
+turns is a rest in which idle threads stop spinning. The time of a round is the median of its steps, and a ratio is
+taken within a round, so that what slows the machine slows both sides of it. A round in which other programs used more
+than {disturbed} of the machine is taken again, up to twice.
 
 - **quartiles**: half of the rounds lie between them.
 - **of limit**: the limits of the machine take turns with the engines: a product of two 1024 × 1024 matrices and a copy
