@@ -1,0 +1,250 @@
+"""The workloads as minattn does them, the worker that runs them, and what all the engines' files have in common.
+
+No other engine is needed: of their files only the text is looked at.
+"""
+
+import ast
+import importlib
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minattn import benchmarks
+from minattn.benchmarks import workloads
+from minattn.benchmarks.environments import ENGINES
+from minattn.benchmarks.workloads import IMPORT, WORKLOADS, Limit
+
+FOLDER = Path(benchmarks.__file__).parent
+FILES = {file.stem.removeprefix("with_"): file for file in FOLDER.glob("engines/with_*.py")}
+STEPPED = [name for name in WORKLOADS if name != IMPORT.name]
+
+
+# ---------------------------------------------------------------------------------------------- minattn's steps
+@pytest.fixture
+def inputs(monkeypatch):
+    """The inputs of all engines, imported as the worker does; a test may make them smaller."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("inputs")
+
+
+@pytest.fixture
+def engine(inputs):
+    return importlib.import_module("engines.with_minattn")
+
+
+@pytest.fixture
+def small(inputs, monkeypatch):
+    """Small inputs, and the same batch at every step."""
+    sizes = {"BATCHES": 1, "LINKS": 5, "LAYERS": (12, 9, 8, 5), "MLP_BATCH": 6, "ROWS": 7, "COLUMNS": 16}
+    sizes |= {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "ALIGNMENT": 5, "LENGTH": 3, "PAIRS": 4, "ELEMENT": (3, 11)}
+    for name, size in sizes.items():
+        monkeypatch.setattr(inputs, name, size)
+    return inputs
+
+
+def losses_of(engine, workload, steps=2):
+    step = engine.WORKLOADS[workload](1)
+    losses = [step() for _ in range(steps)]
+    assert all(isinstance(loss, float) and math.isfinite(loss) for loss in losses)
+    return losses
+
+
+def test_tiny_ops(engine, inputs):
+    arrays = inputs.chain()
+    x, w, b = (arrays[name].astype(np.float64) for name in "xwb")
+    for _ in range(inputs.LINKS):
+        x = np.tanh(x * w + b)
+    assert losses_of(engine, "W1") == pytest.approx([x.sum()] * 2, rel=1e-5)
+
+
+def test_the_mlp_learns(engine, small):
+    weights, [(images, labels)] = small.mlp()
+    x = images
+    for i in (1, 2):
+        x = np.maximum(x @ weights[f"W{i}"] + weights[f"b{i}"], 0)
+    first, second = losses_of(engine, "W2")
+    assert first == pytest.approx(cross_entropy(x @ weights["W3"] + weights["b3"], labels), rel=1e-5)
+    assert second < first
+
+
+def test_rnnsearch_learns(engine, small):
+    weights, [batch] = small.rnnsearch()
+    first, second = losses_of(engine, "W3")
+    assert first == pytest.approx(rnnsearch_loss(weights, *batch), rel=1e-5)
+    assert second < first
+
+
+@pytest.mark.parametrize("workload", [name for name in STEPPED if name.startswith("W8")])
+def test_row_workloads_return_an_element_of_the_gradient(engine, small, workload):
+    arrays = {name: array.astype(np.float64) for name, array in small.rows().items()}
+    row, column = small.ELEMENT
+    x, g = arrays["x"][row], arrays["g"][row]
+    d = 1e-5 * np.eye(len(x))[column]
+    function = ROW_FUNCTIONS[workload]
+    slope = ((function(x + d, arrays) - function(x - d, arrays)) @ g) / 2e-5
+    assert losses_of(engine, workload) == pytest.approx([slope] * 2, rel=1e-4)
+
+
+def softmax(x, _=None):
+    e = np.exp(x - x.max())
+    return e / e.sum()
+
+
+ROW_FUNCTIONS = {
+    "W8-softmax": softmax,
+    "W8-layernorm": lambda x, arrays: (x - x.mean()) / np.sqrt(x.var() + 1e-5) * arrays["weight"] + arrays["bias"],
+    "W8-gelu": lambda x, _: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+}
+
+
+# ---------------------------------------------------------------------------------------------- W3 by hand
+def cross_entropy(logits, labels):
+    """The mean, one row after another."""
+    return np.mean([-np.log(softmax(row)[label]) for row, label in zip(logits, labels, strict=True)])
+
+
+def rnnsearch_loss(weights, source, previous, target):
+    """RNNsearch sentence by sentence, in minattn's form: the state is reset before the product."""
+    p = {name: weight.astype(np.float64) for name, weight in weights.items()}
+    losses = []
+    for words, before, after in zip(source, previous, target, strict=True):
+        read = p["source_embedding"][words]
+        forwards, backwards = states(p, "forwards", read), states(p, "backwards", read[::-1])[::-1]
+        annotations = np.concatenate([forwards, backwards], axis=1)
+        state, logits = np.tanh(backwards[0] @ p["W_s"] + p["b_s"]), []
+        for word in before:
+            context = softmax(np.tanh(state @ p["W_a"] + annotations @ p["U_a"]) @ p["v"]) @ annotations
+            state = gated_unit(p, "decoder", np.concatenate([p["target_embedding"][word], context]), state)
+            logits.append(np.concatenate([state, context]) @ p["W_o"] + p["b_o"])
+        losses.append(cross_entropy(logits, after))
+    return np.mean(losses)
+
+
+def states(p, unit, read):
+    found = [np.zeros(len(p[f"{unit}_U"]))]
+    for x in read:
+        found.append(gated_unit(p, unit, x, found[-1]))
+    return np.array(found[1:])
+
+
+def gated_unit(p, unit, x, state):
+    """z: how much is kept."""
+    W_r, W_z, W_n = np.split(x @ p[f"{unit}_W"] + p[f"{unit}_b"], 3)
+    U_r, U_z, U_n = np.split(p[f"{unit}_U"], 3, axis=1)
+    r, z = (1 / (1 + np.exp(-(W + state @ U))) for W, U in ((W_r, U_r), (W_z, U_z)))
+    return z * state + (1 - z) * np.tanh(W_n + (r * state) @ U_n)
+
+
+# ---------------------------------------------------------------------------------------------- inputs
+def test_inputs_have_the_sizes_that_are_written_down(inputs):
+    for name in ("LINKS", "LAYERS", "WORDS", "EMBEDDING", "STATE", "ALIGNMENT", "LENGTH", "PAIRS", "ROWS", "COLUMNS"):
+        assert getattr(inputs, name) == getattr(workloads, name), name
+    assert inputs.MLP_BATCH == workloads.BATCH
+
+
+def test_inputs_are_the_same_every_time(inputs):
+    weights, batches = inputs.rnnsearch()
+    again, batches_again = inputs.rnnsearch()
+    assert all(np.array_equal(weights[name], again[name]) for name in weights)
+    assert np.array_equal(batches, batches_again)
+    assert inputs.chain()["x"][:3] == pytest.approx([1.62434536, -0.61175641, -0.52817175])  # in any NumPy
+
+
+def test_inputs_are_float32_and_int64(inputs):
+    weights, batches = inputs.mlp()
+    more, sentences = inputs.rnnsearch()
+    floats = [*weights.values(), *more.values(), *inputs.chain().values(), *inputs.rows().values(), batches[0].images]
+    assert {array.dtype for array in floats} == {np.dtype(np.float32)}
+    assert {ids.dtype for ids in (batches[0].labels, *sentences[0])} == {np.dtype(np.int64)}
+
+
+def test_the_word_before_each_word(inputs):
+    _, batches = inputs.rnnsearch()
+    for batch in batches:
+        assert np.array_equal(batch.previous[:, 1:], batch.target[:, :-1])
+        assert not batch.previous[:, 0].any()
+
+
+# ---------------------------------------------------------------------------------------------- all engines' files
+def test_every_engine_has_a_file():
+    assert set(FILES) == {*ENGINES, "limits"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_does_every_workload_or_says_why_not(engine):
+    dictionaries = {
+        statement.targets[0].id if isinstance(statement, ast.Assign) else statement.target.id: statement.value
+        for statement in ast.parse(FILES[engine].read_text()).body
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and isinstance(statement.value, ast.Dict)
+    }
+    done, cannot = ([key.value for key in dictionaries[name].keys] for name in ("WORKLOADS", "CANNOT"))
+    assert sorted(done + cannot) == sorted(STEPPED)
+
+
+# ---------------------------------------------------------------------------------------------- the worker
+def work(*arguments, orders=(), stub=None, folder=None):
+    """What a worker answers to the orders, and its exit status; stub: (name, code) of what to import for a library."""
+    environment = dict(os.environ)
+    if stub is not None:
+        name, code = stub
+        (folder / f"{name}.py").write_text(code)
+        environment["PYTHONPATH"] = str(folder)
+    told = "".join(json.dumps(order) + "\n" for order in orders)
+    command = [sys.executable, FOLDER / "worker.py", *arguments]
+    done = subprocess.run(command, input=told, capture_output=True, text=True, timeout=120, env=environment)
+    return [json.loads(line) for line in done.stdout.splitlines()], done.returncode
+
+
+def test_a_worker_does_what_it_is_told():
+    orders = [{"run": 2}, {"run": 1}, {"memory": True}, {"stop": True}, {"run": 1}]
+    (greeting, two, one, memory), status = work("minattn", "W1", "--threads", "1", orders=orders)
+    assert greeting["ready"] is True
+    assert greeting["engine"] == "minattn"
+    assert greeting["numpy"] == np.__version__
+    assert set(greeting) == {"ready", "engine", "version", "numpy", "python"}
+    assert len(two["seconds"]) == len(two["losses"]) == 2
+    assert all(0 < seconds < 60 for seconds in two["seconds"])
+    assert one["losses"] == two["losses"][:1]
+    assert memory["peak_mib"] is None or memory["peak_mib"] > 1
+    assert status == 0
+
+
+def test_a_worker_ends_with_its_input():
+    (_, answer), status = work("minattn", "W1", orders=[{"run": 1}])
+    assert len(answer["seconds"]) == 1
+    assert status == 0
+
+
+@pytest.mark.parametrize("limit", Limit)
+def test_the_limits(limit):
+    (greeting, answer), status = work("limits", limit, orders=[{"run": 2}])
+    assert greeting["engine"] == "limits"
+    assert len(answer["seconds"]) == 2
+    assert status == 0
+
+
+def test_a_workload_that_there_is_none_of():
+    answers, status = work("minattn", "W0")
+    assert answers == [{"cannot": "minattn has no workload 'W0'"}]
+    assert status == 0
+
+
+def test_a_workload_that_an_engine_cannot_do(tmp_path):
+    [answer], _ = work("smallpebble", "W3", stub=("smallpebble", ""), folder=tmp_path)
+    assert "every path through the graph" in answer["cannot"]
+
+
+def test_an_engine_that_is_not_there(tmp_path):
+    [answer], _ = work("mygrad", "W2", stub=("mygrad", "raise ImportError('not here')"), folder=tmp_path)
+    assert answer == {"cannot": "mygrad does not import: not here"}
+
+
+def test_what_a_library_prints_does_not_come_between_the_answers(tmp_path):
+    answers, _ = work("smallpebble", "W3", stub=("smallpebble", "print('welcome')"), folder=tmp_path)
+    assert len(answers) == 1
