@@ -21,6 +21,7 @@ from minattn.benchmarks.report import (
 from minattn.benchmarks.results import Comparison, threads_in_words, title_of
 from minattn.benchmarks.workloads import WORKLOADS
 
+QUARTILES_OF_TIME = 2  # the place of that column
 SPEED_OVER = 600.0  # s; the time left is estimated from what these brought
 
 
@@ -74,10 +75,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """One workload."""
     console.print(f"{comparison.definition.heading}, {threads_in_words(comparison.threads)}", style="bold")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column, name in enumerate(heading(comparison)):
-        table.add_column(name, justify="right" if column else "left", no_wrap=True)
+    columns = list(enumerate(heading(comparison)))
+    if has_ratios(comparison):
+        del columns[QUARTILES_OF_TIME]  # those of the ratios tell more, and the page is narrow
+    for place, name in columns:
+        table.add_column(name, justify="right" if place else "left", no_wrap=True)
     for engine, cells in zip(comparison.timings, rows(comparison), strict=True):
-        table.add_row(*cells, style="bold" if engine == MINATTN else None)
+        table.add_row(*(cells[place] for place, _ in columns), style="bold" if engine == MINATTN else None)
     if comparison.timings:
         console.print(table, soft_wrap=False)
     for remark in remarks(comparison):
