@@ -156,6 +156,7 @@ def gated_sequence(projected: Array, state: Array, U: Array, /, mask: Any = None
     def pullback(g: Array) -> tuple[Array, Array, Array]:
         d_projected = module.empty((batch, time, 3 * n), dtype)
         d_h = module.zeros((batch, n), dtype)
+        # Products with matrices as they lie are quicker, and there are many.
         gates_T, candidate_T = (module.ascontiguousarray(u.T) for u in (U[:, : 2 * n], U[:, 2 * n :]))
         for t in order[::-1]:
             d_h += g[:, t]

@@ -160,11 +160,12 @@ def lstm_sequence(
     def pullback(g_states: Array, g_cell: Array) -> tuple[Array, Array, Array, Array]:
         d_projected = module.empty((time, batch, 4 * n), dtype)
         d_h, d_c = module.zeros((batch, n), dtype), g_cell
+        U_T = module.ascontiguousarray(U.T)  # a product with a matrix as it lies is quicker, and there are many
         for t in order[::-1]:
             to_h, past_h = parted(mask, t, d_h + g_states[:, t])
             to_c, past_c = parted(mask, t, d_c)
             d_projected[t], d_c = _retreat(to_h, to_c, cells[t], gates[t], squashed[t])
-            d_h = matmul(d_projected[t], U.T) + past_h
+            d_h = matmul(d_projected[t], U_T) + past_h
             d_c += past_c
         d_U = matmul(hiddens.reshape(-1, n).T, d_projected.reshape(-1, 4 * n))
         return module.ascontiguousarray(d_projected.swapaxes(0, 1)), d_h, d_c, d_U
