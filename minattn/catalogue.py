@@ -30,6 +30,14 @@ MECHANISMS = (
         recipe="minattn train g2p",
     ),
     Mechanism(
+        name="decoder that attends at every step",
+        paper=BAHDANAU,
+        equation="(1.7) s_i = gated unit of (y_i-1, c_i) and s_i-1, with c_i of (1.5) and (1.6)",
+        code="minattn.attention.sequence.AttentiveGRU",
+        model="minattn.models.RNNsearch",
+        recipe="minattn train g2p",
+    ),
+    Mechanism(
         name="gated recurrent unit",
         paper=f"Cho et al. 2014, Learning phrase representations using RNN encoder-decoder; {BAHDANAU}",
         equation="(1.2) h_i = (1 - z_i) o h_i-1 + z_i o tanh(W x_i + U (r_i o h_i-1))",

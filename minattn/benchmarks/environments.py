@@ -31,17 +31,21 @@ class Engine:
     module: str  # what is imported
     requirements: tuple[str, ...] = ()  # what pip installs; none: it is in the environment of the benchmark already
     newest_python: tuple[int, int] | None = None  # the last Python that it has wheels for, where that is an old one
+    lives_with: str = ""  # the engine whose environment it runs in, where it is that one used in another way
 
 
 OLD = (3, 11)  # the last Python of NumPy 1.23
 NUMPY, OLD_NUMPY = "numpy==2.4.6", "numpy==1.23.5"
+
+TORCH = ("torch==2.13.0", NUMPY)
 
 MINATTN = "minattn"
 ENGINES = {
     engine.name: engine
     for engine in (
         Engine(MINATTN, "minattn", "minattn"),
-        Engine("torch", "PyTorch", "torch", ("torch==2.13.0", NUMPY)),
+        Engine("torch", "PyTorch", "torch", TORCH),
+        Engine("torch-fused", "PyTorch, fused Adam", "torch", TORCH, lives_with="torch"),
         Engine("jax", "JAX", "jax", ("jax==0.10.2", "jaxlib==0.10.2", NUMPY)),
         Engine("autograd", "autograd", "autograd", ("autograd==1.9.1", NUMPY)),
         Engine("mygrad", "MyGrad", "mygrad", ("mygrad==2.5.0", NUMPY)),
@@ -67,7 +71,7 @@ def interpreter_of(engine: Engine, folder: Path, tell: Callable[[str], None]) ->
     """
     if not engine.requirements:
         return Path(sys.executable)
-    place = folder.expanduser() / engine.name
+    place = folder.expanduser() / (engine.lives_with or engine.name)
     python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if _made_of(place) != _recipe(engine):
         _make(engine, place, python, tell)

@@ -145,7 +145,7 @@ class Harness:
     def _contestants(self, workload: Workload) -> list[str]:
         """Who takes turns: the engines, and with them the limit of the machine, or what an import takes at least."""
         if workload == IMPORT:
-            return [*self.plan.engines, *BASELINES]
+            return [*(name for name in self.plan.engines if not ENGINES[name].lives_with), *BASELINES]
         return [*self.plan.engines, *([LIMITS] if workload.limit else [])]
 
     def _start(self, name: str, workload: Workload, threads: int, folder: Path) -> Contender:

@@ -24,7 +24,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TextIO
 
-ENGINES = ("minattn", "torch", "jax", "autograd", "mygrad", "chainer", "dezero", "pydynet", "smallpebble", "limits")
+ENGINES = (
+    *("minattn", "torch", "torch-fused", "jax", "autograd", "mygrad", "chainer", "dezero", "pydynet", "smallpebble"),
+    "limits",
+)
 
 Step = Callable[[], float]
 
@@ -54,7 +57,8 @@ class CannotError(Exception):
 def set_up(engine: str, workload: str, threads: int) -> tuple[dict[str, Any], Step]:
     """The greeting and the step.  Raises CannotError with the reason where there is none."""
     try:
-        module = importlib.import_module(f"engines.with_{engine}")  # this file's folder is first on sys.path
+        file = f"with_{engine.replace('-', '_')}"
+        module = importlib.import_module(f"engines.{file}")  # this file's folder is first on sys.path
     except ImportError as error:
         raise CannotError(f"{engine} does not import: {error}") from error
     if workload not in module.WORKLOADS:

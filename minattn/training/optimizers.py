@@ -289,8 +289,8 @@ class Adam(Optimizer):
     m <- beta1 m + (1 - beta1) g,       m^ = m / (1 - beta1^t)
     v <- beta2 v + (1 - beta2) g^2,     v^ = v / (1 - beta2^t)
     p <- p - lr m^ / (sqrt(v^) + eps)
-    t counts the updates of the parameter.  The corrections are made to the numbers lr and eps, not to the arrays, as the
-    paper has it at the end of section 2.  The Transformer's setting is betas=(0.9, 0.98), eps=1e-9.
+    t counts the updates of the parameter.  The corrections are made to the numbers lr and eps, not to the arrays, as
+    the paper has it at the end of section 2.  The Transformer's setting is betas=(0.9, 0.98), eps=1e-9.
     """
 
     slots = ("m", "v")

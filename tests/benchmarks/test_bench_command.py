@@ -33,7 +33,7 @@ def faked(fakes, monkeypatch, tmp_path):
     ("arguments", "says"),
     [
         (["W7x"], ["there is no workload 'W7x'", "W8-softmax"]),
-        (["--against", "torhc"], ["there is no engine 'torhc'", "torch, jax", "'none'"]),
+        (["--against", "torhc"], ["there is no engine 'torhc'", "torch, torch-fused, jax", "'none'"]),
         (["--against", "torch,minattn"], ["minattn is always measured"]),
         (["--against", ""], ["there is no engine ''"]),
         (["--threads", "0"], ["--threads"]),

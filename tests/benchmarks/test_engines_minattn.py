@@ -21,7 +21,7 @@ from minattn.benchmarks.environments import ENGINES
 from minattn.benchmarks.workloads import IMPORT, WORKLOADS, Limit
 
 FOLDER = Path(benchmarks.__file__).parent
-FILES = {file.stem.removeprefix("with_"): file for file in FOLDER.glob("engines/with_*.py")}
+FILES = {file.stem.removeprefix("with_").replace("_", "-"): file for file in FOLDER.glob("engines/with_*.py")}
 STEPPED = [name for name in WORKLOADS if name != IMPORT.name]
 
 

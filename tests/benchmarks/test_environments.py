@@ -123,4 +123,8 @@ def test_packages_of_this_environment_do_not_leak_into_another(monkeypatch):
 def test_every_engine_is_pinned():
     for engine in ENGINES.values():
         assert all("==" in each or "<" in each for each in engine.requirements)
-        assert engine.name == "minattn" or f"{engine.name}==" in engine.requirements[0]
+        assert engine.name == "minattn" or f"{engine.lives_with or engine.name}==" in engine.requirements[0]
+
+
+def test_one_library_used_in_two_ways_has_one_environment(commands, tmp_path):
+    assert made(tmp_path, ENGINES["torch-fused"]) == made(tmp_path, ENGINES["torch"])

@@ -1,4 +1,4 @@
-"""The workloads in PyTorch, eager."""
+"""The workloads in PyTorch, eager, with its optimiser as it comes; `with_torch_fused` asks for the fused one."""
 
 from itertools import cycle
 
@@ -31,12 +31,12 @@ def w1(threads):
     return step
 
 
-def w2(threads):
+def w2(threads, fused=False):
     torch.set_num_threads(threads)
     weights, batches = inputs.mlp()
     layers = [linear(weights[f"W{i}"], weights[f"b{i}"]) for i in (1, 2, 3)]
     model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
     coming = cycle([(torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in batches])
 
     def step():
@@ -84,11 +84,11 @@ class RNNsearch(nn.Module):
         return self.readout(torch.stack(outputs, 1))
 
 
-def w3(threads):
+def w3(threads, fused=False):
     torch.set_num_threads(threads)
     weights, batches = inputs.rnnsearch()
     model = RNNsearch(weights)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
     coming = cycle([tuple(map(torch.from_numpy, batch)) for batch in batches])
 
     def step():
