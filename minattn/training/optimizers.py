@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from minattn.autograd.backend import Array, asnumpy, device_of, to_device, xp
-from minattn.autograd.blocks import over_elements
 from minattn.errors import CheckpointError, ConfigError
 from minattn.nn import Parameter
+
+BLOCK = 1 << 15
+"""How many numbers of a parameter are updated at a time on the host: with the arrays of the state they fit a cache."""
 
 State = dict[str, Any]
 """What an optimiser remembers of one parameter: `t`, the updates it has had, and an array under each slot's name."""
@@ -81,15 +83,16 @@ class Optimizer:
             parameter.data = p  # the same array; assigning it tells the engine that it was written to
 
     def _update_in_blocks(self, p: Array, g: Array, state: State, decays: bool) -> None:
-        """`decay` and `update`, block by block where the arrays can be seen as one long row."""
-
-        def update(p: Array, g: Array, *arrays: Array) -> None:
+        """`decay` and `update`, on the host block by block where the arrays can be seen as one long row."""
+        arrays = [p, *(state[slot] for slot in self.slots), g]
+        if isinstance(p, np.ndarray) and p.size > BLOCK and all(array.flags.c_contiguous for array in arrays[:-1]):
+            rows = [array.reshape(-1) for array in arrays]
+            blocks = [[row[start : start + BLOCK] for row in rows] for start in range(0, p.size, BLOCK)]
+        else:
+            blocks = [arrays]
+        for p, *slots, g in blocks:
             g = self.decay(p, g) if decays else g
-            self.update(p, g, {"t": state["t"], **dict(zip(self.slots, arrays, strict=True))})
-
-        written = [p, *(state[slot] for slot in self.slots)]
-        in_blocks = over_elements if all(array.flags.c_contiguous for array in written) else _whole
-        in_blocks(update, p, g, *written[1:])
+            self.update(p, g, {"t": state["t"], **dict(zip(self.slots, slots, strict=True))})
 
     def update(self, p: Array, g: Array, state: State) -> None:
         """Write one step into p and state; g is the gradient, of p's shape, dtype and device.
@@ -289,11 +292,12 @@ class Adam(Optimizer):
     m <- beta1 m + (1 - beta1) g,       m^ = m / (1 - beta1^t)
     v <- beta2 v + (1 - beta2) g^2,     v^ = v / (1 - beta2^t)
     p <- p - lr m^ / (sqrt(v^) + eps)
-    t counts the updates of the parameter.  The corrections are made to the numbers lr and eps, not to the arrays, as
-    the paper has it at the end of section 2.  The Transformer's setting is betas=(0.9, 0.98), eps=1e-9.
+    t counts the updates of the parameter.  What is kept are the decaying sums m / (1 - beta1) and v / (1 - beta2);
+    their factors, and the corrections, are numbers, and go into lr and eps (as the corrections do at the end of the
+    paper's section 2).  The Transformer's setting is betas=(0.9, 0.98), eps=1e-9.
     """
 
-    slots = ("m", "v")
+    slots = ("gradient_sum", "square_sum")
 
     def __init__(
         self,
@@ -309,18 +313,17 @@ class Adam(Optimizer):
         self.eps = _positive("eps", eps)
 
     def update(self, p: Array, g: Array, state: State) -> None:
-        m, v, t = state["m"], state["v"], state["t"]
+        m, v, t = state["gradient_sum"], state["square_sum"], state["t"]
         m *= self.beta1
-        m += (1 - self.beta1) * g
-        square = g * g
-        square *= 1 - self.beta2
+        m += g
         v *= self.beta2
-        v += square
-        correction = math.sqrt(1 - self.beta2**t)
+        v += g * g
+        of_m = (1 - self.beta1) / (1 - self.beta1**t)  # m^ is of_m * m
+        of_root = math.sqrt((1 - self.beta2) / (1 - self.beta2**t))  # sqrt(v^) is of_root * sqrt(v)
         root = xp(p).sqrt(v)
-        root += correction * self.eps
+        root += self.eps / of_root
         step = m / root
-        step *= self.lr * correction / (1 - self.beta1**t)
+        step *= self.lr * of_m / of_root
         p -= step
 
 
@@ -347,10 +350,6 @@ class AdamW(Adam):
         """Shrink p in place; the gradient stays that of the loss."""
         p *= 1 - self.lr * self.weight_decay
         return g
-
-
-def _whole(update: Callable[..., None], *arrays: Array) -> None:
-    update(*arrays)
 
 
 def _at_least_zero(name: str, value: float) -> float:

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 import minattn as ma
 from minattn.errors import CheckpointError, ConfigError
 from minattn.nn import Parameter
-from minattn.training import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from minattn.training import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop, optimizers
 
 # Optimiser: its class, its settings, and its paper: a function of the first value and the gradients of one weight.
 
@@ -284,7 +284,11 @@ def saved_adam(shape=(2,), dtype=np.float64):
     [
         (SGD({"p": Parameter(np.ones(2))}, 0.1), saved_adam(), "is Adam, this one is SGD"),
         (Adam({"q": Parameter(np.ones(2))}), saved_adam(), "a parameter 'p', which this model has not"),
-        (Adam({"p": Parameter(np.ones(3))}), saved_adam(), r"m/p: expected float64 \(3,\), found float64 \(2,\)"),
+        (
+            Adam({"p": Parameter(np.ones(3))}),
+            saved_adam(),
+            r"gradient_sum/p: expected float64 \(3,\), found float64 \(2,\)",
+        ),
         (Adam({"p": Parameter(np.ones(2))}), saved_adam(dtype=np.float32), r"expected float64 \(2,\), found float32"),
         (Adam({"p": Parameter(np.ones(2))}), {**saved_adam(), "arrays": {}}, "found nothing"),
     ],
@@ -323,3 +327,22 @@ def test_an_impossible_rate_from_a_schedule_is_refused():
     optimizer = SGD({"p": Parameter(np.ones(2))}, lr=0.1)
     with pytest.raises(ConfigError, match="lr must be"):
         optimizer.lr = math.inf
+
+
+# ---------------------------------------------------------------------------------------------- long parameters
+@each_case
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_long_parameter_is_updated_block_by_block_as_a_whole(name, order, monkeypatch):
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=(5, 7)), rng.normal(size=(3, 5, 7))
+
+    def trained(block):
+        monkeypatch.setattr(optimizers, "BLOCK", block)
+        parameter = Parameter(np.array(start, order=order))
+        optimizer = optimizer_of(name, {"p": parameter})
+        for gradient in gradients:
+            parameter.grad = np.asfortranarray(gradient)
+            optimizer.step()
+        return parameter.data
+
+    np.testing.assert_array_equal(trained(block=4), trained(block=1000))
