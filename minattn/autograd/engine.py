@@ -101,8 +101,9 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
 
     The pullback is either a tuple with one function per tensor argument, each called only where its gradient is
     needed, or one function that returns the gradients of all tensor arguments at once (the bare gradient if there
-    is only one).  A gradient may be None.  With several outputs it takes one upstream gradient for each.  An op
-    whose result has no gradient, such as a comparison, returns None for its pullback.
+    is only one).  A gradient may be None, and may be no view of another.  A pullback runs once, so it may write over
+    what it saved, but not into the upstream gradient.  With several outputs it takes one upstream gradient for each.
+    An op whose result has no gradient, such as a comparison, returns None for its pullback.
 
     `equation` is for fused ops: the function on tensors, composed of other ops, that this one must equal.
     """
@@ -309,7 +310,7 @@ def backward(root: "Tensor", seed: Array) -> None:
     proceeds and the graph can be walked once only.
     """
     if root._inputs is None:
-        _accumulate_leaf(root, seed if root._hooks is None else _run_hooks(root, seed), seed)
+        _accumulate_leaf(root, seed if root._hooks is None else _run_hooks(root, seed))
         return
     root.grad = seed
     heap: list[tuple[int, Any]] = [(-root._number, root)]
@@ -330,15 +331,15 @@ def _walk(heap: list[tuple[int, Any]]) -> None:
         node = heappop(heap)[1]
         upstream, inputs, pullback = node.grad, node._inputs, node._pullback
         node.grad = None
+        if node._hooks is not None and inputs is not FREED:
+            upstream = _run_hooks(node, upstream)
         versions = 0
         for tensor in inputs:
             if tensor is not None:
                 versions += tensor._version
         if node._stamp != versions:
             raise _refusal(node)
-        node._inputs, node._pullback, node._stamp = FREED, None, -1
-        if node._hooks is not None:
-            upstream = _run_hooks(node, upstream)
+        node._inputs, node._pullback, node._stamp = FREED, None, -1  # no sum of versions is -1: it is refused next time
         if observed:
             gradients = _observed_pullback(node, inputs, pullback, upstream)
         else:
@@ -375,7 +376,7 @@ def _walk(heap: list[tuple[int, Any]]) -> None:
                 tensor.grad = so_far + gradient
                 owned.add(tensor._number)
     for leaf, parts in watched.values():
-        _accumulate_leaf(leaf, _run_hooks(leaf, functools.reduce(lambda a, b: a + b, parts)), parts[0])
+        _accumulate_leaf(leaf, _run_hooks(leaf, functools.reduce(lambda a, b: a + b, parts)))
 
 
 def _refusal(node: Any) -> GradientError:
@@ -400,15 +401,15 @@ def pull(inputs: Sequence[Any], pullback: Any, upstream: Any) -> Sequence[Any]:
         return gradients
     given = pullback(upstream)
     if type(given) is not tuple:
-        return (given,)
+        return (given if inputs[0].requires_grad else None,)
     pairs = zip(inputs, given, strict=True)
     return [gradient if tensor is not None and tensor.requires_grad else None for tensor, gradient in pairs]
 
 
-def _accumulate_leaf(leaf: "Tensor", gradient: Array, upstream: Array) -> None:
-    """leaf.grad += gradient."""
+def _accumulate_leaf(leaf: "Tensor", gradient: Array) -> None:
+    """leaf.grad += gradient, which a caller or a hook may hold on to."""
     if leaf.grad is None:
-        leaf.grad = _own(gradient, upstream, ())
+        leaf.grad = _own(gradient, gradient, ())
     else:
         leaf.grad += gradient
 
@@ -464,7 +465,7 @@ FREED: list[Any] = []
 
 # ---------------------------------------------------------------------------------------------- observed runs
 def _observed(
-    name: str, function: Any, inputs: list[Any], arrays: list[Any], rest: Any, parameters: Any, tracked: bool
+    name: str, function: Any, inputs: Sequence[Any], arrays: list[Any], rest: Any, parameters: Any, tracked: bool
 ) -> Any:
     """Run an op as `apply` does, and tell the observers."""
     for observer in mode.observers:
@@ -482,7 +483,7 @@ def _observed(
     return out
 
 
-def _observed_pullback(node: Any, inputs: list[Any], pullback: Any, upstream: Any) -> Sequence[Any]:
+def _observed_pullback(node: Any, inputs: Sequence[Any], pullback: Any, upstream: Any) -> Sequence[Any]:
     if type(inputs[0]) is _Joint:  # only passes a gradient on to the op itself
         return pull(inputs, pullback, upstream)
     for observer in mode.observers:

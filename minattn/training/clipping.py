@@ -6,7 +6,7 @@ All of it stays on the parameters' device and waits for nothing: the norm is a 0
 
 from collections.abc import Iterable
 
-from minattn.autograd.backend import Array, matmul, xp
+from minattn.autograd.backend import Array, xp
 from minattn.errors import ConfigError
 from minattn.nn import Parameter
 
@@ -19,7 +19,7 @@ def grad_norm(parameters: Iterable[Parameter]) -> Array | float:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return 0.0
-    squares = [matmul(rows, rows) for rows in (gradient.reshape(-1) for gradient in gradients)]
+    squares = [(gradient * gradient).sum() for gradient in gradients]
     return xp(*gradients).sqrt(sum(squares[1:], squares[0]))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minattn.autograd.backend import Array, asnumpy, device_of, to_device, xp
-from minattn.errors import CheckpointError, ConfigError
+from minattn.errors import CheckpointError, ConfigError, ShapeError
 from minattn.nn import Parameter
 
 BLOCK = 1 << 15
@@ -78,6 +78,8 @@ class Optimizer:
             if parameter.grad is None:
                 continue
             p, state = parameter.data, self._state(name)
+            if parameter.grad.shape != p.shape:
+                raise ShapeError(f"{name} is {p.shape}, its gradient {parameter.grad.shape}")
             state["t"] += 1
             self._update_in_blocks(p, parameter.grad, state, decays=self.weight_decay > 0 and self.decays(name))
             parameter.data = p  # the same array; assigning it tells the engine that it was written to
@@ -91,13 +93,16 @@ class Optimizer:
         else:
             blocks = [arrays]
         for p, *slots, g in blocks:
-            g = self.decay(p, g) if decays else g
-            self.update(p, g, {"t": state["t"], **dict(zip(self.slots, slots, strict=True))})
+            part = {"t": state["t"], **dict(zip(self.slots, slots, strict=True))}
+            self.update(p, self.decay(p, g) if decays else g, part)
+            if any(part[slot] is not array for slot, array in zip(self.slots, slots, strict=True)):
+                raise ConfigError(f"{type(self).__name__}.update must write its state in place, as m *= ..")
 
     def update(self, p: Array, g: Array, state: State) -> None:
         """Write one step into p and state; g is the gradient, of p's shape, dtype and device.
 
-        All of them may be one block of a longer parameter, so an element's step may depend on that element only.
+        All of them may be one block of a longer parameter, so an element's step may depend on that element only, and
+        the state is written in place: `m *= ..`, never `state["m"] = ..`.
         """
         raise NotImplementedError
 

@@ -290,7 +290,7 @@ SIZES = np.zeros((2, 3)), np.zeros((2, 4, 3)), np.zeros(3), np.zeros((2, 4, 5))
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused_with_both_shapes(mask, given_):
-    with pytest.raises(ValueError, match=rf"boolean \(batch, time\) = \(2, 4\).*got {given_}"):
+    with pytest.raises(ValueError, match=rf"boolean \(batch, time of the source\) = \(2, 4\).*got {given_}"):
         additive_attention(*SIZES, mask=mask)
 
 

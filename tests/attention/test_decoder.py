@@ -1,5 +1,7 @@
 """The gated unit that attends at every step: the whole sequence in one op against one step at a time."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -66,5 +68,18 @@ def test_sizes_that_do_not_fit_are_named(wrong):
 @pytest.mark.parametrize("mask", [np.ones((2, 4)), np.ones((2, 3), bool)], ids=["numbers", "another length"])
 def test_a_mask_that_does_not_fit_is_named(mask):
     shapes = [(2, 3, 6), (2, 2), (2, 4, 5), (2, 4, 7), (2, 5), (5,), (7, 6), (2, 6)]
-    with pytest.raises(ValueError, match=r"the mask must be boolean \(batch, time\) = \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"the mask must be boolean \(batch, time of the source\) = \(2, 4\)"):
         attentive_sequence(*(np.zeros(shape) for shape in shapes), mask=mask)
+
+
+def test_without_a_graph_one_step_is_kept_only():
+    batch, time, source, n, a = 4, 50, 20, 4, 64
+    shapes = [(batch, time, 3 * n), (batch, n), (batch, source, a), (batch, source, n)]
+    shapes += [(n, a), (a,), (n, 3 * n), (n, 3 * n)]
+    inputs = [np.ones(shape, np.float32) for shape in shapes]
+    with ma.no_grad():
+        tracemalloc.start()
+        attentive_sequence(*inputs)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 4 * batch * time * source * a  # bytes of the hidden layers of all steps: 1 MiB

@@ -579,3 +579,53 @@ def test_tensors_of_ragged_lists():
         ma.tensor("a")
     with pytest.raises(TypeError, match="tensor: expected numbers, got object from NoneType"):
         ma.tensor(None)
+
+
+# ---------------------------------------------------------------------------------------------- changes of mind
+@pytest.mark.parametrize("name", ["tanh", "sum"])
+def test_a_leaf_frozen_after_the_forward_pass_collects_nothing(name):
+    x = leaf(1.0, 2.0)
+    y = getattr(ma, name)(x).sum()
+    x.requires_grad_(False)
+    y.backward()
+    assert x.grad is None
+
+
+def test_a_hook_that_replaces_the_data_of_an_input_is_refused():
+    x = leaf(1.0, 2.0)
+    y = x * x
+    y.register_hook(lambda g: setattr(x, "data", x.data + 7))
+    with pytest.raises(GradientError, match="was written to"):
+        y.sum().backward()
+
+
+def test_a_hook_that_fails_leaves_its_tensor_to_be_walked_again():
+    x = leaf(1.0, 2.0)
+    y = x * x
+
+    def fail(g):
+        raise RuntimeError
+
+    remove = y.register_hook(fail)
+    with pytest.raises(RuntimeError):
+        y.sum().backward()
+    remove()
+    y.backward(np.ones(2))
+    assert x.grad.tolist() == [2.0, 4.0]
+
+
+def test_the_array_that_a_hook_returns_stays_its_own():
+    x, ones = leaf(1.0, 2.0), np.ones(2)
+    x.register_hook(lambda g: ones)
+    for _ in range(2):
+        (x * 2).sum().backward()
+    assert ones.tolist() == [1.0, 1.0]
+    assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_a_gradient_that_a_hook_keeps_stays_as_it_was():
+    x, kept = leaf(1.0, 2.0), []
+    x.register_hook(kept.append)
+    for _ in range(2):
+        (x * 2 + x * 3).sum().backward()
+    assert kept[0].tolist() == [5.0, 5.0]

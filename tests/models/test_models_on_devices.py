@@ -86,7 +86,7 @@ def test_float32_stays_float32(backend, settings):
     for array in (norm, *(p.grad for p in model.parameters())):
         assert array.dtype == np.float32
     for state in optimizer.states.values():
-        assert state["m"].dtype == state["v"].dtype == np.float32
+        assert all(state[slot].dtype == np.float32 for slot in optimizer.slots)
 
 
 @CASES

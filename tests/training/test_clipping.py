@@ -100,3 +100,10 @@ def test_impossible_limits_are_refused(limit):
         clip_grad_norm([], limit)
     with pytest.raises(ConfigError, match="limit must be"):
         clip_grad_value([], limit)
+
+
+def test_the_norm_of_a_long_gradient_is_exact_to_rounding():
+    gradient = np.random.default_rng(0).random(3_000_000, dtype=np.float32)
+    parameter = Parameter(np.zeros(gradient.shape, np.float32))
+    parameter.grad = gradient
+    assert grad_norm([parameter]) == pytest.approx(np.linalg.norm(gradient.astype(np.float64)), rel=2e-7)

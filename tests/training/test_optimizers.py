@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minattn as ma
-from minattn.errors import CheckpointError, ConfigError
+from minattn.errors import CheckpointError, ConfigError, ShapeError
 from minattn.nn import Parameter
 from minattn.training import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop, optimizers
 
@@ -346,3 +346,23 @@ def test_a_long_parameter_is_updated_block_by_block_as_a_whole(name, order, monk
         return parameter.data
 
     np.testing.assert_array_equal(trained(block=4), trained(block=1000))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (400, 1000)])
+def test_a_gradient_of_another_shape_is_refused_before_anything_is_written(shape):
+    parameter = Parameter(np.zeros(shape))
+    parameter.grad = np.ones(shape[::-1])
+    with pytest.raises(ShapeError, match=r"p is .* its gradient"):
+        SGD({"p": parameter}, lr=1.0).step()
+    assert not parameter.data.any()
+
+
+def test_an_update_that_replaces_its_state_is_refused():
+    class Careless(SGD):
+        def update(self, p, g, state):
+            state["velocity"] = state["velocity"] + g
+
+    parameter = Parameter(np.zeros(3))
+    parameter.grad = np.ones(3)
+    with pytest.raises(ConfigError, match="must write its state in place"):
+        Careless({"p": parameter}, lr=1.0, momentum=0.9).step()

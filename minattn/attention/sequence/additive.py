@@ -53,7 +53,7 @@ def additive_attention(query: Array, keys: Array, v: Array, values: Array, /, ma
     hidden = keys + query[:, None, :]
     xp(hidden).tanh(hidden, hidden)
     energies = matmul(hidden.reshape(-1, a), v).reshape(batch, time)  # (1.5)
-    weights, by_energies = softmax(energies, -1, checked_mask(mask, energies))  # (1.6)
+    weights, by_energies = softmax(energies, -1, checked_mask(mask, keys))  # (1.6)
     context = matmul(weights[:, None, :], values)[:, 0, :]  # (1.6)
 
     def pullback(g_context: Array, g_weights: Array) -> tuple[Array, Array, Array, Array]:
@@ -68,20 +68,20 @@ def additive_attention(query: Array, keys: Array, v: Array, values: Array, /, ma
     return (context, weights), pullback
 
 
-def checked_mask(mask: Any, energies: Array) -> Array | None:
-    """The mask as an array on the device of the energies, None where it is known to be all True; ValueError unless it
-    is boolean and has their shape."""
+def checked_mask(mask: Any, keys: Array) -> Array | None:
+    """The mask (batch, time) as an array on the device of the keys (batch, time, a), None where it is known to be all
+    True.  Raises ValueError unless it is boolean and has that shape."""
     if mask is None:
         return None
     mask = raw(mask)
-    if mask.dtype != bool or mask.shape != energies.shape:
+    if mask.dtype != bool or mask.shape != keys.shape[:2]:
         raise ValueError(
-            f"the mask must be boolean (batch, time) = {energies.shape}, True = may attend; got {mask.dtype} "
-            f"{mask.shape}"
+            f"the mask must be boolean (batch, time of the source) = {keys.shape[:2]}, True = may attend; got "
+            f"{mask.dtype} {mask.shape}"
         )
     if isinstance(mask, np.ndarray) and mask.all():  # on a GPU, looking would mean waiting for it
         return None
-    return like(mask, energies)
+    return like(mask, keys)
 
 
 def _check_sizes(query: Array, keys: Array, v: Array, values: Array) -> None:

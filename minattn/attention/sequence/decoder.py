@@ -8,13 +8,15 @@ appendix A.2.2, in row vectors, for i = 1, 2, ..:
     s_i     = gated unit of x_i + c_i C and s_{i-1},  x_i = E y_{i-1} W + b             (1.7)
 
 In training all y_{i-1} are known, so x_i is computed for all steps at once; what remains of a step is written out here,
-forwards and back through time.  Two sums are taken in another order than the paper prints them, which changes nothing
-but rounding:
+forwards and back through time.  One sum is taken in another order than the paper prints it, which changes nothing but
+rounding:
 
     c_i C = sum_j alpha_ij (h_j C)          h C, like the keys h U_a, is computed once per sentence
-    s_{i-1} [U_z | U_r | W_a]               one product instead of two
 
-Deviations from the paper: none in the equations.  Padding of the source is masked.
+and s_{i-1} is multiplied by U_z, U_r and W_a together.
+
+Deviations from the paper: none in the equations.  Padding of the source is masked.  In the layer `AttentiveGRU` all
+matrices but U, and v_a, start Glorot-uniform, the paper's with values near 0.
 """
 
 from typing import Any
@@ -25,7 +27,7 @@ from jaxtyping import Bool, Inexact
 from minattn.attention.sequence.additive import AdditiveAttention, additive_attention_equation, checked_mask
 from minattn.autograd import Array, Tensor, op, ops, xp
 from minattn.autograd.backend import matmul
-from minattn.autograd.engine import Result
+from minattn.autograd.engine import Result, mode
 from minattn.nn import initializers as init
 from minattn.nn.gru import advance, gated_unit_equation, retreat
 from minattn.nn.initializers import Rng
@@ -70,30 +72,32 @@ def attentive_sequence(
     source, a, d = keys.shape[1], keys.shape[2], values.shape[2]
     dtype = module.result_type(projected, state, keys, values, W_a, v_a, C, U)
     empty = module.empty
-    may_attend = checked_mask(mask, keys[:, :, 0])
+    may_attend = checked_mask(mask, keys)
     keys = module.ascontiguousarray(keys.swapaxes(0, 1))  # the source first: s W_a is added to one slab after the other
-    values_C = matmul(values.reshape(-1, d), C).reshape(batch, source, 3 * n)
+    values_C = matmul(values.reshape(batch * source, d), C).reshape(batch, source, 3 * n)
     from_state = module.concatenate([U[:, : 2 * n], W_a], 1)  # [U_z | U_r | W_a]
-    hidden = empty((time, source, batch, a), dtype)
+    kept = time if mode.recording else 1  # what only the way back needs is kept for it alone
+    hidden = empty((kept, source, batch, a), dtype)
+    gates, candidates = empty((kept, batch, 2 * n), dtype), empty((kept, batch, n), dtype)
     alignment = empty((batch, time, source), dtype)
-    gates, candidates = empty((time, batch, 2 * n), dtype), empty((time, batch, n), dtype)
     states = empty((time + 1, batch, n), dtype)
     x = empty((batch, 1, 3 * n), dtype)
     states[0] = state
     for t in range(time):
+        k = t % kept
         recurrent = matmul(states[t], from_state)
-        module.add(keys, recurrent[:, 2 * n :], hidden[t])
-        module.tanh(hidden[t], hidden[t])
-        energies = matmul(hidden[t].reshape(-1, a), v_a).reshape(source, batch)  # (1.5)
+        module.add(keys, recurrent[:, 2 * n :], hidden[k])
+        module.tanh(hidden[k], hidden[k])
+        energies = matmul(hidden[k].reshape(source * batch, a), v_a).reshape(source, batch)  # (1.5)
         alignment[:, t] = _softmax(energies, may_attend).T  # (1.6)
         matmul(alignment[:, t : t + 1], values_C, x)  # c_i C
         x += projected[:, t : t + 1]
-        gates[t] = recurrent[:, : 2 * n]
-        states[t + 1] = advance(x[:, 0], states[t], U[:, 2 * n :], gates[t], candidates[t])  # (1.7)
+        gates[k] = recurrent[:, : 2 * n]
+        states[t + 1] = advance(x[:, 0], states[t], U[:, 2 * n :], gates[k], candidates[k])  # (1.7)
     contexts = matmul(alignment, values)  # (1.6)
 
     def through_time(g_states: Array, g_alignment: Array) -> tuple[Array, ...]:
-        """The gradients before the gates, by s_0, of the energies, and before the gates and tanh of (1.5) together."""
+        """The gradients before the gates (d_x), by s_0, by s_{i-1} [U_z | U_r | W_a], by the keys, and by v_a."""
         d_x, d_state = empty((batch, time, 3 * n), dtype), module.zeros((batch, n), dtype)
         d_energies = empty((source, batch, 1, time), dtype)
         d_from_state = empty((time, batch, 2 * n + a), dtype)
@@ -107,29 +111,30 @@ def attentive_sequence(
             d_weights -= (alignment[:, t] * d_weights).sum(1, keepdims=True)
             d_weights *= alignment[:, t]  # by the energies, now
             d_energies[:, :, 0, t] = d_weights.T
-            by_source = hidden[t].swapaxes(0, 1)
-            d_v += matmul(d_weights[:, None, :], by_source)
-            hidden[t] *= hidden[t]  # no longer needed: a pullback runs once
-            module.subtract(1, hidden[t], hidden[t])
+            d_v += matmul(d_weights[:, None, :], hidden[t].swapaxes(0, 1))
+            slopes = hidden[t]  # of tanh, written over its values: a pullback runs once
+            slopes *= slopes
+            module.subtract(1, slopes, slopes)
             d_from_state[t, :, : 2 * n] = d_x[:, t, : 2 * n]
-            d_from_state[t, :, 2 * n :] = matmul(d_weights[:, None, :], by_source)[:, 0] * v_a
+            d_from_state[t, :, 2 * n :] = matmul(d_weights[:, None, :], slopes.swapaxes(0, 1))[:, 0] * v_a
             d_state += matmul(d_from_state[t], to_state)
-        d_keys = matmul(d_energies, hidden.transpose(1, 2, 0, 3))[:, :, 0] * v_a  # the slopes of tanh are in `hidden`
+        d_keys = matmul(d_energies, hidden.transpose(1, 2, 0, 3))[:, :, 0] * v_a  # slopes
         return d_x, d_state, d_from_state, d_keys.swapaxes(0, 1), d_v.sum((0, 1))
 
     def pullback(g_states: Array, g_contexts: Array, g_alignment: Array) -> tuple[Array, ...]:
         by_context = matmul(g_contexts, values.swapaxes(1, 2))
         d_x, d_state, d_from_state, d_keys, d_v = through_time(g_states, by_context + g_alignment)
         # For the weights one product for all steps together.
-        past = states[:-1].reshape(-1, n)
-        resets = (gates[:, :, n:] * states[:-1]).reshape(-1, n)
-        by_state = matmul(past.T, d_from_state.reshape(-1, 2 * n + a))
-        by_reset = matmul(resets.T, d_x[:, :, 2 * n :].swapaxes(0, 1).reshape(-1, n))
+        rows = time * batch
+        past = states[:-1].reshape(rows, n)
+        resets = (gates[:, :, n:] * states[:-1]).reshape(rows, n)
+        by_state = matmul(past.T, d_from_state.reshape(rows, 2 * n + a))
+        by_reset = matmul(resets.T, d_x[:, :, 2 * n :].swapaxes(0, 1).reshape(rows, n))
         d_U = module.concatenate([by_state[:, : 2 * n], by_reset], 1)
         d_W_a = by_state[:, 2 * n :]
         to_source = alignment.swapaxes(1, 2)
-        d_values_C = matmul(to_source, d_x).reshape(-1, 3 * n)
-        d_C = matmul(values.reshape(-1, d).T, d_values_C)
+        d_values_C = matmul(to_source, d_x).reshape(batch * source, 3 * n)
+        d_C = matmul(values.reshape(batch * source, d).T, d_values_C)
         d_values = matmul(d_values_C, C.T).reshape(values.shape)
         d_values += matmul(to_source, g_contexts)
         return d_x, d_state, d_keys, d_values, d_W_a, d_v, d_C, d_U
