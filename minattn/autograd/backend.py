@@ -25,9 +25,9 @@ _modules: dict[type, ModuleType] = {np.ndarray: np}
 
 def xp(*arrays: Array) -> Any:
     """The array module (`numpy` or `cupy`) that the first array among `arrays` belongs to."""
-    if type(arrays[0]) is np.ndarray:
-        return np
     for array in arrays:
+        if type(array) is np.ndarray:
+            return np
         module = _modules.get(type(array))
         if module is not None:
             return module
@@ -150,26 +150,26 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     return xp(a, b).matmul(a, b, out) if out is not None else xp(a, b).matmul(a, b)
 
 
-def row_dots(a: Array, b: Array) -> Array:
-    """The sum of a * b over the last axis, which stays with length 1.
-
-    On the host a dot product of each row with BLAS, in the caller's thread; BLAS would share very long rows among
-    threads of its own, and adds their numbers less carefully.
-    """
-    if type(a) is np.ndarray and a.dtype.char in "fd" and a.shape[-1] <= LONGEST_ROW:
+def dots(a: Array, b: Array, axis: int = -1) -> Array:
+    """The sum of a * b over `axis`, which stays with length 1."""
+    if axis == -1 and _is_real_host(a) and a.shape[-1] <= LONGEST_DOT:
         return np.vecdot(a, b)[..., None]
-    return (a * b).sum(-1, keepdims=True)
+    return (a * b).sum(axis, keepdims=True)
 
 
-def row_sums(x: Array) -> Array:
-    """The sum over the last axis, which stays with length 1."""
-    if type(x) is np.ndarray and x.dtype.char in "fd" and x.shape[-1] <= LONGEST_ROW:
+def sums(x: Array, axis: int = -1) -> Array:
+    """The sum of x over `axis`, which stays with length 1; quicker than a reduction for rows of middle length."""
+    if axis == -1 and 32 <= x.shape[-1] <= LONGEST_DOT and _is_real_host(x):
         return np.vecdot(x, np.ones(x.shape[-1], x.dtype))[..., None]
-    return x.sum(-1, keepdims=True)
+    return x.sum(axis, keepdims=True)
 
 
-LONGEST_ROW = 10_000
-"""Up to here OpenBLAS computes a dot product in the caller's thread."""
+LONGEST_DOT = 10_000
+"""OpenBLAS shares longer dot products among threads, and NumPy's own sum of so many numbers is closer."""
+
+
+def _is_real_host(x: Array) -> bool:
+    return type(x) is np.ndarray and x.dtype.char in "fd"
 
 
 def erf(x: Array) -> Array:

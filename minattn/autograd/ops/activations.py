@@ -1,14 +1,27 @@
 """Activation functions: the sigmoid and the family of the rectified linear unit."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from minattn.autograd import backend
 from minattn.autograd.backend import Array, xp
+from minattn.autograd.blocks import NEW, over_elements
 from minattn.autograd.engine import Result, op
+from minattn.autograd.ops.elementwise import tanh
 
 
 def _sigmoid(x: Array) -> Array:
     return 0.5 * xp(x).tanh(0.5 * x) + 0.5  # never overflows, and faster than 1 / (1 + exp(-x))
+
+
+def _times(slope: Array) -> Callable[[Array], Array]:
+    """The pullback g -> g * slope, which is called once only and so may write where the slope was."""
+
+    def pullback(g: Array) -> Array:
+        return over_elements(xp(g).multiply, g, slope, into=[slope])
+
+    return pullback
 
 
 @op
@@ -68,16 +81,37 @@ def gelu(x: Array, /) -> Result:
     return x * cdf, pullback
 
 
-@op
+def gelu_tanh_equation(x: Any) -> Any:
+    """y = x/2 (1 + tanh u) with u = sqrt(2/pi) (x + 0.044715 x^3)."""
+    return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+
+
+@op(equation=gelu_tanh_equation)
 def gelu_tanh(x: Array, /) -> Result:
-    """The tanh form of GELU: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).  Hendrycks & Gimpel 2016."""
-    c = math.sqrt(2 / math.pi)
-    t = xp(x).tanh(c * (x + 0.044715 * (x * x * x)))
+    """The tanh form of GELU: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).  Hendrycks & Gimpel 2016.
 
-    def pullback(g: Array) -> Array:
-        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (c * (1 + 3 * 0.044715 * (x * x))))
+    d/dx = (1 + t)/2 + x/2 (1 - t^2) u'  with t = tanh u.
+    """
+    module, c = xp(x), math.sqrt(2 / math.pi)
 
-    return 0.5 * x * (1 + t), pullback
+    def forward(x: Array, y: Array | None = None, slope: Array | None = None) -> tuple[Array, Array]:
+        cx = c * x
+        u = x * x
+        u *= 0.044715
+        u += 1
+        u *= cx  # u = c x (1 + 0.044715 x^2), so x u' = 3 u - 2 c x
+        t = module.tanh(u)
+        u *= 1.5
+        u -= cx  # x/2 u'
+        slope = module.subtract(1, t * t, slope)
+        slope *= u
+        t += 1
+        t *= 0.5
+        slope += t
+        return module.multiply(x, t, y), slope
+
+    y, slope = over_elements(forward, x, into=[NEW, NEW])
+    return y, _times(slope)
 
 
 @op

@@ -5,16 +5,18 @@ in every gradient.  Masks are boolean, True = may attend; where nothing may be a
 is the gradient.
 """
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minattn.autograd import backend
-from minattn.autograd.backend import Array, add_rows, as_index, xp
+from minattn.autograd.backend import Array, add_rows, as_index, dots, sums, xp
+from minattn.autograd.blocks import NEW, over_rows
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.elementwise import exp, log, sqrt, where
 from minattn.autograd.ops.indexing import gather, raw_ids
-from minattn.autograd.ops.products import column_sums
 from minattn.autograd.ops.reductions import mean, sum
 
 
@@ -34,21 +36,21 @@ def softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
 
     dx = p (g - <g, p>).  A row without a single True gives zeros, and a zero gradient.
     """
-    module = xp(x)
-    if mask is None:
-        p = module.exp(x - x.real.max(axis, keepdims=True))
-    else:
-        masked = module.where(_attend(mask, x), x, -np.inf)
-        peak = masked.real.max(axis, keepdims=True)
-        p = module.exp(masked - module.where(peak == -np.inf, module.zeros((), peak.dtype), peak))
-    total = p.sum(axis, keepdims=True)
-    p /= total if mask is None else total + (total == 0)
+    over, axis = _over(x, axis)
+    module, masked = xp(x), mask is not None
 
-    def pullback(g: Array) -> Array:
-        gp = g * p
-        return gp - p * gp.sum(axis, keepdims=True)
+    def forward(x: Array, p: Array | None = None) -> Array:
+        p, total = _exponentials(x, axis, masked, p)
+        p /= total
+        return p
 
-    return p, pullback
+    def backward(g: Array, p: Array, dx: Array | None = None) -> Array:
+        dx = module.subtract(g, dots(g, p, axis), dx)
+        dx *= p
+        return dx
+
+    p = over(forward, _masked(x, mask) if masked else x, into=[NEW])
+    return p, lambda g: over(backward, g, p, into=[NEW])
 
 
 def log_softmax_equation(x: Any, axis: int = -1, mask: Any = None) -> Any:
@@ -66,23 +68,40 @@ def log_softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
 
     dx = g - p <g, 1>.
     """
-    module = xp(x)
-    attend = None if mask is None else module.broadcast_to(_attend(mask, x), x.shape)
-    masked = x if attend is None else module.where(attend, x, -np.inf)
-    peak = masked.real.max(axis, keepdims=True)
-    peak = peak if attend is None else module.where(peak == -np.inf, module.zeros((), peak.dtype), peak)
-    e = module.exp(masked - peak)
-    total = e.sum(axis, keepdims=True)
-    total = total if attend is None else total + (total == 0)
-    p = e / total
-    y = x - (peak + module.log(total))
-    y = y if attend is None else module.where(attend, y, module.zeros((), y.dtype))
+    over, axis = _over(x, axis)
+    module, masked = xp(x), mask is not None
 
-    def pullback(g: Array) -> Array:
-        g = g if attend is None else g * attend
-        return g - p * g.sum(axis, keepdims=True)
+    def forward(x: Array, y: Array | None = None, p: Array | None = None) -> tuple[Array, Array]:
+        peak = _peak(x, axis, masked)
+        p, total = _shifted_exponentials(x, peak, axis, masked, p)
+        p /= total
+        return module.subtract(x, peak + module.log(total), y), p
 
-    return y, pullback
+    def backward(g: Array, p: Array, dx: Array | None = None) -> Array:
+        dx = module.multiply(p, -sums(g, axis), dx)
+        dx += g
+        return dx
+
+    if not masked:
+        y, p = over(forward, x, into=[NEW, NEW])
+        return y, lambda g: over(backward, g, p, into=[p])
+    attend = _attend(mask, x)
+    y, p = over(forward, _masked(x, mask), into=[NEW, NEW])
+    return module.where(attend, y, 0.0), lambda g: over(backward, g * attend, p, into=[p])
+
+
+def _over(x: Array, axis: int) -> tuple[Callable[..., Any], int]:
+    """How a body that works along `axis` is run, in blocks of rows or at once, and the axis that it sees."""
+    return (over_rows, -1) if axis in (-1, x.ndim - 1) else (_whole, axis)
+
+
+def _whole(body: Callable[..., Any], *arrays: Array, into: Any) -> Any:
+    return body(*arrays)
+
+
+def _masked(x: Array, mask: Any) -> Array:
+    """x with -inf where the mask is False."""
+    return xp(x).where(_attend(mask, x), x, -np.inf)
 
 
 def _attend(mask: Any, x: Array) -> Array:
@@ -96,6 +115,38 @@ def _attend(mask: Any, x: Array) -> Array:
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     pairs = zip(shape[::-1], to[::-1], strict=False)
     return len(shape) <= len(to) and all(n in (1, m) for n, m in pairs)
+
+
+def _exponentials(x: Array, axis: int, masked: bool, out: Array | None) -> tuple[Array, Array]:
+    """exp(x - shift) and its sums over `axis`; the shift cancels in their quotient.
+
+    On the host the largest number of all rows is tried first: one number is found and subtracted several times faster
+    than one for each row.  Where a row lies so far below it that its sum gets small, the rows need their own.
+    """
+    if type(x) is np.ndarray and x.dtype.kind == "f":
+        shift = x.max(initial=-np.inf)
+        if shift > -np.inf:
+            e, total = _shifted_exponentials(x, shift, axis, False, out)
+            if total.min() > 1e-8:
+                return e, total
+    return _shifted_exponentials(x, _peak(x, axis, masked), axis, masked, out)
+
+
+def _shifted_exponentials(x: Array, shift: Array, axis: int, masked: bool, out: Array | None) -> tuple[Array, Array]:
+    e = _exp(xp(x).subtract(x, shift, out))
+    total = sums(e, axis)
+    return e, total + (total == 0) if masked else total
+
+
+def _exp(x: Array) -> Array:
+    """exp(x), written over x where that can hold it."""
+    return xp(x).exp(x, x if x.dtype.kind in "fc" else None)
+
+
+def _peak(x: Array, axis: int, masked: bool) -> Array:
+    """The largest number along `axis`; 0 where nothing is left by a mask."""
+    peak = x.real.max(axis, keepdims=True)
+    return xp(x).where(peak == -np.inf, 0.0, peak) if masked else peak
 
 
 def _largest(x: Any, axis: int, mask: Any) -> Any:
@@ -148,23 +199,32 @@ def cross_entropy(
         raise ValueError(f"targets of shape {targets.shape} do not fit logits of shape {logits.shape}")
     module, classes, eps = xp(logits), logits.shape[-1], label_smoothing
     counted, ids = _counted(targets, ignore_index, classes, logits)
-    counted, ids = counted.reshape(-1), ids.reshape(-1)
-    rows = module.arange(ids.shape[0])
-    z = logits.reshape(ids.shape[0], classes)
-    z = z - z.real.max(-1, keepdims=True)
-    e = module.exp(z)
-    total = e.sum(-1, keepdims=True)
-    log_total = module.log(total)[:, 0]
-    losses = (log_total - (1 - eps) * z[rows, ids] - (eps / classes) * z.sum(-1)) * counted
+    counted, ids = counted.reshape(-1, 1), ids.reshape(-1, 1)
     divisor = _divisor(counted, reduction)
 
-    def pullback(g: Array) -> Array:
-        weight = counted * (g.reshape(-1) / divisor)
-        d = e * (weight[:, None] / total)
-        d -= (eps / classes) * weight[:, None]
-        d[rows, ids] -= (1 - eps) * weight
-        return d.reshape(logits.shape)
+    def forward(z: Array, ids: Array, counted: Array, e: Array | None = None) -> tuple[Array, Array, Array]:
+        e = module.subtract(z, z.real.max(-1, keepdims=True), e)
+        losses = (eps - 1) * e[module.arange(len(ids))[:, None], ids]
+        if eps:
+            losses -= eps / classes * sums(e)
+        e = _exp(e)
+        total = sums(e)
+        losses += module.log(total)
+        losses *= counted
+        return e, total, losses
 
+    def backward(e: Array, total: Array, ids: Array, weight: Array, d: Array | None = None) -> Array:
+        d = module.multiply(e, weight / total, d)
+        if eps:
+            d -= eps / classes * weight
+        d[module.arange(len(ids))[:, None], ids] -= (1 - eps) * weight
+        return d
+
+    def pullback(g: Array) -> Array:
+        weight = counted * (g.reshape(-1, 1) / divisor)
+        return over_rows(backward, e, total, ids, weight, into=[e]).reshape(logits.shape)
+
+    e, total, losses = over_rows(forward, logits.reshape(len(ids), classes), ids, counted, into=[NEW])
     return losses.reshape(targets.shape) if reduction == "none" else losses.sum() / divisor, pullback
 
 
@@ -193,23 +253,42 @@ def layer_norm_equation(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> An
 
 @op(equation=layer_norm_equation)
 def layer_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5) -> Result:
-    """Layer normalisation over the last axis:  x (.., d), weight (d), bias (d).  Ba et al. 2016, eq. 4."""
-    deviation = x - x.mean(-1, keepdims=True)
-    inverse = 1 / xp(x).sqrt((deviation * deviation).mean(-1, keepdims=True) + eps)
-    normal = deviation * inverse
-    d = x.shape[-1]
+    """Layer normalisation over the last axis:  x (.., d), weight (d), bias (d).  Ba et al. 2016, eq. 4.
 
-    def d_input(g: Array) -> Array:
-        gw = g * weight
-        return (gw - gw.mean(-1, keepdims=True) - normal * (gw * normal).mean(-1, keepdims=True)) * inverse
+    dx = (h - mean h - n mean(h n)) / sqrt(var + eps)  with h = w g and n = (x - mean) / sqrt(var + eps).
+    """
+    module, d = xp(x), x.shape[-1]
+    dtype = module.result_type(x, weight, bias, 1.0)
+    rows = x.reshape(math.prod(x.shape[:-1]), d).astype(dtype, copy=False)
 
-    def d_weight(g: Array) -> Array:
-        return column_sums((g * normal).reshape(-1, d))
+    def forward(x: Array, y: Array | None = None) -> tuple[Array, Array, Array]:
+        mean = sums(x) / d
+        y = module.subtract(x, mean, y)
+        inverse = 1 / module.sqrt(dots(y, y) / d + eps)
+        y *= inverse
+        y *= weight
+        y += bias
+        return y, mean, inverse
 
-    def d_bias(g: Array) -> Array:
-        return column_sums(g.reshape(-1, d))
+    def backward(
+        g: Array, x: Array, mean: Array, inverse: Array, dx: Array | None = None
+    ) -> tuple[Array, Array, Array]:
+        d_bias = g.sum(0, keepdims=True)
+        deviation = x - mean
+        dx = module.multiply(g, inverse, dx)
+        d_weight = (dx * deviation).sum(0, keepdims=True)
+        dx *= weight
+        deviation *= dots(dx, deviation) * inverse * inverse / d
+        dx -= sums(dx) / d
+        dx -= deviation
+        return dx, d_weight, d_bias
 
-    return normal * weight + bias, (d_input, d_weight, d_bias)
+    def pullback(g: Array) -> tuple[Array, Array, Array]:
+        dx, d_weight, d_bias = over_rows(backward, g.reshape(rows.shape), rows, mean, inverse, into=[NEW])
+        return dx.reshape(x.shape), d_weight.sum(0), d_bias.sum(0)
+
+    y, mean, inverse = over_rows(forward, rows, into=[NEW])
+    return y.reshape(x.shape), pullback
 
 
 # ---------------------------------------------------------------------------------------------- embedding, dropout

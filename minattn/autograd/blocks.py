@@ -1,0 +1,165 @@
+"""Blocks that stay in the cache: how a chain of array operations runs over a long array on the host.
+
+A chain such as exp(x - max) / sum brings every intermediate result from memory and back when it runs over a whole
+long array.  Run block by block, small enough that a block's intermediates stay in a core's cache, only its inputs and
+results travel; and several threads share the blocks (NumPy releases the interpreter's lock while it computes).  An op
+writes the chain once, in plain array code, as a *body*:
+
+    def body(x, p=None):                    # each row of the result depends on the same row of x alone
+        p = np.subtract(x, x.max(-1, keepdims=True), p)
+        np.exp(p, p)
+        p /= p.sum(-1, keepdims=True)
+        return p
+
+    p = over_rows(body, x, into=[NEW])
+
+For short arrays, on CuPy and for complex numbers that is p = body(x) and nothing more.  For a long array the body gets
+one block of x after another, and the block of the result to write to.  It may run in several threads at the same time;
+it calls no matrix product, since BLAS has threads of its own.
+
+    MINATTN_THREADS=1      the number of threads that share the blocks of one long array; by default as many as
+                           OPENBLAS_NUM_THREADS or OMP_NUM_THREADS say, else one for each core, but 4 at most
+
+The threads start when a long array first comes, and sleep when none is there.  They never wait by spinning, and one
+that is held up delays the others by one block at most.  Which numbers are in a block depends on no thread, so the
+results do not either.
+"""
+
+import contextlib
+import contextvars
+import functools
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minattn.autograd.backend import Array
+from minattn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+LONG = 1 << 20
+"""From how many numbers on an array is long: below, whole chains stay in the processor's last cache, and waking a
+thread takes longer than it saves."""
+
+BLOCK = 3 << 15
+"""How many numbers of one array are in a block: 384 KiB of float32."""
+
+NEW = None
+"""An array to be made, in `into`."""
+
+VARIABLE = "MINATTN_THREADS"
+MOST = 4  # threads, unless told otherwise: memory feeds no more
+
+Body = Callable[..., Any]
+
+
+def over_rows(body: Body, *arrays: Array, into: Sequence[Array | None] = ()) -> Any:
+    """body(*arrays), for arrays of shape (.., d) or (.., 1) with the same leading axes, in blocks of rows if long.
+
+    into: the arrays that the body's first results may be written to, NEW for one like the first of `arrays`.  The body
+    gets them as further arguments, unless it runs on the whole arrays at once; then it makes its own.
+    Further results of the body are joined along the first axis: one row for each row of a block (an array of shape
+    (n, k)), or one for each block, such as a partial sum.
+    """
+    x = arrays[0]
+    if not _is_long(x):
+        return body(*arrays)
+    return _in_blocks(body, [_flat(array, x.ndim - 1) for array in arrays], x, into)
+
+
+def over_elements(body: Body, *arrays: Array, into: Sequence[Array | None] = ()) -> Any:
+    """body(*arrays), for arrays of one shape and a body that treats every element alike; otherwise like `over_rows`."""
+    x = arrays[0]
+    if not _is_long(x):
+        return body(*arrays)
+    return _in_blocks(body, [_flat(array, x.ndim) for array in arrays], x, into)
+
+
+def _is_long(x: Array) -> bool:
+    return x.size >= LONG and type(x) is np.ndarray and x.dtype.char in "fd"
+
+
+def _flat(array: Array, axes: int) -> Array:
+    """`array` with one axis in place of its first `axes`."""
+    return array.reshape(math.prod(array.shape[:axes]), *array.shape[axes:])
+
+
+def _in_blocks(body: Body, arrays: Sequence[Array], x: Array, into: Sequence[Array | None]) -> Any:
+    """`body` over blocks of `arrays` along their first axis; x is the first of them in its own shape."""
+    results = [np.empty(x.shape, x.dtype) if y is NEW or not y.flags.c_contiguous else y for y in into]
+    arrays = [*arrays, *(result.reshape(arrays[0].shape) for result in results)]
+    height = max(1, BLOCK * len(arrays[0]) // x.size)
+    blocks = -(-len(arrays[0]) // height)
+    further: list[tuple[Array, ...]] = [()] * blocks
+    remaining = deque(range(blocks))
+
+    def work() -> None:
+        """Do blocks until none remains."""
+        while True:
+            try:
+                k = remaining.popleft()
+            except IndexError:
+                return
+            parts = body(*(array[k * height : (k + 1) * height] for array in arrays))
+            further[k] = parts[len(into) :] if type(parts) is tuple else ()
+
+    _share(work, min(threads(), blocks))
+    results += [np.concatenate(parts) for parts in zip(*further, strict=True)]
+    return tuple(results) if len(results) > 1 else results[0]
+
+
+# ---------------------------------------------------------------------------------------------- threads
+@functools.cache
+def threads() -> int:
+    """How many threads share the blocks of a long array.
+
+    Raises ConfigError where MINATTN_THREADS is no number of threads.
+    """
+    wanted = os.environ.get(VARIABLE)
+    if wanted is not None:
+        if not wanted.isdecimal() or int(wanted) == 0:
+            raise ConfigError(f"{VARIABLE} must be a number of threads, 1 or more; got {wanted!r}")
+        return int(wanted)
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        given = os.environ.get(name, "")
+        if given.isdecimal() and int(given):
+            return int(given)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST)
+
+
+@functools.cache
+def _helpers() -> "Executor":
+    """The threads beside the caller's own, started when first wanted."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(max(1, threads() - 1), thread_name_prefix="minattn-blocks")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads do not live on in a child
+
+
+def _share(work: Callable[[], None], count: int) -> None:
+    """Have `work` done by `count` threads at the same time, the caller's among them."""
+    if count == 1:
+        work()
+        return
+    from concurrent.futures import wait
+
+    others: list[Future[None]] = []
+    with contextlib.suppress(RuntimeError):  # no thread to be had, as when the interpreter ends: then alone
+        for _ in range(count - 1):  # each in a copy of the caller's context, which holds numpy.errstate
+            others.append(_helpers().submit(contextvars.copy_context().run, work))
+    try:
+        work()
+    finally:
+        started = [other for other in others if not other.cancel()]
+        wait(started)
+    for other in started:
+        other.result()
