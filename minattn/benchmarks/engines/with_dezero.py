@@ -2,7 +2,8 @@
 
 It has no concatenation, which is added here as its users add functions, and products of two matrices only, so that
 attention is summed by broadcasting.  Its index adds up gradients element by element, slowly: a gated unit has a layer
-for each gate, like its own LSTM, and words are embedded by a product with one-hot rows.
+for each gate, like its own LSTM, and words are embedded by a product with one-hot rows.  Labels are int16, as those of
+32 bits or more turn all gradients to float64.
 """
 
 from itertools import cycle
@@ -74,7 +75,7 @@ class MLP(Model):
 
 def w2(threads):
     weights, batches = inputs.mlp()
-    return trained(MLP(weights), batches)
+    return trained(MLP(weights), [(images, labels.astype(np.int16)) for images, labels in batches])
 
 
 class Concatenate(Function):
@@ -159,7 +160,7 @@ class RNNsearch(Model):
 
 def w3(threads):
     weights, batches = inputs.rnnsearch()
-    return trained(RNNsearch(weights), batches)
+    return trained(RNNsearch(weights), [(*words, target.astype(np.int16)) for *words, target in batches])
 
 
 def w8(function, *names):
