@@ -32,7 +32,7 @@ def tell_nobody(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class G2PConfig:
-    """A run's settings.  The defaults reach a useful pronouncer in eleven minutes on one CPU core."""
+    """A run's settings.  The defaults reach a useful pronouncer in ten minutes on one CPU core."""
 
     model: Literal["rnnsearch", "rnnencdec"] = "rnnsearch"
     embedding: int = 64  # m
