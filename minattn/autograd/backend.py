@@ -152,14 +152,14 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
 
 def dots(a: Array, b: Array, axis: int = -1) -> Array:
     """The sum of a * b over `axis`, which stays with length 1."""
-    if axis == -1 and _is_real_host(a) and a.shape[-1] <= LONGEST_DOT:
+    if axis == -1 and is_real_host(a) and a.shape[-1] <= LONGEST_DOT:
         return np.vecdot(a, b)[..., None]
     return (a * b).sum(axis, keepdims=True)
 
 
 def sums(x: Array, axis: int = -1) -> Array:
     """The sum of x over `axis`, which stays with length 1; quicker than a reduction for rows of middle length."""
-    if axis == -1 and 32 <= x.shape[-1] <= LONGEST_DOT and _is_real_host(x):
+    if axis == -1 and 32 <= x.shape[-1] <= LONGEST_DOT and is_real_host(x):
         return np.vecdot(x, np.ones(x.shape[-1], x.dtype))[..., None]
     return x.sum(axis, keepdims=True)
 
@@ -168,8 +168,9 @@ LONGEST_DOT = 10_000
 """OpenBLAS shares longer dot products among threads, and NumPy's own sum of so many numbers is closer."""
 
 
-def _is_real_host(x: Array) -> bool:
-    return type(x) is np.ndarray and x.dtype.char in "fd"
+def is_real_host(array: Array) -> bool:
+    """Whether `array` is a NumPy array of float32 or float64, for which the host has quicker ways."""
+    return type(array) is np.ndarray and array.dtype.char in "fd"
 
 
 def erf(x: Array) -> Array:

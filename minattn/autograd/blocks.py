@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minattn.autograd.backend import Array
+from minattn.autograd.backend import Array, is_real_host
 from minattn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ LONG = 1 << 20
 """From how many numbers on an array is long: below, whole chains stay in the processor's last cache, and waking a
 thread takes longer than it saves."""
 
-BLOCK = 3 << 15
-"""How many numbers of one array are in a block: 384 KiB of float32."""
+BLOCK = 1 << 17
+"""How many numbers of one array are in a block: 512 KiB of float32.  Smaller ones would suit the cache of one core, but
+threads get in each other's way between the operations on a block."""
 
 NEW = None
 """An array to be made, in `into`."""
@@ -67,7 +68,7 @@ def over_rows(body: Body, *arrays: Array, into: Sequence[Array | None] = ()) -> 
     (n, k)), or one for each block, such as a partial sum.
     """
     x = arrays[0]
-    if not _is_long(x):
+    if x.size < LONG or not is_real_host(x):
         return body(*arrays)
     return _in_blocks(body, [_flat(array, x.ndim - 1) for array in arrays], x, into)
 
@@ -75,13 +76,9 @@ def over_rows(body: Body, *arrays: Array, into: Sequence[Array | None] = ()) -> 
 def over_elements(body: Body, *arrays: Array, into: Sequence[Array | None] = ()) -> Any:
     """body(*arrays), for arrays of one shape and a body that treats every element alike; otherwise like `over_rows`."""
     x = arrays[0]
-    if not _is_long(x):
+    if x.size < LONG or not is_real_host(x):
         return body(*arrays)
     return _in_blocks(body, [_flat(array, x.ndim) for array in arrays], x, into)
-
-
-def _is_long(x: Array) -> bool:
-    return x.size >= LONG and type(x) is np.ndarray and x.dtype.char in "fd"
 
 
 def _flat(array: Array, axes: int) -> Array:

@@ -18,7 +18,9 @@ from minattn.autograd.blocks import NEW, over_elements, over_rows
 from minattn.errors import ConfigError
 from minattn.testing import assert_equation, check_gradients, strategies
 
-IN_BLOCKS = ("softmax", "log_softmax", "cross_entropy", "layer_norm", "gelu_tanh")
+ROWS = ("softmax", "log_softmax", "cross_entropy", "layer_norm")
+ELEMENTS = ("gelu", "gelu_tanh")
+IN_BLOCKS = ROWS + ELEMENTS
 
 
 @pytest.fixture(params=[1, 2, 3], ids="{} thread(s)".format)
@@ -158,6 +160,16 @@ def test_other_dtypes_are_left_to_the_body(dtype):
     seen = []
     over_rows(seen.append, x, into=[NEW])
     assert seen[0] is x
+
+
+@pytest.mark.parametrize("name", IN_BLOCKS)
+def test_integers_give_what_float64_gives(name):
+    x = np.arange(6).reshape(2, 3)
+    further = {"cross_entropy": ([0, 2],), "layer_norm": (np.ones(3), np.zeros(3))}.get(name, ())
+    expected = OPS[name].apply(ma.tensor(x.astype(np.float64)), *further).data
+    result = OPS[name].apply(ma.tensor(x), *further).data
+    assert result.dtype == np.float64
+    np.testing.assert_array_equal(result, expected)
 
 
 def test_short_arrays_are_left_to_the_body():

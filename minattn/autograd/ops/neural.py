@@ -37,7 +37,7 @@ def softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
     dx = p (g - <g, p>).  A row without a single True gives zeros, and a zero gradient.
     """
     over, axis = _over(x, axis)
-    module, masked = xp(x), mask is not None
+    masked = mask is not None
 
     def forward(x: Array, p: Array | None = None) -> Array:
         p, total = _exponentials(x, axis, masked, p)
@@ -45,7 +45,7 @@ def softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
         return p
 
     def backward(g: Array, p: Array, dx: Array | None = None) -> Array:
-        dx = module.subtract(g, dots(g, p, axis), dx)
+        dx = xp(g).subtract(g, dots(g, p, axis), dx)
         dx *= p
         return dx
 
@@ -123,10 +123,11 @@ def _exponentials(x: Array, axis: int, masked: bool, out: Array | None) -> tuple
     On the host the largest number of all rows is tried first: one number is found and subtracted several times faster
     than one for each row.  Where a row lies so far below it that its sum gets small, the rows need their own.
     """
-    if type(x) is np.ndarray and x.dtype.kind == "f":
+    if type(x) is np.ndarray and x.dtype.kind == "f" and x.ndim > 1:
         shift = x.max(initial=-np.inf)
         if shift > -np.inf:
-            e, total = _shifted_exponentials(x, shift, axis, False, out)
+            e = np.subtract(x, shift, out)
+            total = sums(np.exp(e, e), axis)
             if total.min() > 1e-8:
                 return e, total
     return _shifted_exponentials(x, _peak(x, axis, masked), axis, masked, out)
