@@ -16,7 +16,8 @@ def blas_threads() -> Iterator[None]:
     The products of a small model gain little from a second thread, and where any other program wants the second core
     they lose nearly everything: BLAS threads wait for each other by spinning (measured: 9,800 tokens a second with
     one thread, 370 with two beside a test run).  The environment variable MINATTN_BLAS_THREADS sets another number;
-    0 leaves BLAS as it is.
+    0 leaves BLAS as it is.  The threads of `autograd/blocks.py` (MINATTN_THREADS) are others: they come with arrays of
+    a million numbers, which the recipes do not have, and sleep instead of spinning.
 
     Raises ConfigError where the variable is no such number, MissingDependencyError without threadpoolctl.
     """
