@@ -238,10 +238,12 @@ def _constants(value: Any) -> Any:
 
 def _record(name: str, inputs: Sequence[Any], value: Any, pullback: Any, versions: int) -> Any:
     """The result of an op as a node of the graph; `versions` is the sum of its inputs'."""
-    if type(value) is tuple:
-        return _record_several(name, inputs, value, pullback)
+    if type(value) is not np.ndarray:
+        if type(value) is tuple:
+            return _record_several(name, inputs, value, pullback)
+        value = value if is_array(value) else np.asarray(value)
     out = _new(Tensor)
-    out._data = value if type(value) is np.ndarray or is_array(value) else np.asarray(value)
+    out._data = value
     out.grad = None
     out.requires_grad = True
     out._inputs = inputs

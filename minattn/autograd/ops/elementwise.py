@@ -16,7 +16,7 @@ from minattn.autograd.engine import Result, op
 @op
 def add(a: Array, b: Array, /) -> Result:
     """a + b."""
-    return a + b, (_same, _same)
+    return a + b, _BOTH
 
 
 @op
@@ -238,6 +238,9 @@ def logical_or(a: Array, b: Array, /) -> Result:
 # ---------------------------------------------------------------------------------------------- helpers
 def _same(g: Array) -> Array:
     return g
+
+
+_BOTH = (_same, _same)
 
 
 def _quotient(g: Array, x: Any) -> Array:
