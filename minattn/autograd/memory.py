@@ -15,6 +15,7 @@ where the user has set glibc's own variables (MALLOC_.., glibc.malloc in GLIBC_T
 
 import ctypes
 import os
+import warnings
 from collections.abc import Mapping
 
 from minattn.errors import ConfigError
@@ -28,9 +29,14 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names and numbers of <malloc.h>
 def keep_freed_memory() -> bool:
     """Tell glibc to keep what is freed, unless the environment speaks against it; returns whether that was done.
 
-    Raises ConfigError where MINATTN_ALLOCATOR has another value than those above.
+    Where MINATTN_ALLOCATOR has another value than those above it warns, and leaves the allocator as it is: this runs as
+    minattn is imported, which a slip in a variable should not prevent.
     """
-    if not (is_wanted(os.environ) and _is_glibc()):
+    try:
+        if not (is_wanted(os.environ) and _is_glibc()):
+            return False
+    except ConfigError as error:
+        warnings.warn(f"{error}; the allocator is left as it is", RuntimeWarning, stacklevel=2)
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -67,12 +67,17 @@ def test_the_environment_decides(variables, wanted):
     assert memory.is_wanted(variables) == wanted
 
 
-def test_a_wrong_choice_names_the_right_ones(monkeypatch):
-    monkeypatch.setenv(memory.VARIABLE, "fast")
+def test_a_wrong_choice_names_the_right_ones():
     with pytest.raises(ConfigError, match="MINATTN_ALLOCATOR must be one of keep, system; got 'fast'"):
-        memory.keep_freed_memory()
+        memory.is_wanted({memory.VARIABLE: "fast"})
 
 
 def test_without_glibc_nothing_is_done(monkeypatch):
     monkeypatch.setattr(memory, "_is_glibc", lambda: False)
     assert not memory.keep_freed_memory()
+
+
+def test_a_wrong_value_is_told_and_does_not_prevent_the_import(monkeypatch):
+    monkeypatch.setenv("MINATTN_ALLOCATOR", "fast")
+    with pytest.warns(RuntimeWarning, match="must be one of keep, system; got 'fast'; the allocator is left as it is"):
+        assert not memory.keep_freed_memory()
