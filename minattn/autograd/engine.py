@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from minattn.autograd.backend import Array, device_of, is_array, like, xp
-from minattn.errors import DeviceError, GradientError
+from minattn.errors import DeviceError, GradientError, MinattnError
 
 if TYPE_CHECKING:
     from minattn.autograd.tensor import Tensor
@@ -506,7 +506,8 @@ def _explained(name: str, error: Exception, arrays: Sequence[Any]) -> Exception:
             f"{name}: its arguments are on {' and '.join(sorted(devices))} (given: {given}); the cure: move them to "
             'one device with .to("cpu") or .to("cuda")'
         )
-    kind = next(k for k in (TypeError, IndexError, ValueError) if isinstance(error, k))
+    kinds = (TypeError, IndexError, ValueError)
+    kind = type(error) if isinstance(error, MinattnError) else next(k for k in kinds if isinstance(error, k))
     return kind(f"{name}: {error} (given: {given})")
 
 

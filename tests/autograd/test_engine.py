@@ -11,7 +11,7 @@ import pytest
 
 import minattn as ma
 from minattn.autograd import OPS, op
-from minattn.errors import GradientError, ShapeError
+from minattn.errors import ConfigError, GradientError, ShapeError
 from minattn.nn import Dropout
 
 
@@ -579,6 +579,15 @@ def test_tensors_of_ragged_lists():
         ma.tensor("a")
     with pytest.raises(TypeError, match="tensor: expected numbers, got object from NoneType"):
         ma.tensor(None)
+
+
+def test_an_error_of_minattns_own_keeps_its_class(own_op):
+    @own_op
+    def refuses(x, /):
+        raise ConfigError("a wrong setting")
+
+    with pytest.raises(ConfigError, match="refuses: a wrong setting"):
+        refuses(leaf(1.0))
 
 
 # ---------------------------------------------------------------------------------------------- changes of mind
