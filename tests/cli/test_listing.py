@@ -10,7 +10,8 @@ import pytest
 import minattn.attention
 from minattn import __version__
 from minattn.catalogue import MECHANISMS
-from minattn.cli import Recipe, console
+from minattn.cli.app import console
+from minattn.cli.train import Recipe
 from minattn.nn import Module
 
 

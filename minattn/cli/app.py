@@ -1,0 +1,26 @@
+"""What every command is made with: the application, its two consoles, options and exit statuses."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Attention, readable, tested and fast: train the classic papers' models and look at what they attend to.",
+)
+plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}  # paths and words as they are
+console = Console(**plain, soft_wrap=True)
+errors = Console(**plain, soft_wrap=True, stderr=True)
+
+FAILED, INTERRUPTED = 1, 130  # exit statuses; the second is that of a program that Ctrl-C has ended
+
+
+def option(text: str, *names: str, metavar: str | None = None, **more: Any) -> Any:
+    """An option with its help; what it falls back to is said in the help where it is not obvious."""
+    return typer.Option(*names, help=text, metavar=metavar, show_default=False, **more)
+
+
+Device = Annotated[str, option("cpu, cuda or cuda:N.  [default: cpu]", metavar="DEVICE")]
