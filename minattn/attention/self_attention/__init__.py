@@ -1,0 +1,22 @@
+"""Attention of a sequence over itself, or over another by the same rule: the Transformer's."""
+
+from minattn.attention.self_attention.multi_head import KeyValues, MultiHeadAttention
+from minattn.attention.self_attention.positions import LearnedPositions, SinusoidalPositions, sinusoidal_positions
+from minattn.attention.self_attention.scaled_dot_product import (
+    attention,
+    attention_context,
+    causal_mask,
+    scaled_dot_product_attention,
+)
+
+__all__ = [
+    "KeyValues",
+    "LearnedPositions",
+    "MultiHeadAttention",
+    "SinusoidalPositions",
+    "attention",
+    "attention_context",
+    "causal_mask",
+    "scaled_dot_product_attention",
+    "sinusoidal_positions",
+]

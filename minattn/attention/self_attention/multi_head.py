@@ -1,0 +1,120 @@
+"""Multi-head attention, the Transformer's.
+
+A. Vaswani et al., "Attention is all you need", NIPS 2017, section 3.2.2:
+
+    MultiHead(Q, K, V) = Concat(head_1, .., head_h) W^O
+    head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V)
+
+The projections of all heads stand side by side in one matrix, W_Q = [W_1^Q | .. | W_h^Q] (d_model, h d_k), and likewise
+W_K (d_model, h d_k) and W_V (d_model, h d_v); W_O is (h d_v, d_model).
+
+Deviations from the paper: none.  `biases=True` adds to each projection a bias that the paper does not have, and BERT
+does.
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Bool, Inexact
+
+from minattn.attention.self_attention.scaled_dot_product import scaled_dot_product_attention
+from minattn.autograd import Array, Tensor, ops
+from minattn.errors import ConfigError
+from minattn.nn import Module
+from minattn.nn import initializers as init
+from minattn.nn.initializers import Rng
+
+
+class KeyValues(NamedTuple):
+    """The projected keys and values of all heads: what decoding keeps of the positions it has seen."""
+
+    keys: Tensor  # (batch, heads, n_k, d_k)
+    values: Tensor  # (batch, heads, n_k, d_v)
+
+    def append(self, new: "KeyValues") -> "KeyValues":
+        """These and, after them, those of new positions."""
+        return KeyValues(*(ops.concat(pair, axis=2) for pair in zip(self, new, strict=True)))
+
+    def select(self, rows: Array) -> "KeyValues":
+        """Those of the sequences with these row numbers; one may come several times."""
+        return KeyValues(ops.take(self.keys, rows), ops.take(self.values, rows))
+
+
+class MultiHeadAttention(Module):
+    """Multi-head attention, section 3.2.2.
+
+    d_k, d_v: sizes of a head's keys and values, d_model / heads unless given.  The projections are drawn
+    Glorot-uniform, those of each head on their own; biases=True gives each a bias, 0 at first.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        heads: int,
+        rng: Rng,
+        d_k: int | None = None,
+        d_v: int | None = None,
+        biases: bool = False,
+    ) -> None:
+        if heads < 1 or d_model < 1 or ((d_k is None or d_v is None) and d_model % heads):
+            raise ConfigError(
+                f"d_model = {d_model} does not divide into {heads} heads; the cure: other numbers, or give d_k and d_v"
+            )
+        self.heads = heads
+        self.d_k, self.d_v = d_k or d_model // heads, d_v or d_model // heads
+        self.W_Q = init.glorot_uniform((d_model, heads * self.d_k), rng)
+        self.W_K = init.glorot_uniform((d_model, heads * self.d_k), rng)
+        self.W_V = init.glorot_uniform((d_model, heads * self.d_v), rng)
+        self.W_O = init.glorot_uniform((heads * self.d_v, d_model), rng)
+        self.b_Q = init.zeros((heads * self.d_k,)) if biases else None
+        self.b_K = init.zeros((heads * self.d_k,)) if biases else None
+        self.b_V = init.zeros((heads * self.d_v,)) if biases else None
+        self.b_O = init.zeros((d_model,)) if biases else None
+
+    def queries(self, x: Inexact[Tensor, "batch n d_model"]) -> Inexact[Tensor, "batch heads n d_k"]:
+        """Q W_i^Q of every head."""
+        return self._split(ops.linear(x, self.W_Q, self.b_Q))
+
+    def keys_values(self, keys: Inexact[Tensor, "batch n d_model"], values: Tensor | None = None) -> KeyValues:
+        """K W_i^K and V W_i^V of every head; V is K unless given."""
+        values = keys if values is None else values
+        return KeyValues(
+            self._split(ops.linear(keys, self.W_K, self.b_K)), self._split(ops.linear(values, self.W_V, self.b_V))
+        )
+
+    def attend(
+        self,
+        queries: Inexact[Tensor, "batch heads n_q d_k"],
+        memory: KeyValues,
+        mask: Bool[Array, "#batch #n_q #n_k"] | None = None,
+        causal: bool = False,
+        weights: bool = True,
+    ) -> tuple[Inexact[Tensor, "batch n_q d_model"], Inexact[Tensor, "batch heads n_q n_k"] | None]:
+        """Concat(head_1, .., head_h) W^O and the weights of every head, from what is projected already."""
+        mask = None if mask is None else mask[:, None]  # the same for every head
+        heads, alignment = scaled_dot_product_attention(queries, *memory, mask, causal, weights)
+        batch, _, n_q, _ = heads.shape
+        concat = ops.reshape(ops.swapaxes(heads, 1, 2), (batch, n_q, self.heads * self.d_v))
+        return ops.linear(concat, self.W_O, self.b_O), alignment
+
+    def forward(
+        self,
+        queries: Inexact[Tensor, "batch n_q d_model"],
+        keys: Inexact[Tensor, "batch n_k d_model"] | None = None,
+        values: Inexact[Tensor, "batch n_k d_model"] | None = None,
+        mask: Bool[Array, "#batch #n_q #n_k"] | None = None,
+        causal: bool = False,
+        weights: bool = True,
+    ) -> tuple[Inexact[Tensor, "batch n_q d_model"], Inexact[Tensor, "batch heads n_q n_k"] | None]:
+        """(context, weights): MultiHead(Q, K, V), and the weights of every head, None with weights=False.
+
+        keys: the queries unless given, which is self-attention; values: the keys unless given.  mask: broadcastable to
+        (batch, n_q, n_k), True = may attend, the same for every head; a padding mask (batch, n_k) is mask[:, None, :].
+        causal: no query attends to a later key.
+        """
+        memory = self.keys_values(queries if keys is None else keys, values)
+        return self.attend(self.queries(queries), memory, mask, causal, weights)
+
+    def _split(self, projected: Inexact[Tensor, "batch n both"]) -> Inexact[Tensor, "batch heads n d"]:
+        """The projection of each head on its own."""
+        batch, n, both = projected.shape
+        return ops.swapaxes(ops.reshape(projected, (batch, n, self.heads, both // self.heads)), 1, 2)
