@@ -32,6 +32,20 @@ def pieces(draw):
     return Call((draw(strategies.arrays(shape, distinct=True)),), {"pieces": count})
 
 
+@st.composite
+def attended(draw):
+    """q, k, v with up to two leading axes, a mask that broadcasts, and `causal` where the queries can be the last."""
+    dtype = draw(dtypes())
+    lead = draw(strategies.shapes(max_dims=2, max_side=2))
+    n_q, n_k, d_k, d_v = draw(st.integers(0, 3)), *(draw(st.integers(1, 3)) for _ in range(3))
+    shapes = (*lead, n_q, d_k), (*lead, n_k, d_k), (*lead, n_k, d_v)
+    inputs = tuple(draw(strategies.arrays(shape, dtype)) for shape in shapes)
+    full = (*lead, n_q, n_k)
+    shape = tuple(n if draw(st.booleans()) else 1 for n in full[draw(st.integers(0, len(full))) :])
+    mask = draw(st.none() | strategies.masks(shape))
+    return Call(inputs, {"mask": mask, "causal": n_q <= n_k and draw(st.booleans())})
+
+
 STATE = ("B", "n")
 CASES = {
     "maxout": Case(pieces()),
@@ -47,4 +61,6 @@ CASES = {
         )
     ),
     "additive_attention": Case(sized(("B", "n"), ("B", "T", "n"), ("n",), ("B", "T", "d"), mask=("B", "T"))),
+    "attention": Case(attended()),
+    "attention_context": Case(attended()),
 }
