@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from minattn.data.texts import read_text
 from minattn.errors import DataError
 
 STRESS_DIGITS = "012"  # CMUdict writes no, primary and secondary stress behind a vowel
@@ -64,7 +65,7 @@ def read_lexicon(path: str | Path) -> Lexicon:
     with the file, and for a line that cannot be read also its number and text.
     """
     entries = []
-    for number, line in enumerate(_read_text(Path(path)).split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
             try:
                 entries.append(_parse(line))
@@ -86,24 +87,3 @@ def _parse(line: str) -> tuple[str, list[str]]:
     if not rest[0].strip():
         raise DataError("no pronunciation after the tab; write one or delete the line")
     return word.strip(), rest[0].split()
-
-
-def _read_text(path: Path) -> str:
-    if path.is_dir():
-        raise DataError(f"{path} is a directory: name a file inside it")
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path}: check the path") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        text = raw.decode("utf-8-sig")  # some editors put a byte-order mark before the first word
-    except UnicodeDecodeError as error:
-        before = error.object[: error.start]
-        line = error.object[before.rfind(b"\n") + 1 :].split(b"\n")[0]
-        raise DataError(
-            f"{path}, line {before.count(10) + 1}: the line is not UTF-8 text. "
-            f"It reads {line!r}. Save the file as UTF-8."
-        ) from None
-    return text.replace("\r\n", "\n")

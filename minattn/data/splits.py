@@ -39,7 +39,7 @@ def split_lexicon(lexicon: Lexicon) -> Splits:
     The first eight bytes of the SHA-256 of the word (UTF-8), read as a big-endian number and taken modulo
     1000, decide: below 100 is test, 100 to 149 dev, the rest train.
     """
-    places = {word: _place(word) for word in lexicon}
+    places = {word: place_of(word) for word in lexicon}
     return Splits(
         train=lexicon.only(word for word, place in places.items() if place >= 150),
         dev=lexicon.only(word for word, place in places.items() if 100 <= place < 150),
@@ -65,5 +65,6 @@ def _digest(word: str) -> bytes:
     return hashlib.sha256(word.encode()).digest()
 
 
-def _place(word: str) -> int:
+def place_of(word: str) -> int:
+    """The word's number from 0 to 999, by its hash: below 100 is test, 100 to 149 dev, the rest train."""
     return int.from_bytes(_digest(word)[:8], "big") % 1000
