@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=16, help="words this long and longer count as one length")
     arguments = parser.parse_args()
 
-    config = with_settings(g2p.G2PConfig(epochs=arguments.epochs), arguments.set)
+    config = with_settings(dataclasses.replace(g2p.default_config(), epochs=arguments.epochs), arguments.set)
     files = g2p.DataFiles(train=arguments.train)
     test = files.load_test()
     scores: dict[str, dict[int, Score]] = {}

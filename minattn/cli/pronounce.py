@@ -38,9 +38,9 @@ def predict(run: RunFolder, words: Words, device: Device = "cpu", beam: Beam = N
     if plot is not None:
         check_picture_path(plot)
     pronouncer = Pronouncer.load(run, device)
-    attends = pronouncer.config.model == "rnnsearch"
+    attends = pronouncer.config.attends
     if plot is not None and not attends:
-        raise ConfigError("this run's model has no attention to plot; the cure: a run with model=rnnsearch")
+        raise ConfigError("this run's model has no attention to plot; the cure: a run with another model")
     said = pronouncer.pronounce(words, beam or pronouncer.config.beam)
     _note_unfinished(run)
     for p in said:

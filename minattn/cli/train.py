@@ -14,9 +14,9 @@ from minattn import __version__
 from minattn.cli.app import INTERRUPTED, Device, app, console, option
 from minattn.errors import ConfigError
 from minattn.recipes import g2p
-from minattn.recipes.config import read_json, with_settings
+from minattn.recipes.config import read_json
 from minattn.recipes.folder import ALIGNMENTS, CURVES, REPORT, has_begun, is_finished
-from minattn.recipes.pronouncer import G2PConfig
+from minattn.recipes.networks import G2PConfig
 from minattn.training import Outcome
 
 
@@ -61,7 +61,7 @@ def train(
             raise ConfigError(f"--resume goes on with the run as it was started, so {', '.join(extra)} cannot be given")
         _resume(resume, device)
         return
-    config = with_settings(G2PConfig(), settings or [])
+    config = g2p.config_from(settings or [])
     config = config if seed is None else dataclasses.replace(config, seed=seed)
     files = g2p.DataFiles(train_file, dev_file, test_file)
     folder = out or Path("runs") / recipe

@@ -1,8 +1,8 @@
-"""Grapheme-to-phoneme conversion: RNNsearch learns to pronounce English from CMUdict.
+"""Grapheme-to-phoneme conversion: RNNsearch or the Transformer learns to pronounce English from CMUdict.
 
 A word's letters are the source, its phonemes the target, and attention shows which letters make which sound.  The
-score is PER and WER, phoneme and word error rate, of the best model on the test words.  What lies in a run's folder
-is told in `minattn.recipes.folder`.
+score is PER and WER, phoneme and word error rate, of the best model on the test words.  The settings are told in
+`minattn.recipes.networks`, what lies in a run's folder in `minattn.recipes.folder`.
 """
 
 import dataclasses
@@ -37,11 +37,26 @@ from minattn.recipes.folder import (
     new_run,
     read_run,
 )
-from minattn.recipes.pronouncer import RECIPE, G2PConfig, Pronouncer, Pronunciation
+from minattn.recipes.networks import G2PConfig, config_from, default_config, stored_config
+from minattn.recipes.pronouncer import RECIPE, Pronouncer, Pronunciation
 from minattn.recipes.threads import blas_threads
-from minattn.training import LAST, LOG, Adam, Cosine, LinearWarmup, Outcome, Plan, Trainer, load_checkpoint
+from minattn.training import LAST, LOG, Outcome, Plan, Trainer, load_checkpoint
 from minattn.training.metrics import Score
 from minattn.training.progress import Progress, default_progress
+
+__all__ = [
+    "DataFiles",
+    "Pronouncer",
+    "StoredRun",
+    "config_from",
+    "default_config",
+    "draw_alignments",
+    "draw_pictures",
+    "evaluate",
+    "fingerprint",
+    "resume",
+    "train",
+]
 
 SHOWN_WORDS = ("attention", "knight", "through", "bookkeeper", "phoenix", "extraordinary")
 """The words of the alignment picture."""
@@ -113,7 +128,7 @@ class StoredRun(NamedTuple):
         """Raises CheckpointError where the folder is no g2p run, or of a version with other settings."""
         path = Path(run) / CONFIG
         content = read_run(Path(run), RECIPE)
-        config = from_stored(G2PConfig, content.get("config"), path)
+        config = stored_config(content.get("config"), path)
         files = from_stored(DataFiles, content.get("files"), path)
         data = content.get("data")
         if not isinstance(data, dict) or set(data) != set(PARTS):
@@ -148,7 +163,7 @@ def train(
     progress = make_progress()
     splits = _load(files, progress)
     pronouncer = Pronouncer.of(config, splits.train)
-    for name in ("dev", "test"):
+    for name in PARTS:
         pronouncer.check_fits(getattr(splits, name), f"the {name} words of {files.source(name)}")
     trainer = _trainer(pronouncer, splits, folder, device, progress)
     content = {
@@ -224,16 +239,15 @@ def _trainer(pronouncer: Pronouncer, splits: Splits, folder: Path, device: str, 
     pronouncer.model.to(device)
     batches = LengthBucketedBatches(pronouncer.encode(splits.train), config.batch_size, config.seed)
     steps = config.epochs * len(batches)
-    warmup = min(config.warmup, max(1, steps // 10))
     progress.note(f"{config.model} with {pronouncer.model.count_parameters():,} weights, to train for {steps:,} steps")
     return Trainer(
         pronouncer.model,
-        Adam(pronouncer.model.named_parameters(), config.lr),
+        config.optimizer(pronouncer.model.named_parameters()),
         batches,
         pronouncer.loss,
         folder,
         Plan(epochs=config.epochs, max_norm=config.max_norm, metric="dev_per"),
-        schedule=LinearWarmup(Cosine(config.lr, steps, config.lr / 50), warmup),
+        schedule=config.schedule(steps),
         evaluate=lambda _: _development(pronouncer, splits.dev, progress),
         meta=pronouncer.meta(),
         tokens=lambda batch: int(batch.target_mask.sum()),
@@ -297,8 +311,8 @@ def draw_pictures(folder: Path, pronouncer: Pronouncer, test: Lexicon) -> None:
     from minattn.viz import learning_curves, read_records, save_figure
 
     save_figure(learning_curves(read_records(folder / LOG)), folder / CURVES)
-    if pronouncer.config.model == "rnnencdec":
-        return  # no attention, nothing to see
+    if not pronouncer.config.attends:
+        return
     known = [word for word in SHOWN_WORDS if all(letter in pronouncer.letters for letter in word)]
     said = pronouncer.pronounce(known or list(test)[: len(SHOWN_WORDS)], pronouncer.config.beam)
     if any(p.phonemes for p in said):  # a model that has learned next to nothing may say nothing

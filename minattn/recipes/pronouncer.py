@@ -3,19 +3,17 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from minattn.autograd import Array, Tensor, check_device, no_grad, ops
 from minattn.data import Lexicon, PaddedBatch, Vocabulary, evaluation_batches, source_batches
-from minattn.errors import CheckpointError, ConfigError, DataError
-from minattn.models.rnnsearch import RNNsearch, RNNsearchConfig
+from minattn.errors import CheckpointError, DataError
 from minattn.models.search import Hypothesis, beam_search
-from minattn.recipes.config import from_stored
 from minattn.recipes.folder import CONFIG, read_run
+from minattn.recipes.networks import G2PConfig, stored_config
 from minattn.recipes.threads import blas_threads
 from minattn.training import BEST, LAST, arrays_under, load_checkpoint
 from minattn.training.metrics import Score, score
@@ -28,53 +26,6 @@ Told = Callable[[int, int], None]
 
 def tell_nobody(done: int, total: int) -> None:
     """Takes note of nothing."""
-
-
-@dataclass(frozen=True)
-class G2PConfig:
-    """A run's settings.  The defaults reach a useful pronouncer in ten minutes on one CPU core."""
-
-    model: Literal["rnnsearch", "rnnencdec"] = "rnnsearch"
-    embedding: int = 64  # m
-    hidden: int = 128  # n
-    alignment: int = 64  # n'
-    maxout: int = 64  # l
-    readout: Literal["previous", "current"] = "current"
-    dropout: float = 0.0
-    batch_size: int = 64
-    epochs: int = 6
-    lr: float = 3e-3  # the highest; it rises for `warmup` steps and then falls along a cosine to lr / 50
-    warmup: int = 200
-    max_norm: float = 5.0  # of the gradient
-    beam: int = 4  # for the test words; development words are decoded greedily
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "warmup", "beam"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr", "max_norm"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be a finite number above 0, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ConfigError(f"seed must be at least 0, got {self.seed}")
-        self.network(1, 1)  # refuses what it cannot be built with
-
-    def network(self, letters: int, phonemes: int) -> RNNsearchConfig:
-        """The network for vocabularies of these sizes."""
-        return RNNsearchConfig(
-            source_words=letters,
-            target_words=phonemes,
-            embedding=self.embedding,
-            hidden=self.hidden,
-            alignment=self.alignment,
-            maxout=self.maxout,
-            biases=True,
-            attention=self.model == "rnnsearch",
-            readout=self.readout,
-            dropout=self.dropout,
-            initial="glorot",
-        )
 
 
 class Pronunciation(NamedTuple):
@@ -94,7 +45,7 @@ class Pronouncer:
 
     def __init__(self, config: G2PConfig, letters: Vocabulary, phonemes: Vocabulary) -> None:
         self.config, self.letters, self.phonemes = config, letters, phonemes
-        self.model = RNNsearch(config.network(len(letters), len(phonemes)), np.random.default_rng(config.seed))
+        self.model = config.build(len(letters), len(phonemes))
 
     @classmethod
     def of(cls, config: G2PConfig, train: Lexicon) -> Self:
@@ -111,7 +62,7 @@ class Pronouncer:
     ) -> list[Pronunciation]:
         """The likeliest pronunciation of each word that beam search finds; `told` hears how many words are done.
 
-        Raises DataError for a word that is empty or has a letter the model was not trained on.
+        Raises DataError for a word that is empty, too long, or has a letter the model was not trained on.
         """
         self.model.eval()
         words = [word.lower() for word in words]
@@ -119,8 +70,9 @@ class Pronouncer:
         said: dict[int, Pronunciation] = {}
         for source, mask, indices in source_batches(sources, batch_size):
             read = self.model.encode(source, as_mask(mask))
-            longest = 2 * source.shape[1] + 10  # no pronunciation in CMUdict is longer
-            found = beam_search(self.model, read, beam, self.phonemes.begin, self.phonemes.end, longest)
+            steps = 2 * source.shape[1] + 10  # no pronunciation in CMUdict is longer
+            steps = min(steps, self.config.longest or steps)
+            found = beam_search(self.model, read, beam, self.phonemes.begin, self.phonemes.end, steps)
             for index, hypotheses in zip(indices, found, strict=True):
                 said[index] = self._pronunciation(words[index], hypotheses[0])
             told(len(said), len(words))
@@ -135,18 +87,31 @@ class Pronouncer:
                 raise DataError(
                     f"the word {word!r} has {letter!r}, which no training word has; the cure: spell it with {known}"
                 )
+        self._check_length(len(word), f"the word {word!r} has {len(word)} letters")
         return self.letters.encode(word)
+
+    def _check_length(self, symbols: int, what: str) -> None:
+        if self.config.longest is not None and symbols > self.config.longest:
+            raise DataError(
+                f"{what}, and this model learned {self.config.longest} positions; "
+                "the cure: leave the word out, or train with positions=sinusoidal"
+            )
 
     def _pronunciation(self, word: str, best: Hypothesis) -> Pronunciation:
         # Padding and begin, which a model says that has learned little, are no phonemes.
         alignment = best.alignment[[i for i, symbol in enumerate(best.ids) if symbol > self.phonemes.end]]
-        looked_at = alignment[:, : len(word)] if self.config.model == "rnnsearch" else alignment
+        looked_at = alignment[:, : len(word)] if self.config.attends else alignment
         return Pronunciation(word, self.phonemes.decode(best.ids), math.exp(best.log_probability), looked_at)
 
     # ------------------------------------------------------------------------------------------ measuring
     def check_fits(self, lexicon: Lexicon, name: str) -> None:
-        """Raise DataError where `lexicon`, called `name`, has letters or phonemes that the training words have not."""
+        """Raise DataError where `lexicon`, called `name`, has letters or phonemes that the training words have not.
+
+        And where something in it is longer than the model can take.
+        """
         for word, pronunciation in lexicon.pairs():
+            self._check_length(len(word), f"{name}: the word {word!r} has {len(word)} letters")
+            self._check_length(len(pronunciation) + 1, f"{name}: the word {word!r} has {len(pronunciation)} phonemes")
             for what, symbols, known in (("letter", word, self.letters), ("phoneme", pronunciation, self.phonemes)):
                 for symbol in symbols:
                     if symbol not in known:
@@ -165,19 +130,28 @@ class Pronouncer:
         return [(self.letters.encode(w), self.phonemes.encode(p, begin=True, end=True)) for w, p in lexicon.pairs()]
 
     def loss(self, model: Any, batch: PaddedBatch) -> Tensor:
-        """(1.10): the mean over the batch's pronunciations of sum_i -log p(y_i), in nats."""
-        return self._negative_log_likelihood(model, batch) / len(batch.source)
+        """What training minimises: the mean over the batch's pronunciations of sum_i -log p(y_i), in nats.
+
+        With label smoothing, of the smoothed targets' cross-entropy in its place.
+        """
+        return self._summed_loss(model, batch, self.config.label_smoothing) / len(batch.source)
 
     @no_grad()
     def mean_loss(self, lexicon: Lexicon) -> float:
-        """The loss over all pronunciations of a lexicon."""
+        """The mean over all pronunciations of a lexicon of sum_i -log p(y_i), in nats, without label smoothing."""
         pairs = self.encode(lexicon)
         batches = evaluation_batches(pairs, 256)
-        return math.fsum(self._negative_log_likelihood(self.model, batch).item() for batch in batches) / len(pairs)
+        return math.fsum(self._summed_loss(self.model, batch).item() for batch in batches) / len(pairs)
 
-    def _negative_log_likelihood(self, model: Any, batch: PaddedBatch) -> Tensor:
+    def perplexity(self, lexicon: Lexicon) -> float:
+        """e to the mean of -log p(y_i) over all phonemes of a lexicon, the end symbol counted as one."""
+        pairs = lexicon.pairs()
+        symbols = sum(len(pronunciation) + 1 for _, pronunciation in pairs)
+        return math.exp(self.mean_loss(lexicon) * len(pairs) / symbols)
+
+    def _summed_loss(self, model: Any, batch: PaddedBatch, label_smoothing: float = 0.0) -> Tensor:
         logits, _ = model(batch.source, batch.target[:, :-1], as_mask(batch.source_mask))
-        return ops.cross_entropy(logits, batch.target[:, 1:], ignore_index=self.phonemes.pad, reduction="sum")
+        return ops.cross_entropy(logits, batch.target[:, 1:], self.phonemes.pad, label_smoothing, reduction="sum")
 
     # ------------------------------------------------------------------------------------------ checkpoints
     def meta(self) -> dict[str, Any]:
@@ -197,7 +171,7 @@ class Pronouncer:
         """
         check_device(device)
         folder = Path(run)
-        config = from_stored(G2PConfig, read_run(folder, RECIPE).get("config"), folder / CONFIG)
+        config = stored_config(read_run(folder, RECIPE).get("config"), folder / CONFIG)
         path = folder / BEST if (folder / BEST).exists() else folder / LAST
         if not path.exists():
             raise CheckpointError(f"{folder} has no checkpoint yet; the cure: minattn train {RECIPE} --resume {folder}")

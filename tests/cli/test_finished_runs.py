@@ -314,7 +314,7 @@ def test_a_run_without_attention(minattn, words):
     assert re.fullmatch(r"bad  .+  \(probability .+\)\n", result.out)
     result = minattn("predict", "run", "bad", "--plot", "p.png")
     assert result.status == 1
-    assert result.err == "error: this run's model has no attention to plot; the cure: a run with model=rnnsearch\n"
+    assert result.err == "error: this run's model has no attention to plot; the cure: a run with another model\n"
 
 
 def test_a_run_on_another_device(minattn, words, finished_run):

@@ -10,7 +10,8 @@ from minattn.errors import DataError, DeviceError
 from minattn.models.search import Hypothesis
 from minattn.recipes.config import write_json
 from minattn.recipes.folder import CONFIG
-from minattn.recipes.pronouncer import G2PConfig, Pronouncer
+from minattn.recipes.networks import RNNsearchG2P
+from minattn.recipes.pronouncer import Pronouncer
 from minattn.training import BEST, LAST, load_checkpoint, save_checkpoint
 
 LEXICON = Lexicon([(word, word.upper()) for word in ("ab", "bc", "abc", "cab", "cabbac")] + [("ab", "BA")])
@@ -18,7 +19,7 @@ SIZES = {"embedding": 5, "hidden": 4, "alignment": 3, "maxout": 6}
 
 
 def pronouncer(**settings):
-    return Pronouncer.of(G2PConfig(**{**SIZES, **settings}), LEXICON)
+    return Pronouncer.of(RNNsearchG2P(**{**SIZES, **settings}), LEXICON)
 
 
 def test_pronunciations_come_in_the_order_of_the_words():

@@ -10,7 +10,7 @@ import pytest
 
 from minattn.errors import CheckpointError, ConfigError
 from minattn.recipes.config import from_stored, read_json, with_settings, write_json
-from minattn.recipes.pronouncer import G2PConfig
+from minattn.recipes.networks import RNNsearchG2P
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def test_missing_settings_are_all_named(stored):
 
 
 def test_stored_settings_out_of_range_name_their_file():
-    stored = {**dataclasses.asdict(G2PConfig()), "epochs": 0}
+    stored = {**dataclasses.asdict(RNNsearchG2P()), "epochs": 0}
     with pytest.raises(CheckpointError, match=r"run.config\.json .*: epochs must be at least 1, got 0"):
-        from_stored(G2PConfig, stored, WHERE)
+        from_stored(RNNsearchG2P, stored, WHERE)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_stored_settings_out_of_range_name_their_file():
 )
 def test_g2p_refuses_settings_out_of_range_by_their_names(setting):
     with pytest.raises(ConfigError, match=f"^{setting.partition('=')[0]} must be "):
-        with_settings(G2PConfig(), [setting])
+        with_settings(RNNsearchG2P(), [setting])
 
 
 # ---------------------------------------------------------------------------------------------- files
