@@ -6,8 +6,8 @@ A. Vaswani et al., "Attention is all you need", NIPS 2017, section 3.5:
 
 or a vector for each position that is learned, which the paper found to do as well (Table 3, row E).
 
-Deviations from the paper: none.  The authors' program tensor2tensor puts all sines before all cosines, at slightly other
-frequencies; here they alternate, as printed.
+Deviations from the paper: none.  The authors' program tensor2tensor puts all sines before all cosines, at slightly
+other frequencies; here they alternate, as printed.
 """
 
 import functools

@@ -14,17 +14,24 @@ that the mask lets through, and a query with none gives zeros.
 """
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Inexact
 
-from minattn.autograd import OPS, Array, Tensor, op, ops, xp
-from minattn.autograd.backend import like, matmul
-from minattn.autograd.engine import Result
+from minattn.autograd import Array, Tensor, op, ops, xp
+from minattn.autograd.backend import as_mask, dots, like, matmul
+from minattn.autograd.engine import Result, mode
+from minattn.autograd.ops.neural import row_exponentials, shared_exponentials
 from minattn.errors import ShapeError
+from minattn.nn.recurrent import raw
 
-softmax = OPS["softmax"].function  # on raw arrays: (weights, pullback)
+ROWS = 64
+"""Queries in a block, at least: enough for a matrix product to be quick."""
+
+SCORES = 1 << 20
+"""Scores in a block where no gradient is wanted, 4 MiB of float32, unless ROWS queries have more."""
 
 
 def scaled_dot_product_attention(
@@ -65,21 +72,26 @@ def attention_equation(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = 
 def attention(q: Array, k: Array, v: Array, /, mask: Any = None, causal: bool = False) -> Result:
     """Scaled dot-product attention, (1): the context (.., n_q, d_v) and the weights (.., n_q, n_k).
 
-    With S the scores and P the weights:  dV = P^T dC;  dP = dC V^T;  dS by the softmax;  dQ = dS K / sqrt(d_k);
-    dK = dS^T Q / sqrt(d_k).
+    With C the context and P the weights:  dV = P^T dC;  dS = P (G - <G, P>) for G = dC V^T + dP;
+    dQ = dS K / sqrt(d_k);  dK = dS^T Q / sqrt(d_k).
     """
-    check_sizes(q, k, v, mask, causal)
-    scaled = q * (1 / math.sqrt(q.shape[-1]))
-    scores = matmul(scaled, k.swapaxes(-1, -2))
-    weights, by_scores = softmax(scores, -1, _whole_mask(mask, causal, q, k))
-    context = matmul(weights, v)  # (1)
+    check_sizes(q, k, v, causal)
+    scale = 1 / math.sqrt(q.shape[-1])
+    scaled = q * scale
+    everything = Block(slice(0, q.shape[-2]), k.shape[-2])
+    weights, total = _exponentials(scaled, k, everything, _hidden(mask, q, k), causal)
+    weights /= total
+    context = matmul(weights, v, _heads_inside(q, v, v))  # (1)
 
     def pullback(g_context: Array, g_weights: Array) -> tuple[Array, Array, Array]:
-        d_weights = matmul(g_context, v.swapaxes(-1, -2))
-        d_weights += g_weights
-        d_scores = by_scores(d_weights)
-        d_q = matmul(d_scores, k) * (1 / math.sqrt(q.shape[-1]))
-        return d_q, matmul(d_scores.swapaxes(-1, -2), scaled), matmul(weights.swapaxes(-1, -2), g_context)
+        d_v = matmul(weights.swapaxes(-1, -2), g_context, _heads_inside(v, v, v))
+        d_scores = matmul(g_context, v.swapaxes(-1, -2))
+        d_scores += g_weights
+        d_scores -= dots(d_scores, weights)
+        d_scores *= weights
+        d_q = matmul(d_scores, k, _heads_inside(q, k, v))
+        d_q *= scale
+        return d_q, matmul(d_scores.swapaxes(-1, -2), scaled, _heads_inside(k, k, v)), d_v
 
     return (context, weights), pullback
 
@@ -91,12 +103,118 @@ def attention_context_equation(q: Any, k: Any, v: Any, mask: Any = None, causal:
 
 @op(equation=attention_context_equation)
 def attention_context(q: Array, k: Array, v: Array, /, mask: Any = None, causal: bool = False) -> Result:
-    """The context of (1) alone, (.., n_q, d_v)."""
-    (context, _), pullback = attention_function(q, k, v, mask, causal)
-    return context, lambda g: pullback(g, xp(g).zeros((), g.dtype))
+    """The context of (1) alone, (.., n_q, d_v), from one block of queries after the other.
+
+    Where no gradient is wanted, the scores of one block are all that is in memory.  With `causal`, a block has no
+    scores with keys that are later than all its queries, nearly half of all.  Not the softmax is divided by its sum Z,
+    but the context, which is shorter:  C = E V / Z with E = exp(S);  dV = E^T (dC / Z);
+    dS = E ((dC / Z) V^T - <dC / Z, C>);  dQ = dS K / sqrt(d_k);  dK = dS^T Q / sqrt(d_k).
+    """
+    check_sizes(q, k, v, causal)
+    scale = 1 / math.sqrt(q.shape[-1])
+    scaled, hidden = q * scale, _hidden(mask, q, k)
+    context = _heads_inside(q, v, k)
+    kept = []
+    for block in _blocks(q, k, causal):
+        e, total = _exponentials(scaled, k, block, hidden, causal)
+        part = matmul(e, v[..., : block.keys, :], context[..., block.queries, :])
+        part /= total
+        if mode.recording:
+            kept.append((block, e, total))
+
+    def pullback(g: Array) -> tuple[Array, Array, Array]:
+        d_q, d_k, d_v = _heads_inside(q, k, v), _heads_inside(k, k, v), _heads_inside(v, v, k)
+        for block, e, total in reversed(kept):
+            rows, seen = (..., block.queries, slice(None)), (..., slice(block.keys), slice(None))
+            g_part = g[rows] / total
+            d_scores = matmul(g_part, v[seen].swapaxes(-1, -2))
+            d_scores -= dots(g_part, context[rows])
+            d_scores *= e
+            matmul(d_scores, k[seen], d_q[rows])
+            if block is kept[-1][0]:  # sees all keys, and is the first here
+                matmul(d_scores.swapaxes(-1, -2), scaled[rows], d_k)
+                matmul(e.swapaxes(-1, -2), g_part, d_v)
+            else:
+                d_k[seen] += matmul(d_scores.swapaxes(-1, -2), scaled[rows])
+                d_v[seen] += matmul(e.swapaxes(-1, -2), g_part)
+        d_q *= scale
+        return d_q, d_k, d_v
+
+    return context, pullback
 
 
-attention_function = OPS["attention"].function
+# ---------------------------------------------------------------------------------------------- blocks
+class Block(NamedTuple):
+    """Some queries, and how many keys they may see."""
+
+    queries: slice
+    keys: int
+
+
+def _blocks(q: Array, k: Array, causal: bool) -> Iterator[Block]:
+    """The queries, block by block."""
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    rows = ROWS if causal else n_q
+    if not mode.recording:
+        rows = max(ROWS, SCORES // max(1, n_k * math.prod(q.shape[:-2])))
+    for start in range(0, max(n_q, 1), max(rows, 1)):
+        stop = min(start + rows, n_q)
+        yield Block(slice(start, stop), n_k - n_q + stop if causal else n_k)
+
+
+def _exponentials(scaled: Array, k: Array, block: Block, hidden: Array | None, causal: bool) -> tuple[Array, Array]:
+    """exp of a block's scores, less a shift that cancels, and their sums over the keys; scaled: Q / sqrt(d_k)."""
+    found = shared_exponentials(scores := _scores(scaled, k, block, hidden, causal), out=scores)
+    if found is None:  # the scores may be overwritten
+        scores = _scores(scaled, k, block, hidden, causal)
+        found = row_exponentials(scores, masked=hidden is not None, out=scores)
+    return found
+
+
+def _scores(scaled: Array, k: Array, block: Block, hidden: Array | None, causal: bool) -> Array:
+    """A block's Q K^T / sqrt(d_k), -inf where a query may not look."""
+    scores = matmul(scaled[..., block.queries, :], k[..., : block.keys, :].swapaxes(-1, -2))
+    if hidden is not None:
+        scores += _part(hidden, block)
+    if causal:
+        module, rows = xp(scores), scores.shape[-2]
+        diagonal = module.tri(rows, dtype=bool)
+        scores[..., block.keys - rows :] += module.where(diagonal, module.zeros((), scores.real.dtype), -np.inf)
+    return scores
+
+
+def _hidden(mask: Any, q: Array, k: Array) -> Array | None:
+    """What to add to the scores, -inf where the mask is False, of the mask's shape; None without a mask."""
+    if mask is None:
+        return None
+    mask = as_mask(raw(mask), q, "attention: a mask (True = may attend)")
+    expected = (*q.shape[:-2], q.shape[-2], k.shape[-2])
+    if mask.ndim > len(expected) or any(
+        n not in (1, m) for n, m in zip(mask.shape[::-1], expected[::-1], strict=False)
+    ):
+        raise ShapeError(f"attention: a mask of shape {mask.shape} does not broadcast to (.., n_q, n_k) = {expected}")
+    zero = xp(q).zeros((), q.real.dtype)
+    return xp(q).where(mask, zero, -np.inf)
+
+
+def _part(hidden: Array, block: Block) -> Array:
+    """The rows and columns of a block; an axis of length 1, or that is not there, is the same for all."""
+    if hidden.ndim and hidden.shape[-1] != 1:
+        hidden = hidden[..., : block.keys]
+    if hidden.ndim > 1 and hidden.shape[-2] != 1:
+        hidden = hidden[..., block.queries, :]
+    return hidden
+
+
+def _heads_inside(x: Array, y: Array, other: Array) -> Array:
+    """An array (.., n of x, size of y); (batch, heads, n, size) lies in memory as (batch, n, heads, size), so that
+    joining the heads copies nothing."""
+    module, n, size = xp(x), x.shape[-2], y.shape[-1]
+    dtype = module.result_type(x, y, other)
+    if x.ndim != 4:
+        return module.empty((*x.shape[:-2], n, size), dtype)
+    batch, heads = x.shape[:2]
+    return module.empty((batch, n, heads, size), dtype).swapaxes(1, 2)
 
 
 def _whole_mask(mask: Any, causal: bool, q: Any, k: Any) -> Any:
@@ -104,19 +222,18 @@ def _whole_mask(mask: Any, causal: bool, q: Any, k: Any) -> Any:
     if not causal:
         return mask
     triangle = causal_mask(q.shape[-2], k.shape[-2])
-    if mask is None:
-        return triangle
-    mask = mask._data if isinstance(mask, Tensor) else mask
-    return mask & like(triangle, mask)
+    return triangle if mask is None else raw(mask) & like(triangle, raw(mask))
 
 
-def check_sizes(q: Array, k: Array, v: Array, mask: Any, causal: bool) -> None:
+def check_sizes(q: Array, k: Array, v: Array, causal: bool) -> None:
     """Raise ShapeError unless these fit together."""
     given = f"got q {q.shape}, k {k.shape} and v {v.shape}"
     if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ShapeError(f"attention: expected q (.., n_q, d_k), k (.., n_k, d_k) and v (.., n_k, d_v); {given}")
     if not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
         raise ShapeError(f"attention: q, k and v must have the same leading axes; {given}")
+    if not k.shape[-2] or not q.shape[-1]:
+        raise ShapeError(f"attention: there must be a key at least, and its size must be 1 at least; {given}")
     if causal and q.shape[-2] > k.shape[-2]:
         raise ShapeError(
             f"attention: causal queries are the last of the keys' positions, so there cannot be more of them; {given}"

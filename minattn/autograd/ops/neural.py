@@ -118,10 +118,16 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 
 def _exponentials(x: Array, axis: int, masked: bool, out: Array | None) -> tuple[Array, Array]:
-    """exp(x - shift) and its sums over `axis`; the shift cancels in their quotient.
+    """exp(x - shift) and its sums over `axis`; the shift cancels in their quotient."""
+    return shared_exponentials(x, axis, out) or row_exponentials(x, axis, masked, out)
 
-    On the host the largest number of all rows is tried first: one number is found and subtracted several times faster
-    than one for each row.  Where a row lies so far below it that its sum gets small, the rows need their own.
+
+def shared_exponentials(x: Array, axis: int = -1, out: Array | None = None) -> tuple[Array, Array] | None:
+    """exp(x - shift) and its sums over `axis`, the shift being the largest number of all rows; None where that will not
+    do.
+
+    On the host one number is found and subtracted several times faster than one for each row.  Where a row lies so far
+    below it that its sum gets small, the rows need their own.
     """
     if type(x) is np.ndarray and x.dtype.kind == "f" and x.ndim > 1:
         shift = x.max(initial=-np.inf)
@@ -130,6 +136,14 @@ def _exponentials(x: Array, axis: int, masked: bool, out: Array | None) -> tuple
             total = sums(np.exp(e, e), axis)
             if total.min() > 1e-8:
                 return e, total
+    return None
+
+
+def row_exponentials(x: Array, axis: int = -1, masked: bool = False, out: Array | None = None) -> tuple[Array, Array]:
+    """exp(x - shift) and its sums over `axis`, the shift being the largest number of each row.
+
+    masked: some rows may have -inf alone; they get the sum 1, by which their zeros can be divided.
+    """
     return _shifted_exponentials(x, _peak(x, axis, masked), axis, masked, out)
 
 
