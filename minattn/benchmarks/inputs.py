@@ -21,6 +21,23 @@ MLP_BATCH = 128
 WORDS, EMBEDDING, STATE, ALIGNMENT = 100, 64, 128, 128
 LENGTH, PAIRS = 20, 64
 
+
+class Stack(NamedTuple):
+    """The size of a Transformer."""
+
+    layers: int  # of the encoder, and as many of the decoder where there is one
+    d_model: int
+    d_ff: int
+    heads: int
+
+
+TRANSFORMER = Stack(layers=2, d_model=128, d_ff=512, heads=4)
+
+LANGUAGE_MODEL = Stack(layers=4, d_model=256, d_ff=1024, heads=4)
+BYTES, CONTEXT, TEXTS = 256, 128, 16
+
+EPSILON = 1e-5  # of every layer norm
+
 ROWS, COLUMNS = 4096, 1024
 ELEMENT = (1234, 567)  # the element of the gradient that W8 returns in place of a loss
 
@@ -53,7 +70,7 @@ def mlp() -> tuple[Arrays, list[Pictures]]:
 
 
 class Sentences(NamedTuple):
-    """A batch of W3, ids (64, 20): the sentence to read, the words to say, and the word before each of these."""
+    """A batch of W3 or W4, ids (64, 20): the sentence to read, the words to say, and the word before each of these."""
 
     source: np.ndarray
     previous: np.ndarray
@@ -91,6 +108,81 @@ def _sentences(rng: np.random.RandomState) -> Sentences:
     target = rng.randint(0, WORDS, (PAIRS, LENGTH)).astype(np.int64)
     previous = np.concatenate([np.zeros((PAIRS, 1), np.int64), target[:, :-1]], axis=1)  # word 0 stands before all
     return Sentences(source, previous, target)
+
+
+def transformer() -> tuple[Arrays, list[Sentences]]:
+    """W4: weights and batches.
+
+    The products are x W.  Layer i of the encoder, from 1 on, has encoderi_self_W_Q, .._W_K, .._W_V and .._W_O, whose
+    columns belong to head after head; encoderi_forward_W_1, .._b_1, .._W_2 and .._b_2; encoderi_norm1_weight and
+    .._bias after the attention, encoderi_norm2_.. after the feed-forward.  Layer i of the decoder has, between those
+    of decoderi_self and decoderi_forward, decoderi_across, and so three norms.  The target embedding is what the last
+    product is with, too.
+    """
+    rng = np.random.RandomState(4)
+    layers, d_model, d_ff, _ = TRANSFORMER
+    std = d_model**-0.5
+    weights = {
+        "source_embedding": std * _normal(rng, WORDS, d_model),
+        "target_embedding": std * _normal(rng, WORDS, d_model),
+    }
+    for i in range(1, layers + 1):
+        weights |= _layer(rng, f"encoder{i}", ["self"], d_model, d_ff)
+    for i in range(1, layers + 1):
+        weights |= _layer(rng, f"decoder{i}", ["self", "across"], d_model, d_ff)
+    return _float32(weights), [_sentences(rng) for _ in range(BATCHES)]
+
+
+def sinusoids() -> np.ndarray:
+    """W4: PE(pos, 2i) = sin(pos / 10000^(2i/d)) and PE(pos, 2i+1), its cosine, (20, 128)."""
+    pos, i = np.arange(LENGTH)[:, None], np.arange(TRANSFORMER.d_model // 2)
+    angles = pos / 10000 ** (2 * i / TRANSFORMER.d_model)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(LENGTH, -1).astype(np.float32)
+
+
+class Text(NamedTuple):
+    """A batch of W5, ids (16, 128): what is read, and what comes next."""
+
+    source: np.ndarray
+    target: np.ndarray
+
+
+def language_model() -> tuple[Arrays, list[Text]]:
+    """W5: weights and batches; embedding, positions, layers as those of W4's encoder but named layeri_.., and norm_.."""
+    rng = np.random.RandomState(5)
+    layers, d_model, d_ff, _ = LANGUAGE_MODEL
+    weights = {
+        "embedding": 0.02 * _normal(rng, BYTES, d_model),
+        "positions": 0.02 * _normal(rng, CONTEXT, d_model),
+    }
+    for i in range(1, layers + 1):
+        weights |= _layer(rng, f"layer{i}", ["self"], d_model, d_ff)
+    weights |= _norm("norm", d_model)
+    ids = rng.randint(0, BYTES, (BATCHES, TEXTS, CONTEXT + 1)).astype(np.int64)
+    return _float32(weights), [Text(each[:, :-1].copy(), each[:, 1:].copy()) for each in ids]
+
+
+def _layer(rng: np.random.RandomState, name: str, attentions: list[str], d_model: int, d_ff: int) -> Arrays:
+    weights = {
+        f"{name}_{attention}_{projection}": _matrix(rng, d_model, d_model)
+        for attention in attentions
+        for projection in ("W_Q", "W_K", "W_V", "W_O")
+    }
+    weights[f"{name}_forward_W_1"] = _matrix(rng, d_model, d_ff)
+    weights[f"{name}_forward_b_1"] = np.zeros(d_ff)
+    weights[f"{name}_forward_W_2"] = _matrix(rng, d_ff, d_model)
+    weights[f"{name}_forward_b_2"] = np.zeros(d_model)
+    for i in range(1, len(attentions) + 2):
+        weights |= _norm(f"{name}_norm{i}", d_model)
+    return weights
+
+
+def _norm(name: str, d_model: int) -> Arrays:
+    return {f"{name}_weight": np.ones(d_model), f"{name}_bias": np.zeros(d_model)}
+
+
+def _float32(weights: Arrays) -> Arrays:
+    return {name: weight.astype(np.float32) for name, weight in weights.items()}
 
 
 def rows() -> Arrays:

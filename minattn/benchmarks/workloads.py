@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Limit(StrEnum):
@@ -59,6 +60,26 @@ WORDS, EMBEDDING, STATE, ALIGNMENT = 100, 64, 128, 128
 LENGTH, PAIRS = 20, 64
 ANNOTATION = 2 * STATE
 
+
+class Stack(NamedTuple):
+    """The size of a Transformer."""
+
+    layers: int  # of the encoder, and as many of the decoder where there is one
+    d_model: int
+    d_ff: int
+    heads: int
+
+    def __str__(self) -> str:
+        return f"{self.layers} layers, d {self.d_model}, {self.heads} heads, feed-forward {self.d_ff}"
+
+
+# W4; words, lengths and batch as W3
+TRANSFORMER = Stack(layers=2, d_model=128, d_ff=512, heads=4)
+
+# W5
+LANGUAGE_MODEL = Stack(layers=4, d_model=256, d_ff=1024, heads=4)
+BYTES, CONTEXT, TEXTS = 256, 128, 16
+
 # W8
 ROWS, COLUMNS = 4096, 1024
 PASSES = 5  # over the array: forward reads x and writes y; backward reads g and either x or y, and writes dx
@@ -89,6 +110,33 @@ def rnnsearch_work() -> float:
     decoder = product(words, EMBEDDING + ANNOTATION, 3 * STATE) + product(words, STATE, 3 * STATE)
     logits = product(words, STATE + ANNOTATION, WORDS)
     return 3 * (encoder + start + attention + decoder + logits)
+
+
+def transformer_work() -> float:
+    """Three times the products forward: an encoder layer, a decoder layer as often, and the logits.
+
+    Both sides have as many words, so attention over the encoder is as much work as self-attention, and that of the
+    decoder counts in full, causal or not.
+    """
+    attention, feed_forward = _layer_work(TRANSFORMER, PAIRS, LENGTH)
+    encoder, decoder = attention + feed_forward, 2 * attention + feed_forward
+    logits = product(PAIRS * LENGTH, TRANSFORMER.d_model, WORDS)
+    return 3 * (TRANSFORMER.layers * (encoder + decoder) + logits)
+
+
+def language_model_work() -> float:
+    """Three times the products forward; the attention counts in full, though half of its scores are masked."""
+    layer = sum(_layer_work(LANGUAGE_MODEL, TEXTS, CONTEXT))
+    logits = product(TEXTS * CONTEXT, LANGUAGE_MODEL.d_model, BYTES)
+    return 3 * (LANGUAGE_MODEL.layers * layer + logits)
+
+
+def _layer_work(stack: Stack, batch: int, length: int) -> tuple[float, float]:
+    """Of an attention, with its four projections, and of a feed-forward."""
+    d_model, d_k = stack.d_model, stack.d_model // stack.heads
+    projections = 4 * product(batch * length, d_model, d_model)
+    scores_and_context = 2 * batch * stack.heads * product(length, d_k, length)
+    return projections + scores_and_context, 2 * product(batch * length, d_model, stack.d_ff)
 
 
 def _over_rows(name: str, title: str) -> Workload:
@@ -128,6 +176,24 @@ WORKLOADS = {
             Limit.GEMM,
             rnnsearch_work(),
             dict.fromkeys(("minattn", "pydynet"), "its gated unit resets the state before the product, as the paper's"),
+        ),
+        Workload(
+            "W4",
+            "Transformer",
+            f"encoder and decoder of {TRANSFORMER} each, post-norm, ReLU, sinusoidal positions, "
+            f"{WORDS} words, lengths {LENGTH} and {LENGTH}, batch {PAIRS}, no dropout, Adam",
+            MILLISECONDS,
+            Limit.GEMM,
+            transformer_work(),
+        ),
+        Workload(
+            "W5",
+            "language model",
+            f"causal Transformer of {LANGUAGE_MODEL}, pre-norm, GELU, learned positions, {BYTES} words, "
+            f"length {CONTEXT}, batch {TEXTS}, no dropout, Adam",
+            MILLISECONDS,
+            Limit.GEMM,
+            language_model_work(),
         ),
         _over_rows("softmax", "softmax"),
         _over_rows("layernorm", "layer norm"),

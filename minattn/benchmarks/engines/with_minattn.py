@@ -8,6 +8,7 @@ import numpy as np
 import minattn as ma
 from minattn import nn
 from minattn.attention.sequence import AttentiveGRU
+from minattn.models.transformer import Transformer, TransformerConfig
 from minattn.training import Adam
 
 
@@ -121,6 +122,58 @@ def rnnsearch_state(weights):
     return state
 
 
+def w4(threads):
+    weights, batches = inputs.transformer()
+    layers, d_model, d_ff, heads = inputs.TRANSFORMER
+    config = TransformerConfig(
+        source_words=inputs.WORDS,
+        target_words=inputs.WORDS,
+        layers=layers,
+        d_model=d_model,
+        d_ff=d_ff,
+        heads=heads,
+        dropout=0.0,
+        tied="target",
+        layer_norm_eps=inputs.EPSILON,
+    )
+    model = Transformer(config, np.random.default_rng(0))
+    model.load_state_dict(transformer_state(weights))
+    optimizer = Adam(model.named_parameters(), lr=1e-3)
+    coming = cycle(batches)
+
+    def step():
+        source, previous, target = next(coming)
+        logits, _ = model(source, previous)
+        loss = ma.cross_entropy(logits, target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def transformer_state(weights):
+    """The weights under the model's names."""
+    state = {f"{side}_embedding.weight": weights[f"{side}_embedding"] for side in ("source", "target")}
+    for i in range(inputs.TRANSFORMER.layers):
+        state |= layer_state(weights, f"encoder{i + 1}", f"encoder.{i}", {"self": "attention"})
+        state |= layer_state(
+            weights, f"decoder{i + 1}", f"decoder.{i}", {"self": "self_attention", "across": "attention"}
+        )
+    return state
+
+
+def layer_state(weights, name, path, attentions):
+    """The weights of the layer `name` under the names of that at `path`; attentions: given name -> own name."""
+    own_names = {f"{name}_forward_{part}": f"{path}.feed_forward.{part}" for part in ("W_1", "b_1", "W_2", "b_2")}
+    for given, own in attentions.items():
+        own_names |= {f"{name}_{given}_W_{part}": f"{path}.{own}.W_{part}" for part in "QKVO"}
+    for i in range(1, len(attentions) + 2):
+        own_names |= {f"{name}_norm{i}_{part}": f"{path}.norm_{i}.{part}" for part in ("weight", "bias")}
+    return {own: weights[given] for given, own in own_names.items()}
+
+
 def w8(function, *names):
     """A step of function(x, *the arrays with these names), forward and backward."""
     arrays = inputs.rows()
@@ -147,5 +200,13 @@ def gelu(threads):
     return w8(ma.gelu_tanh)
 
 
-WORKLOADS = {"W1": w1, "W2": w2, "W3": w3, "W8-softmax": softmax, "W8-layernorm": layer_norm, "W8-gelu": gelu}
+WORKLOADS = {
+    "W1": w1,
+    "W2": w2,
+    "W3": w3,
+    "W4": w4,
+    "W8-softmax": softmax,
+    "W8-layernorm": layer_norm,
+    "W8-gelu": gelu,
+}
 CANNOT: dict[str, str] = {}

@@ -3,6 +3,7 @@
 from itertools import cycle
 
 import inputs
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -54,12 +55,8 @@ class RNNsearch(nn.Module):
     def __init__(self, weights) -> None:
         super().__init__()
         n, annotation = inputs.STATE, 2 * inputs.STATE
-        self.source_embedding = nn.Embedding.from_pretrained(
-            torch.from_numpy(weights["source_embedding"]), freeze=False
-        )
-        self.target_embedding = nn.Embedding.from_pretrained(
-            torch.from_numpy(weights["target_embedding"]), freeze=False
-        )
+        self.source_embedding = embedding(weights["source_embedding"])
+        self.target_embedding = embedding(weights["target_embedding"])
         self.encoder = nn.GRU(inputs.EMBEDDING, n, batch_first=True, bidirectional=True)
         load_unit(self.encoder, weights, "forwards", "_l0")
         load_unit(self.encoder, weights, "backwards", "_l0_reverse")
@@ -87,13 +84,17 @@ class RNNsearch(nn.Module):
 def w3(threads, fused=False):
     torch.set_num_threads(threads)
     weights, batches = inputs.rnnsearch()
-    model = RNNsearch(weights)
+    return trained(RNNsearch(weights), batches, fused)
+
+
+def trained(model: nn.Module, batches, fused: bool):
+    """A step of Adam on the next batch, whose last part is the words that the model(*all others) is to predict."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
     coming = cycle([tuple(map(torch.from_numpy, batch)) for batch in batches])
 
     def step():
-        source, previous, target = next(coming)
-        loss = F.cross_entropy(model(source, previous).flatten(0, 1), target.flatten())
+        *given, target = next(coming)
+        loss = F.cross_entropy(model(*given).flatten(0, 1), target.flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -112,12 +113,147 @@ def linear(weight, bias=None) -> nn.Linear:
     return layer
 
 
+def embedding(weight) -> nn.Embedding:
+    return nn.Embedding.from_pretrained(torch.from_numpy(weight), freeze=False)
+
+
 @torch.no_grad()
 def load_unit(unit: nn.Module, weights, name: str, suffix: str) -> None:
     getattr(unit, f"weight_ih{suffix}").copy_(torch.from_numpy(weights[f"{name}_W"].T))
     getattr(unit, f"weight_hh{suffix}").copy_(torch.from_numpy(weights[f"{name}_U"].T))
     getattr(unit, f"bias_ih{suffix}").copy_(torch.from_numpy(weights[f"{name}_b"]))
     getattr(unit, f"bias_hh{suffix}").copy_(torch.from_numpy(weights[f"{name}_c"]))
+
+
+class SelfAttention(nn.Module):
+    """Queries, keys and values are one product, as in nn.MultiheadAttention."""
+
+    def __init__(self, weights, name: str, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.queries_keys_values = linear(np.concatenate([weights[f"{name}_W_{part}"] for part in "QKV"], axis=1))
+        self.output = linear(weights[f"{name}_W_O"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.queries_keys_values(x).chunk(3, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        context = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.output(context.transpose(1, 2).flatten(2))
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, weights, name: str, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.queries = linear(weights[f"{name}_W_Q"])
+        self.keys_values = linear(np.concatenate([weights[f"{name}_W_{part}"] for part in "KV"], axis=1))
+        self.output = linear(weights[f"{name}_W_O"])
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        parts = (self.queries(x), *self.keys_values(memory).chunk(2, dim=-1))
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        return self.output(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+def feed_forward(weights, name: str, activation: nn.Module) -> nn.Module:
+    first, second = (linear(weights[f"{name}_W_{i}"], weights[f"{name}_b_{i}"]) for i in (1, 2))
+    return nn.Sequential(first, activation, second)
+
+
+def norm(weights, name: str) -> nn.LayerNorm:
+    layer = nn.LayerNorm(weights[f"{name}_weight"].size, eps=inputs.EPSILON)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weights[f"{name}_weight"]))
+        layer.bias.copy_(torch.from_numpy(weights[f"{name}_bias"]))
+    return layer
+
+
+class EncoderLayer(nn.Module):
+    """Post-norm."""
+
+    def __init__(self, weights, name: str) -> None:
+        super().__init__()
+        self.attention = SelfAttention(weights, f"{name}_self", inputs.TRANSFORMER.heads, causal=False)
+        self.feed_forward = feed_forward(weights, f"{name}_forward", nn.ReLU())
+        self.norm_1, self.norm_2 = (norm(weights, f"{name}_norm{i}") for i in (1, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm_1(x + self.attention(x))
+        return self.norm_2(x + self.feed_forward(x))
+
+
+class DecoderLayer(nn.Module):
+    """Post-norm."""
+
+    def __init__(self, weights, name: str) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(weights, f"{name}_self", inputs.TRANSFORMER.heads, causal=True)
+        self.attention = CrossAttention(weights, f"{name}_across", inputs.TRANSFORMER.heads)
+        self.feed_forward = feed_forward(weights, f"{name}_forward", nn.ReLU())
+        self.norm_1, self.norm_2, self.norm_3 = (norm(weights, f"{name}_norm{i}") for i in (1, 2, 3))
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        x = self.norm_1(x + self.self_attention(x))
+        x = self.norm_2(x + self.attention(x, memory))
+        return self.norm_3(x + self.feed_forward(x))
+
+
+class Transformer(nn.Module):
+    def __init__(self, weights) -> None:
+        super().__init__()
+        self.source_embedding = embedding(weights["source_embedding"])
+        self.target_embedding = embedding(weights["target_embedding"])
+        self.register_buffer("positions", torch.from_numpy(inputs.sinusoids()))
+        self.scale = inputs.TRANSFORMER.d_model**0.5
+        numbers = range(1, inputs.TRANSFORMER.layers + 1)
+        self.encoder = nn.Sequential(*(EncoderLayer(weights, f"encoder{i}") for i in numbers))
+        self.decoder = nn.ModuleList(DecoderLayer(weights, f"decoder{i}") for i in numbers)
+
+    def forward(self, source: Tensor, previous: Tensor) -> Tensor:
+        memory = self.encoder(self.source_embedding(source) * self.scale + self.positions)
+        x = self.target_embedding(previous) * self.scale + self.positions
+        for layer in self.decoder:
+            x = layer(x, memory)
+        return F.linear(x, self.target_embedding.weight)
+
+
+def w4(threads, fused=False):
+    torch.set_num_threads(threads)
+    weights, batches = inputs.transformer()
+    return trained(Transformer(weights), batches, fused)
+
+
+class Block(nn.Module):
+    """Pre-norm, causal."""
+
+    def __init__(self, weights, name: str) -> None:
+        super().__init__()
+        self.attention = SelfAttention(weights, f"{name}_self", inputs.LANGUAGE_MODEL.heads, causal=True)
+        self.feed_forward = feed_forward(weights, f"{name}_forward", nn.GELU("tanh"))
+        self.norm_1, self.norm_2 = (norm(weights, f"{name}_norm{i}") for i in (1, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm_1(x))
+        return x + self.feed_forward(self.norm_2(x))
+
+
+class LanguageModel(nn.Module):
+    def __init__(self, weights) -> None:
+        super().__init__()
+        self.embedding = embedding(weights["embedding"])
+        self.positions = nn.Parameter(torch.from_numpy(weights["positions"]))
+        self.layers = nn.Sequential(
+            *(Block(weights, f"layer{i}") for i in range(1, inputs.LANGUAGE_MODEL.layers + 1)), norm(weights, "norm")
+        )
+
+    def forward(self, source: Tensor) -> Tensor:
+        return F.linear(self.layers(self.embedding(source) + self.positions), self.embedding.weight)
+
+
+def w5(threads, fused=False):
+    torch.set_num_threads(threads)
+    weights, batches = inputs.language_model()
+    return trained(LanguageModel(weights), batches, fused)
 
 
 def w8(threads, function, *names):
@@ -148,5 +284,14 @@ def gelu(threads):
     return w8(threads, lambda x: F.gelu(x, approximate="tanh"))
 
 
-WORKLOADS = {"W1": w1, "W2": w2, "W3": w3, "W8-softmax": softmax, "W8-layernorm": layer_norm, "W8-gelu": gelu}
+WORKLOADS = {
+    "W1": w1,
+    "W2": w2,
+    "W3": w3,
+    "W4": w4,
+    "W5": w5,
+    "W8-softmax": softmax,
+    "W8-layernorm": layer_norm,
+    "W8-gelu": gelu,
+}
 CANNOT: dict[str, str] = {}

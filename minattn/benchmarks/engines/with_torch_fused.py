@@ -14,7 +14,15 @@ def w3(threads):
     return with_torch.w3(threads, fused=True)
 
 
-WORKLOADS = {"W2": w2, "W3": w3}
+def w4(threads):
+    return with_torch.w4(threads, fused=True)
+
+
+def w5(threads):
+    return with_torch.w5(threads, fused=True)
+
+
+WORKLOADS = {"W2": w2, "W3": w3, "W4": w4, "W5": w5}
 CANNOT = {
     "W1": "without an optimiser it is PyTorch",
     "W8-softmax": "without an optimiser it is PyTorch",
