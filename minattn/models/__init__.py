@@ -1,6 +1,18 @@
 """The papers' networks, one file each, with the published sizes as named configurations."""
 
+from minattn.models.language_model import LanguageModel, LanguageModelConfig
 from minattn.models.rnnsearch import RNNsearch, RNNsearchConfig
 from minattn.models.search import Hypothesis, beam_search, greedy_search
+from minattn.models.transformer import Transformer, TransformerConfig
 
-__all__ = ["Hypothesis", "RNNsearch", "RNNsearchConfig", "beam_search", "greedy_search"]
+__all__ = [
+    "Hypothesis",
+    "LanguageModel",
+    "LanguageModelConfig",
+    "RNNsearch",
+    "RNNsearchConfig",
+    "Transformer",
+    "TransformerConfig",
+    "beam_search",
+    "greedy_search",
+]

@@ -88,6 +88,11 @@ class Source(NamedTuple):
     mask: Array | None  # (B, T), True = a real position
     state: Tensor  # s_0 (B, n)
 
+    @property
+    def batch(self) -> int:
+        """How many sources there are."""
+        return self.state.shape[0]
+
     def select(self, rows: Array) -> "Source":
         """The sources with these row numbers; one may come several times."""
         mask = None if self.mask is None else self.mask.take(like(rows, self.mask), 0)

@@ -12,6 +12,10 @@ from minattn.autograd import asnumpy
 class TableSource(NamedTuple):
     state: ma.Tensor  # (B, 2): number of the source, code of the prefix of the last step; -1 before the first
 
+    @property
+    def batch(self):
+        return self.state.shape[0]
+
     def select(self, rows):
         return TableSource(self.state[rows])
 

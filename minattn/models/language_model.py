@@ -1,0 +1,145 @@
+"""A language model of the Transformer's layers: p(text) = product over t of p(symbol_t | symbols before).
+
+The decoder of A. Vaswani et al., "Attention is all you need", NIPS 2017, without an encoder to attend to: layers of
+causal self-attention and a feed-forward network, one matrix E going in and coming out (section 3.4).
+
+    x_0 = Dropout(sqrt(d) E[symbols] + PE)
+    x_l = layer l of x_{l-1}, causal
+    p(symbol_{t+1}) = softmax(x_N E^T)_t
+
+Deviations from the paper: the defaults are those of A. Radford et al., "Language models are unsupervised multitask
+learners", 2019 (GPT-2): layer norm in front, the tanh form of GELU for max(0, .), learned positions and biases in the
+projections.  GPT-2's embeddings are not multiplied by sqrt(d), and its weights start at N(0, 0.02^2); here both are as
+in `transformer.py`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Inexact, Integer
+
+from minattn.autograd import Array, Tensor, asnumpy, no_grad
+from minattn.errors import ConfigError
+from minattn.models.transformer import Cache, Positions, check_choices, check_network, check_sizes, make_positions
+from minattn.models.transformer_layers import ACTIVATIONS, Activation, EncoderLayer, Norm, WordEmbedding
+from minattn.nn import Dropout, LayerNorm, Module
+from minattn.nn.initializers import Rng
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """Sizes by the Transformer's letters; `words` is the number of symbols, be they words, characters or bytes."""
+
+    words: int = 256
+    layers: int = 4
+    d_model: int = 256
+    d_ff: int = 1024
+    heads: int = 4
+    dropout: float = 0.0
+    norm: Norm = "pre"
+    positions: Positions = "learned"
+    max_length: int = 128  # learned positions only
+    activation: Activation = "gelu_tanh"
+    biases: bool = True
+    layer_norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "words", "layers", "d_model", "d_ff", "heads", "max_length")
+        choices = {"norm": ("post", "pre"), "positions": ("sinusoidal", "learned"), "activation": tuple(ACTIVATIONS)}
+        check_choices(self, **choices)
+        check_network(self)
+
+
+class LanguageModel(Module):
+    """A causal language model.  rng draws the weights, and in training what dropout leaves out."""
+
+    def __init__(self, config: LanguageModelConfig, rng: Rng) -> None:
+        self.config = config
+        d, eps = config.d_model, config.layer_norm_eps
+        self.embedding = WordEmbedding(config.words, d, rng)
+        self.positions = make_positions(config, rng)
+        self.dropout = Dropout(config.dropout, rng)
+        settings = {name: getattr(config, name) for name in ("dropout", "norm", "biases", "activation")} | {"eps": eps}
+        self.layers = [EncoderLayer(d, config.heads, config.d_ff, rng, **settings) for _ in range(config.layers)]
+        self.norm = LayerNorm(d, eps) if config.norm == "pre" else None
+
+    def forward(
+        self, ids: Integer[Array, "batch n"], weights: bool = False
+    ) -> tuple[Inexact[Tensor, "batch n words"], tuple[Inexact[Tensor, "batch heads n n"], ...] | None]:
+        """The logits of the symbol after each; weights=True: also the weights of every head, a tensor for each layer.
+
+        Raises ShapeError for more symbols than there are learned positions.
+        """
+        x = self.dropout(self.positions(self.embedding(ids)))
+        alignments = []
+        for layer in self.layers:
+            x, alignment = layer(x, causal=True, weights=weights)
+            alignments.append(alignment)
+        return self._scores(x), tuple(alignments) if weights else None
+
+    def step(
+        self, state: Cache | None, ids: Integer[Array, "batch n"]
+    ) -> tuple[Cache, Inexact[Tensor, "batch n words"]]:
+        """Read on: (state, logits of the symbol after each) for symbols that follow those of `state`; None: the first.
+
+        The state holds the keys and values of all symbols so far, so that none is read twice.
+        """
+        state = Cache((None,) * len(self.layers)) if state is None else state
+        x, memories = self.dropout(self.positions(self.embedding(ids), start=state.length)), []
+        for layer, past in zip(self.layers, state.layers, strict=True):
+            x, memory = layer.step(x, past)
+            memories.append(memory)
+        return Cache(tuple(memories)), self._scores(x)
+
+    @no_grad()
+    def generate(
+        self,
+        prompt: Integer[np.ndarray, " n"],
+        length: int,
+        rng: Rng,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        end: int | None = None,
+    ) -> Integer[np.ndarray, " made"]:
+        """`length` symbols that go on from the prompt, each drawn from softmax(logits / temperature).
+
+        temperature: below 1 the likely get likelier; 0 takes the likeliest.  top_k: draw among the k likeliest only.
+        end: a symbol to stop after.  Where the text gets longer than there are learned positions, the model goes on
+        from its last half.  `eval()` is the caller's: in training mode dropout is on here too.
+
+        Raises ConfigError for an empty prompt and for numbers that make no sense.
+        """
+        if len(prompt) == 0:
+            raise ConfigError("a prompt needs at least one symbol, got none; the cure: begin with a line break")
+        if length < 0 or not 0 <= temperature < np.inf or (top_k is not None and top_k < 1):
+            raise ConfigError(
+                "length and temperature must be at least 0 and top_k, if given, at least 1; got "
+                f"{length}, {temperature} and {top_k}"
+            )
+        text, state, read = prompt.tolist(), None, 0
+        for _ in range(length):
+            if self.config.positions == "learned" and len(text) - read + _length(state) > self.config.max_length:
+                state, read = None, len(text) - (self.config.max_length + 1) // 2
+            state, logits = self.step(state, np.array([text[read:]]))
+            read = len(text)
+            text.append(_drawn(asnumpy(logits.data)[0, -1].astype(np.float64), rng, temperature, top_k))
+            if text[-1] == end:
+                break
+        return np.array(text[len(prompt) :], dtype=prompt.dtype)
+
+    def _scores(self, x: Tensor) -> Tensor:
+        """The logits."""
+        return self.embedding.scores(x if self.norm is None else self.norm(x))
+
+
+def _length(state: Cache | None) -> int:
+    return 0 if state is None else state.length
+
+
+def _drawn(logits: np.ndarray, rng: Rng, temperature: float, top_k: int | None) -> int:
+    """A symbol from softmax(logits / temperature), among the top_k likeliest."""
+    if temperature == 0:
+        return int(np.argmax(logits))
+    likeliest = np.argsort(-logits, kind="stable")[:top_k]
+    p = np.exp((logits[likeliest] - logits[likeliest[0]]) / temperature)
+    return int(rng.choice(likeliest, p=p / p.sum()))
