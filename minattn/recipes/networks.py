@@ -16,6 +16,7 @@ import numpy as np
 
 from minattn.errors import CheckpointError, ConfigError
 from minattn.models.rnnsearch import RNNsearch, RNNsearchConfig
+from minattn.models.transformer import Transformer, TransformerConfig
 from minattn.nn import Module, Parameter
 from minattn.recipes.config import from_stored, with_settings
 from minattn.training import Adam, Cosine, LinearWarmup, Optimizer, Schedule
@@ -144,9 +145,7 @@ class TransformerG2P(G2PConfig):
     def longest(self) -> int | None:
         return None if self.positions == "sinusoidal" else LEARNED_POSITIONS
 
-    def sizes(self, letters: int, phonemes: int) -> Any:
-        from minattn.models.transformer import TransformerConfig
-
+    def sizes(self, letters: int, phonemes: int) -> TransformerConfig:
         return TransformerConfig(
             source_words=letters,
             target_words=phonemes,
@@ -161,9 +160,7 @@ class TransformerG2P(G2PConfig):
             tied="target",
         )
 
-    def build(self, letters: int, phonemes: int) -> Any:
-        from minattn.models.transformer import Transformer
-
+    def build(self, letters: int, phonemes: int) -> Transformer:
         return Transformer(self.sizes(letters, phonemes), np.random.default_rng(self.seed))
 
     def optimizer(self, parameters: Mapping[str, Parameter]) -> Optimizer:

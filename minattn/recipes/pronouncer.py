@@ -72,7 +72,8 @@ class Pronouncer:
             read = self.model.encode(source, as_mask(mask))
             steps = 2 * source.shape[1] + 10  # no pronunciation in CMUdict is longer
             steps = min(steps, self.config.longest or steps)
-            found = beam_search(self.model, read, beam, self.phonemes.begin, self.phonemes.end, steps)
+            begin, end = self.phonemes.begin, self.phonemes.end
+            found = beam_search(self.model, read, beam, begin, end, steps, self.config.alpha)
             for index, hypotheses in zip(indices, found, strict=True):
                 said[index] = self._pronunciation(words[index], hypotheses[0])
             told(len(said), len(words))
