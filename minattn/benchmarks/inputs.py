@@ -148,12 +148,16 @@ class Text(NamedTuple):
 
 
 def language_model() -> tuple[Arrays, list[Text]]:
-    """W5: weights and batches; embedding, positions, layers as those of W4's encoder but named layeri_.., and norm_.."""
+    """W5: weights and batches.
+
+    After embedding and positions the layers, named layeri and otherwise as those of W4's encoder, and norm_weight and
+    norm_bias.
+    """
     rng = np.random.RandomState(5)
     layers, d_model, d_ff, _ = LANGUAGE_MODEL
     weights = {
-        "embedding": 0.02 * _normal(rng, BYTES, d_model),
-        "positions": 0.02 * _normal(rng, CONTEXT, d_model),
+        "embedding": d_model**-0.5 * _normal(rng, BYTES, d_model),
+        "positions": 0.5**0.5 * _normal(rng, CONTEXT, d_model),
     }
     for i in range(1, layers + 1):
         weights |= _layer(rng, f"layer{i}", ["self"], d_model, d_ff)

@@ -121,6 +121,68 @@ def w3(threads):
     return trained(loss_of, *inputs.rnnsearch())
 
 
+def attention(p, name, x, memory, heads, causal=False):
+    """Multi-head attention of x (batch, length, d) over memory."""
+    pairs = zip("QKV", (x, memory, memory), strict=True)
+    q, k, v = ((y @ p[f"{name}_W_{part}"]).reshape(*y.shape[:2], heads, -1) for part, y in pairs)
+    context = jax.nn.dot_product_attention(q, k, v, is_causal=causal)
+    return context.reshape(x.shape) @ p[f"{name}_W_O"]
+
+
+def feed_forward(p, name, x, activation):
+    hidden = activation(x @ p[f"{name}_W_1"] + p[f"{name}_b_1"])
+    return hidden @ p[f"{name}_W_2"] + p[f"{name}_b_2"]
+
+
+def norm(p, name, x):
+    return layer_norm(x, p[f"{name}_weight"], p[f"{name}_bias"])
+
+
+def transformer(p, source, previous):
+    """Post-norm; logits (pairs, length, words)."""
+    layers, d_model, _, heads = inputs.TRANSFORMER
+    positions = jnp.asarray(inputs.sinusoids())
+    x = p["source_embedding"][source] * d_model**0.5 + positions
+    for layer in (f"encoder{i}" for i in range(1, layers + 1)):
+        x = norm(p, f"{layer}_norm1", x + attention(p, f"{layer}_self", x, x, heads))
+        x = norm(p, f"{layer}_norm2", x + feed_forward(p, f"{layer}_forward", x, jax.nn.relu))
+    y = p["target_embedding"][previous] * d_model**0.5 + positions
+    for layer in (f"decoder{i}" for i in range(1, layers + 1)):
+        y = norm(p, f"{layer}_norm1", y + attention(p, f"{layer}_self", y, y, heads, causal=True))
+        y = norm(p, f"{layer}_norm2", y + attention(p, f"{layer}_across", y, x, heads))
+        y = norm(p, f"{layer}_norm3", y + feed_forward(p, f"{layer}_forward", y, jax.nn.relu))
+    return y @ p["target_embedding"].T
+
+
+def w4(threads):
+    use(threads)
+
+    def loss_of(p, source, previous, target):
+        return cross_entropy(transformer(p, source, previous), target)
+
+    return trained(loss_of, *inputs.transformer())
+
+
+def language_model(p, source):
+    """Pre-norm; logits (texts, length, words)."""
+    layers, d_model, _, heads = inputs.LANGUAGE_MODEL
+    x = p["embedding"][source] * d_model**0.5 + p["positions"]
+    for layer in (f"layer{i}" for i in range(1, layers + 1)):
+        y = norm(p, f"{layer}_norm1", x)
+        x = x + attention(p, f"{layer}_self", y, y, heads, causal=True)
+        x = x + feed_forward(p, f"{layer}_forward", norm(p, f"{layer}_norm2", x), jax.nn.gelu)  # the tanh form
+    return norm(p, "norm", x) @ p["embedding"].T
+
+
+def w5(threads):
+    use(threads)
+
+    def loss_of(p, source, target):
+        return cross_entropy(language_model(p, source), target)
+
+    return trained(loss_of, *inputs.language_model())
+
+
 def w8(threads, function, *names):
     """A step of function(x, *the arrays with these names), forward and backward."""
     use(threads)
@@ -141,13 +203,15 @@ def w8(threads, function, *names):
 
 
 def layer_norm(x, weight, bias):
-    return jax.nn.standardize(x, epsilon=1e-5) * weight + bias
+    return jax.nn.standardize(x, epsilon=inputs.EPSILON) * weight + bias
 
 
 WORKLOADS = {
     "W1": w1,
     "W2": w2,
     "W3": w3,
+    "W4": w4,
+    "W5": w5,
     "W8-softmax": lambda threads: w8(threads, jax.nn.softmax),
     "W8-layernorm": lambda threads: w8(threads, layer_norm, "weight", "bias"),
     "W8-gelu": lambda threads: w8(threads, jax.nn.gelu),  # the tanh form

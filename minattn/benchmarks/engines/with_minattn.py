@@ -8,6 +8,7 @@ import numpy as np
 import minattn as ma
 from minattn import nn
 from minattn.attention.sequence import AttentiveGRU
+from minattn.models.language_model import LanguageModel, LanguageModelConfig
 from minattn.models.transformer import Transformer, TransformerConfig
 from minattn.training import Adam
 
@@ -138,12 +139,35 @@ def w4(threads):
     )
     model = Transformer(config, np.random.default_rng(0))
     model.load_state_dict(transformer_state(weights))
+    return trained(model, batches)
+
+
+def w5(threads):
+    weights, batches = inputs.language_model()
+    layers, d_model, d_ff, heads = inputs.LANGUAGE_MODEL
+    config = LanguageModelConfig(
+        words=inputs.BYTES,
+        layers=layers,
+        d_model=d_model,
+        d_ff=d_ff,
+        heads=heads,
+        max_length=inputs.CONTEXT,
+        biases=False,
+        layer_norm_eps=inputs.EPSILON,
+    )
+    model = LanguageModel(config, np.random.default_rng(0))
+    model.load_state_dict(language_model_state(weights))
+    return trained(model, batches)
+
+
+def trained(model, batches):
+    """A step of Adam on the next batch, whose last part is the words that a Transformer of all others is to predict."""
     optimizer = Adam(model.named_parameters(), lr=1e-3)
     coming = cycle(batches)
 
     def step():
-        source, previous, target = next(coming)
-        logits, _ = model(source, previous)
+        *given, target = next(coming)
+        logits, _ = model(*given)
         loss = ma.cross_entropy(logits, target)
         optimizer.zero_grad()
         loss.backward()
@@ -161,6 +185,15 @@ def transformer_state(weights):
         state |= layer_state(
             weights, f"decoder{i + 1}", f"decoder.{i}", {"self": "self_attention", "across": "attention"}
         )
+    return state
+
+
+def language_model_state(weights):
+    """The weights under the model's names."""
+    state = {"embedding.weight": weights["embedding"], "positions.weight": weights["positions"]}
+    state |= {"norm.weight": weights["norm_weight"], "norm.bias": weights["norm_bias"]}
+    for i in range(inputs.LANGUAGE_MODEL.layers):
+        state |= layer_state(weights, f"layer{i + 1}", f"layers.{i}", {"self": "attention"})
     return state
 
 
@@ -205,6 +238,7 @@ WORKLOADS = {
     "W2": w2,
     "W3": w3,
     "W4": w4,
+    "W5": w5,
     "W8-softmax": softmax,
     "W8-layernorm": layer_norm,
     "W8-gelu": gelu,

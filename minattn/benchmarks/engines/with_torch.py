@@ -242,12 +242,13 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.embedding = embedding(weights["embedding"])
         self.positions = nn.Parameter(torch.from_numpy(weights["positions"]))
-        self.layers = nn.Sequential(
-            *(Block(weights, f"layer{i}") for i in range(1, inputs.LANGUAGE_MODEL.layers + 1)), norm(weights, "norm")
-        )
+        self.scale = inputs.LANGUAGE_MODEL.d_model**0.5
+        numbers = range(1, inputs.LANGUAGE_MODEL.layers + 1)
+        self.layers = nn.Sequential(*(Block(weights, f"layer{i}") for i in numbers), norm(weights, "norm"))
 
     def forward(self, source: Tensor) -> Tensor:
-        return F.linear(self.layers(self.embedding(source) + self.positions), self.embedding.weight)
+        x = self.layers(self.embedding(source) * self.scale + self.positions)
+        return F.linear(x, self.embedding.weight)
 
 
 def w5(threads, fused=False):
