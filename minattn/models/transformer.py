@@ -256,7 +256,7 @@ class Transformer(Module):
             layers.append(now)
         return Cache(tuple(layers)), ops.log_softmax(self._scores(x)[:, 0]), ops.mean(across[:, :, 0], axis=1)
 
-    def _read(self, source: Array, mask: Array | None, weights: bool) -> tuple[Source, tuple[Tensor, ...]]:
+    def _read(self, source: Array, mask: Array | None, weights: bool) -> tuple[Source, tuple[Tensor | None, ...]]:
         """(what the decoder needs, the weights of every layer of the encoder)."""
         x = self.dropout(self.source_positions(self.source_embedding(source)))
         mask, alignments = padding_mask(mask, source, x), []
