@@ -136,6 +136,8 @@ class TransformerG2P(G2PConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.d_model % self.heads:
+            raise ConfigError(f"heads must divide d_model = {self.d_model}, got {self.heads}")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if not 0 <= self.alpha < math.inf:
