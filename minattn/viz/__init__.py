@@ -6,6 +6,7 @@ only when a picture is drawn.
 
 from minattn.viz.alignment import Alignment, alignment_figure, alignment_grid, terminal_alignment
 from minattn.viz.curves import learning_curves, read_records
+from minattn.viz.heads import attention_heads, attention_lines
 from minattn.viz.lengths import accuracy_by_length
 from minattn.viz.saving import save_figure
 
@@ -14,6 +15,8 @@ __all__ = [
     "accuracy_by_length",
     "alignment_figure",
     "alignment_grid",
+    "attention_heads",
+    "attention_lines",
     "learning_curves",
     "read_records",
     "save_figure",

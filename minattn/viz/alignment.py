@@ -57,7 +57,7 @@ class Alignment(NamedTuple):
     probability: float | None = None
 
 
-def _checked(alignment: Alignment) -> Alignment:
+def checked_alignment(alignment: Alignment) -> Alignment:
     """The same alignment with an array of numbers and lists of labels; raises `ShapeError` or `ConfigError`."""
     weights, source, target = np.asarray(alignment.weights), list(alignment.source), list(alignment.target)
     labels = f"{len(target)} target and {len(source)} source labels"
@@ -113,7 +113,7 @@ def alignment_grid(examples: Iterable[Alignment | tuple[Any, ...]], columns: int
     Raises what `alignment_figure` raises, and `ConfigError` where there is no example or `columns` is less than 1.
     """
     require_matplotlib()
-    panels = [_Panel(_checked(Alignment(*example))) for example in examples]
+    panels = [_Panel(checked_alignment(Alignment(*example))) for example in examples]
     if not panels:
         raise ConfigError("alignment_grid: no example given, expected at least one (weights, source, target)")
     if columns < 1:
@@ -126,7 +126,7 @@ def alignment_grid(examples: Iterable[Alignment | tuple[Any, ...]], columns: int
     widths = [max(panel.width for panel in panels[i::columns]) for i in range(columns)]
     tops = [max(panel.top for panel in row) for row in rows]
     heights = [max(panel.height for panel in row) for row in rows]
-    page_width = max(sum(lefts) + sum(widths) + PANEL_GAP * (columns - 1), lefts[0] + _key_width()) + 2 * PAGE_MARGIN
+    page_width = max(sum(lefts) + sum(widths) + PANEL_GAP * (columns - 1), lefts[0] + key_width()) + 2 * PAGE_MARGIN
     page_height = sum(tops) + sum(heights) + PANEL_GAP * len(rows) + LINE + 2 * PAGE_MARGIN
 
     with styled_figure(page_width, page_height) as figure:
@@ -137,7 +137,7 @@ def alignment_grid(examples: Iterable[Alignment | tuple[Any, ...]], columns: int
                 panel.draw(axes_at(figure, x + left, y + top, panel.cells_width, panel.height))
                 x += left + width + PANEL_GAP
             y += top + height + PANEL_GAP
-        _draw_key(figure, PAGE_MARGIN + lefts[0], y)
+        draw_key(figure, PAGE_MARGIN + lefts[0], y)
     return figure
 
 
@@ -190,11 +190,11 @@ class _Panel:
             )
 
 
-def _key_width() -> float:
+def key_width() -> float:
     return text_width(f"{KEY_TEXT} 01") + KEY_WIDTH + 3 * LABEL_GAP
 
 
-def _draw_key(figure: "matplotlib.figure.Figure", x: float, y: float) -> None:
+def draw_key(figure: "matplotlib.figure.Figure", x: float, y: float) -> None:
     """A strip from black to white that says what the greys mean."""
     x += text_width(f"{KEY_TEXT} 0") + LABEL_GAP
     axes = axes_at(figure, x, y, KEY_WIDTH, KEY_HEIGHT)
@@ -228,7 +228,7 @@ def terminal_alignment(weights: np.ndarray, source: Sequence[str], target: Seque
         raise MissingDependencyError(
             "pictures in the terminal need rich, which is not installed: pip install 'minattn[train]'"
         ) from error
-    alignment = _checked(Alignment(weights, source, target))
+    alignment = checked_alignment(Alignment(weights, source, target))
     return TerminalAlignment(alignment.weights, alignment.source, alignment.target)
 
 
