@@ -155,6 +155,82 @@ def w3(threads):
     return trained(loss_of, *inputs.rnnsearch())
 
 
+def attention(p, name, x, memory, length, heads, mask=0.0):
+    """Multi-head attention of x (batch * length, d) over memory; mask: what is added to the scores."""
+
+    def heads_of(y, part):
+        projected = np.matmul(y, p[f"{name}_W_{part}"])
+        return np.swapaxes(np.reshape(projected, (-1, length, heads, x.shape[1] // heads)), 1, 2)
+
+    q, k, v = heads_of(x, "Q"), heads_of(memory, "K"), heads_of(memory, "V")
+    scores = np.matmul(q * (1 / q.shape[-1] ** 0.5), np.swapaxes(k, 2, 3)) + mask
+    context = np.reshape(np.swapaxes(np.matmul(softmax(scores), v), 1, 2), x.shape)
+    return np.matmul(context, p[f"{name}_W_O"])
+
+
+def causal_mask(length):
+    return -1e9 * np.triu(np.ones((length, length), np.float32), 1)
+
+
+def feed_forward(p, name, x, activation):
+    hidden = activation(np.matmul(x, p[f"{name}_W_1"]) + p[f"{name}_b_1"])
+    return np.matmul(hidden, p[f"{name}_W_2"]) + p[f"{name}_b_2"]
+
+
+def norm(p, name, x):
+    return layer_norm(x, p[f"{name}_weight"], p[f"{name}_bias"])
+
+
+def one_hot(ids, words):
+    return np.eye(words, dtype=np.float32)[ids.ravel()]
+
+
+def transformer(p, source, previous):
+    """Post-norm; logits (pairs * length, words)."""
+    layers, d_model, _, heads = inputs.TRANSFORMER
+    length, mask = inputs.LENGTH, causal_mask(inputs.LENGTH)
+    positions = np.tile(inputs.sinusoids(), (inputs.PAIRS, 1))
+    target_embedding = p["target_embedding"]
+    x = np.matmul(one_hot(source, inputs.WORDS), p["source_embedding"]) * d_model**0.5 + positions
+    for layer in (f"encoder{i}" for i in range(1, layers + 1)):
+        x = norm(p, f"{layer}_norm1", x + attention(p, f"{layer}_self", x, x, length, heads))
+        x = norm(p, f"{layer}_norm2", x + feed_forward(p, f"{layer}_forward", x, relu))
+    y = np.matmul(one_hot(previous, inputs.WORDS), target_embedding) * d_model**0.5 + positions
+    for layer in (f"decoder{i}" for i in range(1, layers + 1)):
+        y = norm(p, f"{layer}_norm1", y + attention(p, f"{layer}_self", y, y, length, heads, mask))
+        y = norm(p, f"{layer}_norm2", y + attention(p, f"{layer}_across", y, x, length, heads))
+        y = norm(p, f"{layer}_norm3", y + feed_forward(p, f"{layer}_forward", y, relu))
+    return np.matmul(y, target_embedding.T)
+
+
+def w4(threads):
+    def loss_of(weights, source, previous, target):
+        return cross_entropy(transformer(weights, source, previous), target.ravel())
+
+    return trained(loss_of, *inputs.transformer())
+
+
+def language_model(p, source):
+    """Pre-norm; logits (texts * length, words)."""
+    layers, d_model, _, heads = inputs.LANGUAGE_MODEL
+    length, mask = inputs.CONTEXT, causal_mask(inputs.CONTEXT)
+    embedding = p["embedding"]
+    embedded = np.matmul(one_hot(source, inputs.BYTES), embedding) * d_model**0.5
+    x = np.reshape(np.reshape(embedded, (-1, length, d_model)) + p["positions"], embedded.shape)
+    for layer in (f"layer{i}" for i in range(1, layers + 1)):
+        y = norm(p, f"{layer}_norm1", x)
+        x = x + attention(p, f"{layer}_self", y, y, length, heads, mask)
+        x = x + feed_forward(p, f"{layer}_forward", norm(p, f"{layer}_norm2", x), gelu)
+    return np.matmul(norm(p, "norm", x), embedding.T)
+
+
+def w5(threads):
+    def loss_of(weights, source, target):
+        return cross_entropy(language_model(weights, source), target.ravel())
+
+    return trained(loss_of, *inputs.language_model())
+
+
 def w8(function, *names):
     """A step of function(x, *the arrays with these names), forward and backward."""
     arrays = inputs.rows()
@@ -173,7 +249,7 @@ def layer_norm(x, weight, bias):
     size = x.shape[1]
     deviation = x - np.sum(x, axis=1, keepdims=True) / size
     variance = np.einsum("nd,nd->n", deviation, deviation) / size
-    return np.einsum("nd,n,d->nd", deviation, 1 / np.sqrt(variance + 1e-5), weight) + bias
+    return np.einsum("nd,n,d->nd", deviation, 1 / np.sqrt(variance + inputs.EPSILON), weight) + bias
 
 
 def gelu(x):
@@ -185,6 +261,8 @@ WORKLOADS = {
     "W1": w1,
     "W2": w2,
     "W3": w3,
+    "W4": w4,
+    "W5": w5,
     "W8-softmax": lambda threads: w8(softmax),
     "W8-layernorm": lambda threads: w8(layer_norm, "weight", "bias"),
     "W8-gelu": lambda threads: w8(gelu),

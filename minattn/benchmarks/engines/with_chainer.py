@@ -7,7 +7,7 @@ import chainer.functions as F
 import chainer.links as L
 import inputs
 import numpy as np
-from chainer import Chain, Parameter, Variable
+from chainer import Chain, ChainList, Parameter, Variable
 
 chainer.config.type_check = False
 
@@ -135,6 +135,149 @@ def w3(threads):
     return trained(RNNsearch(weights), [tuple(ids.astype(np.int32) for ids in batch) for batch in batches])
 
 
+class Attention(Chain):
+    """Multi-head."""
+
+    def __init__(self, weights, name, length, heads, causal=False) -> None:
+        super().__init__()
+        self.length, self.heads = length, heads
+        self.mask = np.triu(np.full((length, length), -1e9, np.float32), 1) if causal else None
+        with self.init_scope():
+            self.queries = linear(weights[f"{name}_W_Q"])
+            self.keys = linear(weights[f"{name}_W_K"])
+            self.values = linear(weights[f"{name}_W_V"])
+            self.output = linear(weights[f"{name}_W_O"])
+
+    def forward(self, x, memory):
+        """x (batch * length, d) attends to memory."""
+        q, k, v = map(self.heads_of, (self.queries(x), self.keys(memory), self.values(memory)))
+        scores = F.matmul(q * q.shape[-1] ** -0.5, k, transb=True)
+        scores = scores if self.mask is None else scores + self.mask
+        context = F.matmul(F.softmax(scores, axis=3), v)
+        return self.output(F.reshape(F.swapaxes(context, 1, 2), x.shape))
+
+    def heads_of(self, projected):
+        d_k = projected.shape[1] // self.heads
+        return F.swapaxes(F.reshape(projected, (-1, self.length, self.heads, d_k)), 1, 2)
+
+
+class FeedForward(Chain):
+    def __init__(self, weights, name, activation) -> None:
+        super().__init__()
+        self.activation = activation
+        with self.init_scope():
+            self.first = linear(weights[f"{name}_W_1"], weights[f"{name}_b_1"])
+            self.second = linear(weights[f"{name}_W_2"], weights[f"{name}_b_2"])
+
+    def forward(self, x):
+        return self.second(self.activation(self.first(x)))
+
+
+def norm(weights, name):
+    """Starts from weights of 1 and biases of 0, as the inputs do."""
+    return L.LayerNormalization(weights[f"{name}_weight"].size, eps=inputs.EPSILON)
+
+
+class EncoderLayer(Chain):
+    """Post-norm."""
+
+    def __init__(self, weights, name) -> None:
+        super().__init__()
+        with self.init_scope():
+            self.attention = Attention(weights, f"{name}_self", inputs.LENGTH, inputs.TRANSFORMER.heads)
+            self.feed_forward = FeedForward(weights, f"{name}_forward", F.relu)
+            self.norm_1, self.norm_2 = (norm(weights, f"{name}_norm{i}") for i in (1, 2))
+
+    def forward(self, x):
+        x = self.norm_1(x + self.attention(x, x))
+        return self.norm_2(x + self.feed_forward(x))
+
+
+class DecoderLayer(Chain):
+    """Post-norm."""
+
+    def __init__(self, weights, name) -> None:
+        super().__init__()
+        length, heads = inputs.LENGTH, inputs.TRANSFORMER.heads
+        with self.init_scope():
+            self.self_attention = Attention(weights, f"{name}_self", length, heads, causal=True)
+            self.attention = Attention(weights, f"{name}_across", length, heads)
+            self.feed_forward = FeedForward(weights, f"{name}_forward", F.relu)
+            self.norm_1, self.norm_2, self.norm_3 = (norm(weights, f"{name}_norm{i}") for i in (1, 2, 3))
+
+    def forward(self, x, memory):
+        x = self.norm_1(x + self.self_attention(x, x))
+        x = self.norm_2(x + self.attention(x, memory))
+        return self.norm_3(x + self.feed_forward(x))
+
+
+class Transformer(Chain):
+    def __init__(self, weights) -> None:
+        super().__init__()
+        layers, d_model, _, _ = inputs.TRANSFORMER
+        self.positions, self.scale = np.tile(inputs.sinusoids(), (inputs.PAIRS, 1)), d_model**0.5
+        with self.init_scope():
+            self.source_embedding = L.EmbedID(inputs.WORDS, d_model, weights["source_embedding"])
+            self.target_embedding = L.EmbedID(inputs.WORDS, d_model, weights["target_embedding"])
+            self.encoder = ChainList(*(EncoderLayer(weights, f"encoder{i}") for i in range(1, layers + 1)))
+            self.decoder = ChainList(*(DecoderLayer(weights, f"decoder{i}") for i in range(1, layers + 1)))
+
+    def forward(self, source, previous, target):
+        memory = self.source_embedding(source.ravel()) * self.scale + self.positions
+        for layer in self.encoder:
+            memory = layer(memory)
+        x = self.target_embedding(previous.ravel()) * self.scale + self.positions
+        for layer in self.decoder:
+            x = layer(x, memory)
+        return F.softmax_cross_entropy(F.linear(x, self.target_embedding.W), target.ravel())
+
+
+def w4(threads):
+    weights, batches = inputs.transformer()
+    return trained(Transformer(weights), [tuple(ids.astype(np.int32) for ids in batch) for batch in batches])
+
+
+class Block(Chain):
+    """Pre-norm, causal."""
+
+    def __init__(self, weights, name) -> None:
+        super().__init__()
+        heads = inputs.LANGUAGE_MODEL.heads
+        with self.init_scope():
+            self.attention = Attention(weights, f"{name}_self", inputs.CONTEXT, heads, causal=True)
+            self.feed_forward = FeedForward(weights, f"{name}_forward", gelu)
+            self.norm_1, self.norm_2 = (norm(weights, f"{name}_norm{i}") for i in (1, 2))
+
+    def forward(self, x):
+        y = self.norm_1(x)
+        x = x + self.attention(y, y)
+        return x + self.feed_forward(self.norm_2(x))
+
+
+class LanguageModel(Chain):
+    def __init__(self, weights) -> None:
+        super().__init__()
+        layers, d_model, _, _ = inputs.LANGUAGE_MODEL
+        self.scale = d_model**0.5
+        with self.init_scope():
+            self.embedding = L.EmbedID(inputs.BYTES, d_model, weights["embedding"])
+            self.positions = Parameter(weights["positions"])
+            self.layers = ChainList(*(Block(weights, f"layer{i}") for i in range(1, layers + 1)))
+            self.norm = norm(weights, "norm")
+
+    def forward(self, source, target):
+        x = self.embedding(source) * self.scale + self.positions
+        x = F.reshape(x, (-1, x.shape[2]))
+        for layer in self.layers:
+            x = layer(x)
+        return F.softmax_cross_entropy(F.linear(self.norm(x), self.embedding.W), target.ravel())
+
+
+def w5(threads):
+    weights, batches = inputs.language_model()
+    return trained(LanguageModel(weights), [tuple(ids.astype(np.int32) for ids in batch) for batch in batches])
+
+
 def w8(function, *names):
     """A step of function(x, *the arrays with these names), forward and backward."""
     arrays = inputs.rows()
@@ -156,7 +299,7 @@ def softmax(x):
 
 
 def layer_norm(x, weight, bias):
-    return F.layer_normalization(x, weight, bias, eps=1e-5)
+    return F.layer_normalization(x, weight, bias, eps=inputs.EPSILON)
 
 
 def gelu(x):
@@ -168,6 +311,8 @@ WORKLOADS = {
     "W1": w1,
     "W2": w2,
     "W3": w3,
+    "W4": w4,
+    "W5": w5,
     "W8-softmax": lambda threads: w8(softmax),
     "W8-layernorm": lambda threads: w8(layer_norm, "weight", "bias"),
     "W8-gelu": lambda threads: w8(gelu),

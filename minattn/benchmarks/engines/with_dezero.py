@@ -199,4 +199,5 @@ WORKLOADS = {
     "W8-layernorm": lambda threads: w8(layer_norm, "weight", "bias"),
     "W8-gelu": lambda threads: w8(gelu),
 }
-CANNOT: dict[str, str] = {}
+WITHOUT_HEADS = "its product is of two matrices, so that attention would be a loop over sentences and heads"
+CANNOT = {"W4": WITHOUT_HEADS, "W5": WITHOUT_HEADS}

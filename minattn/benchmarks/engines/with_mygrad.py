@@ -126,6 +126,74 @@ def w3(threads):
     return trained(loss_of, *inputs.rnnsearch())
 
 
+def attention(p, name, x, memory, length, heads, mask=None):
+    """Multi-head attention of x (batch * length, d) over memory; mask: what is added to the scores."""
+
+    def heads_of(y, part):
+        projected = y @ p[f"{name}_W_{part}"]
+        return mg.swapaxes(projected.reshape(-1, length, heads, x.shape[1] // heads), 1, 2)
+
+    q, k, v = heads_of(x, "Q"), heads_of(memory, "K"), heads_of(memory, "V")
+    scores = (q * np.float32(q.shape[-1] ** -0.5)) @ mg.swapaxes(k, 2, 3)
+    context = softmax(scores if mask is None else scores + mask) @ v
+    return mg.swapaxes(context, 1, 2).reshape(x.shape) @ p[f"{name}_W_O"]
+
+
+def causal_mask(length):
+    return np.triu(np.full((length, length), -1e9, np.float32), 1)
+
+
+def feed_forward(p, name, x, activation):
+    return activation(x @ p[f"{name}_W_1"] + p[f"{name}_b_1"]) @ p[f"{name}_W_2"] + p[f"{name}_b_2"]
+
+
+def norm(p, name, x):
+    return layer_norm(x, p[f"{name}_weight"], p[f"{name}_bias"])
+
+
+def transformer(p, source, previous):
+    """Post-norm; logits (pairs * length, words)."""
+    layers, d_model, _, heads = inputs.TRANSFORMER
+    length, mask, scale = inputs.LENGTH, causal_mask(inputs.LENGTH), np.float32(d_model**0.5)
+    positions = np.tile(inputs.sinusoids(), (inputs.PAIRS, 1))
+    x = p["source_embedding"][source.ravel()] * scale + positions
+    for layer in (f"encoder{i}" for i in range(1, layers + 1)):
+        x = norm(p, f"{layer}_norm1", x + attention(p, f"{layer}_self", x, x, length, heads))
+        x = norm(p, f"{layer}_norm2", x + feed_forward(p, f"{layer}_forward", x, relu))
+    y = p["target_embedding"][previous.ravel()] * scale + positions
+    for layer in (f"decoder{i}" for i in range(1, layers + 1)):
+        y = norm(p, f"{layer}_norm1", y + attention(p, f"{layer}_self", y, y, length, heads, mask))
+        y = norm(p, f"{layer}_norm2", y + attention(p, f"{layer}_across", y, x, length, heads))
+        y = norm(p, f"{layer}_norm3", y + feed_forward(p, f"{layer}_forward", y, relu))
+    return y @ p["target_embedding"].T
+
+
+def w4(threads):
+    def loss_of(p, source, previous, target):
+        return softmax_crossentropy(transformer(vars(p), source, previous), target.ravel())
+
+    return trained(loss_of, *inputs.transformer())
+
+
+def language_model(p, source):
+    """Pre-norm; logits (texts * length, words)."""
+    layers, d_model, _, heads = inputs.LANGUAGE_MODEL
+    length, mask = inputs.CONTEXT, causal_mask(inputs.CONTEXT)
+    x = (p["embedding"][source] * np.float32(d_model**0.5) + p["positions"]).reshape(-1, d_model)
+    for layer in (f"layer{i}" for i in range(1, layers + 1)):
+        y = norm(p, f"{layer}_norm1", x)
+        x = x + attention(p, f"{layer}_self", y, y, length, heads, mask)
+        x = x + feed_forward(p, f"{layer}_forward", norm(p, f"{layer}_norm2", x), gelu)
+    return norm(p, "norm", x) @ p["embedding"].T
+
+
+def w5(threads):
+    def loss_of(p, source, target):
+        return softmax_crossentropy(language_model(vars(p), source), target.ravel())
+
+    return trained(loss_of, *inputs.language_model())
+
+
 def w8(function, *names):
     """A step of function(x, *the arrays with these names), forward and backward."""
     arrays = inputs.rows()
@@ -139,7 +207,7 @@ def w8(function, *names):
 
 
 def layer_norm(x, weight, bias):
-    size, eps, one = np.float32([x.shape[1], 1e-5, 1])
+    size, eps, one = np.float32([x.shape[1], inputs.EPSILON, 1])
     deviation = x - mg.mean(x, axis=1, keepdims=True)
     variance = mg.einsum("nd,nd->n", deviation, deviation) / size
     return mg.einsum("nd,n,d->nd", deviation, one / mg.sqrt(variance + eps), weight) + bias
@@ -155,6 +223,8 @@ WORKLOADS = {
     "W1": w1,
     "W2": w2,
     "W3": w3,
+    "W4": w4,
+    "W5": w5,
     "W8-softmax": lambda threads: w8(softmax),
     "W8-layernorm": lambda threads: w8(layer_norm, "weight", "bias"),
     "W8-gelu": lambda threads: w8(gelu),

@@ -102,8 +102,8 @@ def load_cell(cell, weights, name):
         getattr(cell, f"{own}2").data[...] = candidate
 
 
-def one_hot(ids):
-    return pdn.Tensor(np.eye(inputs.WORDS, dtype=np.float32)[ids])
+def one_hot(ids, words=inputs.WORDS):
+    return pdn.Tensor(np.eye(words, dtype=np.float32)[ids])
 
 
 def w3(threads):
@@ -114,6 +114,82 @@ def w3(threads):
         return F.cross_entropy_loss(model(source, previous), target.T.ravel())
 
     return trained(loss_of, model.parameters(), batches)
+
+
+def attention(p, name, x, memory, length, heads, mask=None):
+    """Multi-head attention of x (batch * length, d) over memory; mask: what is added to the scores."""
+
+    def heads_of(y, part):
+        projected = y @ p[f"{name}_W_{part}"]
+        return projected.reshape(-1, length, heads, x.shape[1] // heads).swapaxes(1, 2)
+
+    q, k, v = heads_of(x, "Q"), heads_of(memory, "K"), heads_of(memory, "V")
+    scores = (q * q.shape[-1] ** -0.5) @ k.swapaxes(2, 3)
+    context = F.softmax(scores if mask is None else scores + mask, axis=3) @ v
+    return context.swapaxes(1, 2).reshape(*x.shape) @ p[f"{name}_W_O"]
+
+
+def causal_mask(length):
+    return pdn.Tensor(np.triu(np.full((length, length), -1e9, np.float32), 1))
+
+
+def feed_forward(p, name, x, activation):
+    hidden = activation(F.linear(x, p[f"{name}_W_1"], p[f"{name}_b_1"]))
+    return F.linear(hidden, p[f"{name}_W_2"], p[f"{name}_b_2"])
+
+
+def norm(p, name, x):
+    return layer_norm(x, p[f"{name}_weight"], p[f"{name}_bias"])
+
+
+def transformer(p, source, previous):
+    """Post-norm; logits (pairs * length, words)."""
+    layers, d_model, _, heads = inputs.TRANSFORMER
+    length, mask = inputs.LENGTH, causal_mask(inputs.LENGTH)
+    positions = pdn.Tensor(np.tile(inputs.sinusoids(), (inputs.PAIRS, 1)))
+    x = one_hot(source.ravel()) @ p["source_embedding"] * d_model**0.5 + positions
+    for layer in (f"encoder{i}" for i in range(1, layers + 1)):
+        x = norm(p, f"{layer}_norm1", x + attention(p, f"{layer}_self", x, x, length, heads))
+        x = norm(p, f"{layer}_norm2", x + feed_forward(p, f"{layer}_forward", x, F.relu))
+    y = one_hot(previous.ravel()) @ p["target_embedding"] * d_model**0.5 + positions
+    for layer in (f"decoder{i}" for i in range(1, layers + 1)):
+        y = norm(p, f"{layer}_norm1", y + attention(p, f"{layer}_self", y, y, length, heads, mask))
+        y = norm(p, f"{layer}_norm2", y + attention(p, f"{layer}_across", y, x, length, heads))
+        y = norm(p, f"{layer}_norm3", y + feed_forward(p, f"{layer}_forward", y, F.relu))
+    return y @ p["target_embedding"].T
+
+
+def w4(threads):
+    weights, batches = inputs.transformer()
+    p = {name: leaf(weight) for name, weight in weights.items()}
+
+    def loss_of(source, previous, target):
+        return F.cross_entropy_loss(transformer(p, source, previous), target.ravel())
+
+    return trained(loss_of, list(p.values()), batches)
+
+
+def language_model(p, source):
+    """Pre-norm; logits (texts * length, words)."""
+    layers, d_model, _, heads = inputs.LANGUAGE_MODEL
+    length, mask = inputs.CONTEXT, causal_mask(inputs.CONTEXT)
+    words = one_hot(source.ravel(), inputs.BYTES) @ p["embedding"] * d_model**0.5
+    x = (words.reshape(-1, length, d_model) + p["positions"]).reshape(-1, d_model)
+    for layer in (f"layer{i}" for i in range(1, layers + 1)):
+        y = norm(p, f"{layer}_norm1", x)
+        x = x + attention(p, f"{layer}_self", y, y, length, heads, mask)
+        x = x + feed_forward(p, f"{layer}_forward", norm(p, f"{layer}_norm2", x), gelu)
+    return norm(p, "norm", x) @ p["embedding"].T
+
+
+def w5(threads):
+    weights, batches = inputs.language_model()
+    p = {name: leaf(weight) for name, weight in weights.items()}
+
+    def loss_of(source, target):
+        return F.cross_entropy_loss(language_model(p, source), target.ravel())
+
+    return trained(loss_of, list(p.values()), batches)
 
 
 def w8(function, *names):
@@ -138,7 +214,7 @@ def softmax(x):
 def layer_norm(x, weight, bias):
     deviation = x - x.mean(1, keepdims=True)
     variance = pdn.square(deviation).mean(1, keepdims=True)
-    return deviation * (1 / pdn.sqrt(variance + 1e-5)) * weight + bias
+    return deviation * (1 / pdn.sqrt(variance + inputs.EPSILON)) * weight + bias
 
 
 def gelu(x):
@@ -150,6 +226,8 @@ WORKLOADS = {
     "W1": w1,
     "W2": w2,
     "W3": w3,
+    "W4": w4,
+    "W5": w5,
     "W8-softmax": lambda threads: w8(softmax),
     "W8-layernorm": lambda threads: w8(layer_norm, "weight", "bias"),
     "W8-gelu": lambda threads: w8(gelu),

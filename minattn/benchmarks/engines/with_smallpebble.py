@@ -97,7 +97,9 @@ WORKLOADS = {
     "W8-layernorm": lambda threads: w8(layer_norm, "weight", "bias"),
     "W8-gelu": lambda threads: w8(gelu),
 }
+MANY_PATHS = "its backward pass walks every path through the graph by itself, and the paths multiply at every "
 CANNOT = {
-    "W3": "its backward pass walks every path through the graph by itself, and in a recurrent network the paths "
-    "multiply at every step"
+    "W3": MANY_PATHS + "step of a recurrent network",
+    "W4": MANY_PATHS + "residual connection",
+    "W5": MANY_PATHS + "residual connection",
 }
