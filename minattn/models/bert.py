@@ -21,7 +21,7 @@ matrix is (outputs, inputs) and here (inputs, outputs).
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Inexact, Integer
@@ -76,7 +76,7 @@ class BertConfig:
             raise ConfigError(f"layer_norm_eps must be a small number of at least 0, got {self.layer_norm_eps!r}")
 
     @classmethod
-    def read(cls, folder: str | Path) -> Self:
+    def read(cls, folder: str | Path) -> "BertConfig":
         """The sizes that the config.json of a published model gives.
 
         Raises ConfigError for another architecture, and for keys that are missing or do not fit; CheckpointError where

@@ -13,13 +13,16 @@ projections.  GPT-2's embeddings are not multiplied by sqrt(d), and its weights 
 in `transformer.py`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Inexact, Integer
 
 from minattn.autograd import Array, Tensor, asnumpy, no_grad
 from minattn.errors import ConfigError
+from minattn.models.search import refuse_nan
 from minattn.models.transformer import Cache, Positions, check_choices, check_network, check_sizes, make_positions
 from minattn.models.transformer_layers import ACTIVATIONS, Activation, EncoderLayer, Norm, WordEmbedding
 from minattn.nn import Dropout, LayerNorm, Module
@@ -91,7 +94,6 @@ class LanguageModel(Module):
             memories.append(memory)
         return Cache(tuple(memories)), self._scores(x)
 
-    @no_grad()
     def generate(
         self,
         prompt: Integer[np.ndarray, " n"],
@@ -101,31 +103,49 @@ class LanguageModel(Module):
         top_k: int | None = None,
         end: int | None = None,
     ) -> Integer[np.ndarray, " made"]:
-        """`length` symbols that go on from the prompt, each drawn from softmax(logits / temperature).
-
-        temperature: below 1 the likely get likelier; 0 takes the likeliest.  top_k: draw among the k likeliest only.
-        end: a symbol to stop after.  Where the text gets longer than there are learned positions, the model goes on
-        from its last half.  `eval()` is the caller's: in training mode dropout is on here too.
+        """`length` symbols that go on from the prompt, as `symbols` draws them; fewer where `end` comes, the last then.
 
         Raises ConfigError for an empty prompt and for numbers that make no sense.
         """
+        if length < 0:
+            raise ConfigError(f"length must be at least 0, got {length}")
+        made: list[int] = []
+        for symbol in islice(self.symbols(prompt, rng, temperature, top_k), length):
+            made.append(symbol)
+            if symbol == end:
+                break
+        return np.array(made, dtype=prompt.dtype)
+
+    def symbols(
+        self, prompt: Integer[np.ndarray, " n"], rng: Rng, temperature: float = 1.0, top_k: int | None = None
+    ) -> Iterator[int]:
+        """The symbols that go on from the prompt, without end, each drawn from softmax(logits / temperature).
+
+        temperature: below 1 the likely get likelier; 0 takes the likeliest.  top_k: draw among the k likeliest only.
+        Where the text gets longer than there are learned positions, the model goes on from its last half.  `eval()` is
+        the caller's: in training mode dropout is on here too.
+
+        Raises ConfigError, before the first symbol is asked for, as `generate` does.
+        """
         if len(prompt) == 0:
             raise ConfigError("a prompt needs at least one symbol, got none; the cure: begin with a line break")
-        if length < 0 or not 0 <= temperature < np.inf or (top_k is not None and top_k < 1):
+        if not 0 <= temperature < np.inf or (top_k is not None and top_k < 1):
             raise ConfigError(
-                "length and temperature must be at least 0 and top_k, if given, at least 1; got "
-                f"{length}, {temperature} and {top_k}"
+                f"temperature must be a finite number of at least 0 and top_k, if given, at least 1; got {temperature} "
+                f"and {top_k}"
             )
-        text, state, read = prompt.tolist(), None, 0
-        for _ in range(length):
+        return self._symbols(prompt.tolist(), rng, temperature, top_k)
+
+    def _symbols(self, text: list[int], rng: Rng, temperature: float, top_k: int | None) -> Iterator[int]:
+        state, read = None, 0
+        while True:
             if self.config.positions == "learned" and len(text) - read + _length(state) > self.config.max_length:
                 state, read = None, len(text) - (self.config.max_length + 1) // 2
-            state, logits = self.step(state, np.array([text[read:]]))
+            with no_grad():  # not across the yield: whoever takes the symbol may want gradients
+                state, logits = self.step(state, np.array([text[read:]]))
             read = len(text)
             text.append(_drawn(asnumpy(logits.data)[0, -1].astype(np.float64), rng, temperature, top_k))
-            if text[-1] == end:
-                break
-        return np.array(text[len(prompt) :], dtype=prompt.dtype)
+            yield text[-1]
 
     def _scores(self, x: Tensor) -> Tensor:
         """The logits."""
@@ -138,6 +158,7 @@ def _length(state: Cache | None) -> int:
 
 def _drawn(logits: np.ndarray, rng: Rng, temperature: float, top_k: int | None) -> int:
     """A symbol from softmax(logits / temperature), among the top_k likeliest."""
+    refuse_nan(logits)
     if temperature == 0:
         return int(np.argmax(logits))
     likeliest = np.argsort(-logits, kind="stable")[:top_k]

@@ -120,12 +120,17 @@ def _checked(log_p: np.ndarray, end: int) -> np.ndarray:
     words = log_p.shape[-1]
     if not 0 <= end < words:
         raise ConfigError(f"end must be one of the model's {words} words, 0 to {words - 1}, got {end}")
+    refuse_nan(log_p)
+    return log_p.astype(np.float64)
+
+
+def refuse_nan(log_p: np.ndarray) -> None:
+    """Raise TrainingError where a model gives no numbers."""
     if np.isnan(log_p).any():
         raise TrainingError(
             "the model's probabilities are not numbers (NaN), as after training that diverged; the cure: an earlier "
             "checkpoint"
         )
-    return log_p.astype(np.float64)
 
 
 def _totals(log_ps: np.ndarray, log_p: np.ndarray, done: np.ndarray, end: int) -> np.ndarray:

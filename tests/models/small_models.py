@@ -3,15 +3,41 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from minattn.models import RNNsearch, RNNsearchConfig
+from minattn.models import (
+    LanguageModel,
+    LanguageModelConfig,
+    RNNsearch,
+    RNNsearchConfig,
+    Transformer,
+    TransformerConfig,
+)
 
 SIZES = {"source_words": 6, "target_words": 5, "embedding": 2, "hidden": 3, "alignment": 2, "maxout": 2}
+SMALL = {"layers": 2, "d_model": 4, "d_ff": 3, "heads": 2, "dropout": 0.0, "max_length": 7}
 SEEDS = st.integers(0, 2**32 - 1)
 
 
 def random_model(seed=0, dtype=np.float32, **settings):
     """A model all of whose weights, biases included, come from N(0, 0.7^2): nothing is zero, small or symmetric."""
-    model = RNNsearch(RNNsearchConfig(**{**SIZES, **settings}), np.random.default_rng(seed))
+    return randomised(RNNsearch(RNNsearchConfig(**{**SIZES, **settings}), np.random.default_rng(seed)), seed, dtype)
+
+
+def random_transformer(seed=0, dtype=np.float32, **settings):
+    """The same of the Transformer, with two vocabularies unless tied="all" is asked for."""
+    words = {"source_words": SIZES["source_words"], "target_words": SIZES["target_words"], "tied": "target"}
+    if settings.get("tied") == "all":
+        words["source_words"] = words["target_words"] = max(words["source_words"], words["target_words"])
+    config = TransformerConfig(**{**SMALL, **words, **settings})
+    return randomised(Transformer(config, np.random.default_rng(seed)), seed, dtype)
+
+
+def random_language_model(seed=0, dtype=np.float32, **settings):
+    """The same of the language model."""
+    config = LanguageModelConfig(**{**SMALL, "words": SIZES["target_words"], **settings})
+    return randomised(LanguageModel(config, np.random.default_rng(seed)), seed, dtype)
+
+
+def randomised(model, seed, dtype):
     rng = np.random.default_rng(seed)
     for parameter in model.parameters():
         parameter._data = rng.normal(scale=0.7, size=parameter.shape).astype(dtype)
@@ -34,3 +60,14 @@ def batches(draw, max_batch=3, max_time=4):
     source = rng.integers(0, SIZES["source_words"], (batch, source_time))
     previous = rng.integers(0, SIZES["target_words"], (batch, target_time))
     return source, previous, draw(st.none() | st.just(rng.random(source.shape) < 0.7))
+
+
+@st.composite
+def transformers(draw):
+    """Every choice that a Transformer has, and small sizes."""
+    heads = draw(st.integers(1, 3))
+    free = st.none() | st.integers(1, 3)
+    sizes = {"layers": draw(st.integers(1, 2)), "d_ff": draw(st.integers(1, 3)), "heads": heads}
+    sizes |= {"d_model": 2 * heads * draw(st.integers(1, 2)), "d_k": draw(free), "d_v": draw(free)}
+    choices = {"norm": ["post", "pre"], "positions": ["sinusoidal", "learned"], "tied": ["all", "target", "none"]}
+    return sizes | {name: draw(st.sampled_from(of)) for name, of in choices.items()} | {"biases": draw(st.booleans())}
