@@ -1,4 +1,4 @@
-"""Beam search against a greedy loop, exhaustive enumeration, and the probabilities that the model gives."""
+"""Beam search against a greedy loop, itself in plain lists, exhaustive enumeration, and the model's probabilities."""
 
 import math
 
@@ -6,15 +6,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_models import SEEDS, SIZES, random_model
+from small_models import SEEDS, SIZES, random_model, random_transformer
 from table_model import TableModel, sequences
 
 import minattn as ma
 from minattn.errors import ConfigError, TrainingError
-from minattn.models import beam_search, greedy_search
+from minattn.models import Transformer, beam_search, greedy_search
+from minattn.models.search import Source
 
 BEGIN, END = 0, 1
 KINDS = pytest.mark.parametrize("attention", [True, False], ids=["RNNsearch", "RNNencdec"])
+
+
+ALPHAS = st.sampled_from([0.0, 0.6, 1.0, 3.0])
+
+
+def penalty(ids, finished, alpha):
+    """The length penalty of Wu et al. 2016, (14)."""
+    return (5 + len(ids) + finished) ** alpha / (5 + 1) ** alpha
 
 
 @st.composite
@@ -48,7 +57,12 @@ def teacher_forced(model, source, mask, decoded):
     longest = max(map(len, targets))
     padded = np.array([target + [END] * (longest - len(target)) for target in targets])
     previous = np.concatenate([np.full((len(targets), 1), BEGIN), padded[:, :-1]], 1)
-    logits, alignment = model(np.repeat(source, len(targets), 0), previous, np.repeat(mask, len(targets), 0))
+    batch = np.repeat(source, len(targets), 0), previous, np.repeat(mask, len(targets), 0)
+    if isinstance(model, Transformer):
+        logits, weights = model(*batch, weights=True)
+        alignment = ma.mean(weights.across[-1], axis=1)
+    else:
+        logits, alignment = model(*batch)
     log_p = ma.log_softmax(logits).data
     return [
         (sum(log_p[k, i, word] for i, word in enumerate(target)), alignment.data[k, : len(target)])
@@ -189,6 +203,90 @@ def test_what_is_impossible_is_never_returned(drawn, beam):
             assert len(found) == len(possible)
 
 
+# ---------------------------------------------------------------------------------------------- length penalty
+def search_by_hand(model, source, beam, end, length, alpha):
+    """Beam search of one source in plain lists: [(ids, finished, log-probability)], best first."""
+    hypotheses = [([], False, 0.0)]
+    for _ in range(length):
+        found = []
+        for ids, finished, log_p in hypotheses:
+            for word, more in enumerate(model.table[source, model.code(ids)] if not finished else []):
+                found.append((ids if word == end else [*ids, word], word == end, log_p + more))
+            if finished:
+                found.append((ids, True, log_p))
+        possible = [entry for entry in found if entry[2] > -math.inf]
+        hypotheses = sorted(possible, key=lambda entry: -entry[2] / penalty(*entry[:2], alpha))[:beam]
+    return hypotheses
+
+
+@given(tables(), st.integers(1, 8), ALPHAS)
+def test_search_is_as_by_hand_with_any_length_penalty(drawn, beam, alpha):
+    model, end, length = drawn
+    for source, found in enumerate(model.search(beam_search, [0, 1, 2], beam, BEGIN, end, length, alpha)):
+        expected = search_by_hand(model, source, beam, end, length, alpha)
+        assert [(h.ids, h.finished) for h in found] == [(ids, finished) for ids, finished, _ in expected]
+        for h, (_, _, log_p) in zip(found, expected, strict=True):
+            assert h.log_probability == pytest.approx(log_p, rel=1e-12)
+            assert h.score == pytest.approx(log_p / penalty(h.ids, h.finished, alpha), rel=1e-12)
+
+
+@given(tables(), ALPHAS)
+def test_a_beam_of_every_sequence_ranks_them_all_by_score(drawn, alpha):
+    model, end, length = drawn
+    every = len(list(sequences(model.words, end, length)))
+    for source, found in enumerate(model.search(beam_search, [0, 1, 2], every, BEGIN, end, length, alpha)):
+        scores = [log_p / penalty(ids, done, alpha) for log_p, ids, done in ranking(model, source, end, length)]
+        np.testing.assert_allclose([h.score for h in found], sorted(scores, reverse=True))
+
+
+@given(tables(), st.integers(1, 8))
+def test_without_a_penalty_the_score_is_the_log_probability(drawn, beam):
+    model, end, length = drawn
+    for found in model.search(beam_search, [0, 1, 2], beam, BEGIN, end, length):
+        assert [h.score for h in found] == [h.log_probability for h in found]
+
+
+def test_the_penalty_lets_a_longer_sequence_win():
+    """Ended at once: log 0.5.  Ended after three words more: log 0.4, but of four symbols, (9 / 6)^1 = 1.5 times."""
+    model = chain([0.5, 0.5], [1.0, 1e-9], [1.0, 1e-9], [0.2, 0.8])
+    for alpha, ids in ((0.0, []), (1.0, [0, 0, 0])):
+        best = model.search(beam_search, [0], 3, BEGIN, END, 4, alpha)[0][0]
+        assert (best.ids, best.finished) == (ids, True)
+    assert best.log_probability == pytest.approx(math.log(0.4))
+    assert best.score == pytest.approx(math.log(0.4) / 1.5)
+
+
+# ---------------------------------------------------------------------------------------------- the Transformer
+@given(seed=SEEDS, norm=st.sampled_from(["post", "pre"]), alpha=ALPHAS)
+def test_a_beam_of_every_sequence_is_exhaustive_on_the_transformer(seed, norm, alpha):
+    model = random_transformer(seed, np.float64, norm=norm, target_words=3)
+    sources, masks = some_sources(seed, batch=1)
+    every = list(sequences(3, END, 3))
+    found = beam_search(model, model.encode(sources, masks), len(every), BEGIN, END, 3, alpha)[0]
+    forced = teacher_forced(model, sources, masks, every)
+    scores = [log_p / penalty(*h, alpha) for h, (log_p, _) in zip(every, forced, strict=True)]
+    np.testing.assert_allclose([h.score for h in found], sorted(scores, reverse=True), rtol=1e-7)
+
+
+@given(seed=SEEDS, beam=st.integers(1, 5))
+def test_scores_and_alignments_are_the_transformers_own_in_a_batch_too(seed, beam):
+    model, (sources, masks) = random_transformer(seed, np.float64), some_sources(seed)
+    for b, found in enumerate(beam_search(model, model.encode(sources, masks), beam, BEGIN, END, 4)):
+        assert len(found) == beam
+        forced = teacher_forced(model, sources[[b]], masks[[b]], [(h.ids, h.finished) for h in found])
+        for hypothesis, (total, alignment) in zip(found, forced, strict=True):
+            assert hypothesis.log_probability == pytest.approx(total, rel=1e-7)
+            np.testing.assert_allclose(hypothesis.alignment, alignment, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("model", [random_model(), random_transformer()], ids=["RNNsearch", "Transformer"])
+def test_what_models_read_is_what_search_needs(model):
+    read = model.encode(*some_sources())
+    assert isinstance(read, Source)
+    assert read.batch == 3
+    assert read.select(np.array([1, 1])).batch == 2
+
+
 # ---------------------------------------------------------------------------------------------- the end
 def chain(*rows):
     """A table of one source in which the words of a row are the probabilities after any prefix of that length."""
@@ -272,6 +370,13 @@ def test_settings_that_make_no_sense_are_refused(beam, begin, end, max_length, m
     model = random_model()
     with pytest.raises(ConfigError, match=message):
         beam_search(model, model.encode(*some_sources()), beam, begin, end, max_length)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, math.inf, math.nan])
+def test_a_length_penalty_that_makes_no_sense_is_refused(alpha):
+    model = random_model()
+    with pytest.raises(ConfigError, match=f"alpha, of the length penalty, must be at least 0, got {alpha}"):
+        beam_search(model, model.encode(*some_sources()), 2, BEGIN, END, 3, alpha)
 
 
 def test_a_begin_symbol_that_does_not_exist_is_refused():
