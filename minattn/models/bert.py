@@ -72,8 +72,8 @@ class BertConfig:
         check_sizes(self, "words", "layers", "d_model", "heads", "d_ff", "positions", "token_types")
         if self.d_model % self.heads:
             raise ConfigError(f"d_model = {self.d_model} does not divide into {self.heads} heads")
-        if type(self.layer_norm_eps) not in (int, float) or not 0 <= self.layer_norm_eps < 1:
-            raise ConfigError(f"layer_norm_eps must be a small number of at least 0, got {self.layer_norm_eps!r}")
+        if not 0 <= self.layer_norm_eps < 1:
+            raise ConfigError(f"layer_norm_eps must be a small number of at least 0, got {self.layer_norm_eps}")
 
     @classmethod
     def read(cls, folder: str | Path) -> "BertConfig":
@@ -96,9 +96,11 @@ class BertConfig:
             raise ConfigError(f"{path} is of an architecture that is not BERT's: {'; '.join(other)}; the cure: a BERT")
         missing = [key for key in FIELDS if key not in given]
         if missing:
-            raise ConfigError(
-                f"{path} lacks {', '.join(missing)}; the cure: the file that the model was published with"
-            )
+            raise ConfigError(f"{path} lacks {', '.join(missing)}; the cure: the file as it was published")
+        kinds = {key: float if key == "layer_norm_eps" else int for key in FIELDS}
+        wrong = [f"{key} is {given[key]!r}" for key, kind in kinds.items() if type(given[key]) is not kind]
+        if wrong:
+            raise ConfigError(f"{path}: {', '.join(wrong)}, expected a number; the cure: the file as it was published")
         try:
             return cls(**{field: given[key] for key, field in FIELDS.items()})
         except ConfigError as error:
