@@ -163,9 +163,7 @@ def test_gradients_where_queries_keys_and_values_are_one_array(x, causal, weight
 WHICH = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
 
 
-@pytest.mark.parametrize("wanted", WHICH, ids=str)
-@pytest.mark.parametrize("weights", [True, False])
-@given(calls(dtype=np.float64))
+@given(st.sampled_from(WHICH), st.booleans(), calls(dtype=np.float64))
 def test_gradients_of_some_arguments_alone(wanted, weights, call):
     inputs, mask, causal = call
 
@@ -402,9 +400,9 @@ def test_4d11_padding_changes_nothing_and_gets_nothing(call, extra, scale, weigh
 @pytest.mark.parametrize("d_k", [4, 64, 256])
 def test_4d13_scores_have_variance_one(d_k):
     """With two keys, log(w_1 / w_2) is the difference of two scores, whose variance is 2 whatever d_k is."""
-    q, k, v = random_inputs((20_000, 1, d_k), (20_000, 2, d_k), (20_000, 2, 1), dtype=np.float64)
+    q, k, v = random_inputs((5000, 1, d_k), (5000, 2, d_k), (5000, 2, 1), dtype=np.float64)
     weights = attention(q, k, v)[1].data
-    assert np.var(np.log(weights[..., 0] / weights[..., 1])) == pytest.approx(2, rel=0.05)
+    assert np.var(np.log(weights[..., 0] / weights[..., 1])) == pytest.approx(2, rel=0.1)
 
 
 # ---------------------------------------------------------------------------------------------- rows without a key
@@ -604,7 +602,7 @@ MASKS = {
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize(("n_q", "n_k"), [(63, 64), (65, 65), (128, 128), (129, 200), (300, 300), (1, 300), (70, 71)])
+@pytest.mark.parametrize(("n_q", "n_k"), [(63, 64), (65, 65), (128, 128), (129, 200), (1, 300), (130, 130)])
 def test_long_sequences(n_q, n_k, causal, mask):
     rng = np.random.default_rng(n_q)
     inputs = random_inputs((1, 2, n_q, 4), (1, 2, n_k, 4), (1, 2, n_k, 6), seed=n_k)
@@ -615,14 +613,13 @@ def test_long_sequences(n_q, n_k, causal, mask):
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sequences_of_1100(causal, dtype):
-    inputs = random_inputs((1, 2, 1100, 8), (1, 2, 1100, 8), (1, 2, 1100, 8), dtype=dtype)
-    mask = np.arange(1100) < np.array([1000])[:, None, None, None]
-    mask = np.repeat(mask, 1100, axis=2)
-    mask[0, 0, 500:520] = False
-    tolerance = {"rtol": 1e-3, "atol": 3e-5} if dtype == np.float32 else {"rtol": 1e-9, "atol": 1e-12}
-    assert_rows(inputs, mask, causal, **tolerance)
+def test_sequences_of_1100(causal):
+    """More than 2^20 scores: without a gradient the queries come in several blocks."""
+    inputs = random_inputs((1100, 4), (1100, 4), (1100, 4))
+    mask = np.random.default_rng(0).random((1100, 1100)) < np.linspace(0.1, 1, 1100)
+    mask[:, 1000:] = False  # padding
+    mask[940:960] = False  # queries on both sides of a border
+    assert_rows(inputs, mask, causal, rtol=1e-3, atol=3e-5)
 
 
 def test_more_queries_than_keys():
@@ -630,8 +627,8 @@ def test_more_queries_than_keys():
 
 
 def test_many_short_sequences():
-    inputs = random_inputs((90, 8, 16, 4), (90, 8, 16, 4), (90, 8, 16, 4))
-    assert_rows(inputs, np.random.default_rng(0).random((90, 1, 1, 16)) < 0.8, True, rtol=1e-3, atol=2e-5)
+    inputs = random_inputs((20, 4, 16, 4), (20, 4, 16, 4), (20, 4, 16, 4))
+    assert_rows(inputs, np.random.default_rng(0).random((20, 1, 1, 16)) < 0.8, True, rtol=1e-3, atol=2e-5)
 
 
 # ---------------------------------------------------------------------------------------------- wrong arguments
@@ -708,7 +705,7 @@ def test_no_keys_at_all_is_one_clear_error(op, causal):
 @pytest.mark.parametrize("scrambled", [False, True], ids=["rows", "scrambled memory"])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("weights", [True, False])
-@pytest.mark.parametrize("n", [5, 140])
+@pytest.mark.parametrize("n", [5, 70])
 def test_the_same_numbers_everywhere_and_no_waiting(backend, mask_there, scrambled, causal, weights, n):
     host = random_inputs((2, 2, n, 4), (2, 2, n + 3, 4), (2, 2, n + 3, 6))
     host[0][0, 0, 1] *= 100  # rows of very different scores: looking for them would make the host wait
