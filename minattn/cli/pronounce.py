@@ -25,7 +25,7 @@ def evaluate(run: RunFolder, device: Device = "cpu", test: TestFile = None, beam
     """Score a run's best model on its test words: phoneme and word error rate."""
     progress = BarProgress() if sys.stdout.isatty() else Progress()
     result, beam = g2p.evaluate(run, device, test, beam, progress)
-    _note_unfinished(run)
+    note_unfinished(run)
     console.print(f"{result} (beam {beam})")
 
 
@@ -42,7 +42,7 @@ def predict(run: RunFolder, words: Words, device: Device = "cpu", beam: Beam = N
     if plot is not None and not attends:
         raise ConfigError("this run's model has no attention to plot; the cure: a run with another model")
     said = pronouncer.pronounce(words, beam or pronouncer.config.beam)
-    _note_unfinished(run)
+    note_unfinished(run)
     for p in said:
         console.print(f"{p.word}  {' '.join(p.phonemes) or '(nothing)'}  (probability {_probability(p.probability)})")
         if attends and p.phonemes:
@@ -52,7 +52,8 @@ def predict(run: RunFolder, words: Words, device: Device = "cpu", beam: Beam = N
         console.print(f"alignments drawn into {plot}")
 
 
-def _note_unfinished(run: Path) -> None:
+def note_unfinished(run: Path) -> None:
+    """Say so, on standard error, where the run was not trained to its end."""
     if (run / BEST).exists() and not is_finished(run):
         errors.print("note: this run is not finished; this is its best model so far")
     elif has_begun(run) and not is_finished(run):

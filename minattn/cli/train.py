@@ -12,37 +12,35 @@ import typer
 
 from minattn import __version__
 from minattn.cli.app import INTERRUPTED, Device, app, console, option
+from minattn.cli.trainable import RECIPES, Trainable
 from minattn.errors import ConfigError
-from minattn.recipes import g2p
-from minattn.recipes.config import read_json
-from minattn.recipes.folder import ALIGNMENTS, CURVES, REPORT, has_begun, is_finished
-from minattn.recipes.networks import G2PConfig
+from minattn.recipes.folder import has_begun, is_finished
 from minattn.training import Outcome
 
+Recipe = StrEnum("Recipe", [(name, name) for name in RECIPES])
+MODELS = "; ".join(f"{name}: {', '.join(recipe.models)}" for name, recipe in RECIPES.items() if recipe.models)
+FORMS = "; ".join(f"{name}: {recipe.form}" for name, recipe in RECIPES.items())
 
-class Recipe(StrEnum):
-    """What can be trained."""
-
-    g2p = "g2p"
-
-
-RecipeName = Annotated[Recipe, typer.Argument(metavar="RECIPE", help="g2p: RNNsearch learns to pronounce English.")]
+RecipeName = Annotated[
+    Recipe,
+    typer.Argument(metavar="RECIPE", help="  ".join(f"{name}: {recipe.what}" for name, recipe in RECIPES.items())),
+]
+Model = Annotated[str | None, option(f"The network, where there is a choice ({MODELS}).", metavar="NAME")]
 Out = Annotated[Path | None, option("The run's folder, a new one.  [default: runs/RECIPE]", metavar="FOLDER")]
 Resume = Annotated[Path | None, option("Go on with a run that was stopped.", metavar="RUN")]
 Seed = Annotated[int | None, option("Decides the weights and the order of the data.  [default: 1]", metavar="N")]
 Settings = Annotated[
-    list[str] | None, option("Change a setting, as epochs=3; repeatable.", "--set", metavar="KEY=VALUE")
+    list[str] | None, option("Change a setting, as lr=1e-3; repeatable.", "--set", metavar="KEY=VALUE")
 ]
-TrainFile = Annotated[
-    str | None, option("Words to train on, lines WORD<TAB>PH PH PH.  [default: CMUdict]", "--train", metavar="FILE")
-]
-DevFile = Annotated[str | None, option("Words to choose the best model by.", "--dev", metavar="FILE")]
-TestFile = Annotated[str | None, option("Words to report on, in the same form.", "--test", metavar="FILE")]
+TrainFile = Annotated[str | None, option(f"What to train on ({FORMS}).", "--train", metavar="FILE")]
+DevFile = Annotated[str | None, option("What to choose the best model by, in the same form.", "--dev", metavar="FILE")]
+TestFile = Annotated[str | None, option("What to report on, in the same form.", "--test", metavar="FILE")]
 
 
 @app.command()
 def train(
     recipe: RecipeName,
+    model: Model = None,
     out: Out = None,
     resume: Resume = None,
     device: Device = "cpu",
@@ -53,40 +51,44 @@ def train(
     test_file: TestFile = None,
 ) -> None:
     """Train a model, and leave a folder with its checkpoints, log, score and pictures."""
+    trained = RECIPES[recipe]
     if resume is not None:
         files_given = {"--train": train_file, "--dev": dev_file, "--test": test_file}
-        given = {"--out": out, "--seed": seed, "--set": settings, **files_given}
+        given = {"--model": model, "--out": out, "--seed": seed, "--set": settings, **files_given}
         extra = [name for name, value in given.items() if value is not None]
         if extra:
             raise ConfigError(f"--resume goes on with the run as it was started, so {', '.join(extra)} cannot be given")
-        _resume(resume, device)
+        _resume(trained, resume, device)
         return
-    config = g2p.config_from(settings or [])
+    if model is not None and not trained.models:
+        raise ConfigError(f"{recipe} has one network, so --model cannot be given; it is shaped by --set KEY=VALUE")
+    config = trained.config_from(settings or [], model)
     config = config if seed is None else dataclasses.replace(config, seed=seed)
-    files = g2p.DataFiles(train_file, dev_file, test_file)
+    files = trained.files(train_file, dev_file, test_file)
     folder = out or Path("runs") / recipe
-    _describe(config, folder, device)
-    _see_through(lambda: g2p.train(config, files, folder, device), folder)
+    _describe(trained, config, folder, device)
+    _see_through(trained, lambda: trained.train(config, files, folder, device), folder)
 
 
-def _resume(folder: Path, device: str) -> None:
-    config = g2p.StoredRun.read(folder).config
+def _resume(trained: Trainable, folder: Path, device: str) -> None:
+    config = trained.stored_run(folder).config
     if is_finished(folder):
         console.print(f"{folder} is finished: there is nothing to go on with.")
-        _tell_results(folder)
-        console.print("to train longer:  minattn train g2p --out ANOTHER_FOLDER --set epochs=N")
+        console.print(trained.results(folder))
+        longer = f"minattn train {trained.name} --out ANOTHER_FOLDER --set {trained.budget}=N"
+        console.print(f"to train longer:  {longer}")
         return
-    _describe(config, folder, device)
-    _see_through(lambda: g2p.resume(folder, device), folder)
+    _describe(trained, config, folder, device)
+    _see_through(trained, lambda: trained.resume(folder, device), folder)
 
 
-def _describe(config: G2PConfig, folder: Path, device: str) -> None:
-    console.print(f"minattn {__version__}: g2p on {device}, into {folder}")
+def _describe(trained: Trainable, config: object, folder: Path, device: str) -> None:
+    console.print(f"minattn {__version__}: {trained.name} on {device}, into {folder}")
     settings = "  ".join(f"{key}={value}" for key, value in dataclasses.asdict(config).items())
     console.print(textwrap.indent(textwrap.fill(settings, console.width - 2), "  "))
 
 
-def _see_through(work: Callable[[], Outcome], folder: Path) -> None:
+def _see_through(trained: Trainable, work: Callable[[], Outcome], folder: Path) -> None:
     """Do the work of a run; tell where the results are, or how to go on where Ctrl-C has ended it."""
     try:
         outcome = work()
@@ -96,18 +98,6 @@ def _see_through(work: Callable[[], Outcome], folder: Path) -> None:
             raise
         stopped = f"stopped at once; {folder} is as it was saved last"
     if stopped:
-        console.print(f"{stopped}.  To go on:\n  minattn train g2p --resume {shlex.quote(str(folder))}")
+        console.print(f"{stopped}.  To go on:\n  minattn train {trained.name} --resume {shlex.quote(str(folder))}")
         raise typer.Exit(INTERRUPTED)
-    _tell_results(folder)
-
-
-def _tell_results(folder: Path) -> None:
-    test = read_json(folder / REPORT)["test"]
-    word = "attention" if g2p.StoredRun.read(folder).files.train is None else "WORD"  # other words, other letters
-    pictures = [str(folder / name) for name in (CURVES, ALIGNMENTS) if (folder / name).exists()]
-    console.print(
-        f"test words: PER {test['per']:.2f} %, WER {test['wer']:.2f} % over {test['words']:,} words "
-        f"(beam {test['beam']})\n"
-        f"pictures:   {'  '.join(pictures)}\n"
-        f"now try:    minattn predict {shlex.quote(str(folder))} {word}"
-    )
+    console.print(trained.results(folder))

@@ -92,14 +92,19 @@ def _described(kind: Any) -> str:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` as readable JSON: whole, or not at all.
+    """Write `content` as readable JSON.  Errors as of `write_text`."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
-    Raises CheckpointError where the file cannot be written.
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file: whole, or not at all.
+
+    Raises CheckpointError where it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

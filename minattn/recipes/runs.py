@@ -1,0 +1,121 @@
+"""What the runs of several recipes share: their data files, what config.json keeps of them, and their checkpoints."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+
+from minattn.errors import CheckpointError, ConfigError, DataError
+from minattn.recipes.config import from_stored
+from minattn.recipes.folder import CONFIG, read_run
+from minattn.training import BEST, LAST, Outcome, Trainer, load_checkpoint
+from minattn.training.checkpoint import Arrays
+
+PARTS = ("train", "dev", "test")
+
+Config = TypeVar("Config")
+Files = TypeVar("Files", bound="DataFiles")
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """Where a run's data come from: files, or the recipe's own data where none is given.
+
+    train alone is divided; with test and no dev, a part of train is held out for dev.
+    """
+
+    train: str | None = None
+    dev: str | None = None
+    test: str | None = None
+
+    OWN = "the recipe's own data"  # what a recipe calls the data that it uses without files
+
+    def __post_init__(self) -> None:
+        if self.train is None and (self.dev or self.test):
+            raise ConfigError(f"--dev and --test go with --train; without it the run uses {self.OWN}")
+        if self.test is None and self.dev:
+            raise ConfigError("--dev goes with --test; with --train alone the file is divided into all three")
+
+    def absolute(self) -> Self:
+        """The same files, found from whatever folder a run is resumed in."""
+        paths = {name: path and str(Path(path).absolute()) for name, path in dataclasses.asdict(self).items()}
+        return dataclasses.replace(self, **paths)
+
+    def source(self, part: str) -> str:
+        """Where the "train", "dev" or "test" part comes from."""
+        return getattr(self, part) or self.train or self.OWN
+
+
+@dataclass(frozen=True)
+class StoredRun(Generic[Config, Files]):
+    """What a run's config.json says of it."""
+
+    config: Config
+    files: Files
+    data: dict[str, str]  # the fingerprints of "train", "dev" and "test"
+
+    @classmethod
+    def read(
+        cls, run: str | Path, recipe: str, read_config: Callable[[Any, Path], Config], files: type[Files]
+    ) -> "StoredRun[Config, Files]":
+        """Raises CheckpointError where the folder is no run of this recipe, or of a version with other settings.
+
+        read_config: what makes the settings of the JSON object that was stored in the file of this path.
+        """
+        path = Path(run) / CONFIG
+        content = read_run(Path(run), recipe)
+        data = content.get("data")
+        if not isinstance(data, dict) or set(data) != set(PARTS):
+            raise CheckpointError(f"{path} lacks 'data', the fingerprints of the run's data; the cure: a new run")
+        return cls(read_config(content.get("config"), path), from_stored(files, content.get("files"), path), data)
+
+    def check_same(self, data: Mapping[str, str], what: str, cure: str) -> None:
+        """Raise DataError where the fingerprints `data` are not those of the run; `what` is "words" or the like."""
+        for name, fingerprint in data.items():
+            if self.data[name] != fingerprint:
+                raise DataError(
+                    f"the {name} {what} of {self.files.source(name)} is not what the run was started with; "
+                    f"the cure: {cure}"
+                )
+
+
+def run_content(recipe: str, config: Any, files: DataFiles, data: Mapping[str, str]) -> dict[str, Any]:
+    """The config.json that `StoredRun.read` reads."""
+    settings, paths = dataclasses.asdict(config), dataclasses.asdict(files)
+    return {"recipe": recipe, "config": settings, "files": paths, "data": dict(data)}
+
+
+def run_quietly(trainer: Trainer) -> Outcome:
+    """Train, without NumPy's warnings: the trainer looks for what is not finite, and says more of it."""
+    with np.errstate(all="ignore"):
+        return trainer.run()
+
+
+def check_checkpoint(path: Path, expected: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where a checkpoint is of another run: something in its `meta` is not as expected."""
+    _, meta = load_checkpoint(path)
+    other = [key for key in expected if meta.get(key) != expected[key]]
+    if other:
+        raise CheckpointError(
+            f"{path} belongs to another run: its {', '.join(other)} differ; the cure: put the run's own checkpoint back"
+        )
+
+
+def load_best(folder: Path, recipe: str, config: Any) -> tuple[Arrays, Mapping[str, Any]]:
+    """The arrays and the `meta` of a run's best model, or of the last where none was evaluated yet.
+
+    Raises CheckpointError where there is none, or where it is damaged or another run's.
+    """
+    path = folder / BEST if (folder / BEST).exists() else folder / LAST
+    if not path.exists():
+        raise CheckpointError(f"{folder} has no checkpoint yet; the cure: minattn train {recipe} --resume {folder}")
+    arrays, meta = load_checkpoint(path)
+    if (meta.get("recipe"), meta.get("config")) != (recipe, dataclasses.asdict(config)):
+        raise CheckpointError(
+            f"{path} belongs to another run: its settings are not those of {folder / CONFIG}; "
+            "the cure: put the run's own checkpoint back"
+        )
+    return arrays, meta
