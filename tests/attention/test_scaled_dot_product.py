@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import tracemalloc
 
 import fakecupy
 import numpy as np
@@ -629,6 +630,28 @@ def test_more_queries_than_keys():
 def test_many_short_sequences():
     inputs = random_inputs((20, 4, 16, 4), (20, 4, 16, 4), (20, 4, 16, 4))
     assert_rows(inputs, np.random.default_rng(0).random((20, 1, 1, 16)) < 0.8, True, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_without_a_gradient_or_weights_memory_does_not_grow_with_n_squared(causal, masked):
+    """The scores alone would take 64 MiB, and what is made from them as much again."""
+    heads, n, d = 4, 2048, 16
+    inputs = random_inputs(*[(1, heads, n, d)] * 3)
+    mask = (np.arange(n) < n - 50)[None, None, None] if masked else None
+    with ma.no_grad():
+        tracemalloc.start()
+        try:
+            context = attention_context(*inputs, mask, causal)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < heads * n * n * 4 / 4
+    rows = np.s_[:, :, [0, 700, n - 1]]
+    whole = np.ones((n, n), bool) if not causal else causal_mask(n)
+    seen = (whole if mask is None else whole & mask[0, 0])[[0, 700, n - 1]]
+    expected = by_rows(inputs[0][rows], *inputs[1:], seen)[0]
+    np.testing.assert_allclose(context.data[rows], expected, rtol=1e-3, atol=1e-5)
 
 
 # ---------------------------------------------------------------------------------------------- wrong arguments
