@@ -105,7 +105,7 @@ class LanguageModel(Module):
     ) -> Integer[np.ndarray, " made"]:
         """`length` symbols that go on from the prompt, as `symbols` draws them; fewer where `end` comes, the last then.
 
-        Raises ConfigError for an empty prompt and for numbers that make no sense.
+        Raises ConfigError for an empty prompt and for numbers that make no sense, TrainingError where logits are NaN.
         """
         if length < 0:
             raise ConfigError(f"length must be at least 0, got {length}")
@@ -114,7 +114,7 @@ class LanguageModel(Module):
             made.append(symbol)
             if symbol == end:
                 break
-        return np.array(made, dtype=prompt.dtype)
+        return np.array(made, dtype=int)
 
     def symbols(
         self, prompt: Integer[np.ndarray, " n"], rng: Rng, temperature: float = 1.0, top_k: int | None = None
