@@ -26,7 +26,7 @@ from minattn.recipes.threads import blas_threads
 from minattn.viz import attention_heads, attention_lines, save_figure
 
 TOKENIZER, MODULES = "tokenizer.json", "modules.json"  # beside the model's files; the second need not be there
-SHOWN = 40  # characters of a text in a message
+SHOWN, TITLE = 40, 80  # characters of a text in a message, and over a picture
 
 
 class Pieces(NamedTuple):
@@ -79,7 +79,7 @@ class Embedder:
 
     def read(self, text: str) -> Pieces:
         """A text in word pieces.  Raises DataError where it is empty or longer than the positions."""
-        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}.."
+        shown = shortened(text, SHOWN)
         if not text.strip():
             raise DataError(f"the text {shown!r} is empty; the cure: give at least one word")
         encoding = self.tokenizer.encode(text)
@@ -116,11 +116,17 @@ class Embedder:
         return Attention(np.stack([asnumpy(layer.data)[0] for layer in weights]), pieces)
 
 
+def shortened(text: str, length: int) -> str:
+    """The text, or its beginning and two dots."""
+    return text if len(text) <= length else f"{text[:length]}.."
+
+
 def draw_attention(
-    attention: Attention, path: Path, title: str, layer: int | None = None, head: int | None = None
+    attention: Attention, path: Path, text: str, layer: int | None = None, head: int | None = None
 ) -> None:
     """Every head of every layer as a heat map; or, counted from 1, the heads of one layer, or one head, as lines."""
     weights, pieces = attention
+    title = shortened(text, TITLE)
     if layer is None:
         save_figure(attention_heads(weights, pieces, pieces, title), path)
         return

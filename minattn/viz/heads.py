@@ -79,8 +79,7 @@ def attention_heads(
     left = PAGE_MARGIN + side + LABEL_GAP + small * max(map(text_width, queries)) + LABEL_GAP
     top = PAGE_MARGIN + (1.6 * LINE if title else 0) + LINE + LABEL_GAP + small * max(map(text_width, keys)) + LABEL_GAP
     maps_width, maps_height = heads * (width + MAP_GAP) - MAP_GAP, layers * (height + MAP_GAP) - MAP_GAP
-    title_width = text_width(title or "", weight="bold") + PAGE_MARGIN
-    page_width = max(left + max(maps_width, key_width()) + PAGE_MARGIN, title_width)
+    page_width = max(left + max(maps_width, key_width()) + PAGE_MARGIN, _title_width(title) + 2 * PAGE_MARGIN)
     with styled_figure(page_width, top + maps_height + KEY_GAP + LINE + PAGE_MARGIN) as figure:
         for layer, head in np.ndindex(layers, heads):
             x, y = left + head * (width + MAP_GAP), top + layer * (height + MAP_GAP)
@@ -101,6 +100,10 @@ def attention_heads(
 
 def _labels_height(keys: Sequence[str], small: float) -> float:
     return small * max(map(text_width, keys)) + 2 * LABEL_GAP
+
+
+def _title_width(title: str | None) -> float:
+    return 1.04 * text_width(title or "", weight="bold")  # letters are drawn on whole pixels, a little wider
 
 
 def _draw_map(axes: "matplotlib.axes.Axes", weights: np.ndarray) -> None:
@@ -156,7 +159,7 @@ def attention_lines(
     first = max(map(text_width, queries)) + WORD_GAP  # where the lines begin
     last = first + LINES_WIDTH
     boxes = last + 2 * WORD_GAP + max(max(map(text_width, keys)), text_width("head"))
-    width = max(boxes + BOX_WIDTH * len(weights), text_width(title or "", weight="bold"))
+    width = max(boxes + BOX_WIDTH * len(weights), _title_width(title))
     top = (1.6 * LINE if title else 0) + LINE + LABEL_GAP
     height = top + ROW * max(len(queries), len(keys))
 
