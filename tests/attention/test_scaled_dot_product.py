@@ -16,6 +16,7 @@ from minattn.attention.self_attention import (
     attention,
     attention_context,
     causal_mask,
+    scaled_dot_product,
     scaled_dot_product_attention,
 )
 from minattn.attention.self_attention.scaled_dot_product import attention_equation
@@ -373,7 +374,7 @@ def test_4d6_one_vector_added_to_every_key_or_value(call, seed):
     np.testing.assert_allclose(again.data, context.data + c_v, rtol=1e-9, atol=1e-12)
 
 
-@given(calls(), st.integers(1, 3), st.sampled_from([1.0, 1e4, 1e15]), st.booleans(), SEEDS)
+@given(calls(), st.integers(1, 3), st.sampled_from([1.0, 1e4, 1e30]), st.booleans(), SEEDS)
 def test_4d11_padding_changes_nothing_and_gets_nothing(call, extra, scale, weights, seed):
     inputs, mask, _ = call
     (q, k, v), dtype = inputs, inputs[0].dtype
@@ -451,12 +452,12 @@ def rows_apart(levels, dtype=np.float32, n_k=7):
     return q.astype(dtype), k.astype(dtype), np.random.default_rng(0).normal(size=(n_k, 3)).astype(dtype)
 
 
-FAR = [10, 18, 30, 60, 80, 87, 88, 95, 100, 103, 104, 110, 150, 400, 700, 740, 746, 1000, 10_000]
+FAR = [10, 18, 30, 80, 87, 95, 104, 150, 740, 1000, 10_000]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("far", FAR)
-@pytest.mark.parametrize("n_q", [2, 200])
+@pytest.mark.parametrize("n_q", [2, 66])
 def test_rows_far_below_or_above_others_keep_their_weights(far, dtype, n_q):
     """exp(-104) is 0 in float32, and exp(-87) has lost digits: no row may be measured by another one's largest score,
     nor by a bound."""
@@ -592,6 +593,41 @@ def test_a_mask_may_be_an_array_a_tensor_or_a_list():
 
 
 # ---------------------------------------------------------------------------------------------- where blocks begin
+@pytest.fixture(params=[1, 2], ids="{} to a block".format)
+def tiny(request, monkeypatch):
+    """One or two queries to a block."""
+    monkeypatch.setattr(scaled_dot_product, "ROWS", request.param)
+    monkeypatch.setattr(scaled_dot_product, "SCORES", 1)
+
+
+@pytest.mark.usefixtures("tiny")
+@given(calls(), SEEDS)
+def test_small_blocks(call, seed):
+    inputs, mask, causal = call
+    assert_rows(inputs, mask, causal, seed)
+
+
+@pytest.mark.usefixtures("tiny")
+@given(calls(), SEEDS)
+def test_gradients_in_small_blocks(call, seed):
+    inputs, mask, causal = call
+    check_gradients(lambda *tensors: attention_context(*tensors, mask, causal), *inputs, seed=seed, method="complex")
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("recorded", [True, False])
+def test_the_numbers_of_one_block_do_not_touch_another(recorded):
+    """A block without a single key, one whose scores lie far below, and one that looks at hidden keys alone."""
+    q, k, v = rows_apart([0.0, 1.0, -1e4, -1e4, 1e4, 1e4, 0.0, 0.0], n_k=8)
+    mask = np.ones((8, 8), bool)
+    mask[6:], mask[1, 1:] = False, False
+    for causal in (False, True):
+        expected = by_rows(q, k, v, mask, causal)[0]
+        with contextlib.nullcontext() if recorded else ma.no_grad():
+            context = attention_context(q, k, v, mask, causal).data
+        np.testing.assert_allclose(context, expected, rtol=1e-4, atol=1e-5)
+
+
 MASKS = {
     "no mask": lambda b, h, q, k, rng: None,
     "padding": lambda b, h, q, k, rng: np.arange(k) < rng.integers(k // 3, k, size=(b, 1, 1, 1)),
@@ -603,7 +639,7 @@ MASKS = {
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize(("n_q", "n_k"), [(63, 64), (65, 65), (128, 128), (129, 200), (1, 300), (130, 130)])
+@pytest.mark.parametrize(("n_q", "n_k"), [(63, 64), (65, 65), (129, 140), (1, 300)])
 def test_long_sequences(n_q, n_k, causal, mask):
     rng = np.random.default_rng(n_q)
     inputs = random_inputs((1, 2, n_q, 4), (1, 2, n_k, 4), (1, 2, n_k, 6), seed=n_k)
