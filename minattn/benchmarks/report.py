@@ -244,7 +244,7 @@ than {disturbed} of the machine is taken again, up to twice.
 - **quartiles**: half of the rounds lie between them.
 - **of limit**: the limits of the machine take turns with the engines: a product of two 1024 × 1024 matrices and a copy
   of 64 MiB, by NumPy. This is the share that an engine reaches of them, where only those operations, or bytes, count
-  that no engine can do without.
+  that no engine can do without; causal attention counts in full, though half of it could be left out.
 - **MiB**: the most memory that the whole process has had, libraries and data included.
 - **cores**: how many it kept busy.
 - **loss**: the largest relative difference of its first losses from those of the engine that has none here.

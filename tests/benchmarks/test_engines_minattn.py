@@ -43,6 +43,8 @@ def small(inputs, monkeypatch):
     """Small inputs, and the same batch at every step."""
     sizes = {"BATCHES": 1, "LINKS": 5, "LAYERS": (12, 9, 8, 5), "MLP_BATCH": 6, "ROWS": 7, "COLUMNS": 16}
     sizes |= {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "ALIGNMENT": 5, "LENGTH": 3, "PAIRS": 4, "ELEMENT": (3, 11)}
+    sizes |= {"TRANSFORMER": inputs.Stack(2, 8, 12, 2), "LANGUAGE_MODEL": inputs.Stack(2, 8, 12, 2)}
+    sizes |= {"BYTES": 11, "CONTEXT": 5, "TEXTS": 3}
     for name, size in sizes.items():
         monkeypatch.setattr(inputs, name, size)
     return inputs
@@ -80,6 +82,20 @@ def test_rnnsearch_learns(engine, small):
     assert second < first
 
 
+def test_the_transformer_learns(engine, small):
+    weights, [batch] = small.transformer()
+    first, second = losses_of(engine, "W4")
+    assert first == pytest.approx(transformer_loss(weights, small.TRANSFORMER, *batch), rel=1e-5)
+    assert second < first
+
+
+def test_the_language_model_learns(engine, small):
+    weights, [batch] = small.language_model()
+    first, second = losses_of(engine, "W5")
+    assert first == pytest.approx(language_model_loss(weights, small.LANGUAGE_MODEL, *batch), rel=1e-5)
+    assert second < first
+
+
 @pytest.mark.parametrize("workload", [name for name in STEPPED if name.startswith("W8")])
 def test_row_workloads_return_an_element_of_the_gradient(engine, small, workload):
     arrays = {name: array.astype(np.float64) for name, array in small.rows().items()}
@@ -96,10 +112,18 @@ def softmax(x, _=None):
     return e / e.sum()
 
 
+def normalised(x, weight, bias):
+    return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weight + bias
+
+
+def gelu(x, _=None):
+    return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
 ROW_FUNCTIONS = {
     "W8-softmax": softmax,
-    "W8-layernorm": lambda x, arrays: (x - x.mean()) / np.sqrt(x.var() + 1e-5) * arrays["weight"] + arrays["bias"],
-    "W8-gelu": lambda x, _: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    "W8-layernorm": lambda x, arrays: normalised(x, arrays["weight"], arrays["bias"]),
+    "W8-gelu": gelu,
 }
 
 
@@ -141,16 +165,88 @@ def gated_unit(p, unit, x, state):
     return z * state + (1 - z) * np.tanh(W_n + (r * state) @ U_n)
 
 
+# ---------------------------------------------------------------------------------------------- W4 and W5 by hand
+def transformer_loss(weights, stack, source, previous, target):
+    """Sentence by sentence, in float64."""
+    p = {name: weight.astype(np.float64) for name, weight in weights.items()}
+    scale, losses = stack.d_model**0.5, []
+    for words, before, after in zip(source, previous, target, strict=True):
+        x = p["source_embedding"][words] * scale + sinusoids(len(words), stack.d_model)
+        for layer in range(1, stack.layers + 1):
+            name = f"encoder{layer}"
+            x = layer_norm(p, f"{name}_norm1", x + multi_head(p, f"{name}_self", x, x, stack.heads))
+            x = layer_norm(p, f"{name}_norm2", x + feed_forward(p, f"{name}_forward", x, relu))
+        y = p["target_embedding"][before] * scale + sinusoids(len(before), stack.d_model)
+        for layer in range(1, stack.layers + 1):
+            name = f"decoder{layer}"
+            y = layer_norm(p, f"{name}_norm1", y + multi_head(p, f"{name}_self", y, y, stack.heads, causal=True))
+            y = layer_norm(p, f"{name}_norm2", y + multi_head(p, f"{name}_across", y, x, stack.heads))
+            y = layer_norm(p, f"{name}_norm3", y + feed_forward(p, f"{name}_forward", y, relu))
+        losses.append(cross_entropy(y @ p["target_embedding"].T, after))
+    return np.mean(losses)
+
+
+def language_model_loss(weights, stack, source, target):
+    """Text by text, in float64."""
+    p = {name: weight.astype(np.float64) for name, weight in weights.items()}
+    losses = []
+    for words, after in zip(source, target, strict=True):
+        x = p["embedding"][words] * stack.d_model**0.5 + p["positions"]
+        for layer in range(1, stack.layers + 1):
+            name = f"layer{layer}"
+            y = layer_norm(p, f"{name}_norm1", x)
+            x = x + multi_head(p, f"{name}_self", y, y, stack.heads, causal=True)
+            x = x + feed_forward(p, f"{name}_forward", layer_norm(p, f"{name}_norm2", x), gelu)
+        losses.append(cross_entropy(layer_norm(p, "norm", x) @ p["embedding"].T, after))
+    return np.mean(losses)
+
+
+def multi_head(p, name, x, memory, heads, causal=False):
+    """Head by head and query by query; a causal query sees the positions up to its own."""
+    contexts = []
+    for head in range(heads):
+        W_Q, W_K, W_V = (np.split(p[f"{name}_W_{part}"], heads, axis=1)[head] for part in "QKV")
+        keys, values = memory @ W_K, memory @ W_V
+        ends = [i + 1 if causal else len(memory) for i in range(len(x))]
+        contexts.append(
+            [
+                softmax(keys[:end] @ (W_Q.T @ row) / W_Q.shape[1] ** 0.5) @ values[:end]
+                for row, end in zip(x, ends, strict=True)
+            ]
+        )
+    return np.concatenate(contexts, axis=1) @ p[f"{name}_W_O"]
+
+
+def feed_forward(p, name, x, activation):
+    return activation(x @ p[f"{name}_W_1"] + p[f"{name}_b_1"]) @ p[f"{name}_W_2"] + p[f"{name}_b_2"]
+
+
+def layer_norm(p, name, x):
+    return np.array([normalised(row, p[f"{name}_weight"], p[f"{name}_bias"]) for row in x])
+
+
+def sinusoids(length, d):
+    """Position by position, as printed."""
+    angles = [[pos / 10000 ** (2 * i / d) for i in range(d // 2)] for pos in range(length)]
+    return np.array([[f(angle) for angle in row for f in (math.sin, math.cos)] for row in angles])
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
 # ---------------------------------------------------------------------------------------------- inputs
 def test_inputs_have_the_sizes_that_are_written_down(inputs):
-    for name in ("LINKS", "LAYERS", "WORDS", "EMBEDDING", "STATE", "ALIGNMENT", "LENGTH", "PAIRS", "ROWS", "COLUMNS"):
+    names = ["LINKS", "LAYERS", "WORDS", "EMBEDDING", "STATE", "ALIGNMENT", "LENGTH", "PAIRS", "ROWS", "COLUMNS"]
+    for name in (*names, "TRANSFORMER", "LANGUAGE_MODEL", "BYTES", "CONTEXT", "TEXTS"):
         assert getattr(inputs, name) == getattr(workloads, name), name
     assert inputs.MLP_BATCH == workloads.BATCH
 
 
-def test_inputs_are_the_same_every_time(inputs):
-    weights, batches = inputs.rnnsearch()
-    again, batches_again = inputs.rnnsearch()
+@pytest.mark.parametrize("made", ["rnnsearch", "transformer", "language_model"])
+def test_inputs_are_the_same_every_time(inputs, made):
+    weights, batches = getattr(inputs, made)()
+    again, batches_again = getattr(inputs, made)()
     assert all(np.array_equal(weights[name], again[name]) for name in weights)
     assert np.array_equal(batches, batches_again)
     assert inputs.chain()["x"][:3] == pytest.approx([1.62434536, -0.61175641, -0.52817175])  # in any NumPy
@@ -158,14 +254,24 @@ def test_inputs_are_the_same_every_time(inputs):
 
 def test_inputs_are_float32_and_int64(inputs):
     weights, batches = inputs.mlp()
-    more, sentences = inputs.rnnsearch()
-    floats = [*weights.values(), *more.values(), *inputs.chain().values(), *inputs.rows().values(), batches[0].images]
-    assert {array.dtype for array in floats} == {np.dtype(np.float32)}
-    assert {ids.dtype for ids in (batches[0].labels, *sentences[0])} == {np.dtype(np.int64)}
+    floats = [*weights.values(), *inputs.chain().values(), *inputs.rows().values(), batches[0].images]
+    ids = [batches[0].labels]
+    for more, sentences in inputs.rnnsearch(), inputs.transformer(), inputs.language_model():
+        floats += more.values()
+        ids += sentences[0]
+    assert {array.dtype for array in (*floats, inputs.sinusoids())} == {np.dtype(np.float32)}
+    assert {array.dtype for array in ids} == {np.dtype(np.int64)}
 
 
-def test_the_word_before_each_word(inputs):
-    _, batches = inputs.rnnsearch()
+def test_the_symbol_after_each_symbol(inputs):
+    _, batches = inputs.language_model()
+    for batch in batches:
+        assert np.array_equal(batch.source[:, 1:], batch.target[:, :-1])
+
+
+@pytest.mark.parametrize("made", ["rnnsearch", "transformer"])
+def test_the_word_before_each_word(inputs, made):
+    _, batches = getattr(inputs, made)()
     for batch in batches:
         assert np.array_equal(batch.previous[:, 1:], batch.target[:, :-1])
         assert not batch.previous[:, 0].any()

@@ -2,7 +2,15 @@
 
 import pytest
 
-from minattn.benchmarks.workloads import WORKLOADS, Limit, find_workloads, mlp_work, rnnsearch_work
+from minattn.benchmarks.workloads import (
+    WORKLOADS,
+    Limit,
+    find_workloads,
+    language_model_work,
+    mlp_work,
+    rnnsearch_work,
+    transformer_work,
+)
 
 
 def names(*wanted):
@@ -47,6 +55,29 @@ def test_operations_of_rnnsearch():
         multiplications += 64 * ((64 + 256) * 384 + 128 * 384)  # the gated unit
         multiplications += 64 * (128 + 256) * 100  # logits
     assert rnnsearch_work() == 3 * 2 * multiplications
+
+
+def attention_and_feed_forward(batch, length, d_model, d_ff, heads, attentions=1):
+    """Multiplications of a layer: projections, scores and contexts head by head, two products."""
+    tokens = batch * length
+    each = 4 * tokens * d_model * d_model
+    each += batch * heads * 2 * length * length * (d_model // heads)
+    return attentions * each + 2 * tokens * d_model * d_ff
+
+
+def test_operations_of_the_transformer():
+    multiplications = 0
+    for _ in range(2):
+        multiplications += attention_and_feed_forward(64, 20, 128, 512, 4)  # encoder
+        multiplications += attention_and_feed_forward(64, 20, 128, 512, 4, attentions=2)  # decoder
+    multiplications += 64 * 20 * 128 * 100  # logits
+    assert transformer_work() == 3 * 2 * multiplications
+
+
+def test_operations_of_the_language_model():
+    multiplications = 4 * attention_and_feed_forward(16, 128, 256, 1024, 4)
+    multiplications += 16 * 128 * 256 * 256  # logits
+    assert language_model_work() == 3 * 2 * multiplications
 
 
 def test_bytes_of_the_row_workloads():
