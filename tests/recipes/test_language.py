@@ -62,7 +62,7 @@ def test_files_that_do_not_go_together_are_refused(given):
 
 
 @pytest.mark.parametrize(
-    "setting", ["steps=0", "lr=nan", "beta2=1", "seed=-1", "heads=5", "dropout=1", "temperature=0"]
+    "setting", ["steps=0", "lr=nan", "beta2=1", "seed=-1", "heads=0", "dropout=1", "temperature=0"]
 )
 def test_settings_that_make_no_sense_are_refused(setting):
     with pytest.raises(ConfigError, match=setting.partition("=")[0]):
