@@ -7,6 +7,7 @@ LETTERS = "abcde"
 WORDS = ["".join(word) for length in (2, 3) for word in itertools.product(LETTERS, repeat=length)]
 SMALL = ("embedding=6", "hidden=8", "alignment=6", "maxout=6", "batch_size=16", "epochs=3", "lr=0.03")
 STEPS = 21  # of such a run
+SMALL_TRANSFORMER = ("model=transformer", "d_model=32", "d_ff=32", "heads=2", "batch_size=16", "epochs=8", "lr=0.01")
 
 
 def lines(words):
@@ -22,7 +23,7 @@ def write_words(folder: Path) -> dict[str, str]:
     return {name: str(folder / f"{name}.tsv") for name in parts}
 
 
-def train_arguments(folder: Path | str, *settings: str) -> list[str]:
+def train_arguments(folder: Path | str, *settings: str, small: tuple[str, ...] = SMALL) -> list[str]:
     """What to give `minattn` to train such a run in `folder`, on the words that `write_words` wrote where it works."""
     files = ("--train=train.tsv", "--dev=dev.tsv", "--test=test.tsv")
-    return ["train", "g2p", "--out", str(folder), *files, *(f"--set={s}" for s in (*SMALL, *settings))]
+    return ["train", "g2p", "--out", str(folder), *files, *(f"--set={s}" for s in (*small, *settings))]

@@ -1,0 +1,119 @@
+"""The Transformer's examples on a small lexicon: they leave what they say, and train nothing twice."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from small_g2p import SMALL_TRANSFORMER, WORDS, lines, write_words
+
+from minattn.recipes import g2p
+from minattn.recipes.folder import CURVES, REPORT
+from minattn.training import Progress
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+KINDS = ("encoder", "decoder", "across")
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """`call("name.py", ...)` runs an example: what it prints."""
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+# ---------------------------------------------------------------------------------------------- every head
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run of the Transformer and one of RNNencdec."""
+    folder = tmp_path_factory.mktemp("runs")
+    files = g2p.DataFiles(**write_words(folder))
+    transformer = g2p.config_from([*SMALL_TRANSFORMER, "layers=3", "epochs=4"])
+    other = g2p.config_from(["model=rnnencdec", "hidden=4", "embedding=4", "epochs=1"])
+    with pytest.MonkeyPatch.context() as pictures:
+        pictures.setattr(g2p, "draw_pictures", lambda *_: None)
+        for name, config in (("transformer", transformer), ("other", other)):
+            g2p.train(config, files, folder / name, make_progress=Progress)
+    return folder
+
+
+def test_every_head_is_drawn(runs, call, tmp_path):
+    said = call("transformer_heads.py", runs / "transformer", "Bad", "--out", tmp_path / "heads")
+    assert said.startswith("bad  ")
+    names = {f"{kind}{layer}.png" for kind in KINDS for layer in ("", "-layer-1", "-layer-2", "-layer-3")}
+    assert {path.name for path in (tmp_path / "heads").iterdir()} == names
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "heads").iterdir())
+
+
+def test_the_weights_are_those_of_the_pronunciation(runs):
+    """Row i across is where the model looked when it said phoneme i, which predict shows as the mean over the heads."""
+    pronouncer = g2p.Pronouncer.load(runs / "transformer")
+    example = runpy.run_path(str(EXAMPLES / "transformer_heads.py"))
+    (said,) = pronouncer.pronounce(["deca"], beam=1)
+    weights = example["attention_of"](pronouncer, said.word, said.phonemes)
+    n, letters = len(said.phonemes), len(said.word)
+    assert [weights[kind].shape for kind in KINDS] == [
+        (3, 2, letters, letters),
+        (3, 2, n + 1, n + 1),
+        (3, 2, n + 1, letters),
+    ]
+    assert weights["across"][-1].mean(0)[:n] == pytest.approx(said.alignment, abs=1e-5)
+    assert not weights["decoder"][:, :, 0, 1:].any()
+
+
+def test_another_network_has_no_heads(runs, call):
+    with pytest.raises(SystemExit, match=r"is a run of rnnencdec; the cure: one of model=transformer"):
+        call("transformer_heads.py", runs / "other", "bad")
+
+
+# ---------------------------------------------------------------------------------------------- Table 3
+SMALL = ("--epochs", 1, "--set", "d_model=16", "--set", "d_ff=8", "--set", "layers=1", "--set", "batch_size=128")
+
+
+def test_the_table_has_the_papers_numbers_beside_ours_and_trains_nothing_twice(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(g2p, "draw_pictures", lambda folder, *_: (folder / CURVES).touch())
+    words, out = tmp_path / "all.tsv", tmp_path / "out"
+    words.write_text(lines(WORDS), encoding="utf-8")
+    arguments = ("transformer_table3.py", "--train", words, "--out", out, *SMALL)
+    first = call(*arguments)
+    assert first.count("to train for") == 5
+    markdown = (out / "table3.md").read_text(encoding="utf-8")
+    assert markdown in first
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown.splitlines()[2:]]
+    paper = [("5.29", "24.90"), ("5.00", "25.50"), ("4.92", "25.80"), ("4.91", "25.80"), ("4.92", "25.70")]
+    assert [tuple(row[1:3]) for row in rows] == paper
+    stored = json.loads((out / "table3.json").read_text())["rows"]
+    assert [(row["settings"]["heads"], row["settings"]["positions"]) for row in stored] == [
+        *((heads, "sinusoidal") for heads in (1, 4, 8, 16)),
+        (8, "learned"),
+    ]
+    weights = [row["weights"] for row in stored]
+    assert len(set(weights[:4])) == 1  # as in the paper
+    assert weights[4] == weights[0] + 2 * 64 * 16
+    assert (out / "table3.png").stat().st_size > 1000
+
+    (out / "A-4-heads" / REPORT).unlink()
+    (out / "A-4-heads" / CURVES).unlink()
+    assert call(*arguments).count("to train for") == 1
+    assert (out / "A-4-heads" / CURVES).exists()
+    with pytest.raises(SystemExit, match="A-1-head was trained with other settings or words; the cure: another --out"):
+        call(*arguments, "--set", "lr=0.1")
+
+
+def test_fewer_words_are_words_of_the_lexicon_that_fit_together(tmp_path):
+    train = [*WORDS, "a"]
+    for name, words in (("train", train[5:]), ("dev", [*train[:3], "xx"]), ("test", train[3:5])):
+        (tmp_path / f"{name}.tsv").write_text(lines(words), encoding="utf-8")
+    files = g2p.DataFiles(*(str(tmp_path / f"{name}.tsv") for name in ("train", "dev", "test")))
+    example = runpy.run_path(str(EXAMPLES / "transformer_table3.py"))
+    fewer = example["fewer_words"](files, 100, tmp_path / "fewer").load()
+    assert [len(fewer.train), list(fewer.dev), list(fewer.test)] == [100, train[:3], train[3:5]]
+    assert set(fewer.train) < set(train)
+    few = example["fewer_words"](files, 10, tmp_path / "few").load()
+    assert (len(few.train), list(few.dev), list(few.test)) == (10, train[:1], train[3:4])
