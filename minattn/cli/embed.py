@@ -17,9 +17,10 @@ from minattn.recipes.embedding import (
     draw_attention,
     read_texts,
     save_embeddings,
+    shortened,
 )
 
-SHOWN_TEXTS, SHOWN_NUMBERS = 10, 4  # of the tables
+SHOWN_TEXTS, SHOWN_NUMBERS, SHOWN_LETTERS = 10, 4, 80  # of the tables
 
 ModelFolder = Annotated[
     Path,
@@ -84,7 +85,11 @@ def _show(texts: list[str], embeddings: np.ndarray) -> None:
     for heading, style in (("", "dim"), ("text", None), (f"first of {size} numbers", None)):
         table.add_column(heading, style=style, overflow="fold")
     for i, text in enumerate(texts[:shown]):
-        table.add_row(str(i + 1), text, " ".join(f"{number:+.3f}" for number in embeddings[i, :SHOWN_NUMBERS]))
+        table.add_row(
+            str(i + 1),
+            shortened(text, SHOWN_LETTERS),
+            " ".join(f"{number:+.3f}" for number in embeddings[i, :SHOWN_NUMBERS]),
+        )
     console.print(table, soft_wrap=False)
     if len(texts) > shown:
         console.print(f"and {len(texts) - shown:,} more")

@@ -40,8 +40,8 @@ def test_layers_go_down_and_heads_across():
     assert len(maps) == 6
     boxes = [axes.get_window_extent() for axes in maps]
     for axes, box, (layer, head) in zip(maps, boxes, np.ndindex(2, 3), strict=True):
-        np.testing.assert_array_equal(axes.collections[0].get_array(), weights[layer, head])
-        assert axes.collections[0].get_clim() == (0, 1)
+        np.testing.assert_array_equal(axes.images[0].get_array(), weights[layer, head])
+        assert axes.images[0].get_clim() == (0, 1)
         assert box.x0 == pytest.approx(boxes[head].x0)
         assert box.y0 == pytest.approx(boxes[3 * layer].y0)
         assert axes.yaxis_inverted(), "the first query is the top row"
