@@ -36,7 +36,6 @@ class LanguageConfig:
     heads: int = 4
     context: int = 128  # T: how many characters back the model can look
     norm: Literal["post", "pre"] = "pre"
-    positions: Literal["sinusoidal", "learned"] = "learned"
     dropout: float = 0.0
     batch_size: int = 16
     steps: int = 1500
@@ -72,7 +71,7 @@ class LanguageConfig:
             heads=self.heads,
             dropout=self.dropout,
             norm=self.norm,
-            positions=self.positions,
+            positions="learned",
             max_length=self.context,
         )
 

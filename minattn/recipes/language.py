@@ -170,7 +170,7 @@ def _trainer(characters: CharacterModel, texts: Texts, folder: Path, device: str
 
 def add_sample(path: Path, step: int, heading: str, text: str) -> None:
     """Put a sample at the end of the file, in place of any of this step or later that a stopped run has left there."""
-    kept = path.read_text(encoding="utf-8") if path.exists() else ""
+    kept = path.read_bytes().decode() if path.exists() else ""
     for found in re.finditer(r"^step ([\d,]+)", kept, re.MULTILINE):  # what the model writes stands indented
         if int(found[1].replace(",", "")) >= step:
             kept = kept[: found.start()]

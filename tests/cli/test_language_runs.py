@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import fakecupy
 import pytest
 from small_language import train_arguments, write_text
 
@@ -68,6 +69,13 @@ def test_without_a_prompt_it_goes_on_from_that_of_its_samples(minattn, language_
     prompt = re.search(r"    (.*)", (language_run / "samples.txt").read_text())[1]
     assert written.rstrip("\n")
     assert prompt.startswith(written.rstrip("\n"))
+
+
+def test_on_a_gpu(minattn, text):
+    with fakecupy.installed():
+        assert minattn(*train_arguments("run"), "--device", "cuda").status == 0
+        result = minattn("generate", "run", "a", "--length", 12, "--device", "cuda")
+        assert (result.status, len(result.out)) == (0, 14)
 
 
 @pytest.mark.parametrize(

@@ -150,17 +150,17 @@ def test_what_cannot_be_written_is_told_before_the_first_character(model, argume
 # ---------------------------------------------------------------------------------------------- samples
 def test_a_sample_takes_the_place_of_those_that_a_stopped_run_has_left(tmp_path):
     path = tmp_path / SAMPLES
-    add_sample(path, 3, "step 3, good", "one\n\nstep 2,000, a line of the model's")
-    first = path.read_text()
-    assert first == "step 3, good\n\n    one\n    \n    step 2,000, a line of the model's\n\n"
+    add_sample(path, 3, "step 3, good", "one\n\nstep 2,000, a line of the model's\rstep 9")
+    first = path.read_bytes().decode()
+    assert first == "step 3, good\n\n    one\n    \n    step 2,000, a line of the model's\rstep 9\n\n"
     add_sample(path, 6, "step 6, better", "two")
-    second = path.read_text()
+    second = path.read_bytes().decode()
     assert second == first + "step 6, better\n\n    two\n\n"
     add_sample(path, 1_009, "step 1,009, late", "three")
     add_sample(path, 6, "step 6, better", "two")
-    assert path.read_text() == second
+    assert path.read_bytes().decode() == second
     add_sample(path, 6, "step 6, better", "two")
-    assert path.read_text() == second
+    assert path.read_bytes().decode() == second
 
 
 # ---------------------------------------------------------------------------------------------- stopped runs
