@@ -12,4 +12,6 @@ results.py        what was measured, and the arithmetic on it
 storage.py        results as JSON
 report.py, picture.py, terminal.py    what is said about them, and where
 command.py        `minattn bench`
+
+attention_memory.py    apart from all that, and of minattn alone: how the memory of self-attention grows
 """

@@ -288,7 +288,7 @@ def write_report(results: Results, folder: Path) -> list[Path]:
         written.append(save_figure(draw_ratios(compared, results.engines), folder / PICTURE))
     content = json.dumps(as_json(results), indent=1, ensure_ascii=False)
     for name, text in ((JSON, content + "\n"), (MARKDOWN, markdown(results))):
-        _write(folder / name, text)
+        write_text(folder / name, text)
         written.append(folder / name)
     return written
 
@@ -303,7 +303,7 @@ def check_folder(folder: Path) -> None:
     require_matplotlib()
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write beside the place and move there at the end; on failure leave nothing behind."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from minattn.cli.app import app, console, option
+from minattn.errors import ConfigError
 
 Workloads = Annotated[
     list[str] | None, typer.Argument(metavar="[WORKLOAD...]", help="W1, W2, ..: see --list.  [default: all]")
@@ -28,11 +29,19 @@ Environments = Annotated[
     Path | None,
     option("Where the other engines are installed.  [default: ~/.cache/minattn/engines]", "--envs", metavar="FOLDER"),
 ]
+AttentionMemory = Annotated[
+    bool,
+    option(
+        "Measure instead how the memory of self-attention grows with the length; takes --rounds, --out.",
+        "--attention-memory",
+    ),
+]
 Listing = Annotated[bool, option("Name the workloads and the engines, and do nothing.", "--list")]
 
 
 @app.command()
 def bench(
+    context: typer.Context,
     workloads: Workloads = None,
     against: Against = "torch",
     threads: Threads = None,
@@ -41,6 +50,7 @@ def bench(
     out: BenchOut = Path("runs") / "bench",
     add: Add = False,
     environments: Environments = None,
+    attention_memory: AttentionMemory = False,
     listing: Listing = False,
 ) -> None:
     """Time minattn against other engines on the same work: ratios, memory, shares of what the machine can do, noise.
@@ -54,6 +64,19 @@ def bench(
     if listing:
         print_list(console)
         return
+    if attention_memory:
+        _attention_memory(context, out, rounds)
+        return
     folder = environments or DEFAULT_FOLDER
     wanted = command.Wanted(workloads or (), against, threads or (), rounds, seconds, folder, out, add)
     command.run(wanted, console)
+
+
+def _attention_memory(context: typer.Context, out: Path, rounds: int) -> None:
+    from minattn.benchmarks import attention_memory
+
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    if other := sorted(given - {"attention_memory", "rounds", "out"}):
+        raise ConfigError(f"--attention-memory takes --rounds and --out alone; got {', '.join(other)} too")
+    attention_memory.run(out, rounds, console)
