@@ -34,7 +34,7 @@ AttentionPlot = Annotated[
 ]
 Layer = Annotated[int | None, option("Draw this layer's heads, from 1 on, as lines between words.", metavar="N")]
 Head = Annotated[int | None, option("Draw this head of the layer alone, from 1 on.", metavar="N")]
-Truncate = Annotated[bool, option("Cut texts that are longer than the model's positions.")]
+Truncate = Annotated[bool, option("Cut texts that are longer than the model's positions.", "--truncate")]
 
 
 @app.command()

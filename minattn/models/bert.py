@@ -4,7 +4,7 @@ J. Devlin, M.-W. Chang, K. Lee and K. Toutanova, "BERT: pre-training of deep bid
 understanding", NAACL 2019 (arXiv 2018), section 3 and its Figure 2, which print no equations; the layers are those of
 A. Vaswani et al., "Attention is all you need", NIPS 2017:
 
-    x_0 = LayerNorm(E[word] + P[position] + S[token type])         three learned embeddings
+    x_0 = LayerNorm(E[word] + P[position] + S[token type])      three learned embeddings
     a   = LayerNorm(x + MultiHead(x, x, x))                     every projection with a bias
     x'  = LayerNorm(a + gelu(a W_1 + b_1) W_2 + b_2)            L layers of these two; gelu is x Phi(x), exactly
 

@@ -10,6 +10,7 @@ from small_bert import CONFIG, PIECES, bert_by_hand, published_model, write_mode
 
 from minattn.autograd import asnumpy
 from minattn.errors import CheckpointError, ConfigError, DataError, MinattnError, MissingDependencyError
+from minattn.recipes import embedding
 from minattn.recipes.embedding import Embedder, cosines, mean_pooling, read_pooling, save_embeddings
 
 pytest.importorskip("tokenizers")
@@ -75,8 +76,8 @@ def test_embeddings_are_unit_means_in_the_order_of_the_texts(folder, words):
     texts = [" ".join(text) for text in words]
     embedder = Embedder.load(folder, dtype=np.float64)
     found = embedder.embed(texts, batch_size=2)
-    for text, embedding in zip(texts, found, strict=True):
-        np.testing.assert_allclose(embedding, embedding_by_hand(folder, embedder.read(text).ids), rtol=1e-9, atol=1e-10)
+    for text, vector in zip(texts, found, strict=True):
+        np.testing.assert_allclose(vector, embedding_by_hand(folder, embedder.read(text).ids), rtol=1e-9, atol=1e-10)
 
 
 def test_the_batch_does_not_matter(folder):
@@ -101,6 +102,23 @@ def test_attention_is_every_layers_and_heads(folder):
     assert pieces == ["[CLS]", "cat", "##s", "sleep", "[SEP]"]
     _, expected = bert_by_hand(folder, embedder.read("cats sleep").ids, [True] * 5, [0] * 5)
     np.testing.assert_allclose(weights, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("layer", "head"), [(None, None), (1, None), (2, None), (1, 2), (2, 1)])
+def test_what_is_chosen_is_what_is_drawn(folder, tmp_path, monkeypatch, layer, head):
+    drawn = []
+    for name in ("attention_heads", "attention_lines"):
+        monkeypatch.setattr(embedding, name, lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr(embedding, "save_figure", lambda figure, path: None)
+    found = Embedder.load(folder).attention("cats sleep")
+    embedding.draw_attention(found, tmp_path / "heads.png", "cats sleep", layer, head)
+    ((weights, queries, keys, title, *names),) = drawn
+    of_layer = found.weights if layer is None else found.weights[layer - 1]
+    expected = of_layer if head is None else of_layer[head - 1 : head]
+    np.testing.assert_array_equal(weights, expected)
+    assert queries == keys == found.pieces
+    assert title == ("cats sleep" if layer is None else f"layer {layer}: cats sleep")
+    assert names == ([] if layer is None else [["1", "2"] if head is None else [str(head)]])
 
 
 def test_the_mean_leaves_padding_out(backend):
