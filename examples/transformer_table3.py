@@ -102,7 +102,7 @@ def fewer_words(files: g2p.DataFiles, words: int, folder: Path) -> g2p.DataFiles
 def trained(row: Row, config: g2p.G2PConfig, files: g2p.DataFiles, folder: Path, dev: Lexicon) -> dict:
     """Train a row, or go on with it, unless it is there already; what it scores on the development words."""
     if (folder / CONFIG).exists():
-        stored = g2p.StoredRun.read(folder)
+        stored = g2p.stored_run(folder)
         if (stored.config, stored.files) != (config, files.absolute()):
             raise SystemExit(f"{folder} was trained with other settings or words; the cure: another --out")
     print(f"{row.name}: {folder}", flush=True)

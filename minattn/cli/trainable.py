@@ -33,7 +33,7 @@ class Trainable:
 def g2p_results(folder: Path) -> str:
     """The score on the test words, and what to do next."""
     test = read_json(folder / REPORT)["test"]
-    word = "attention" if g2p.StoredRun.read(folder).files.train is None else "WORD"  # other words, other letters
+    word = "attention" if g2p.stored_run(folder).files.train is None else "WORD"  # other words, other letters
     return (
         f"test words: PER {test['per']:.2f} %, WER {test['wer']:.2f} % over {test['words']:,} words "
         f"(beam {test['beam']})\n"
@@ -73,7 +73,7 @@ RECIPES = {
             files=g2p.DataFiles,
             train=g2p.train,
             resume=g2p.resume,
-            stored_run=g2p.StoredRun.read,
+            stored_run=g2p.stored_run,
             results=g2p_results,
         ),
         Trainable(

@@ -7,12 +7,9 @@ score is PER and WER, phoneme and word error rate, of the best model on the test
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
-
-import numpy as np
 
 from minattn.autograd import check_device
 from minattn.data import (
@@ -24,30 +21,29 @@ from minattn.data import (
     read_lexicon,
     split_lexicon,
 )
-from minattn.errors import CheckpointError, ConfigError, DataError
-from minattn.recipes.config import from_stored, write_json
+from minattn.errors import DataError
+from minattn.recipes import runs
+from minattn.recipes.config import write_json
 from minattn.recipes.folder import (
     ALIGNMENTS,
-    CONFIG,
     CURVES,
     REPORT,
     check_libraries,
     check_unused,
     has_begun,
     new_run,
-    read_run,
 )
 from minattn.recipes.networks import G2PConfig, config_from, default_config, stored_config
 from minattn.recipes.pronouncer import RECIPE, Pronouncer, Pronunciation
+from minattn.recipes.runs import PARTS, check_checkpoint, run_content, run_quietly
 from minattn.recipes.threads import blas_threads
-from minattn.training import LAST, LOG, Outcome, Plan, Trainer, load_checkpoint
+from minattn.training import LAST, LOG, Outcome, Plan, Trainer
 from minattn.training.metrics import Score
 from minattn.training.progress import Progress, default_progress
 
 __all__ = [
     "DataFiles",
     "Pronouncer",
-    "StoredRun",
     "config_from",
     "default_config",
     "draw_alignments",
@@ -55,41 +51,23 @@ __all__ = [
     "evaluate",
     "fingerprint",
     "resume",
+    "stored_run",
     "train",
 ]
 
 SHOWN_WORDS = ("attention", "knight", "through", "bookkeeper", "phoenix", "extraordinary")
 """The words of the alignment picture."""
 
-PARTS = ("train", "dev", "test")
-
 
 # ---------------------------------------------------------------------------------------------- the data
 @dataclass(frozen=True)
-class DataFiles:
+class DataFiles(runs.DataFiles):
     """Where the words come from: lexicon files `WORD<TAB>PH PH PH`, or CMUdict where none is given.
 
     train alone is split by the hash of the word; with test and no dev, development words are held out of train.
     """
 
-    train: str | None = None
-    dev: str | None = None
-    test: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.train is None and (self.dev or self.test):
-            raise ConfigError("--dev and --test go with --train; without it CMUdict is used")
-        if self.test is None and self.dev:
-            raise ConfigError("--dev goes with --test; with --train alone the file is split by the hash of its words")
-
-    def absolute(self) -> Self:
-        """The same files, found from whatever folder a run is resumed in."""
-        paths = {name: path and str(Path(path).absolute()) for name, path in dataclasses.asdict(self).items()}
-        return dataclasses.replace(self, **paths)
-
-    def source(self, part: str) -> str:
-        """Where the "train", "dev" or "test" words come from."""
-        return getattr(self, part) or self.train or "CMUdict"
+    OWN = "CMUdict"
 
     def load(self) -> Splits:
         """The lexicons.  Raises DataError for files that cannot be used."""
@@ -115,31 +93,15 @@ def fingerprint(lexicon: Lexicon) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def fingerprints(splits: Splits) -> dict[str, str]:
+    """Those of the train, dev and test words."""
+    return {name: fingerprint(getattr(splits, name)) for name in PARTS}
+
+
 # ---------------------------------------------------------------------------------------------- a run
-class StoredRun(NamedTuple):
-    """What a run's config.json says of it."""
-
-    config: G2PConfig
-    files: DataFiles
-    data: dict[str, str]  # the fingerprints of "train", "dev" and "test"
-
-    @classmethod
-    def read(cls, run: str | Path) -> Self:
-        """Raises CheckpointError where the folder is no g2p run, or of a version with other settings."""
-        path = Path(run) / CONFIG
-        content = read_run(Path(run), RECIPE)
-        config = stored_config(content.get("config"), path)
-        files = from_stored(DataFiles, content.get("files"), path)
-        data = content.get("data")
-        if not isinstance(data, dict) or set(data) != set(PARTS):
-            raise CheckpointError(f"{path} lacks 'data', the fingerprints of the run's words; the cure: a new run")
-        return cls(config, files, data)
-
-    def check_same(self, name: str, lexicon: Lexicon, cure: str) -> None:
-        """Raise DataError where these are not the train, dev or test words the run was started with."""
-        if self.data[name] != fingerprint(lexicon):
-            source = self.files.source(name)
-            raise DataError(f"the {name} words of {source} are not those the run was started with; the cure: {cure}")
+def stored_run(folder: str | Path) -> runs.StoredRun[G2PConfig, DataFiles]:
+    """What the run's config.json says.  Raises CheckpointError where the folder is no g2p run."""
+    return runs.StoredRun.read(folder, RECIPE, stored_config, DataFiles)
 
 
 @blas_threads()
@@ -166,14 +128,8 @@ def train(
     for name in PARTS:
         pronouncer.check_fits(getattr(splits, name), f"the {name} words of {files.source(name)}")
     trainer = _trainer(pronouncer, splits, folder, device, progress)
-    content = {
-        "recipe": RECIPE,
-        "config": dataclasses.asdict(config),
-        "files": dataclasses.asdict(files),
-        "data": {name: fingerprint(getattr(splits, name)) for name in PARTS},
-    }
-    with new_run(folder, content):
-        outcome = _run(trainer)
+    with new_run(folder, run_content(RECIPE, config, files, fingerprints(splits))):
+        outcome = run_quietly(trainer)
     return _finished(outcome, folder, splits, device, make_progress())
 
 
@@ -186,19 +142,18 @@ def resume(
     Raises DataError where its words have changed, CheckpointError where the folder is no such run or damaged.
     """
     folder = Path(folder)
-    stored = StoredRun.read(folder)
+    stored = stored_run(folder)
     check_libraries()
     check_device(device)
     progress = make_progress()
     splits = _load(stored.files, progress)
-    for name in PARTS:
-        stored.check_same(name, getattr(splits, name), "put the old file back, or start a new run with the new one")
+    stored.check_same(fingerprints(splits), "words", "put the old file back, or start a new run with the new one")
     trainer = _trainer(Pronouncer.of(stored.config, splits.train), splits, folder, device, progress)
     if has_begun(folder):
-        _check_checkpoint(folder / LAST, trainer.meta)
+        check_checkpoint(folder / LAST, trainer.meta)
         trainer.resume()
         progress.note(f"going on after step {trainer.state.step:,}")
-    return _finished(_run(trainer), folder, splits, device, make_progress())
+    return _finished(run_quietly(trainer), folder, splits, device, make_progress())
 
 
 def evaluate(
@@ -209,11 +164,12 @@ def evaluate(
     progress: Progress | None = None,
 ) -> tuple[Score, int]:
     """PER and WER of a run's best model on its test words, or on those of the lexicon file `test`, and the beam."""
-    stored = StoredRun.read(run)
+    stored = stored_run(run)
     pronouncer = Pronouncer.load(run, device)
     if test is None:
         lexicon = stored.files.load_test()
-        stored.check_same("test", lexicon, "put the old file back, or name the new one by --test")
+        same = {"test": fingerprint(lexicon)}
+        stored.check_same(same, "words", "put the old file back, or name the new one by --test")
     else:
         lexicon = read_lexicon(test)
     pronouncer.check_fits(lexicon, test or "the test words")
@@ -223,7 +179,7 @@ def evaluate(
 
 # ---------------------------------------------------------------------------------------------- its parts
 def _load(files: DataFiles, progress: Progress) -> Splits:
-    progress.note(f"reading {files.train or 'CMUdict'}")
+    progress.note(f"reading {files.source('train')}")
     splits = files.load()
     for name in PARTS:
         if not getattr(splits, name):
@@ -255,27 +211,12 @@ def _trainer(pronouncer: Pronouncer, splits: Splits, folder: Path, device: str, 
     )
 
 
-def _run(trainer: Trainer) -> Outcome:
-    with np.errstate(all="ignore"):  # the trainer looks for what is not finite, and says more of it than NumPy
-        return trainer.run()
-
-
 def _development(pronouncer: Pronouncer, dev: Lexicon, progress: Progress) -> dict[str, float]:
     def told(done: int, total: int) -> None:
         progress.report(f"scoring the dev words: {done:,} of {total:,}")
 
     result = pronouncer.score(dev, beam=1, told=told)
     return {"dev_loss": pronouncer.mean_loss(dev), "dev_per": result.per, "dev_wer": result.wer}
-
-
-def _check_checkpoint(path: Path, expected: Mapping[str, Any]) -> None:
-    """Raise CheckpointError where a checkpoint is of another run: its model, letters or phonemes are not these."""
-    _, meta = load_checkpoint(path)
-    other = [key for key in expected if meta.get(key) != expected[key]]
-    if other:
-        raise CheckpointError(
-            f"{path} belongs to another run: its {', '.join(other)} differ; the cure: put the run's own checkpoint back"
-        )
 
 
 def _finished(outcome: Outcome, folder: Path, splits: Splits, device: str, progress: Progress) -> Outcome:

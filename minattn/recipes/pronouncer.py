@@ -10,12 +10,13 @@ import numpy as np
 
 from minattn.autograd import Array, Tensor, check_device, no_grad, ops
 from minattn.data import Lexicon, PaddedBatch, Vocabulary, evaluation_batches, source_batches
-from minattn.errors import CheckpointError, DataError
+from minattn.errors import DataError
 from minattn.models.search import Hypothesis, beam_search
 from minattn.recipes.folder import CONFIG, read_run
 from minattn.recipes.networks import G2PConfig, stored_config
+from minattn.recipes.runs import load_best
 from minattn.recipes.threads import blas_threads
-from minattn.training import BEST, LAST, arrays_under, load_checkpoint
+from minattn.training import arrays_under
 from minattn.training.metrics import Score, score
 
 RECIPE = "g2p"
@@ -173,15 +174,7 @@ class Pronouncer:
         check_device(device)
         folder = Path(run)
         config = stored_config(read_run(folder, RECIPE).get("config"), folder / CONFIG)
-        path = folder / BEST if (folder / BEST).exists() else folder / LAST
-        if not path.exists():
-            raise CheckpointError(f"{folder} has no checkpoint yet; the cure: minattn train {RECIPE} --resume {folder}")
-        arrays, meta = load_checkpoint(path)
-        if (meta.get("recipe"), meta.get("config")) != (RECIPE, dataclasses.asdict(config)):
-            raise CheckpointError(
-                f"{path} belongs to another run: its settings are not those of {folder / CONFIG}; "
-                "the cure: put the run's own checkpoint back"
-            )
+        arrays, meta = load_best(folder, RECIPE, config)
         letters, phonemes = (Vocabulary.from_list(meta[name]) for name in ("letters", "phonemes"))
         pronouncer = cls(config, letters, phonemes)
         pronouncer.model.load_state_dict(arrays_under("model", arrays))

@@ -77,7 +77,7 @@ class StoredRun(Generic[Config, Files]):
         for name, fingerprint in data.items():
             if self.data[name] != fingerprint:
                 raise DataError(
-                    f"the {name} {what} of {self.files.source(name)} is not what the run was started with; "
+                    f"the {name} {what} of {self.files.source(name)} changed since the run was started; "
                     f"the cure: {cure}"
                 )
 

@@ -77,7 +77,7 @@ def test_evaluate_refuses_test_words_that_have_changed(refused, a_run):
     stored = read_json(a_run / CONFIG)
     stored["files"]["test"] = str(Path("dev.tsv").absolute())
     write_json(a_run / CONFIG, stored)
-    refused("evaluate", a_run, says=["are not those the run was started with", "--test"], folder=a_run.parent)
+    refused("evaluate", a_run, says=["changed since the run was started", "--test"], folder=a_run.parent)
 
 
 # ---------------------------------------------------------------------------------------------- predict
@@ -270,7 +270,7 @@ def unfinished(a_run):
 def test_resume_refuses_words_that_have_changed(refused, unfinished, name):
     with Path(f"{name}.tsv").open("a") as file:
         file.write(lines(["abab"]))
-    says = [f"the {name} words of", "are not those the run was started with", "the cure"]
+    says = [f"the {name} words of", "changed since the run was started", "the cure"]
     refused("train", "g2p", "--resume", unfinished, says=says, folder=unfinished.parent)
 
 

@@ -264,7 +264,7 @@ def test_a_text_that_has_changed_is_not_gone_on_with(files):
     with pytest.raises(Killed):
         trained(files, "run", Told(step=5))
     Path("text.txt").write_text(some_text() + "!")
-    with pytest.raises(DataError, match=r"train text of .*text\.txt is not what the run was started with; the"):
+    with pytest.raises(DataError, match=r"train text of .*text\.txt changed since the run was started; the"):
         language.resume("run", make_progress=Told)
 
 
