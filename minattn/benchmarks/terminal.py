@@ -93,12 +93,13 @@ def print_summary(comparisons: Sequence[Comparison], console: Console) -> None:
     """The ratios on all workloads, a table for each number of threads."""
     for threads, compared in by_threads(filter(has_ratios, comparisons)).items():
         console.print(f"{threads_in_words(threads)}: {meaning_of_ratios(compared[0])}", style="bold")
-        table = Table(box=None, pad_edge=False, header_style="dim")
+        table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
         columns, lines = summary(compared)
-        workloads, *engines = zip(columns, *lines, strict=True)  # engines can be many, so each gets a line here
-        table.add_column("engine", no_wrap=True)
-        for workload in workloads[1:]:
-            table.add_column(workload.replace(" ", "\n", 1), justify="right", no_wrap=True)
+        _, *engines = zip(columns, *lines, strict=True)  # engines can be many, so each gets a line here
+        table.add_column("engine")
+        for comparison in compared:
+            name = comparison.workload.replace("-", "\n")  # titles do not fit, and stand above
+            table.add_column(name, justify="right", no_wrap=True)
         for name, *found in engines:
             table.add_row(name, *found, style="bold" if name == title_of(MINATTN) else None)
         console.print(table, soft_wrap=False)
