@@ -308,6 +308,15 @@ def test_dropout_is_on_every_sub_layer_and_on_the_embeddings(monkeypatch):
     assert shapes == [(0.5, (*source.shape, d))] * (1 + 2 * n) + [(0.5, (*previous.shape, d))] * (1 + 3 * n)
 
 
+@pytest.mark.parametrize("kind", [EncoderLayer, DecoderLayer])
+def test_what_dropout_takes_is_what_the_sub_layer_gave(kind, monkeypatch):
+    """With everything dropped, x goes through untouched but for the layer norms."""
+    monkeypatch.setattr(Dropout, "forward", lambda self, x: x * 0)
+    layer, x = a_layer(kind, norm="pre"), inputs()
+    found = layer(x, layer.attention.keys_values(inputs(1)))[0] if kind is DecoderLayer else layer(x)[0]
+    np.testing.assert_array_equal(found.data, x.data)
+
+
 def test_dropout_is_off_in_eval_and_drawn_from_the_models_generator():
     def logits(seed, training):
         model, (source, previous, _, mask) = random_transformer(seed, dropout=0.5), some_batch()
