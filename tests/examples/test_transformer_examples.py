@@ -34,7 +34,7 @@ def runs(tmp_path_factory):
     """A run of the Transformer and one of RNNencdec."""
     folder = tmp_path_factory.mktemp("runs")
     files = g2p.DataFiles(**write_words(folder))
-    transformer = g2p.config_from([*SMALL_TRANSFORMER, "layers=3", "epochs=4"])
+    transformer = g2p.config_from([*SMALL_TRANSFORMER, "epochs=2"])
     other = g2p.config_from(["model=rnnencdec", "hidden=4", "embedding=4", "epochs=1"])
     with pytest.MonkeyPatch.context() as pictures:
         pictures.setattr(g2p, "draw_pictures", lambda *_: None)
@@ -46,7 +46,7 @@ def runs(tmp_path_factory):
 def test_every_head_is_drawn(runs, call, tmp_path):
     said = call("transformer_heads.py", runs / "transformer", "Bad", "--out", tmp_path / "heads")
     assert said.startswith("bad  ")
-    names = {f"{kind}{layer}.png" for kind in KINDS for layer in ("", "-layer-1", "-layer-2", "-layer-3")}
+    names = {f"{kind}{layer}.png" for kind in KINDS for layer in ("", "-layer-1", "-layer-2")}
     assert {path.name for path in (tmp_path / "heads").iterdir()} == names
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "heads").iterdir())
 
@@ -59,9 +59,9 @@ def test_the_weights_are_those_of_the_pronunciation(runs):
     weights = example["attention_of"](pronouncer, said.word, said.phonemes)
     n, letters = len(said.phonemes), len(said.word)
     assert [weights[kind].shape for kind in KINDS] == [
-        (3, 2, letters, letters),
-        (3, 2, n + 1, n + 1),
-        (3, 2, n + 1, letters),
+        (2, 2, letters, letters),
+        (2, 2, n + 1, n + 1),
+        (2, 2, n + 1, letters),
     ]
     assert weights["across"][-1].mean(0)[:n] == pytest.approx(said.alignment, abs=1e-5)
     assert not weights["decoder"][:, :, 0, 1:].any()
