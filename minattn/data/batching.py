@@ -45,6 +45,23 @@ class PaddedBatch:
     target_mask: Bool[np.ndarray, "batch target"]
     indices: Int64[np.ndarray, " batch"]
 
+    def split(self, parts: int) -> list[tuple[PaddedBatch, float]]:
+        """At most `parts` batches that have every row once, and each one's share of the rows."""
+        arrays = (self.source, self.source_mask, self.target, self.target_mask, self.indices)
+        return [
+            (PaddedBatch(*(array[rows] for array in arrays)), share)
+            for rows, share in deal_rows(len(self.source), parts)
+        ]
+
+
+def deal_rows(count: int, parts: int) -> list[tuple[slice, float]]:
+    """The rows of each of at most `parts` hands when `count` are dealt out, and its share of them.
+
+    Neighbours, which are of similar length where rows are sorted, go to different hands.
+    """
+    parts = max(1, min(parts, count))
+    return [(slice(first, None, parts), len(range(first, count, parts)) / max(1, count)) for first in range(parts)]
+
 
 def pad_sequences(
     sequences: Sequence[Numbers],

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
+from minattn.data.batching import deal_rows
 from minattn.errors import ConfigError, DataError
 
 
@@ -21,6 +22,13 @@ class TextBatch(NamedTuple):
 
     source: Int64[np.ndarray, "batch time"]
     target: Int64[np.ndarray, "batch time"]
+
+    def split(self, parts: int) -> list[tuple[TextBatch, float]]:
+        """At most `parts` batches that have every row once, and each one's share of the rows."""
+        return [
+            (TextBatch(self.source[rows], self.target[rows]), share)
+            for rows, share in deal_rows(len(self.source), parts)
+        ]
 
 
 class TextWindows:

@@ -4,6 +4,7 @@ from minattn.training.checkpoint import arrays_under, load_checkpoint, restore_r
 from minattn.training.clipping import clip_grad_norm, clip_grad_value, grad_norm
 from minattn.training.loop import BEST, LAST, LOG, Batches, Trainer
 from minattn.training.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from minattn.training.parallel import DataParallel
 from minattn.training.plan import Outcome, Plan, State
 from minattn.training.progress import BarProgress, PlainProgress, Progress
 from minattn.training.schedules import (
@@ -30,6 +31,7 @@ __all__ = [
     "Batches",
     "Constant",
     "Cosine",
+    "DataParallel",
     "Exponential",
     "LinearWarmup",
     "Noam",

@@ -24,6 +24,7 @@ from minattn.training.clipping import clip_grad_norm, grad_norm
 from minattn.training.interrupt import CtrlC
 from minattn.training.log import JsonLog
 from minattn.training.optimizers import Optimizer
+from minattn.training.parallel import DataParallel
 from minattn.training.plan import Outcome, Plan, State
 from minattn.training.progress import Progress, Speed, default_progress
 from minattn.training.schedules import Constant, Schedule
@@ -62,6 +63,7 @@ class Trainer:
     meta: JSON values stored in the checkpoints for those who load them: the model's name and configuration.
     tokens(batch): what the speed in the log is counted in; None logs no speed.
     progress: None shows a bar on a terminal and plain lines elsewhere.
+    threads: how many share each batch; with several, loss_fn and the batches must be as `DataParallel` asks.
     """
 
     def __init__(
@@ -79,16 +81,20 @@ class Trainer:
         meta: Mapping[str, Any] | None = None,
         tokens: Callable[[Any], int] | None = None,
         progress: Progress | None = None,
+        threads: int = 1,
     ) -> None:
         if not len(batches):
             raise DataError("there are no batches to train on; the cure: give at least one")
         if plan.patience is not None and evaluate is None:
             raise ConfigError("patience counts evaluations, and there are none; the cure: evaluate=...")
-        self.model, self.optimizer, self.batches, self.loss_fn = model, optimizer, batches, loss_fn
+        self.model, self.optimizer, self.batches = model, optimizer, batches
+        self.parallel = DataParallel(model, loss_fn, threads)
         self.folder, self.plan = Path(folder), plan
         self.schedule = schedule or Constant(optimizer.lr)
         self.evaluate = evaluate
         self.generators = {**_generators_of(model), **(generators or {})}
+        for number, replica in enumerate(self.parallel.replicas, start=2):
+            self.generators |= {f"thread {number}: {name}": g for name, g in _generators_of(replica).items()}
         self.meta = meta or {}
         self.tokens = tokens
         self.progress = progress or default_progress()
@@ -140,14 +146,13 @@ class Trainer:
         """One step.  Nothing in it waits for the device."""
         self.optimizer.lr = self.schedule(self.state.step + 1)
         self.optimizer.zero_grad()
-        loss = self.loss_fn(self.model, batch)
-        loss.backward()
+        loss = self.parallel.backward(batch)
         parameters = self.optimizer.parameters.values()
         norm = clip_grad_norm(parameters, self.plan.max_norm) if self.plan.max_norm else grad_norm(parameters)
         self.optimizer.step()
         place = self.state.epoch, self.state.position
         self.state.advance(len(self.batches))
-        self._recent.append(Recent(self.state.step, *place, loss.data, norm))
+        self._recent.append(Recent(self.state.step, *place, loss, norm))
         if self.tokens:
             self._speed.tokens += self.tokens(batch)
 

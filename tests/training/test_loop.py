@@ -51,7 +51,7 @@ def test_the_log_says_where_and_how_training_was(tmp_path):
 
     trainer = tiny_trainer(tmp_path, loss_fn=noted, steps=10)
     trainer.generators["noise"] = np.random.default_rng(0)
-    trainer.loss_fn = noted
+    trainer.parallel.loss_fn = noted
     trainer.run()
     lines = [record for record in log_of(tmp_path) if "loss" in record]
     assert [(r["step"], r["epoch"], r["position"]) for r in lines] == [(4, 0, 4), (8, 1, 0)]

@@ -57,7 +57,7 @@ def plan(**changes):
     return Plan(**{**settings, **changes})
 
 
-def tiny_trainer(folder, *, loss_fn=loss_of, evaluate=dev_loss, progress=None, **changes):
+def tiny_trainer(folder, *, loss_fn=loss_of, evaluate=dev_loss, progress=None, threads=1, **changes):
     """A trainer of the run in `folder`; changes: to its plan.  8 batches an epoch."""
     model = TinyModel()
     noise = np.random.default_rng(4)
@@ -78,6 +78,7 @@ def tiny_trainer(folder, *, loss_fn=loss_of, evaluate=dev_loss, progress=None, *
         meta={"model": "tiny", "config": {"size": SIZE}},
         tokens=lambda batch: int(batch.source_mask.sum()),
         progress=progress or Progress(),
+        threads=threads,
     )
 
 
