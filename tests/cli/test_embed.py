@@ -48,6 +48,17 @@ def test_texts_their_numbers_and_cosines(minattn, model):
         assert [number, *(f"{cosine:.2f}" for cosine in row)] in [line.split() for line in lines]
 
 
+def test_cosines_of_embeddings_of_any_length(minattn, model):
+    write_pooling(model, ("Transformer", "Pooling"))
+    result = minattn("embed", model, "a cat", "a dog", "--out", "e.npy")
+    a, b = np.load("e.npy")
+    assert abs(a @ a - 1) > 0.1
+    cosine = f"{a @ b / np.sqrt((a @ a) * (b @ b)):.2f}"
+    lines = [line.split() for line in result.out.splitlines()]
+    assert ["1", "1.00", cosine] in lines
+    assert ["2", cosine, "1.00"] in lines
+
+
 def test_one_text_is_compared_with_nothing(minattn, model):
     result = minattn("embed", model, "a cat")
     assert result.status == 0
