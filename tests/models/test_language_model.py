@@ -150,21 +150,33 @@ def test_it_stops_after_the_end_symbol():
     assert stopped == whole[: whole.index(end) + 1]
 
 
+def reads_and_text(model, prompt, length):
+    """What the model is given to read, piece by piece, and the whole text."""
+    reads, step = [], model.step
+    model.step = lambda state, ids: reads.append(ids[0].tolist()) or step(state, ids)
+    made = model.generate(np.array(prompt), length, np.random.default_rng(2))
+    return reads, [*prompt, *made.tolist()]
+
+
 def test_beyond_the_learned_positions_it_goes_on_from_the_last_half():
     """7 positions: when the 8th symbol would be read, the last 4 are read again, as a text of their own."""
-    model, prompt = random_language_model(3, np.float64), np.array([1, 2, 3])
-    text, start = prompt.tolist(), 0
-    for _ in range(20):
-        start = len(text) - 4 if len(text) - start > 7 else start
-        text.append(int(next_logits(model, text[start:]).argmax()))
-    assert start > 8
-    assert model.generate(prompt, 20, np.random.default_rng(0), temperature=0.0).tolist() == text[3:]
+    reads, text = reads_and_text(random_language_model(), [1, 2, 3], 13)
+    assert len(set(text[3:])) > 2
+    ends = range(3, 16)  # of the text, when a symbol is drawn
+    assert reads == [text[end - n : end] for end, n in zip(ends, [3, 1, 1, 1, 1, 4, 1, 1, 1, 4, 1, 1, 1], strict=True)]
+
+
+def test_what_is_read_again_is_a_text_of_its_own():
+    model, prompt = random_language_model(3, np.float64), some_text(n=7)[0]
+    first, second = model.generate(prompt, 2, np.random.default_rng(0), temperature=0.0).tolist()
+    text = [*prompt.tolist(), first]
+    assert [first, second] == [next_logits(model, text[:7]).argmax(), next_logits(model, text[4:]).argmax()]
 
 
 def test_a_prompt_beyond_the_learned_positions_is_read_from_its_last_half():
-    model, prompt = random_language_model(3, np.float64), some_text(n=30)[0]
-    first = model.generate(prompt, 1, np.random.default_rng(0), temperature=0.0)
-    assert first == next_logits(model, prompt[-4:].tolist()).argmax()
+    prompt = some_text(n=30)[0].tolist()
+    assert reads_and_text(random_language_model(), prompt, 1)[0] == [prompt[-4:]]
+    assert reads_and_text(random_language_model(), prompt[:7], 1)[0] == [prompt[:7]]
 
 
 def test_sinusoidal_positions_have_no_end():
