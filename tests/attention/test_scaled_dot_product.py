@@ -55,6 +55,15 @@ def calls(draw, dtype=None, max_dims=3, full_rows=True):
     return inputs, draw(st.none() | masks((*lead, n_q, n_k), full_rows)), causal
 
 
+@st.composite
+def calls_in_blocks(draw):
+    """Like `calls`, with several queries in every call and no fewer keys."""
+    n_q, dtype = draw(st.integers(3, 5)), draw(st.sampled_from(strategies.DTYPES))
+    lead, n_k = draw(strategies.shapes(max_dims=2, min_side=1, max_side=2)), n_q + draw(st.integers(0, 2))
+    inputs = [draw(strategies.arrays((*lead, n, d), dtype)) for n, d in ((n_q, 2), (n_k, 2), (n_k, 3))]
+    return inputs, draw(st.none() | masks((*lead, n_q, n_k))), draw(st.booleans())
+
+
 def random_inputs(*shapes, seed=0, dtype=np.float32):
     rng = np.random.default_rng(seed)
     return [rng.normal(size=shape).astype(dtype) for shape in shapes]
@@ -601,14 +610,14 @@ def tiny(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("tiny")
-@given(calls(), SEEDS)
+@given(calls_in_blocks(), SEEDS)
 def test_small_blocks(call, seed):
     inputs, mask, causal = call
     assert_rows(inputs, mask, causal, seed)
 
 
 @pytest.mark.usefixtures("tiny")
-@given(calls(), SEEDS)
+@given(calls_in_blocks(), SEEDS)
 def test_gradients_in_small_blocks(call, seed):
     inputs, mask, causal = call
     check_gradients(lambda *tensors: attention_context(*tensors, mask, causal), *inputs, seed=seed, method="complex")
