@@ -16,6 +16,7 @@ class Mechanism:
 
 
 BAHDANAU = "Bahdanau, Cho & Bengio 2015, Neural machine translation by jointly learning to align and translate"
+VASWANI = "Vaswani et al. 2017, Attention is all you need"
 
 MECHANISMS = (
     Mechanism(
@@ -44,5 +45,55 @@ MECHANISMS = (
         code="minattn.nn.GRU",
         model="minattn.models.RNNsearch",
         recipe="minattn train g2p",
+    ),
+    Mechanism(
+        name="scaled dot-product attention",
+        paper=VASWANI,
+        equation="(1) Attention(Q, K, V) = softmax(Q K' / sqrt(d_k)) V; causal: later keys have the score -infinity",
+        code="minattn.attention.self_attention.scaled_dot_product_attention",
+        model="minattn.models.Transformer",
+        recipe="minattn train g2p --model transformer",
+    ),
+    Mechanism(
+        name="multi-head attention",
+        paper=VASWANI,
+        equation=(
+            "3.2.2: MultiHead(Q, K, V) = Concat(head_1, .., head_h) W^O, head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V)"
+        ),
+        code="minattn.attention.self_attention.MultiHeadAttention",
+        model="minattn.models.Transformer",
+        recipe="minattn train g2p --model transformer",
+    ),
+    Mechanism(
+        name="sinusoidal positions",
+        paper=VASWANI,
+        equation="3.5: PE(pos, 2i) = sin(pos / 10000^(2i/d)), PE(pos, 2i+1) = cos(pos / 10000^(2i/d))",
+        code="minattn.attention.self_attention.SinusoidalPositions",
+        model="minattn.models.Transformer",
+        recipe="minattn train g2p --model transformer",
+    ),
+    Mechanism(
+        name="learned positions",
+        paper=f"{VASWANI}, Table 3, row E; Devlin et al. 2019, BERT",
+        equation="3.5: x_pos + P_pos, with a learned vector P_pos for each position",
+        code="minattn.attention.self_attention.LearnedPositions",
+        model="minattn.models.LanguageModel",
+        recipe="minattn train lm",
+    ),
+    Mechanism(
+        name="causal self-attention alone, a language model",
+        paper=f"{VASWANI}, 3.2.3; Radford et al. 2019, Language models are unsupervised multitask learners",
+        equation="3.2.3: p(text) = product of p(symbol_t | symbols before it); no position attends to a later one",
+        code="minattn.models.transformer_layers.EncoderLayer",
+        model="minattn.models.LanguageModel",
+        recipe="minattn train lm",
+    ),
+    Mechanism(
+        name="bidirectional self-attention, a sentence encoder",
+        paper="Devlin et al. 2019, BERT: Pre-training of deep bidirectional transformers for language understanding",
+        equation="x <- LayerNorm(x + MultiHead(x, x, x)); x <- LayerNorm(x + FFN(x)), (2) with gelu for max(0, .)",
+        code="minattn.models.transformer_layers.EncoderLayer",
+        model="minattn.models.Bert",
+        recipe="minattn embed MODEL_DIR TEXT",
     ),
 )
