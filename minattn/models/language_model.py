@@ -117,13 +117,19 @@ class LanguageModel(Module):
         return np.array(made, dtype=int)
 
     def symbols(
-        self, prompt: Integer[np.ndarray, " n"], rng: Rng, temperature: float = 1.0, top_k: int | None = None
+        self,
+        prompt: Integer[np.ndarray, " n"],
+        rng: Rng,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        longest: int | None = None,
     ) -> Iterator[int]:
         """The symbols that go on from the prompt, without end, each drawn from softmax(logits / temperature).
 
         temperature: below 1 the likely get likelier; 0 takes the likeliest.  top_k: draw among the k likeliest only.
-        Where the text gets longer than there are learned positions, the model goes on from its last half.  `eval()` is
-        the caller's: in training mode dropout is on here too.
+        longest: how many symbols the model sees at most, as many as it was trained on; where the text gets longer than
+        that, or than there are learned positions, the model goes on from its last half.  `eval()` is the caller's: in
+        training mode dropout is on here too.
 
         Raises ConfigError, before the first symbol is asked for, as `generate` does.
         """
@@ -134,13 +140,19 @@ class LanguageModel(Module):
                 f"temperature must be a finite number of at least 0 and top_k, if given, at least 1; got {temperature} "
                 f"and {top_k}"
             )
-        return self._symbols(prompt.tolist(), rng, temperature, top_k)
+        if longest is not None and longest < 1:
+            raise ConfigError(f"longest, if given, must be at least 1, got {longest}")
+        room = [self.config.max_length] if self.config.positions == "learned" else []
+        room += [] if longest is None else [longest]
+        return self._symbols(prompt.tolist(), rng, temperature, top_k, min(room, default=None))
 
-    def _symbols(self, text: list[int], rng: Rng, temperature: float, top_k: int | None) -> Iterator[int]:
+    def _symbols(
+        self, text: list[int], rng: Rng, temperature: float, top_k: int | None, longest: int | None
+    ) -> Iterator[int]:
         state, read = None, 0
         while True:
-            if self.config.positions == "learned" and len(text) - read + _length(state) > self.config.max_length:
-                state, read = None, len(text) - (self.config.max_length + 1) // 2
+            if longest is not None and len(text) - read + _length(state) > longest:
+                state, read = None, len(text) - (longest + 1) // 2
             with no_grad():  # not across the yield: whoever takes the symbol may want gradients
                 state, logits = self.step(state, np.array([text[read:]]))
             read = len(text)

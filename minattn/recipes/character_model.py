@@ -31,19 +31,20 @@ class LanguageConfig:
     """A run's settings.  The defaults write something readable after ten minutes on one CPU core."""
 
     layers: int = 4
-    d_model: int = 192
-    d_ff: int = 768
+    d_model: int = 128
+    d_ff: int = 512
     heads: int = 4
     context: int = 128  # T: how many characters back the model can look
     norm: Literal["post", "pre"] = "pre"
+    positions: Literal["sinusoidal", "learned"] = "sinusoidal"  # learned ones find out later where to look
     dropout: float = 0.0
-    batch_size: int = 16
-    steps: int = 1500
+    batch_size: int = 8
+    steps: int = 4000
     lr: float = 2e-3  # the highest; it rises for `warmup` steps and then falls along a cosine to lr / 20
     warmup: int = 100
     beta2: float = 0.99  # of Adam
     max_norm: float = 1.0  # of the gradient
-    evaluate_every: int = 250  # steps
+    evaluate_every: int = 500  # steps
     sample: int = 240  # characters that the model writes at each evaluation
     temperature: float = 0.7  # of those
     seed: int = 1
@@ -71,7 +72,7 @@ class LanguageConfig:
             heads=self.heads,
             dropout=self.dropout,
             norm=self.norm,
-            positions="learned",
+            positions=self.positions,
             max_length=self.context,
         )
 
@@ -116,7 +117,7 @@ class CharacterModel:
             raise ConfigError(f"top_k must be at least 1, got {top_k}")
         self.model.eval()
         ids = self.alphabet.encode(prompt)
-        symbols = self.model.symbols(ids, np.random.default_rng(seed), temperature, top_k)
+        symbols = self.model.symbols(ids, np.random.default_rng(seed), temperature, top_k, self.config.context)
         return (self.alphabet.decode([symbol]) for symbol in islice(symbols, length))
 
     # ------------------------------------------------------------------------------------------ checkpoints

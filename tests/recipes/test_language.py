@@ -112,9 +112,23 @@ def test_compression_baselines():
 
 # ---------------------------------------------------------------------------------------------- writing
 def test_what_it_writes_comes_one_by_one_and_is_what_the_model_generates(model):
-    ids = model.model.generate(model.alphabet.encode("a dog"), 30, np.random.default_rng(3), 0.9, 4)
-    assert "".join(model.write("a dog", 30, 0.9, 4, seed=3)) == model.alphabet.decode(ids)
-    assert list(islice(model.write("a dog", 10**9, 0.9, 4, seed=3), 5)) == list(model.alphabet.decode(ids[:5]))
+    ids = model.model.generate(model.alphabet.encode("a"), 7, np.random.default_rng(3), 0.9, 4)
+    assert "".join(model.write("a", 7, 0.9, 4, seed=3)) == model.alphabet.decode(ids)
+    assert list(islice(model.write("a", 10**9, 0.9, 4, seed=3), 5)) == list(model.alphabet.decode(ids[:5]))
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+def test_it_never_looks_further_back_than_it_was_trained_to(positions):
+    model = CharacterModel(LanguageConfig(**{**SMALL, "positions": positions}), Alphabet(some_text()), "the")
+    text = model.alphabet.encode("a dog ea").tolist()  # as many as the context has
+    seen = text[:]
+    for _ in range(12):
+        seen = seen if len(seen) <= CONFIG.context else seen[-CONFIG.context // 2 :]
+        with no_grad():
+            logits = model.model(np.array([seen]))[0].data[0, -1]
+        seen.append(int(logits.argmax()))
+        text.append(seen[-1])
+    assert "a dog ea" + "".join(model.write("a dog ea", 12, top_k=1)) == model.alphabet.decode(text)
 
 
 def test_the_likeliest_alone_is_one_text_whatever_the_seed(model):
