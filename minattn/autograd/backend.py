@@ -121,6 +121,10 @@ def as_mask(mask: Any, array: Array, what: str) -> Array:
         mask = np.asarray(mask)
     if mask.dtype != bool:
         raise TypeError(f"{what} must be boolean, got {mask.dtype}")
+    if not isinstance(mask, np.ndarray) and xp(mask) is not xp(array):
+        raise DeviceError(
+            f"{what} is on {device_of(mask)}, what it masks on {device_of(array)}; the cure: move them to one device"
+        )
     return like(mask, array) if isinstance(mask, np.ndarray) else mask
 
 

@@ -337,12 +337,20 @@ def test_gradients_through_what_is_kept(weights):
 # ---------------------------------------------------------------------------------------------- wrong arguments
 @pytest.mark.parametrize(
     ("d_model", "heads", "d_k", "d_v"),
-    [(5, 2, None, None), (4, 8, None, None), (5, 2, 3, None), (5, 2, None, 3), (4, 0, None, None), (0, 1, None, None)],
+    [(5, 2, None, None), (4, 8, None, None), (5, 2, 3, None), (5, 2, None, 3)],
 )
 def test_heads_that_do_not_divide_the_model_are_refused(d_model, heads, d_k, d_v):
     with pytest.raises(ConfigError, match=f"d_model = {d_model} does not divide into {heads} heads; the cure"):
         MultiHeadAttention(d_model, heads, np.random.default_rng(0), d_k, d_v)
     MultiHeadAttention(5, 2, np.random.default_rng(0), 3, 4)
+
+
+@pytest.mark.parametrize("name", ["d_model", "heads", "d_k", "d_v"])
+@pytest.mark.parametrize("size", [0, -1])
+def test_sizes_below_one_are_refused(name, size):
+    sizes = {"d_model": 4, "heads": 2, "d_k": 2, "d_v": 2, name: size}
+    with pytest.raises(ConfigError, match=f"{name} must be at least 1, got {size}"):
+        MultiHeadAttention(rng=np.random.default_rng(0), **sizes)
 
 
 @pytest.fixture

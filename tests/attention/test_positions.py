@@ -160,3 +160,9 @@ def test_positions_are_where_the_numbers_are(backend, kind):
     assert y.dtype == np.float32
     np.testing.assert_allclose(asnumpy(y.data), expected, rtol=1e-6)
     np.testing.assert_array_equal(asnumpy(tensor.grad), np.ones((2, 5, 4)))
+
+
+@pytest.mark.parametrize("positions", [SinusoidalPositions(), LearnedPositions(5, 4, np.random.default_rng(0))])
+def test_a_start_before_the_first_position_is_refused(positions):
+    with pytest.raises(ConfigError, match="positions are counted from 0, and x starts at -1"):
+        positions(ma.tensor(np.zeros((1, 1, 4), np.float32)), start=-1)

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Inexact
 
 from minattn.attention.self_attention.scaled_dot_product import scaled_dot_product_attention
 from minattn.autograd import Array, Tensor, ops
-from minattn.errors import ConfigError
+from minattn.errors import ConfigError, ShapeError
 from minattn.nn import Module
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
@@ -55,12 +55,15 @@ class MultiHeadAttention(Module):
         d_v: int | None = None,
         biases: bool = False,
     ) -> None:
-        if heads < 1 or d_model < 1 or ((d_k is None or d_v is None) and d_model % heads):
+        for name, size in (("d_model", d_model), ("heads", heads), ("d_k", d_k), ("d_v", d_v)):
+            if size is not None and size < 1:
+                raise ConfigError(f"{name} must be at least 1, got {size}")
+        if (d_k is None or d_v is None) and d_model % heads:
             raise ConfigError(
                 f"d_model = {d_model} does not divide into {heads} heads; the cure: other numbers, or give d_k and d_v"
             )
         self.heads = heads
-        self.d_k, self.d_v = d_k or d_model // heads, d_v or d_model // heads
+        self.d_k, self.d_v = (d_model // heads if size is None else size for size in (d_k, d_v))
         self.W_Q = init.glorot_uniform((d_model, heads * self.d_k), rng)
         self.W_K = init.glorot_uniform((d_model, heads * self.d_k), rng)
         self.W_V = init.glorot_uniform((d_model, heads * self.d_v), rng)
@@ -90,7 +93,13 @@ class MultiHeadAttention(Module):
         weights: bool = True,
     ) -> tuple[Inexact[Tensor, "batch n_q d_model"], Inexact[Tensor, "batch heads n_q n_k"] | None]:
         """Concat(head_1, .., head_h) W^O and the weights of every head, from what is projected already."""
-        mask = None if mask is None else mask[:, None]  # the same for every head
+        if mask is not None:
+            if mask.ndim != 3:
+                raise ShapeError(
+                    f"a mask must be (batch, n_q, n_k), each axis of that length or of 1, got {mask.shape}; the cure: "
+                    "a padding mask (batch, n_k) as mask[:, None, :]"
+                )
+            mask = mask[:, None]  # the same for every head
         heads, alignment = scaled_dot_product_attention(queries, *memory, mask, causal, weights)
         batch, _, n_q, _ = heads.shape
         concat = ops.reshape(ops.swapaxes(heads, 1, 2), (batch, n_q, self.heads * self.d_v))

@@ -38,13 +38,19 @@ def _table(length: int, d: int, dtype: Any, device: str) -> Array:
     return to_device(sinusoidal_positions(length, d).astype(dtype), device)
 
 
+def _end(start: int, n: int) -> int:
+    if start < 0:
+        raise ConfigError(f"positions are counted from 0, and x starts at {start}")
+    return start + n
+
+
 class SinusoidalPositions(Module):
     """x + PE, for any number of positions."""
 
     def forward(self, x: Inexact[Tensor, "batch n d"], start: int = 0) -> Inexact[Tensor, "batch n d"]:
         """start: the position of x's first symbol."""
         _, n, d = x.shape
-        end = start + n
+        end = _end(start, n)
         table = _table(1 << max(end - 1, 0).bit_length(), d, x.data.real.dtype, device_of(x.data))
         return x + table[start:end]
 
@@ -57,7 +63,7 @@ class LearnedPositions(Module):
 
     def forward(self, x: Inexact[Tensor, "batch n d"], start: int = 0) -> Inexact[Tensor, "batch n d"]:
         """start: the position of x's first symbol.  Raises ShapeError where there are fewer positions than needed."""
-        end, length = start + x.shape[1], self.weight.shape[0]
+        end, length = _end(start, x.shape[1]), self.weight.shape[0]
         if end > length:
             raise ShapeError(f"{end} positions are needed, and {length} were learned; the cure: shorter sequences")
         return x + self.weight[start:end]

@@ -72,8 +72,8 @@ def attention_equation(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = 
 def attention(q: Array, k: Array, v: Array, /, mask: Any = None, causal: bool = False) -> Result:
     """Scaled dot-product attention, (1): the context (.., n_q, d_v) and the weights (.., n_q, n_k).
 
-    With C the context and P the weights:  dV = P^T dC;  dS = P (G - <G, P>) for G = dC V^T + dP;
-    dQ = dS K / sqrt(d_k);  dK = dS^T Q / sqrt(d_k).
+    With C the context and P the weights, which have an upstream gradient G of their own:  dV = P^T dC;
+    dP = dC V^T + G;  dS = P (dP - <dP, P>);  dQ = dS K / sqrt(d_k);  dK = dS^T Q / sqrt(d_k).
     """
     check_sizes(q, k, v, causal)
     scale = 1 / math.sqrt(q.shape[-1])
@@ -81,17 +81,15 @@ def attention(q: Array, k: Array, v: Array, /, mask: Any = None, causal: bool = 
     everything = Block(slice(0, q.shape[-2]), k.shape[-2])
     weights, total = _exponentials(scaled, k, everything, _hidden(mask, q, k), causal)
     weights /= total
-    context = matmul(weights, v, _heads_inside(q, v, v))  # (1)
+    context = _product(weights, v)  # (1)
 
     def pullback(g_context: Array, g_weights: Array) -> tuple[Array, Array, Array]:
-        d_v = matmul(weights.swapaxes(-1, -2), g_context, _heads_inside(v, v, v))
-        d_scores = matmul(g_context, v.swapaxes(-1, -2))
-        d_scores += g_weights
-        d_scores -= dots(d_scores, weights)
-        d_scores *= weights
-        d_q = matmul(d_scores, k, _heads_inside(q, k, v))
+        d_v = _product(weights.swapaxes(-1, -2), g_context)
+        d_weights = matmul(g_context, v.swapaxes(-1, -2)) + g_weights
+        d_scores = weights * (d_weights - dots(d_weights, weights))
+        d_q = _product(d_scores, k)
         d_q *= scale
-        return d_q, matmul(d_scores.swapaxes(-1, -2), scaled, _heads_inside(k, k, v)), d_v
+        return d_q, _product(d_scores.swapaxes(-1, -2), scaled), d_v
 
     return (context, weights), pullback
 
@@ -113,7 +111,7 @@ def attention_context(q: Array, k: Array, v: Array, /, mask: Any = None, causal:
     check_sizes(q, k, v, causal)
     scale = 1 / math.sqrt(q.shape[-1])
     scaled, hidden = q * scale, _hidden(mask, q, k)
-    context = _heads_inside(q, v, k)
+    context = _heads_inside(q, v, xp(q).result_type(scaled, k, v))
     kept = []
     for block in _blocks(q, k, causal):
         e, total = _exponentials(scaled, k, block, hidden, causal)
@@ -123,7 +121,8 @@ def attention_context(q: Array, k: Array, v: Array, /, mask: Any = None, causal:
             kept.append((block, e, total))
 
     def pullback(g: Array) -> tuple[Array, Array, Array]:
-        d_q, d_k, d_v = _heads_inside(q, k, v), _heads_inside(k, k, v), _heads_inside(v, v, k)
+        dtype = xp(q).result_type(g, scaled, k, v)
+        d_q, d_k, d_v = (_heads_inside(x, x, dtype) for x in (q, k, v))
         for block, e, total in reversed(kept):
             rows, seen = (..., block.queries, slice(None)), (..., slice(block.keys), slice(None))
             g_part = g[rows] / total
@@ -187,12 +186,12 @@ def _hidden(mask: Any, q: Array, k: Array) -> Array | None:
     """What to add to the scores, -inf where the mask is False, of the mask's shape; None without a mask."""
     if mask is None:
         return None
-    mask = as_mask(raw(mask), q, "attention: a mask (True = may attend)")
+    mask = as_mask(raw(mask), q, "a mask (True = may attend)")
     expected = (*q.shape[:-2], q.shape[-2], k.shape[-2])
     if mask.ndim > len(expected) or any(
         n not in (1, m) for n, m in zip(mask.shape[::-1], expected[::-1], strict=False)
     ):
-        raise ShapeError(f"attention: a mask of shape {mask.shape} does not broadcast to (.., n_q, n_k) = {expected}")
+        raise ShapeError(f"a mask of shape {mask.shape} does not broadcast to (.., n_q, n_k) = {expected}")
     zero = xp(q).zeros((), q.real.dtype)
     return xp(q).where(mask, zero, -np.inf)
 
@@ -206,15 +205,19 @@ def _part(hidden: Array, block: Block) -> Array:
     return hidden
 
 
-def _heads_inside(x: Array, y: Array, other: Array) -> Array:
+def _heads_inside(x: Array, y: Array, dtype: Any) -> Array:
     """An array (.., n of x, size of y); (batch, heads, n, size) lies in memory as (batch, n, heads, size), so that
     joining the heads copies nothing."""
     module, n, size = xp(x), x.shape[-2], y.shape[-1]
-    dtype = module.result_type(x, y, other)
     if x.ndim != 4:
         return module.empty((*x.shape[:-2], n, size), dtype)
     batch, heads = x.shape[:2]
     return module.empty((batch, n, heads, size), dtype).swapaxes(1, 2)
+
+
+def _product(a: Array, b: Array) -> Array:
+    """a @ b, in the memory of `_heads_inside`."""
+    return matmul(a, b, _heads_inside(a, b, xp(a).result_type(a, b)))
 
 
 def _whole_mask(mask: Any, causal: bool, q: Any, k: Any) -> Any:
@@ -229,12 +232,12 @@ def check_sizes(q: Array, k: Array, v: Array, causal: bool) -> None:
     """Raise ShapeError unless these fit together."""
     given = f"got q {q.shape}, k {k.shape} and v {v.shape}"
     if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
-        raise ShapeError(f"attention: expected q (.., n_q, d_k), k (.., n_k, d_k) and v (.., n_k, d_v); {given}")
+        raise ShapeError(f"expected q (.., n_q, d_k), k (.., n_k, d_k) and v (.., n_k, d_v); {given}")
     if not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
-        raise ShapeError(f"attention: q, k and v must have the same leading axes; {given}")
+        raise ShapeError(f"q, k and v must have the same leading axes; {given}")
     if not k.shape[-2] or not q.shape[-1]:
-        raise ShapeError(f"attention: there must be a key at least, and its size must be 1 at least; {given}")
+        raise ShapeError(f"there must be a key at least, and its size must be 1 at least; {given}")
     if causal and q.shape[-2] > k.shape[-2]:
         raise ShapeError(
-            f"attention: causal queries are the last of the keys' positions, so there cannot be more of them; {given}"
+            f"causal queries are the last of the keys' positions, so there cannot be more of them; {given}"
         )
