@@ -118,13 +118,13 @@ class RNNsearchG2P(G2PConfig):
 class TransformerG2P(G2PConfig):
     """The Transformer; letters are not phonemes, so only the phonemes' embedding is the pre-softmax matrix too.
 
-    The published recipe for words is larger: layers=4 d_model=256 d_ff=1024 dropout=0.3 batch_size=400 lr=1e-3
-    warmup=4000 and 20,000 steps.
+    The usual recipe for words takes hours here: layers=4 d_model=256 d_ff=1024 dropout=0.3 batch_size=400 lr=1e-3
+    warmup=4000, for 20,000 steps, with a rate that falls as 1 / sqrt(step).  In a run of minutes that fall and the
+    cosine do equally well, and without dropout it learns faster.
     """
 
     model: Literal["transformer"] = "transformer"
-    dropout: float = 0.1
-    lr: float = 1e-3
+    lr: float = 2e-3
     layers: int = 2  # N
     d_model: int = 128
     d_ff: int = 512

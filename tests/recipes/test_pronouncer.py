@@ -88,6 +88,13 @@ def test_a_length_penalty_may_change_what_is_said():
     assert len(says[50.0].phonemes) > len(says[0.0].phonemes)
 
 
+def test_nothing_is_said_beyond_the_learned_positions():
+    model = pronouncer(LEARNED, alpha=50.0)  # the longer the better
+    said = model.pronounce(["ab" * 30], beam=2)[0]
+    assert LEARNED.longest < 2 * 60 + 10
+    assert len(said.phonemes) <= LEARNED.longest
+
+
 def test_words_that_have_no_learned_position_are_refused():
     long = "ab" * (LEARNED.longest // 2)
     model = pronouncer(LEARNED)
