@@ -79,7 +79,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     if has_ratios(comparison):
         del columns[QUARTILES_OF_TIME]  # those of the ratios tell more, and the page is narrow
     for place, name in columns:
-        table.add_column(name, justify="right" if place else "left", no_wrap=True)
+        table.add_column(name, justify="right" if place else "left", no_wrap=place > 0)
     for engine, cells in zip(comparison.timings, rows(comparison), strict=True):
         table.add_row(*(cells[place] for place, _ in columns), style="bold" if engine == MINATTN else None)
     if comparison.timings:
