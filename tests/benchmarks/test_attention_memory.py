@@ -17,7 +17,7 @@ def point(length, causal=False, lean=MIB, equation=3 * MIB):
 @pytest.mark.parametrize("temporaries", [0, 1, 3])
 def test_memory_is_the_most_at_a_time_beyond_inputs_and_output(temporaries):
     def attend(q, k, v, causal):
-        result = tensor(np.ones((1, 1, 64, 64), np.float32))
+        result = tensor(np.ones((1, 1, 512, 512), np.float32))
         np.ones(MIB // 2)  # 4 MiB, freed before the others are there
         kept = [np.ones(2 * MIB) for _ in range(temporaries)]
         assert len(kept) == temporaries
