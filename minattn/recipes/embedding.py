@@ -93,7 +93,7 @@ class Embedder:
 
     @blas_threads()
     @no_grad()
-    def embed(self, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
+    def embed(self, texts: Sequence[str], batch_size: int = 16) -> np.ndarray:
         """The embeddings (texts, d_model), in the order of the texts; those of similar length go together.
 
         Raises DataError for no text at all, and for one that cannot be read.
