@@ -4,13 +4,15 @@ from itertools import cycle, pairwise
 
 import inputs
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import minattn as ma
 from minattn import nn
 from minattn.attention.sequence import AttentiveGRU
+from minattn.data.batching import deal_rows
 from minattn.models.language_model import LanguageModel, LanguageModelConfig
 from minattn.models.transformer import Transformer, TransformerConfig
-from minattn.training import Adam
+from minattn.training import Adam, DataParallel
 
 
 def version() -> str:
@@ -139,7 +141,7 @@ def w4(threads):
     )
     model = Transformer(config, np.random.default_rng(0))
     model.load_state_dict(transformer_state(weights))
-    return trained(model, batches)
+    return trained(model, batches, threads)
 
 
 def w5(threads):
@@ -157,22 +159,34 @@ def w5(threads):
     )
     model = LanguageModel(config, np.random.default_rng(0))
     model.load_state_dict(language_model_state(weights))
-    return trained(model, batches)
+    return trained(model, batches, threads)
 
 
-def trained(model, batches):
-    """A step of Adam on the next batch, whose last part is the words that a Transformer of all others is to predict."""
+class Batch(tuple):
+    """Arrays with a row for each sentence; the last has the words that a Transformer of all others is to predict."""
+
+    def split(self, parts):
+        return [(Batch(array[rows] for array in self), share) for rows, share in deal_rows(len(self[0]), parts)]
+
+
+def mean_loss(model, batch):
+    *given, target = batch
+    logits, _ = model(*given)
+    return ma.cross_entropy(logits, target)
+
+
+def trained(model, batches, threads):
+    """A step of Adam on the next batch, which the threads share; BLAS has one thread in each of them."""
+    threadpool_limits(1, user_api="blas")
+    parallel = DataParallel(model, mean_loss, threads)
     optimizer = Adam(model.named_parameters(), lr=1e-3)
-    coming = cycle(batches)
+    coming = cycle(map(Batch, batches))
 
     def step():
-        *given, target = next(coming)
-        logits, _ = model(*given)
-        loss = ma.cross_entropy(logits, target)
         optimizer.zero_grad()
-        loss.backward()
+        loss = parallel.backward(next(coming))
         optimizer.step()
-        return loss.item()
+        return float(loss)
 
     return step
 
