@@ -47,10 +47,11 @@ class LanguageConfig:
     evaluate_every: int = 500  # steps
     sample: int = 240  # characters that the model writes at each evaluation
     temperature: float = 0.7  # of those
+    threads: int = 1  # that share each batch
     seed: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("context", "batch_size", "steps", "warmup", "evaluate_every", "sample"):
+        for name in ("context", "batch_size", "steps", "warmup", "evaluate_every", "sample", "threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("lr", "max_norm", "temperature"):

@@ -48,6 +48,15 @@ def _parsed(key: str, text: str, kind: Any) -> Any:
     return value
 
 
+ADDED = {"threads": 1}
+"""Settings that runs of earlier versions do not name, and what these did."""
+
+
+def completed(stored: Any) -> Any:
+    """The settings of a run as this version would have stored them; `stored` is what `dataclasses.asdict` made once."""
+    return {**ADDED, **stored} if isinstance(stored, dict) else stored
+
+
 def from_stored(kind: type[Config], stored: Any, path: Path) -> Config:
     """The dataclass `kind` from the JSON object that `dataclasses.asdict` made of it once; path: where it stood.
 
@@ -55,6 +64,7 @@ def from_stored(kind: type[Config], stored: Any, path: Path) -> Config:
     """
     hints = typing.get_type_hints(kind)
     stored = stored if isinstance(stored, dict) else {}
+    stored = {**{key: value for key, value in ADDED.items() if key in hints}, **stored}
     wrong = [f"it lacks {key!r}" for key in hints if key not in stored]
     wrong += [f"it has {key!r}, which is none of them" for key in stored if key not in hints]
     wrong += [

@@ -208,6 +208,7 @@ def _trainer(pronouncer: Pronouncer, splits: Splits, folder: Path, device: str, 
         meta=pronouncer.meta(),
         tokens=lambda batch: int(batch.target_mask.sum()),
         progress=progress,
+        threads=config.threads,
     )
 
 

@@ -161,6 +161,7 @@ def _trainer(characters: CharacterModel, texts: Texts, folder: Path, device: str
         meta=characters.meta(),
         tokens=lambda batch: batch.target.size,
         progress=progress,
+        threads=config.threads,
     )
     weights = characters.model.count_parameters()
     epochs = config.steps / len(windows)

@@ -37,6 +37,7 @@ class G2PConfig:
     warmup: int = 200
     max_norm: float = 5.0  # of the gradient
     beam: int = 4  # for the test words; development words are decoded greedily
+    threads: int = 1  # that share each batch
     seed: int = 1
 
     # Of networks that have no such setting.
@@ -44,7 +45,7 @@ class G2PConfig:
     alpha = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "warmup", "beam"):
+        for name in ("batch_size", "epochs", "warmup", "beam", "threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("lr", "max_norm"):

@@ -9,7 +9,7 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 
 from minattn.errors import CheckpointError, ConfigError, DataError
-from minattn.recipes.config import from_stored
+from minattn.recipes.config import completed, from_stored
 from minattn.recipes.folder import CONFIG, read_run
 from minattn.training import BEST, LAST, Outcome, Trainer, load_checkpoint
 from minattn.training.checkpoint import Arrays
@@ -97,6 +97,7 @@ def run_quietly(trainer: Trainer) -> Outcome:
 def check_checkpoint(path: Path, expected: Mapping[str, Any]) -> None:
     """Raise CheckpointError where a checkpoint is of another run: something in its `meta` is not as expected."""
     _, meta = load_checkpoint(path)
+    meta = {**meta, "config": completed(meta.get("config"))}
     other = [key for key in expected if meta.get(key) != expected[key]]
     if other:
         raise CheckpointError(
@@ -113,7 +114,7 @@ def load_best(folder: Path, recipe: str, config: Any) -> tuple[Arrays, Mapping[s
     if not path.exists():
         raise CheckpointError(f"{folder} has no checkpoint yet; the cure: minattn train {recipe} --resume {folder}")
     arrays, meta = load_checkpoint(path)
-    if (meta.get("recipe"), meta.get("config")) != (recipe, dataclasses.asdict(config)):
+    if (meta.get("recipe"), completed(meta.get("config"))) != (recipe, dataclasses.asdict(config)):
         raise CheckpointError(
             f"{path} belongs to another run: its settings are not those of {folder / CONFIG}; "
             "the cure: put the run's own checkpoint back"

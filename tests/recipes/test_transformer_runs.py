@@ -1,4 +1,4 @@
-"""A g2p run with the Transformer: it learns, and a stopped run goes on as if it had not been stopped."""
+"""A g2p run with the Transformer in two threads: it learns, and a stopped run goes on as if it had not been stopped."""
 
 import json
 
@@ -11,7 +11,7 @@ from minattn.recipes.folder import REPORT
 from minattn.recipes.pronouncer import Pronouncer
 from minattn.training import BEST, LAST, LOG, Progress, load_checkpoint
 
-CONFIG = g2p.config_from([*SMALL_TRANSFORMER, "epochs=3"])
+CONFIG = g2p.config_from([*SMALL_TRANSFORMER, "epochs=3", "dropout=0.1", "threads=2"])
 STEPS = 21  # of such a run
 
 
