@@ -30,8 +30,9 @@ import contextvars
 import functools
 import math
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +53,10 @@ threads get in each other's way between the operations on a block."""
 
 NEW = None
 """An array to be made, in `into`."""
+
+CHAIN = 1 << 18
+"""From how many numbers on an elementwise chain runs in blocks, by one thread as long as the array is not long: three
+arrays of half a million numbers leave a core's own cache between any two operations."""
 
 VARIABLE = "MINATTN_THREADS"
 MOST = 4  # threads, unless told otherwise: memory feeds no more
@@ -76,7 +81,7 @@ def over_rows(body: Body, *arrays: Array, into: Sequence[Array | None] = ()) -> 
 def over_elements(body: Body, *arrays: Array, into: Sequence[Array | None] = ()) -> Any:
     """body(*arrays), for arrays of one shape and a body that treats every element alike; otherwise like `over_rows`."""
     x = arrays[0]
-    if x.size < LONG or not is_real_host(x):
+    if x.size < CHAIN or not is_real_host(x):
         return body(*arrays)
     return _in_blocks(body, [_flat(array, x.ndim) for array in arrays], x, into)
 
@@ -105,12 +110,29 @@ def _in_blocks(body: Body, arrays: Sequence[Array], x: Array, into: Sequence[Arr
             parts = body(*(array[k * height : (k + 1) * height] for array in arrays))
             further[k] = parts[len(into) :] if type(parts) is tuple else ()
 
-    _share(work, min(threads(), blocks))
+    _share(work, min(threads(), blocks) if x.size >= LONG and not _mode.alone else 1)
     results += [np.concatenate(parts) for parts in zip(*further, strict=True)]
     return tuple(results) if len(results) > 1 else results[0]
 
 
 # ---------------------------------------------------------------------------------------------- threads
+class _Mode(threading.local):
+    alone = False
+
+
+_mode = _Mode()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Within the block the caller's thread does all blocks: for callers that share work among threads themselves."""
+    before, _mode.alone = _mode.alone, True
+    try:
+        yield
+    finally:
+        _mode.alone = before
+
+
 @functools.cache
 def threads() -> int:
     """How many threads share the blocks of a long array.

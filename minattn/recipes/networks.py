@@ -125,7 +125,6 @@ class TransformerG2P(G2PConfig):
     """
 
     model: Literal["transformer"] = "transformer"
-    epochs: int = 4
     lr: float = 2e-3
     layers: int = 2  # N
     d_model: int = 128

@@ -12,6 +12,7 @@ Each thread works on a replica of the model, which has the same weights in the s
 The gradients are added in the order of the parts, so results depend on the number of threads, not on their speed.
 """
 
+import contextlib
 import contextvars
 import copy
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minattn.autograd import Tensor
+from minattn.autograd.blocks import one_thread
 from minattn.errors import ConfigError
 from minattn.nn import Module
 
@@ -78,9 +80,10 @@ class DataParallel:
 
     def _part(self, model: Module, part: Any, share: float = 1.0) -> Any:
         """One part's share of the loss, with its gradient."""
-        loss = self.loss_fn(model, part)
-        loss = loss if share == 1 else loss * share
-        loss.backward()
+        with one_thread() if self.replicas else contextlib.nullcontext():
+            loss = self.loss_fn(model, part)
+            loss = loss if share == 1 else loss * share
+            loss.backward()
         return loss.data
 
 

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -27,6 +29,7 @@ IN_BLOCKS = ROWS + ELEMENTS
 def tiny(request, monkeypatch):
     """Every array is long, a block has three numbers or one row, and so many threads share the blocks."""
     monkeypatch.setattr(blocks, "LONG", 1)
+    monkeypatch.setattr(blocks, "CHAIN", 1)
     monkeypatch.setattr(blocks, "BLOCK", 3)
     with ThreadPoolExecutor(2) as helpers:
         monkeypatch.setattr(blocks, "threads", lambda: request.param)
@@ -101,6 +104,7 @@ def test_really_long_arrays_give_the_numbers_of_short_ones(name, monkeypatch):
 
     long = run()
     monkeypatch.setattr(blocks, "LONG", 1 << 40)
+    monkeypatch.setattr(blocks, "CHAIN", 1 << 40)
     for a, b in zip(long, run(), strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
@@ -172,11 +176,34 @@ def test_integers_give_what_float64_gives(name):
     np.testing.assert_allclose(result, expected, rtol=1e-14)
 
 
-def test_short_arrays_are_left_to_the_body():
-    x = np.ones(blocks.LONG - 1)
+@pytest.mark.parametrize(("over", "shortest"), [(over_rows, "LONG"), (over_elements, "CHAIN")])
+def test_short_arrays_are_left_to_the_body(over, shortest):
+    x = np.ones(getattr(blocks, shortest) - 1)
     seen = []
-    over_elements(seen.append, x, into=[NEW])
+    over(seen.append, x, into=[NEW])
     assert seen[0] is x
+
+
+def threads_of(size):
+    """The threads that take part in an elementwise chain over so many numbers."""
+    seen = set()
+
+    def body(x, y=None):
+        seen.add(threading.get_ident())
+        time.sleep(0.002)
+        return np.add(x, 1, y)
+
+    over_elements(body, np.ones(size, np.float32), into=[NEW])
+    return seen
+
+
+def test_only_long_arrays_are_shared_and_only_by_those_who_want(monkeypatch):
+    monkeypatch.setattr(blocks, "threads", lambda: 2)
+    assert threads_of(blocks.CHAIN) == {threading.get_ident()}
+    assert len(threads_of(4 * blocks.LONG)) == 2
+    with blocks.one_thread():
+        assert threads_of(4 * blocks.LONG) == {threading.get_ident()}
+    assert len(threads_of(4 * blocks.LONG)) == 2
 
 
 # ---------------------------------------------------------------------------------------------- threads
