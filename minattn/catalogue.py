@@ -77,8 +77,8 @@ MECHANISMS = (
         paper=f"{VASWANI}, Table 3, row E; Devlin et al. 2019, BERT",
         equation="3.5: x_pos + P_pos, with a learned vector P_pos for each position",
         code="minattn.attention.self_attention.LearnedPositions",
-        model="minattn.models.LanguageModel",
-        recipe="minattn train lm",
+        model="minattn.models.Transformer",
+        recipe="minattn train g2p --model transformer --set positions=learned",
     ),
     Mechanism(
         name="causal self-attention alone, a language model",

@@ -11,7 +11,8 @@ A. Vaswani et al., "Attention is all you need", NIPS 2017:
 L layers, hidden size H, A heads; W_1 is (H, 4H).  The layer norm of x_0 and its eps, 1e-12, are the authors' program's.
 
 Deviations from the paper:
-* there is no dropout: this is for reading with trained weights, not for training
+* there is no dropout: this is for reading with trained weights, not for training; random weights, which a BERT without
+  a folder has, are not the paper's truncated normal ones but those of the layers
 * the pooler and the heads of the two training tasks are not built; they stand on the states that this returns
 
 Weights are read under the names that the published checkpoints have (`embeddings.word_embeddings.weight`, ..), where a
@@ -28,9 +29,8 @@ from jaxtyping import Bool, Inexact, Integer
 
 from minattn.attention.self_attention import LearnedPositions
 from minattn.autograd import Array, Tensor
-from minattn.autograd.backend import like
-from minattn.errors import CheckpointError, ConfigError, MissingDependencyError
-from minattn.models.transformer import EncoderLayer, check_sizes
+from minattn.errors import CheckpointError, ConfigError, MissingDependencyError, ShapeError
+from minattn.models.transformer_layers import EncoderLayer, check_ids, check_sizes, padding_mask
 from minattn.nn import Embedding, LayerNorm, Module
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
@@ -142,13 +142,15 @@ class Bert(Module):
 
         mask: True = a word piece, False = padding, which nothing attends to; the states there mean nothing.
         token_types: 0 for the first text and 1 for the second; all 0 unless given.
-        Raises ShapeError for a text longer than the positions.
+        Raises ShapeError for a text longer than the positions, and for a mask or token types that do not fit the ids.
         """
+        check_ids(ids)
+        if token_types is not None and token_types.shape != ids.shape:
+            raise ShapeError(f"token_types must have the shape of the ids, {ids.shape}; got {token_types.shape}")
         x = self.positions(self.words(ids))
         x = x + (self.token_types.weight[0] if token_types is None else self.token_types(token_types))
         x = self.norm(x)
-        mask = None if mask is None else like(mask, x.data)[:, None, :]
-        seen = []
+        mask, seen = padding_mask(mask, ids, x), []
         for layer in self.layers:
             x, alignment = layer(x, mask, weights=weights)
             seen.append(alignment)

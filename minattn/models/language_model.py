@@ -5,12 +5,13 @@ causal self-attention and a feed-forward network, one matrix E going in and comi
 
     x_0 = Dropout(sqrt(d) E[symbols] + PE)
     x_l = layer l of x_{l-1}, causal
-    p(symbol_{t+1}) = softmax(x_N E^T)_t
+    p(symbol_{t+1}) = softmax(LayerNorm(x_N) E^T)_t         the layer norm with norm="pre" alone
 
 Deviations from the paper: the defaults are those of A. Radford et al., "Language models are unsupervised multitask
 learners", 2019 (GPT-2): layer norm in front, the tanh form of GELU for max(0, .), learned positions and biases in the
-projections.  GPT-2's embeddings are not multiplied by sqrt(d), and its weights start at N(0, 0.02^2); here both are as
-in `transformer.py`.
+projections.  GPT-2's embeddings are not multiplied by sqrt(d), its weights start at N(0, 0.02^2), smaller at the end of
+each sub-layer, and its layer norm's eps is 1e-5; here all that is as in `transformer.py`.  It trains with dropout 0.1,
+which is 0 here unless set.
 """
 
 from collections.abc import Iterator
@@ -23,8 +24,19 @@ from jaxtyping import Inexact, Integer
 from minattn.autograd import Array, Tensor, asnumpy, no_grad
 from minattn.errors import ConfigError
 from minattn.models.search import refuse_nan
-from minattn.models.transformer import Cache, Positions, check_choices, check_network, check_sizes, make_positions
-from minattn.models.transformer_layers import ACTIVATIONS, Activation, EncoderLayer, Norm, WordEmbedding
+from minattn.models.transformer_layers import (
+    ACTIVATIONS,
+    Activation,
+    Cache,
+    EncoderLayer,
+    Norm,
+    Positions,
+    WordEmbedding,
+    check_choices,
+    check_network,
+    check_sizes,
+    make_positions,
+)
 from minattn.nn import Dropout, LayerNorm, Module
 from minattn.nn.initializers import Rng
 
@@ -133,6 +145,7 @@ class LanguageModel(Module):
 
         Raises ConfigError, before the first symbol is asked for, as `generate` does.
         """
+        prompt = np.asarray(prompt)
         if len(prompt) == 0:
             raise ConfigError("a prompt needs at least one symbol, got none; the cure: begin with a line break")
         if not 0 <= temperature < np.inf or (top_k is not None and top_k < 1):
@@ -174,5 +187,6 @@ def _drawn(logits: np.ndarray, rng: Rng, temperature: float, top_k: int | None) 
     if temperature == 0:
         return int(np.argmax(logits))
     likeliest = np.argsort(-logits, kind="stable")[:top_k]
-    p = np.exp((logits[likeliest] - logits[likeliest[0]]) / temperature)
+    with np.errstate(over="ignore"):  # a temperature near 0 makes the unlikely impossible
+        p = np.exp((logits[likeliest] - logits[likeliest[0]]) / temperature)
     return int(rng.choice(likeliest, p=p / p.sum()))

@@ -70,6 +70,8 @@ def beam_search(
     if not 0 <= alpha < np.inf:
         raise ConfigError(f"alpha, of the length penalty, must be at least 0, got {alpha}")
     batch = source.batch
+    if batch == 0:
+        return []
     first = np.arange(batch)[:, None] * beam  # number of each source's first row
     read = source.select(np.repeat(np.arange(batch), beam))
     state = read.state

@@ -21,50 +21,40 @@ Deviations from the paper:
   stack: deep models start training more easily.  `norm="post"`, the default, is the paper.
 * `tied="target"` leaves the source embeddings to themselves, for two vocabularies; `tied="none"` the softmax too.
 * `biases=True` gives the projections of attention the biases that the paper does not have.
-* What the paper does not say is as in the authors' program tensor2tensor: E is drawn from N(0, 1/d), so that sqrt(d) E
-  has the size of a layer norm's output, and the layer norm's eps is 1e-6.  Other matrices are drawn Glorot-uniform.
-  Learned positions (Table 3, row E) are one vector for each of `max_length` positions and stack, drawn as large as
-  sines and cosines are, from N(0, 1/2).
+* The paper does not say how weights start.  As in the authors' program tensor2tensor E is drawn from N(0, 1/d), so that
+  sqrt(d) E has the size of a layer norm's output, and the layer norm's eps is 1e-6.  Unlike there, where it is by the
+  inputs alone, other matrices are drawn Glorot-uniform.  Learned positions (Table 3, row E) are one vector for each of
+  `max_length` positions and stack, drawn as large as sines and cosines are, from N(0, 1/2).
 * Dropout is where 5.4 has it: on what each sub-layer gives and on the sum of embeddings and positions.
 * Padding, which the paper does not speak of, is masked in the source.  At the end of the target it needs no mask: no
   position looks at later ones.
 """
 
-import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from jaxtyping import Bool, Inexact, Integer
 
-from minattn.attention.self_attention import KeyValues, LearnedPositions, SinusoidalPositions
+from minattn.attention.self_attention import KeyValues
 from minattn.autograd import Array, Tensor, ops
 from minattn.autograd.backend import like
 from minattn.errors import ConfigError
 from minattn.models.transformer_layers import (
+    Cache,
     DecoderLayer,
     EncoderLayer,
-    FeedForward,
     Norm,
+    Positions,
     WordEmbedding,
+    check_choices,
+    check_network,
+    check_sizes,
+    make_positions,
     padding_mask,
 )
 from minattn.nn import Dropout, LayerNorm, Module
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
-
-__all__ = [
-    "CONFIGURATIONS",
-    "Attentions",
-    "Cache",
-    "DecoderLayer",
-    "EncoderLayer",
-    "FeedForward",
-    "Source",
-    "Transformer",
-    "TransformerConfig",
-]
-
-Positions = Literal["sinusoidal", "learned"]
 
 
 @dataclass(frozen=True)
@@ -99,35 +89,6 @@ class TransformerConfig:
             )
 
 
-def check_sizes(config: Any, *names: str) -> None:
-    """Raise ConfigError unless these settings are whole numbers from 1 on."""
-    for name in names:
-        size = getattr(config, name)
-        if not isinstance(size, int) or size < 1:
-            raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}")
-
-
-def check_choices(config: Any, **choices: tuple[str, ...]) -> None:
-    """Raise ConfigError unless each of these settings is one of its choices."""
-    for name, allowed in choices.items():
-        if getattr(config, name) not in allowed:
-            known = ", ".join(f'"{choice}"' for choice in allowed)
-            raise ConfigError(f"{name} must be one of {known}; got {getattr(config, name)!r}")
-
-
-def check_network(config: Any) -> None:
-    """Raise ConfigError unless dropout, the layer norm's eps and the size for sinusoidal positions make sense."""
-    if not 0 <= config.dropout < 1:
-        raise ConfigError(f"dropout must be in [0, 1), got {config.dropout}")
-    if config.layer_norm_eps <= 0:
-        raise ConfigError(f"layer_norm_eps must be positive, got {config.layer_norm_eps}")
-    if config.positions == "sinusoidal" and config.d_model % 2:
-        raise ConfigError(
-            f"sinusoidal positions need an even d_model, got {config.d_model}; the cure: an even one, or "
-            'positions="learned"'
-        )
-
-
 BASE = TransformerConfig()  # 62,984,192 weights in matrices
 CONFIGURATIONS = {
     "base": BASE,
@@ -144,13 +105,6 @@ CONFIGURATIONS = {
 """The published configurations: every row of Table 3."""
 
 
-def make_positions(config: Any, rng: Rng) -> Module:
-    """Section 3.5: what is added to the embeddings, by `positions`, `max_length` and `d_model`."""
-    if config.positions == "sinusoidal":
-        return SinusoidalPositions()
-    return LearnedPositions(config.max_length, config.d_model, rng, std=math.sqrt(0.5))
-
-
 # ---------------------------------------------------------------------------------------------- the network
 class Attentions(NamedTuple):
     """The weights of every head, a tensor for each layer."""
@@ -158,23 +112,6 @@ class Attentions(NamedTuple):
     encoder: tuple[Tensor, ...]  # (batch, heads, source, source)
     decoder: tuple[Tensor, ...]  # (batch, heads, target, target)
     across: tuple[Tensor, ...]  # (batch, heads, target, source)
-
-
-@dataclass(frozen=True)
-class Cache:
-    """The decoder's state: the keys and values of every position so far, for each layer; None before the first."""
-
-    layers: tuple[KeyValues | None, ...]
-
-    @property
-    def length(self) -> int:
-        """How many positions there are."""
-        first = self.layers[0]
-        return 0 if first is None else first.keys.shape[2]
-
-    def __getitem__(self, rows: Array) -> "Cache":
-        """The state of the sequences with these row numbers; one may come several times."""
-        return Cache(tuple(None if layer is None else layer.select(rows) for layer in self.layers))
 
 
 class Source(NamedTuple):

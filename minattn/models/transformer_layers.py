@@ -14,23 +14,57 @@ paper leaves open is as `transformer.py` says.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Inexact, Integer
 
-from minattn.attention.self_attention import KeyValues, MultiHeadAttention
+from minattn.attention.self_attention import KeyValues, LearnedPositions, MultiHeadAttention, SinusoidalPositions
 from minattn.autograd import Array, Tensor, ops
 from minattn.autograd.backend import like
-from minattn.errors import ShapeError
+from minattn.errors import ConfigError, ShapeError
 from minattn.nn import Dropout, Embedding, LayerNorm, Module
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
 
 Norm = Literal["post", "pre"]
+Positions = Literal["sinusoidal", "learned"]
 Activation = Literal["relu", "gelu", "gelu_tanh"]
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": ops.relu, "gelu": ops.gelu, "gelu_tanh": ops.gelu_tanh}
+
+
+# ---------------------------------------------------------------------------------------------- settings
+def check_sizes(config: Any, *names: str) -> None:
+    """Raise ConfigError unless these settings are whole numbers from 1 on."""
+    for name in names:
+        size = getattr(config, name)
+        if not isinstance(size, int) or size < 1:
+            raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}")
+
+
+def check_choices(config: Any, **choices: tuple[str, ...]) -> None:
+    """Raise ConfigError unless each of these settings is one of its choices."""
+    for name, allowed in choices.items():
+        if getattr(config, name) not in allowed:
+            known = ", ".join(f'"{choice}"' for choice in allowed)
+            raise ConfigError(f"{name} must be one of {known}; got {getattr(config, name)!r}")
+
+
+def check_network(config: Any) -> None:
+    """Raise ConfigError unless the heads, dropout, the layer norm's eps and sinusoidal positions are possible."""
+    if not 0 <= config.dropout < 1:
+        raise ConfigError(f"dropout must be in [0, 1), got {config.dropout}")
+    if config.layer_norm_eps <= 0:
+        raise ConfigError(f"layer_norm_eps must be positive, got {config.layer_norm_eps}")
+    if config.positions == "sinusoidal" and config.d_model % 2:
+        raise ConfigError(
+            f"sinusoidal positions need an even d_model, got {config.d_model}; the cure: an even one, or "
+            'positions="learned"'
+        )
+    if config.d_model % config.heads and None in (getattr(config, "d_k", None), getattr(config, "d_v", None)):
+        raise ConfigError(f"heads must divide d_model = {config.d_model}, got {config.heads}")
 
 
 # ---------------------------------------------------------------------------------------------- embeddings
@@ -41,10 +75,18 @@ class WordEmbedding(Embedding):
         super().__init__(words, d_model, rng, std=d_model**-0.5)
 
     def forward(self, ids: Integer[Array, "batch n"]) -> Inexact[Tensor, "batch n d_model"]:
+        check_ids(ids)
         return ops.embedding(self.weight, ids) * math.sqrt(self.weight.shape[1])
 
     def scores(self, x: Inexact[Tensor, "batch n d_model"]) -> Inexact[Tensor, "batch n words"]:
         return ops.linear(x, self.weight.T)
+
+
+def make_positions(config: Any, rng: Rng) -> Module:
+    """Section 3.5: what is added to the embeddings, by `positions`, `max_length` and `d_model`."""
+    if config.positions == "sinusoidal":
+        return SinusoidalPositions()
+    return LearnedPositions(config.max_length, config.d_model, rng, std=math.sqrt(0.5))
 
 
 # ---------------------------------------------------------------------------------------------- layers
@@ -208,7 +250,31 @@ class DecoderLayer(Residual):
         return self.after(x, self.feed_forward(self.before(x, self.norm_3)), self.norm_3), across
 
 
-# ---------------------------------------------------------------------------------------------- padding
+# ---------------------------------------------------------------------------------------------- decoding
+@dataclass(frozen=True)
+class Cache:
+    """The decoder's state: the keys and values of every position so far, for each layer; None before the first."""
+
+    layers: tuple[KeyValues | None, ...]
+
+    @property
+    def length(self) -> int:
+        """How many positions there are."""
+        first = self.layers[0]
+        return 0 if first is None else first.keys.shape[2]
+
+    def __getitem__(self, rows: Array) -> "Cache":
+        """The state of the sequences with these row numbers; one may come several times."""
+        return Cache(tuple(None if layer is None else layer.select(rows) for layer in self.layers))
+
+
+# ---------------------------------------------------------------------------------------------- ids, padding
+def check_ids(ids: Array) -> None:
+    """Raise ShapeError unless ids are (batch, n) with n of 1 at least."""
+    if ids.ndim != 2 or not ids.shape[1]:
+        raise ShapeError(f"ids must be (batch, n), n at least 1, got {ids.shape}; the cure for one text: ids[None]")
+
+
 def padding_mask(
     mask: Array | None, ids: Array, x: Inexact[Tensor, "batch n d_model"]
 ) -> Bool[Array, "batch 1 n"] | None:
@@ -216,9 +282,10 @@ def padding_mask(
     nothing is padding."""
     if mask is None:
         return None
-    if mask.shape != ids.shape:
+    if mask.dtype != bool or mask.shape != ids.shape:
         raise ShapeError(
-            f"the mask must have the shape of the ids, {ids.shape}, True = a real position; got {mask.shape}"
+            f"the mask must be boolean and have the shape of the ids, {ids.shape}, True = a real position; got "
+            f"{mask.dtype} {mask.shape}"
         )
     if isinstance(mask, np.ndarray) and mask.all():  # on a GPU, looking would mean waiting for it
         return None

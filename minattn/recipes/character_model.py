@@ -59,6 +59,8 @@ class LanguageConfig:
                 raise ConfigError(f"{name} must be a finite number above 0, got {getattr(self, name)}")
         if not 0 <= self.beta2 < 1:
             raise ConfigError(f"beta2 must be in [0, 1), got {self.beta2}")
+        if self.threads > self.batch_size:
+            raise ConfigError(f"threads must be at most batch_size = {self.batch_size}, got {self.threads}")
         if self.seed < 0:
             raise ConfigError(f"seed must be at least 0, got {self.seed}")
         self.network(1)  # refuses what it cannot be built with

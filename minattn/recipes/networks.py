@@ -51,6 +51,8 @@ class G2PConfig:
         for name in ("lr", "max_norm"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be a finite number above 0, got {getattr(self, name)}")
+        if self.threads > self.batch_size:
+            raise ConfigError(f"threads must be at most batch_size = {self.batch_size}, got {self.threads}")
         if self.seed < 0:
             raise ConfigError(f"seed must be at least 0, got {self.seed}")
         self.sizes(1, 1)  # refuses what it cannot be built with
@@ -121,7 +123,8 @@ class TransformerG2P(G2PConfig):
 
     The usual recipe for words takes hours here: layers=4 d_model=256 d_ff=1024 dropout=0.3 batch_size=400 lr=1e-3
     warmup=4000, for 20,000 steps, with a rate that falls as 1 / sqrt(step).  In a run of minutes that fall and the
-    cosine do equally well, and without dropout it learns faster.
+    cosine do equally well, and without dropout it learns faster.  Not the paper's are the cosine, the clipping of the
+    gradient, and the longest pronunciation, twice the letters and 10 in place of 50 more.
     """
 
     model: Literal["transformer"] = "transformer"
@@ -137,8 +140,6 @@ class TransformerG2P(G2PConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.d_model % self.heads:
-            raise ConfigError(f"heads must divide d_model = {self.d_model}, got {self.heads}")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if not 0 <= self.alpha < math.inf:

@@ -141,6 +141,7 @@ class Pronouncer:
     @no_grad()
     def mean_loss(self, lexicon: Lexicon) -> float:
         """The mean over all pronunciations of a lexicon of sum_i -log p(y_i), in nats, without label smoothing."""
+        self.model.eval()
         pairs = self.encode(lexicon)
         batches = evaluation_batches(pairs, 256)
         return math.fsum(self._summed_loss(self.model, batch).item() for batch in batches) / len(pairs)

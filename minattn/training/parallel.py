@@ -37,8 +37,10 @@ class Splittable(Protocol):
 class DataParallel:
     """`loss_fn(model, batch)` and its gradients, by several threads.
 
-    loss_fn: the mean over the rows of a batch, a 0-d Tensor; it runs in all threads at the same time, on its own
-    replica of the model, and may not write to anything else that they share.  Random generators among the model's
+    loss_fn: the mean over the rows of a batch, a 0-d Tensor.  A mean over words, which `cross_entropy(ignore_index=..)`
+    takes by default, is none where rows have different numbers of words: take the sum, over the number of rows.
+    loss_fn runs in all threads at the same time, on its own replica of the model, and may not write to anything else
+    that they share.  Random generators among the model's
     attributes, such as dropout's, are another stream in each replica; buffers, such as running means, are kept of the
     first part alone.
     Raises ConfigError for threads below 1 and for a model on a GPU, which one thread keeps busy.
@@ -90,7 +92,7 @@ class DataParallel:
 def _replica(model: Module, number: int) -> Module:
     """A copy of the model with the same weights in the same memory; its random generators are far along the stream."""
     shared = {id(parameter.data): parameter.data for parameter in model.parameters()}
-    replica = copy.deepcopy(model, shared).train()
+    replica = copy.deepcopy(model, shared)
     generators = [value for module in replica.named_modules().values() for value in vars(module).values()]
     for generator in {id(value): value for value in generators if isinstance(value, np.random.Generator)}.values():
         bits: Any = generator.bit_generator
@@ -99,9 +101,12 @@ def _replica(model: Module, number: int) -> Module:
 
 
 def _share_weights(model: Module, replica: Module) -> None:
-    """The replica's weights are the model's, wherever they are now, and its gradients are forgotten."""
+    """The replica's weights are the model's, wherever they are now, frozen or not; its mode is the model's too."""
     for parameter, own in zip(model.parameters(), replica.parameters(), strict=True):
-        own._data, own.grad = parameter._data, None
+        own._data, own.requires_grad, own.grad = parameter._data, parameter.requires_grad, None
+    modules = zip(model.named_modules().values(), replica.named_modules().values(), strict=True)
+    for module, its_own in modules:
+        its_own.training = module.training
 
 
 def _add_gradients(model: Module, replica: Module) -> None:

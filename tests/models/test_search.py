@@ -390,3 +390,9 @@ def test_a_model_that_gives_no_numbers_is_refused():
     model.decoder.W_s.data = np.full_like(model.decoder.W_s.data, np.nan)
     with pytest.raises(TrainingError, match="not numbers"):
         greedy_search(model, model.encode(*some_sources()), BEGIN, END, 3)
+
+
+def test_no_source_has_no_sequence():
+    model = random_transformer()
+    read = model.encode(np.ones((1, 2), int))
+    assert beam_search(model, read.select(np.arange(0)), 3, 1, 2, 5) == []

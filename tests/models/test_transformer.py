@@ -1,6 +1,7 @@
 """The Transformer against its equations written out, the identities that follow from them, and the complex step."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
@@ -12,8 +13,15 @@ from small_models import SEEDS, SIZES, SMALL, batches, random_transformer, trans
 import minattn as ma
 from minattn.errors import ConfigError, ShapeError
 from minattn.models import Transformer, TransformerConfig
-from minattn.models.transformer import EncoderLayer, FeedForward
-from minattn.models.transformer_layers import DecoderLayer, padding_mask
+from minattn.models.language_model import LanguageModelConfig
+from minattn.models.transformer_layers import (
+    DecoderLayer,
+    EncoderLayer,
+    FeedForward,
+    WordEmbedding,
+    check_ids,
+    padding_mask,
+)
 from minattn.nn import Dropout, LayerNorm
 from minattn.testing import check_gradients
 
@@ -351,8 +359,13 @@ def test_a_configuration_that_makes_no_sense_is_refused(wrong, message):
 
 
 def test_heads_that_do_not_divide_the_model_are_refused():
-    with pytest.raises(ConfigError, match="d_model = 512 does not divide into 7 heads; the cure"):
-        Transformer(TransformerConfig(heads=7), np.random.default_rng(0))
+    with pytest.raises(ConfigError, match="heads must divide d_model = 512, got 7"):
+        TransformerConfig(heads=7)
+    with pytest.raises(ConfigError, match="heads must divide d_model = 512, got 7"):
+        TransformerConfig(heads=7, d_k=2)
+    TransformerConfig(heads=7, d_k=2, d_v=3)
+    with pytest.raises(ConfigError, match="heads must divide d_model = 256, got 3"):
+        LanguageModelConfig(heads=3)
 
 
 @pytest.mark.parametrize(("source", "previous", "number"), [(6, 0, 6), (0, 5, 5), (-1, 0, -1), (0, -1, -1)])
@@ -361,10 +374,28 @@ def test_words_outside_the_vocabulary_are_refused(source, previous, number):
         random_transformer()(np.array([[1, source]]), np.array([[previous]]))
 
 
-def test_a_mask_of_another_shape_is_refused():
+@pytest.mark.parametrize(
+    ("wrong", "got"),
+    [(lambda mask: mask[:, :3], r"bool \(2, 3\)"), (lambda mask: np.ones((2, 4), int), r"int64 \(2, 4\)")],
+)
+def test_a_mask_of_another_shape_or_kind_is_refused(wrong, got):
     source, _, _, mask = some_batch()
-    with pytest.raises(ShapeError, match=r"shape of the ids, \(2, 4\), True = a real position; got \(2, 3\)"):
-        padding_mask(mask[:, :3], source, inputs())  # the tests' type checks would be first to refuse it elsewhere
+    with pytest.raises(ShapeError, match=r"shape of the ids, \(2, 4\), True = a real position; got " + got):
+        padding_mask(wrong(mask), source, inputs())  # the tests' type checks would be first to refuse it elsewhere
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 0), (1, 2, 3)])
+def test_ids_that_are_not_a_batch_are_refused(shape):
+    with pytest.raises(ShapeError, match=r"ids must be \(batch, n\), n at least 1, got"):
+        check_ids(np.zeros(shape, int))
+
+
+def test_what_calls_it_says_so_too():
+    """As users have it: the tests' own check of shapes in signatures would come first."""
+    word_embedding = WordEmbedding(3, 2, np.random.default_rng(0))
+    unchecked = inspect.unwrap(WordEmbedding.forward)
+    with pytest.raises(ShapeError, match=r"ids must be \(batch, n\).*got \(3,\); the cure for one text: ids\[None\]"):
+        unchecked(word_embedding, np.zeros(3, int))
 
 
 def test_more_words_than_learned_positions_are_refused():

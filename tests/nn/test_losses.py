@@ -182,3 +182,9 @@ def test_an_unknown_reduction_is_refused(loss):
     targets = np.zeros((2,), int) if loss is nn.negative_log_likelihood else np.zeros((2, 2))
     with pytest.raises(ConfigError, match='reduction must be "mean", "sum" or "none", got \'avg\''):
         loss(ma.tensor(np.zeros((2, 2))), targets, reduction="avg")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_of_label_smoothing_outside_0_to_1_is_refused(share):
+    with pytest.raises(ValueError, match=f"label_smoothing must be in .0, 1., got {share}"):
+        ma.cross_entropy(ma.tensor(np.zeros((1, 2))), np.zeros(1, int), label_smoothing=share)

@@ -109,3 +109,9 @@ def test_the_learning_rate_rises_over_the_warmup_and_ends_low(model):
         assert rates[warmup - 1 :] == sorted(rates[warmup - 1 :], reverse=True)
         assert max(rates) == pytest.approx(config.lr, rel=0.05)
     assert config.schedule(5000)(5000) < config.lr / 40
+
+
+def test_more_threads_than_rows_are_refused():
+    with pytest.raises(ConfigError, match="threads must be at most batch_size = 64, got 65"):
+        config_from(["threads=65"])
+    config_from(["threads=64"])

@@ -142,3 +142,18 @@ def test_a_run_of_two_threads_is_resumed_bit_for_bit(tmp_path):
     again.resume()
     again.run()
     assert_same_run(tmp_path / "stopped", tmp_path / "straight")
+
+
+def test_frozen_weights_and_the_mode_are_those_of_the_model():
+    model, batch = Net(dropout=0.5), a_batch()
+    parallel = DataParallel(model, mean_loss, 2)
+    model.eval()
+    for _ in range(3):
+        assert parallel.backward(batch) == pytest.approx(mean_loss(model, batch).item(), rel=1e-6)
+    model.train()
+    assert len({float(parallel.backward(batch)) for _ in range(3)}) == 3
+    model.zero_grad()
+    model.first.weight.requires_grad = False
+    parallel.backward(batch)
+    assert model.first.weight.grad is None
+    assert model.second.weight.grad is not None

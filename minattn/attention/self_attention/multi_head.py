@@ -43,7 +43,7 @@ class MultiHeadAttention(Module):
     """Multi-head attention, section 3.2.2.
 
     d_k, d_v: sizes of a head's keys and values, d_model / heads unless given.  The projections are drawn
-    Glorot-uniform, those of each head on their own; biases=True gives each a bias, 0 at first.
+    Glorot-uniform, each for all heads together; biases=True gives each a bias, 0 at first.
     """
 
     def __init__(

@@ -45,8 +45,8 @@ def scaled_dot_product_attention(
     """(context, weights) of (1).
 
     mask: boolean, broadcastable to (*batch, n_q, n_k), True = may attend.  causal: a query attends to no later key; the
-    queries are the last n_q of the n_k positions.  weights=False: (context, None), in less time; and where no gradient
-    is wanted, in memory that grows with n_k, not with n_q n_k.
+    queries are the last n_q of the n_k positions.  weights=False: (context, None), in less time; and under
+    `no_grad()` in memory that grows with n_q and n_k, not with their product.
 
     Raises ShapeError for shapes that do not fit, a mask's among them.
     """
@@ -79,7 +79,7 @@ def attention(q: Array, k: Array, v: Array, /, mask: Any = None, causal: bool = 
     scale = 1 / math.sqrt(q.shape[-1])
     scaled = q * scale
     everything = Block(slice(0, q.shape[-2]), k.shape[-2])
-    weights, total = _exponentials(scaled, k, everything, _hidden(mask, q, k), causal)
+    weights, total = _exponentials(scaled, k, everything, _checked_mask(mask, q, k), causal)
     weights /= total
     context = _product(weights, v)  # (1)
 
@@ -110,11 +110,11 @@ def attention_context(q: Array, k: Array, v: Array, /, mask: Any = None, causal:
     """
     check_sizes(q, k, v, causal)
     scale = 1 / math.sqrt(q.shape[-1])
-    scaled, hidden = q * scale, _hidden(mask, q, k)
+    scaled, mask = q * scale, _checked_mask(mask, q, k)
     context = _heads_inside(q, v, xp(q).result_type(scaled, k, v))
     kept = []
     for block in _blocks(q, k, causal):
-        e, total = _exponentials(scaled, k, block, hidden, causal)
+        e, total = _exponentials(scaled, k, block, mask, causal)
         part = matmul(e, v[..., : block.keys, :], context[..., block.queries, :])
         part /= total
         if mode.recording:
@@ -161,29 +161,33 @@ def _blocks(q: Array, k: Array, causal: bool) -> Iterator[Block]:
         yield Block(slice(start, stop), n_k - n_q + stop if causal else n_k)
 
 
-def _exponentials(scaled: Array, k: Array, block: Block, hidden: Array | None, causal: bool) -> tuple[Array, Array]:
+def _exponentials(scaled: Array, k: Array, block: Block, mask: Array | None, causal: bool) -> tuple[Array, Array]:
     """exp of a block's scores, less a shift that cancels, and their sums over the keys; scaled: Q / sqrt(d_k)."""
-    found = shared_exponentials(scores := _scores(scaled, k, block, hidden, causal), out=scores)
+    found = shared_exponentials(scores := _scores(scaled, k, block, mask, causal), out=scores)
     if found is None:  # the scores may be overwritten
-        scores = _scores(scaled, k, block, hidden, causal)
-        found = row_exponentials(scores, masked=hidden is not None, out=scores)
+        scores = _scores(scaled, k, block, mask, causal)
+        found = row_exponentials(scores, masked=mask is not None, out=scores)
     return found
 
 
-def _scores(scaled: Array, k: Array, block: Block, hidden: Array | None, causal: bool) -> Array:
+def _scores(scaled: Array, k: Array, block: Block, mask: Array | None, causal: bool) -> Array:
     """A block's Q K^T / sqrt(d_k), -inf where a query may not look."""
     scores = matmul(scaled[..., block.queries, :], k[..., : block.keys, :].swapaxes(-1, -2))
-    if hidden is not None:
-        scores += _part(hidden, block)
+    if mask is not None:
+        scores += _hiding(_part(mask, block), scores)
     if causal:
-        module, rows = xp(scores), scores.shape[-2]
-        diagonal = module.tri(rows, dtype=bool)
-        scores[..., block.keys - rows :] += module.where(diagonal, module.zeros((), scores.real.dtype), -np.inf)
+        rows = scores.shape[-2]
+        scores[..., block.keys - rows :] += _hiding(xp(scores).tri(rows, dtype=bool), scores)
     return scores
 
 
-def _hidden(mask: Any, q: Array, k: Array) -> Array | None:
-    """What to add to the scores, -inf where the mask is False, of the mask's shape; None without a mask."""
+def _hiding(mask: Array, scores: Array) -> Array:
+    """What to add to the scores: 0 where the mask is True, -inf elsewhere."""
+    return xp(scores).where(mask, xp(scores).zeros((), scores.real.dtype), -np.inf)
+
+
+def _checked_mask(mask: Any, q: Array, k: Array) -> Array | None:
+    """The mask on q's device.  Raises ShapeError unless it broadcasts to (.., n_q, n_k)."""
     if mask is None:
         return None
     mask = as_mask(raw(mask), q, "a mask (True = may attend)")
@@ -192,17 +196,16 @@ def _hidden(mask: Any, q: Array, k: Array) -> Array | None:
         n not in (1, m) for n, m in zip(mask.shape[::-1], expected[::-1], strict=False)
     ):
         raise ShapeError(f"a mask of shape {mask.shape} does not broadcast to (.., n_q, n_k) = {expected}")
-    zero = xp(q).zeros((), q.real.dtype)
-    return xp(q).where(mask, zero, -np.inf)
+    return mask
 
 
-def _part(hidden: Array, block: Block) -> Array:
-    """The rows and columns of a block; an axis of length 1, or that is not there, is the same for all."""
-    if hidden.ndim and hidden.shape[-1] != 1:
-        hidden = hidden[..., : block.keys]
-    if hidden.ndim > 1 and hidden.shape[-2] != 1:
-        hidden = hidden[..., block.queries, :]
-    return hidden
+def _part(mask: Array, block: Block) -> Array:
+    """The mask of a block; an axis of length 1, or that is not there, is the same for all."""
+    if mask.ndim and mask.shape[-1] != 1:
+        mask = mask[..., : block.keys]
+    if mask.ndim > 1 and mask.shape[-2] != 1:
+        mask = mask[..., block.queries, :]
+    return mask
 
 
 def _heads_inside(x: Array, y: Array, dtype: Any) -> Array:

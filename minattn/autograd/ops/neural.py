@@ -209,6 +209,8 @@ def cross_entropy(
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
     targets = raw_ids(targets)
     if tuple(targets.shape) != logits.shape[:-1]:
         raise ValueError(f"targets of shape {targets.shape} do not fit logits of shape {logits.shape}")
