@@ -1,9 +1,13 @@
-"""What every command is made with: the application, its two consoles, options and exit statuses."""
+"""What the commands are made with: the application, its two consoles, options and exit statuses, a note."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+
+from minattn.recipes.folder import has_begun, is_finished
+from minattn.training import BEST
 
 app = typer.Typer(
     add_completion=False,
@@ -24,3 +28,11 @@ def option(text: str, *names: str, metavar: str | None = None, **more: Any) -> A
 
 
 Device = Annotated[str, option("cpu, cuda or cuda:N.  [default: cpu]", metavar="DEVICE")]
+
+
+def note_unfinished(run: Path) -> None:
+    """Say so, on standard error, where the run was not trained to its end."""
+    if (run / BEST).exists() and not is_finished(run):
+        errors.print("note: this run is not finished; this is its best model so far")
+    elif has_begun(run) and not is_finished(run):
+        errors.print("note: this run is not finished, and no model of it was evaluated yet; this is its last one")

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from minattn.cli.app import Device, app, option
-from minattn.cli.pronounce import note_unfinished
+from minattn.cli.app import Device, app, note_unfinished, option
 from minattn.recipes.character_model import CharacterModel
 from minattn.recipes.threads import blas_threads
 

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from minattn.cli.app import Device, app, console, errors, option
+from minattn.cli.app import Device, app, console, note_unfinished, option
 from minattn.errors import ConfigError
 from minattn.recipes import g2p
-from minattn.recipes.folder import has_begun, is_finished
 from minattn.recipes.pronouncer import Pronouncer
-from minattn.training import BEST, BarProgress, Progress
+from minattn.training import BarProgress, Progress
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `minattn train` made.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `minattn train g2p` made.")]
 TestFile = Annotated[str | None, option("Words to report on, in the same form.", "--test", metavar="FILE")]
 Beam = Annotated[int | None, option("Beam width; 1 is greedy.  [default: the run's]", min=1, metavar="N")]
 Plot = Annotated[Path | None, option("Draw the alignments: FILE.png, .svg or .pdf.", metavar="FILE")]
@@ -50,14 +49,6 @@ def predict(run: RunFolder, words: Words, device: Device = "cpu", beam: Beam = N
     if plot is not None:
         g2p.draw_alignments(said, plot)
         console.print(f"alignments drawn into {plot}")
-
-
-def note_unfinished(run: Path) -> None:
-    """Say so, on standard error, where the run was not trained to its end."""
-    if (run / BEST).exists() and not is_finished(run):
-        errors.print("note: this run is not finished; this is its best model so far")
-    elif has_begun(run) and not is_finished(run):
-        errors.print("note: this run is not finished, and no model of it was evaluated yet; this is its last one")
 
 
 def _probability(probability: float) -> str:
