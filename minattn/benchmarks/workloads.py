@@ -47,6 +47,8 @@ class Workload:
 
 MILLISECONDS = Unit("ms", 1e3)
 
+SHARING = "minattn's threads share the batch, as `DataParallel` does, those of the others each product"
+
 # W1
 LINKS = 333
 OPS = 3 * LINKS + 1
@@ -181,7 +183,7 @@ WORKLOADS = {
             "W4",
             "Transformer",
             f"encoder and decoder of {TRANSFORMER} each, post-norm, ReLU, sinusoidal positions, "
-            f"{WORDS} words, lengths {LENGTH} and {LENGTH}, batch {PAIRS}, no dropout, Adam",
+            f"{WORDS} words, lengths {LENGTH} and {LENGTH}, batch {PAIRS}, no dropout, Adam; {SHARING}",
             MILLISECONDS,
             Limit.GEMM,
             transformer_work(),
@@ -190,7 +192,7 @@ WORKLOADS = {
             "W5",
             "language model",
             f"causal Transformer of {LANGUAGE_MODEL}, pre-norm, GELU, learned positions, {BYTES} words, "
-            f"length {CONTEXT}, batch {TEXTS}, no dropout, Adam",
+            f"length {CONTEXT}, batch {TEXTS}, no dropout, Adam; {SHARING}",
             MILLISECONDS,
             Limit.GEMM,
             language_model_work(),
