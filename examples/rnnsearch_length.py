@@ -14,8 +14,10 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from minattn.errors import MinattnError
 from minattn.recipes import g2p
-from minattn.recipes.config import with_settings
+from minattn.recipes.config import with_settings, write_text
+from minattn.recipes.folder import check_writable
 from minattn.training.metrics import Score, score_by_length
 from minattn.viz import accuracy_by_length, save_figure
 
@@ -32,6 +34,7 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=16, help="words this long and longer count as one length")
     arguments = parser.parse_args()
 
+    check_writable(arguments.out)
     config = with_settings(dataclasses.replace(g2p.default_config(), epochs=arguments.epochs), arguments.set)
     files = g2p.DataFiles(train=arguments.train)
     test = files.load_test()
@@ -52,7 +55,7 @@ def main() -> None:
     }
     save_figure(accuracy_by_length(curves, counted="phonemes"), arguments.out / "length.png")
     table = markdown_table(scores)
-    (arguments.out / "length.md").write_text(table, encoding="utf-8")
+    write_text(arguments.out / "length.md", table)
     print(table)
 
 
@@ -70,4 +73,7 @@ def markdown_table(scores: dict[str, dict[int, Score]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (MinattnError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None

@@ -16,6 +16,8 @@ import argparse
 from pathlib import Path
 
 from minattn.autograd import no_grad, ops
+from minattn.errors import ConfigError, MinattnError
+from minattn.recipes.folder import check_writable
 from minattn.recipes.pronouncer import Pronouncer
 from minattn.viz import attention_heads, attention_lines, save_figure
 
@@ -36,9 +38,9 @@ def main() -> None:
 
     pronouncer = Pronouncer.load(arguments.run)
     if pronouncer.config.model != "transformer":
-        raise SystemExit(f"{arguments.run} is a run of {pronouncer.config.model}; the cure: one of model=transformer")
-    folder = arguments.out or arguments.run / "heads" / arguments.word.lower()
-    folder.mkdir(parents=True, exist_ok=True)
+        raise ConfigError(f"{arguments.run} is a run of {pronouncer.config.model}; the cure: one of model=transformer")
+    folder = arguments.out or folder_of(arguments.run, arguments.word.lower())
+    check_writable(folder)
 
     said = pronouncer.pronounce([arguments.word], pronouncer.config.beam)[0]
     print(f"{said.word}  {' '.join(said.phonemes)}")
@@ -49,13 +51,24 @@ def main() -> None:
         "across": ([*spoken, "[end]"], letters),
     }
     weights = attention_of(pronouncer, said.word, spoken)
+    pictures = {}
     for kind, title in KINDS.items():
         queries, keys = names[kind]
-        save_figure(attention_heads(weights[kind], queries, keys, title), folder / f"{kind}.png")
+        pictures[f"{kind}.png"] = attention_heads(weights[kind], queries, keys, title)
         for number, layer in enumerate(weights[kind], start=1):
             lines = attention_lines(layer, queries, keys, f"{title}, layer {number}")
-            save_figure(lines, folder / f"{kind}-layer-{number}.png")
+            pictures[f"{kind}-layer-{number}.png"] = lines
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in pictures.items():
+        save_figure(figure, folder / name)
     print(f"pictures in {folder}: {', '.join(f'{kind}.png' for kind in KINDS)}, and of each layer KIND-layer-N.png")
+
+
+def folder_of(run: Path, word: str) -> Path:
+    """RUN/heads/WORD.  Raises ConfigError for a word that would lead to another place."""
+    if Path(word).name != word or word == "..":
+        raise ConfigError(f"no folder can be called {word!r}; the cure: name one by --out")
+    return run / "heads" / word
 
 
 @no_grad()
@@ -69,4 +82,7 @@ def attention_of(pronouncer, word, phonemes):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (MinattnError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None

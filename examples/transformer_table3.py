@@ -16,9 +16,10 @@ import dataclasses
 from pathlib import Path
 
 from minattn.data import Lexicon
+from minattn.errors import CheckpointError, ConfigError, DataError, MinattnError
 from minattn.recipes import g2p
-from minattn.recipes.config import read_json, write_json
-from minattn.recipes.folder import CONFIG, REPORT
+from minattn.recipes.config import read_json, write_json, write_text
+from minattn.recipes.folder import CONFIG, REPORT, check_writable
 from minattn.viz import save_figure
 from minattn.viz.style import INK, LINE, MUTED, PALETTE, axes_at, styled_figure, text_width
 
@@ -62,20 +63,33 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change another setting")
     arguments = parser.parse_args()
 
+    configs = configurations(arguments.epochs, arguments.set)
+    if arguments.words is not None and arguments.words < 1:
+        raise ConfigError(f"--words must be at least 1, got {arguments.words}")
+    check_writable(arguments.out)
     files = g2p.DataFiles(train=arguments.train)
-    if arguments.words:
+    if arguments.words is not None:
         files = fewer_words(files, arguments.words, arguments.out / f"{arguments.words}-words")
     dev = files.load().dev
     results = []
-    for row in ROWS:
-        settings = [f"epochs={arguments.epochs}", "beam=1", *arguments.set, *row.settings]
-        config = g2p.config_from(settings, "transformer")
+    for row, config in zip(ROWS, configs, strict=True):
         folder = arguments.out / row.name.replace(":", "").replace(",", "").replace(" ", "-")
         results.append(trained(row, config, files, folder, dev))
         write_json(arguments.out / "table3.json", {"rows": results})
-        (arguments.out / "table3.md").write_text(markdown_table(results), encoding="utf-8")
+        write_text(arguments.out / "table3.md", markdown_table(results))
         save_figure(picture(results), arguments.out / "table3.png")
     print(markdown_table(results))
+
+
+def configurations(epochs: int, settings: list[str]) -> list[g2p.G2PConfig]:
+    """The settings of every row.  Raises ConfigError where one is wrong for a row, or is what the rows differ in."""
+    of_rows = {setting.partition("=")[0] for row in ROWS for setting in row.settings}
+    for setting in settings:
+        key = setting.partition("=")[0]
+        if key in of_rows:
+            raise ConfigError(f"the rows differ in {key}, so --set {setting} cannot be given; the cure: leave it out")
+    common = [f"epochs={epochs}", "beam=1", *settings]
+    return [g2p.config_from([*common, *row.settings], "transformer") for row in ROWS]
 
 
 def fewer_words(files: g2p.DataFiles, words: int, folder: Path) -> g2p.DataFiles:
@@ -90,9 +104,13 @@ def fewer_words(files: g2p.DataFiles, words: int, folder: Path) -> g2p.DataFiles
         other = {w for w, p in lexicon.pairs() if not (letters.issuperset(w) and phonemes.issuperset(p))}
         return lexicon.only([word for word in list(lexicon)[::every] if word not in other])
 
+    parts = {"train": train, "dev": known(splits.dev), "test": known(splits.test)}
+    for name, lexicon in parts.items():
+        if not lexicon:
+            raise DataError(f"no {name} words are left beside {words} to train on; the cure: more --words")
     folder.mkdir(parents=True, exist_ok=True)
     paths = {}
-    for name, lexicon in (("train", train), ("dev", known(splits.dev)), ("test", known(splits.test))):
+    for name, lexicon in parts.items():
         lines = [f"{word}\t{' '.join(pronunciation)}\n" for word, pronunciation in lexicon.pairs()]
         (folder / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
         paths[name] = str(folder / f"{name}.tsv")
@@ -104,7 +122,7 @@ def trained(row: Row, config: g2p.G2PConfig, files: g2p.DataFiles, folder: Path,
     if (folder / CONFIG).exists():
         stored = g2p.stored_run(folder)
         if (stored.config, stored.files) != (config, files.absolute()):
-            raise SystemExit(f"{folder} was trained with other settings or words; the cure: another --out")
+            raise CheckpointError(f"{folder} was trained with other settings or words; the cure: another --out")
     print(f"{row.name}: {folder}", flush=True)
     if not (folder / REPORT).exists():
         outcome = g2p.resume(folder) if (folder / CONFIG).exists() else g2p.train(config, files, folder)
@@ -164,4 +182,7 @@ def picture(results: list[dict]):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (MinattnError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None

@@ -3,6 +3,11 @@
 Every one is a `MinattnError` and also the built-in error a NumPy user would expect to catch.
 """
 
+import errno
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
 
 class MinattnError(Exception):
     """Base of every error that minattn raises on purpose; the command line prints it as one line."""
@@ -38,3 +43,14 @@ class TrainingError(MinattnError, RuntimeError):
 
 class MissingDependencyError(MinattnError, ImportError):
     """An optional library is needed and not installed."""
+
+
+def cure_of_writing(error: OSError) -> str:
+    """What helps where a file or a folder could not be written, by what the system said of it."""
+    if error.errno in FULL:
+        return "free space"
+    if error.errno in FORBIDDEN:
+        return "a folder that can be written to"
+    if error.errno == errno.ENAMETOOLONG:
+        return "a shorter name"
+    return "another folder"

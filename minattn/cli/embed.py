@@ -13,6 +13,7 @@ from minattn.recipes.embedding import (
     Embedder,
     check_layer_and_head,
     check_output_path,
+    check_text,
     cosines,
     draw_attention,
     read_texts,
@@ -63,17 +64,22 @@ def embed(
         check_picture_path(attention)
         check_layer_and_head(BertConfig.read(model), layer, head)
     given = texts or read_texts(file)
+    for number, text in enumerate(given, start=1):
+        check_text(text, number)
     embedder = Embedder.load(model, device, truncate=truncate)
-    if embedder.unused:
-        errors.print(f"note: the model's file also has {', '.join(embedder.unused)}; the encoder has no use for them")
     embeddings = embedder.embed(given)
     _show(given, embeddings)
     if out is not None:
         save_embeddings(out, given, embeddings)
         console.print(f"embeddings {embeddings.shape} saved as {out}")
     if attention is not None:
-        draw_attention(embedder.attention(given[0]), attention, given[0], layer, head)
+        missing = draw_attention(embedder.attention(given[0]), attention, given[0], layer, head)
         console.print(f"attention drawn into {attention}")
+        if missing:
+            boxes = shortened(" ".join(missing), SHOWN_LETTERS)
+            errors.print(f"note: the pictures' font has no {boxes}; there are boxes in their place")
+    if embedder.unused:
+        errors.print(f"note: the model's file also has {', '.join(embedder.unused)}; the encoder has no use for them")
 
 
 def _show(texts: list[str], embeddings: np.ndarray) -> None:
@@ -81,7 +87,7 @@ def _show(texts: list[str], embeddings: np.ndarray) -> None:
     shown = min(len(texts), SHOWN_TEXTS)
     similar = cosines(embeddings[:shown])
     size = embeddings.shape[1]
-    table = Table(box=None, pad_edge=False, title_justify="left", title="embeddings")
+    table = Table(box=None, pad_edge=False)
     for heading, style in (("", "dim"), ("text", None), (f"first of {size} numbers", None)):
         table.add_column(heading, style=style, overflow="fold")
     for i, text in enumerate(texts[:shown]):
@@ -90,15 +96,16 @@ def _show(texts: list[str], embeddings: np.ndarray) -> None:
             shortened(text, SHOWN_LETTERS),
             " ".join(f"{number:+.3f}" for number in embeddings[i, :SHOWN_NUMBERS]),
         )
+    console.print("embeddings", style="italic")  # a table's own title would be wrapped where the table is narrow
     console.print(table, soft_wrap=False)
     if len(texts) > shown:
         console.print(f"and {len(texts) - shown:,} more")
     if shown > 1:
-        table = Table(box=None, pad_edge=False, title_justify="left", title="cosine similarities")
+        table = Table(box=None, pad_edge=False)
         table.add_column("", style="dim")
         for i in range(shown):
             table.add_column(str(i + 1), justify="right")
         for i, row in enumerate(similar):
             table.add_row(str(i + 1), *(f"{cosine:.2f}" for cosine in row))
-        console.print()
+        console.print("\ncosine similarities", style="italic")
         console.print(table, soft_wrap=False)

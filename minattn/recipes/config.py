@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minattn.errors import CheckpointError, ConfigError
+from minattn.errors import CheckpointError, ConfigError, cure_of_writing
 
 Config = TypeVar("Config")
 
@@ -120,7 +120,7 @@ def write_text(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise CheckpointError(
-            f"{path} cannot be written: {error.strerror}; the cure: free space, or a folder that can be written to"
+            f"{path} cannot be written: {error.strerror}; the cure: {cure_of_writing(error)}"
         ) from error
 
 

@@ -19,11 +19,13 @@ import numpy as np
 
 from minattn.autograd import Array, asnumpy, check_device, no_grad, xp
 from minattn.autograd.backend import like
-from minattn.data import source_batches
-from minattn.errors import CheckpointError, ConfigError, DataError, MinattnError, MissingDependencyError
+from minattn.data import read_text, source_batches
+from minattn.errors import CheckpointError, ConfigError, DataError, MissingDependencyError
 from minattn.models.bert import CONFIG, Bert, BertConfig, read_json
 from minattn.recipes.threads import blas_threads
 from minattn.viz import attention_heads, attention_lines, save_figure
+from minattn.viz.saving import check_file_place, write_atomically
+from minattn.viz.style import missing_glyphs
 
 TOKENIZER, MODULES = "tokenizer.json", "modules.json"  # beside the model's files; the second need not be there
 SHOWN, TITLE = 40, 80  # characters of a text in a message, and over a picture
@@ -77,17 +79,18 @@ class Embedder:
         model, unused = Bert.load(folder, dtype)
         return cls(model.eval().to(device), tokenizer, normalise, unused)
 
-    def read(self, text: str) -> Pieces:
-        """A text in word pieces.  Raises DataError where it is empty or longer than the positions."""
-        shown = shortened(text, SHOWN)
-        if not text.strip():
-            raise DataError(f"the text {shown!r} is empty; the cure: give at least one word")
+    def read(self, text: str, number: int = 1) -> Pieces:
+        """A text in word pieces.
+
+        Raises DataError, with the text's number, where it is empty or longer than the positions.
+        """
+        check_text(text, number)
         encoding = self.tokenizer.encode(text)
         positions = self.model.config.positions
         if len(encoding.ids) > positions:
             raise DataError(
-                f"text longer than the positions: {shown!r} has {len(encoding.ids)} word pieces, the model reads "
-                f"{positions}; the cure: a shorter text, or --truncate to leave its end out"
+                f"text {number} is longer than the positions: {shortened(text, SHOWN)!r} has {len(encoding.ids)} word "
+                f"pieces, the model reads {positions}; the cure: a shorter text, or --truncate to leave its end out"
             )
         return Pieces(np.array(encoding.ids, np.int64), encoding.tokens)
 
@@ -101,7 +104,8 @@ class Embedder:
         if not texts:
             raise DataError("there is no text to embed; the cure: give at least one")
         embeddings: dict[int, np.ndarray] = {}
-        for ids, mask, indices in source_batches([self.read(text).ids for text in texts], batch_size):
+        pieces = [self.read(text, number).ids for number, text in enumerate(texts, start=1)]
+        for ids, mask, indices in source_batches(pieces, batch_size):
             states, _ = self.model(ids, mask if not mask.all() else None)
             pooled = asnumpy(mean_pooling(states.data, mask))
             embeddings |= zip(indices.tolist(), unit(pooled) if self.normalise else pooled, strict=True)
@@ -123,17 +127,28 @@ def shortened(text: str, length: int) -> str:
 
 def draw_attention(
     attention: Attention, path: Path, text: str, layer: int | None = None, head: int | None = None
-) -> None:
-    """Every head of every layer as a heat map; or, counted from 1, the heads of one layer, or one head, as lines."""
+) -> str:
+    """Every head of every layer as a heat map; or, counted from 1, the heads of one layer, or one head, as lines.
+
+    Returns the characters that the pictures' font has not, which are drawn as boxes.
+    """
     weights, pieces = attention
-    title = shortened(text, TITLE)
+    title = shortened(" ".join(text.split()), TITLE)
     if layer is None:
-        save_figure(attention_heads(weights, pieces, pieces, title), path)
-        return
-    heads = range(1, weights.shape[1] + 1) if head is None else [head]
-    chosen = weights[layer - 1, [number - 1 for number in heads]]
-    title = f"layer {layer}: {title}"
-    save_figure(attention_lines(chosen, pieces, pieces, title, [str(number) for number in heads]), path)
+        figure = attention_heads(weights, pieces, pieces, title)
+    else:
+        heads = range(1, weights.shape[1] + 1) if head is None else [head]
+        chosen = weights[layer - 1, [number - 1 for number in heads]]
+        names = [str(number) for number in heads]
+        figure = attention_lines(chosen, pieces, pieces, f"layer {layer}: {title}", names)
+    save_figure(figure, path)
+    return missing_glyphs("".join([title, *pieces]))
+
+
+def check_text(text: str, number: int) -> None:
+    """Raise DataError where a text is empty; number: which one it is, from 1 on."""
+    if not text.strip():
+        raise DataError(f"text {number} is empty: {text!r}; the cure: give at least one word")
 
 
 def check_layer_and_head(config: BertConfig, layer: int | None, head: int | None) -> None:
@@ -148,15 +163,11 @@ def check_layer_and_head(config: BertConfig, layer: int | None, head: int | None
 # ---------------------------------------------------------------------------------------------- files
 def read_texts(path: Path) -> list[str]:
     """The lines of a file.  Raises DataError where it cannot be read, has no text, or an empty line."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}; the cure: check the path") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 ({error}); the cure: save the file as UTF-8") from error
-    if not lines:
+    content = read_text(path)
+    if not content:
         raise DataError(f"{path} holds no text; the cure: one text a line")
-    for number, line in enumerate(lines, 1):
+    lines = content.removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             raise DataError(f"{path}, line {number}, is empty; the cure: leave it out, so that each line is a text")
     return lines
@@ -164,33 +175,24 @@ def read_texts(path: Path) -> list[str]:
 
 def check_output_path(path: Path) -> None:
     """Raise what `save_embeddings` would raise for this path, before the work."""
-    if path.suffix not in (".npy", ".npz"):
+    if path.suffix.lower() not in (".npy", ".npz"):
         raise ConfigError(f"cannot save embeddings as {path.name!r}: its name must end in .npy or .npz")
-    if not path.parent.is_dir():
-        raise ConfigError(f"cannot save embeddings as {path}: there is no folder {path.parent}; create it first")
+    check_file_place(path)
 
 
 def save_embeddings(path: Path, texts: Sequence[str], embeddings: np.ndarray) -> None:
     """Write embeddings as .npy, or, with their texts, as .npz: "embeddings" (texts, d_model) and "texts".
 
-    The file is whole or as it was.  Raises ConfigError for another suffix or a folder that does not exist,
-    MinattnError where the file cannot be written.
+    The file is whole or as it was.  Raises ConfigError for another suffix and for a place where there can be no such
+    file, MinattnError where the file cannot be written whole.
     """
     check_output_path(path)
     content = io.BytesIO()
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         np.save(content, embeddings)
     else:
         np.savez(content, embeddings=embeddings, texts=np.array(texts))
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_bytes(content.getvalue())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise MinattnError(
-            f"{path} cannot be written: {error.strerror}; the cure: free space, or a folder that can be written to"
-        ) from error
+    write_atomically(path, content.getvalue())
 
 
 # ---------------------------------------------------------------------------------------------- pooling

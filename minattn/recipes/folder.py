@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minattn.errors import CheckpointError, MissingDependencyError
+from minattn.errors import CheckpointError, MissingDependencyError, cure_of_writing
 from minattn.recipes.config import read_json, write_json
 from minattn.training import LAST, LOG
 
@@ -40,18 +40,28 @@ def check_libraries() -> None:
 
 def check_unused(folder: Path) -> None:
     """Raise CheckpointError where a new run would mix with what is in `folder` already."""
+    check_writable(folder)
     if (folder / CONFIG).exists():
         raise CheckpointError(
             f"{folder} holds a run already; the cure: go on with it by --resume {folder}, choose another folder by "
             "--out, or delete this one"
         )
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if folder.exists() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} is not empty; the cure: a new folder by --out")
+
+
+def check_writable(folder: Path) -> None:
+    """Raise CheckpointError where `folder` is a file, or can neither be written to nor made."""
+    try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} cannot be made: {error.strerror}; the cure: {cure_of_writing(error)}"
+        ) from error
     if not nearest.is_dir():
         raise CheckpointError(f"{nearest} is a file, not a folder; the cure: another folder by --out")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise CheckpointError(f"{nearest} cannot be written to; the cure: another folder by --out")
-    if nearest == folder and any(folder.iterdir()):
-        raise CheckpointError(f"{folder} is not empty; the cure: a new folder by --out")
 
 
 @contextlib.contextmanager
@@ -66,10 +76,11 @@ def new_run(folder: Path, content: dict[str, Any]) -> Iterator[None]:
         yield
     except BaseException:
         if not (folder / LAST).exists():
-            with contextlib.suppress(OSError):
-                for name in (CONFIG, LOG):
-                    (folder / name).unlink(missing_ok=True)
-                for path in made:
+            for name in (CONFIG, LOG):
+                with contextlib.suppress(OSError):
+                    (folder / name).unlink()
+            for path in made:  # the last of them may not have been made
+                with contextlib.suppress(OSError):
                     path.rmdir()
         raise
 

@@ -190,18 +190,18 @@ class _Panel:
             )
 
 
-def key_width() -> float:
-    return text_width(f"{KEY_TEXT} 01") + KEY_WIDTH + 3 * LABEL_GAP
+def key_width(most: str = "1") -> float:
+    return text_width(f"{KEY_TEXT} 0{most}") + KEY_WIDTH + 3 * LABEL_GAP
 
 
-def draw_key(figure: "matplotlib.figure.Figure", x: float, y: float) -> None:
-    """A strip from black to white that says what the greys mean."""
+def draw_key(figure: "matplotlib.figure.Figure", x: float, y: float, most: str = "1") -> None:
+    """A strip from black to white that says what the greys mean; `most` is what white is."""
     x += text_width(f"{KEY_TEXT} 0") + LABEL_GAP
     axes = axes_at(figure, x, y, KEY_WIDTH, KEY_HEIGHT)
     axes.pcolormesh(np.linspace(0, 1, 64)[None], cmap="gray", vmin=0, vmax=1, rasterized=True)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=CELL_EDGE)
-    for text, at, side, align in ((f"{KEY_TEXT} 0", 0, -1, "right"), ("1", 1, 1, "left")):
+    for text, at, side, align in ((f"{KEY_TEXT} 0", 0, -1, "right"), (most, 1, 1, "left")):
         axes.annotate(
             text,
             (at, 0.5),

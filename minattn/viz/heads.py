@@ -41,6 +41,8 @@ SMALL_TEXT = 0.75 * TEXT_SIZE  # points, of the words around them
 CELL = 1.15 * SMALL_TEXT / POINTS_PER_INCH  # a row as high as a word
 LARGEST_MAP = 16 * CELL  # longer texts have smaller cells, and a label at every second cell, or third, ..
 SMALLEST_MAP = 0.5
+MOST_CELLS = 128  # a side; of more, each cell is the largest of a block, since a smaller cell would not be drawn at all
+FULL_SCALE = 64  # words; the weights of longer texts are so small that a map from 0 to 1 would be black
 MAP_GAP = 0.08
 KEY_GAP = 0.2
 
@@ -50,6 +52,7 @@ LINES_WIDTH = 2.2  # between the two columns of words
 WORD_GAP = 0.08
 BOX_WIDTH, BOX_HEIGHT = 0.19, 0.17
 FAINTEST = 0.05  # the weight of the faintest line; the many below it would only make a haze
+LINES_A_WORD = 4  # of those to words, on average; where there would be more, the faintest weight is higher
 
 # Heads have the palette's colours as far as it goes; more heads have these, by hue, none paler than this.
 MORE_COLORS, PALEST = "turbo", 0.55
@@ -65,6 +68,9 @@ def attention_heads(
 
     weights: (layers, heads, queries, keys), each in 0 to 1; queries, keys: the words, one a row and one a column.
 
+    Of texts of more than 64 words, white is the largest weight of each map, not counting those to [CLS], [SEP] and
+    their like, which take most of it.  Of more than 128 words, a cell is the largest of a block.  The key says both.
+
     Raises `ShapeError` for weights that do not match the words or are not finite numbers in 0 to 1,
     `MissingDependencyError` where matplotlib is not installed.
     """
@@ -74,17 +80,22 @@ def attention_heads(
     cell = min(CELL, LARGEST_MAP / max(n_queries, n_keys))
     width, height = max(n_keys * cell, SMALLEST_MAP), max(n_queries * cell, SMALLEST_MAP)
     every = round(np.ceil(CELL / cell - 1e-9))
+    block = -(-max(n_queries, n_keys) // MOST_CELLS)
+    own_scale = max(n_queries, n_keys) > FULL_SCALE
+    most = "the map's largest to a word" if own_scale else "1"  # what white is
+    most += f"; each dot is the largest of {block} x {block}" if block > 1 else ""
 
     side, small = LINE, SMALL_TEXT / TEXT_SIZE
     left = PAGE_MARGIN + side + LABEL_GAP + small * max(map(text_width, queries)) + LABEL_GAP
     top = PAGE_MARGIN + (1.6 * LINE if title else 0) + LINE + LABEL_GAP + small * max(map(text_width, keys)) + LABEL_GAP
     maps_width, maps_height = heads * (width + MAP_GAP) - MAP_GAP, layers * (height + MAP_GAP) - MAP_GAP
-    page_width = max(left + max(maps_width, key_width()) + PAGE_MARGIN, _title_width(title) + 2 * PAGE_MARGIN)
+    page_width = max(left + max(maps_width, key_width(most)) + PAGE_MARGIN, _title_width(title) + 2 * PAGE_MARGIN)
     with styled_figure(page_width, top + maps_height + KEY_GAP + LINE + PAGE_MARGIN) as figure:
         for layer, head in np.ndindex(layers, heads):
             x, y = left + head * (width + MAP_GAP), top + layer * (height + MAP_GAP)
             axes = axes_at(figure, x, y, width, height)
-            _draw_map(axes, weights[layer, head])
+            white = _largest_to_a_word(weights[layer, head], keys) if own_scale else 1.0
+            _draw_map(axes, weights[layer, head], white, block)
             if layer == 0:
                 _label(axes.xaxis, keys, every)
                 _write(figure, f"head {head + 1}", x + width / 2, top - _labels_height(keys, small), ha="center")
@@ -94,7 +105,7 @@ def attention_heads(
                 _write(figure, f"layer {layer + 1}", PAGE_MARGIN, middle, rotation=90, va="center", ha="left")
         if title:
             _write(figure, title, PAGE_MARGIN, PAGE_MARGIN + LINE, weight="bold", color=INK)
-        draw_key(figure, left, top + maps_height + KEY_GAP)
+        draw_key(figure, left, top + maps_height + KEY_GAP, most)
     return figure
 
 
@@ -106,11 +117,26 @@ def _title_width(title: str | None) -> float:
     return 1.04 * text_width(title or "", weight="bold")  # letters are drawn on whole pixels, a little wider
 
 
-def _draw_map(axes: "matplotlib.axes.Axes", weights: np.ndarray) -> None:
+def _largest_to_a_word(weights: np.ndarray, keys: Sequence[str]) -> float:
+    """The largest weight (queries, keys) to a word; to anything where there is no word, or no weight to one."""
+    to_words = weights[:, [not _is_special(key) for key in keys]]
+    return float(to_words.max(initial=0)) or float(weights.max()) or 1.0
+
+
+def _largest_of_blocks(weights: np.ndarray, block: int) -> np.ndarray:
+    """The largest of each square of `block` x `block` weights; those at the right and the bottom may be smaller."""
+    for axis, length in enumerate(weights.shape):
+        weights = np.maximum.reduceat(weights, np.arange(0, length, block), axis=axis)
+    return weights
+
+
+def _draw_map(axes: "matplotlib.axes.Axes", weights: np.ndarray, white: float, block: int) -> None:
     # As an image: the rectangles of so many maps would make an SVG or a PDF of gigabytes.
     rows, columns = weights.shape
-    image = {"extent": (0, columns, rows, 0), "aspect": "auto", "interpolation": "nearest"}
-    axes.imshow(weights, cmap="gray", vmin=0, vmax=1, **image)
+    cells = _largest_of_blocks(weights, block)
+    whole = (0, block * cells.shape[1], block * cells.shape[0], 0)  # the last blocks may reach over the edge
+    axes.imshow(cells, cmap="gray", vmin=0, vmax=white, extent=whole, aspect="auto", interpolation="nearest")
+    axes.set(xlim=(0, columns), ylim=(rows, 0))
     axes.xaxis.tick_top()
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=CELL_EDGE)
@@ -143,8 +169,10 @@ def attention_lines(
     """Lines from what attends, on the left, to what it attends to, on the right; each head in a colour of its own.
 
     weights: (heads, queries, keys), each in 0 to 1: how opaque the line is.  names: what to call the heads, their
-    numbers from 1 on unless given.  Lines of less than 0.05 are left out, and those to [CLS], [SEP] and their like lie
-    behind the others.  The boxes on the right name the colours: each is as opaque as the strongest line to its word.
+    numbers from 1 on unless given.  Lines of less than 0.05 are left out; where there would still be more than 4 a
+    word, so are those of less than a higher weight, which the picture names.  Those to [CLS], [SEP] and their like are
+    not counted in this, and lie behind the others.  The boxes on the right name the colours: each is as opaque as the
+    strongest line to its word.
 
     Raises what `attention_heads` raises, and `ConfigError` for another number of names than of heads.
     """
@@ -157,13 +185,16 @@ def attention_lines(
     if len(names) != len(weights):
         raise ConfigError(f"attention_lines: {len(names)} names for {len(weights)} heads; the cure: one for each head")
     colors = head_colors(len(weights))
+    faintest = faintest_line(weights, keys)
+    note = f"lines: weights of {faintest:.2f} and more" if faintest > FAINTEST else ""
 
     first = max(map(text_width, queries)) + WORD_GAP  # where the lines begin
     last = first + LINES_WIDTH
     boxes = last + 2 * WORD_GAP + max(max(map(text_width, keys)), text_width("head"))
     width = max(boxes + BOX_WIDTH * len(weights), _title_width(title))
     top = (1.6 * LINE if title else 0) + LINE + LABEL_GAP
-    height = top + ROW * max(len(queries), len(keys))
+    bottom = top + ROW * max(len(queries), len(keys))
+    height = bottom + (LABEL_GAP + LINE if note else 0)
 
     def middle(row: int) -> float:
         return top + ROW * (row + 0.5)
@@ -171,7 +202,7 @@ def attention_lines(
     def behind(line: tuple[int, int, int]) -> tuple[bool, float]:
         return not _is_special(keys[line[2]]), weights[line]
 
-    lines = sorted(zip(*np.nonzero(weights >= FAINTEST), strict=True), key=behind)  # (head, query, key), furthest first
+    lines = sorted(zip(*np.nonzero(weights >= faintest), strict=True), key=behind)  # (head, query, key), furthest first
     with styled_figure(width + 2 * PAGE_MARGIN, height + 2 * PAGE_MARGIN) as figure:
         axes = axes_at(figure, PAGE_MARGIN, PAGE_MARGIN, width, height)
         axes.set(xlim=(0, width), ylim=(height, 0))  # in inches
@@ -193,7 +224,16 @@ def attention_lines(
                 )
         if title:
             axes.text(0, 0, title, weight="bold", va="top")
+        if note:
+            axes.text(first, bottom + LABEL_GAP, note, color=MUTED, size=SMALL_TEXT, va="top")
     return figure
+
+
+def faintest_line(weights: np.ndarray, keys: Sequence[str]) -> float:
+    """The weight of the faintest line that is drawn, for weights (heads, queries, keys)."""
+    to_words = weights[:, :, [not _is_special(key) for key in keys]]
+    most = LINES_A_WORD * weights.shape[1]
+    return max(FAINTEST, float(np.sort(to_words, axis=None)[-most])) if to_words.size > most else FAINTEST
 
 
 def head_colors(count: int) -> list[tuple[float, float, float]]:

@@ -1,11 +1,11 @@
-"""Pictures to files: all of the picture, or nothing."""
+"""Pictures, and other results, to files: all of it, or nothing."""
 
 import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minattn.errors import ConfigError, MinattnError
+from minattn.errors import ConfigError, MinattnError, cure_of_writing
 from minattn.viz.style import drawing_style, require_matplotlib
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def save_figure(figure: "matplotlib.figure.Figure", path: str | os.PathLike[str]
     The file appears complete or not at all: it is written beside its place and moved there at the end, and a file that
     already stood there is kept until then.
 
-    Raises `ConfigError` for another suffix or a folder that does not exist, `MinattnError` where the file cannot be
-    written (a full disk, no permission), `MissingDependencyError` where matplotlib is not installed.
+    Raises `ConfigError` for another suffix and for a place where there can be no such file, `MinattnError` where the
+    file cannot be written whole (a full disk), `MissingDependencyError` where matplotlib is not installed.
     """
     path = Path(path)
     check_picture_path(path)
@@ -38,18 +38,38 @@ def check_picture_path(path: Path) -> None:
     """Raise what `save_figure` would raise for this path, before the work of drawing."""
     if path.suffix.lower() not in METADATA:
         raise ConfigError(f"cannot save a picture as {path.name!r}: its name must end in {', '.join(METADATA)}")
-    if not path.parent.is_dir():
-        raise ConfigError(f"cannot save the picture {path.name!r}: there is no folder {path.parent}; create it first")
+    check_file_place(path)
     require_matplotlib()
 
 
+def check_file_place(path: Path) -> None:
+    """Raise ConfigError unless a file can be written at `path`: tried with an empty one beside it, which goes again."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"cannot save {path}: there is no folder {path.parent}; create it first")
+    if path.is_dir():
+        raise ConfigError(f"cannot save {path}: it is a folder; the cure: the name of a file")
+    temporary = _beside(path)
+    try:
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise ConfigError(f"cannot save {path}: {error.strerror}; the cure: {cure_of_writing(error)}") from error
+
+
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` to a temporary file in the same folder and move it to `path`; on failure leave nothing behind."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write `content` to a temporary file in the same folder and move it to `path`; on failure leave nothing behind.
+
+    Raises `MinattnError` where it cannot be written.
+    """
+    temporary = _beside(path)
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        raise MinattnError(f"could not write the picture {path}: {error.strerror or error}") from error
+        raise MinattnError(f"{path} cannot be written: {error.strerror}; the cure: {cure_of_writing(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -4,6 +4,7 @@ Nothing here touches pyplot: a figure is a plain `matplotlib.figure.Figure` with
 drawn the same way on a laptop, in a notebook and on a server without a display.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -86,8 +87,31 @@ def drawing_style() -> Iterator[None]:
     require_matplotlib()
     import matplotlib.style
 
-    with matplotlib.style.context(["default", STYLE]):
+    with matplotlib.style.context(["default", STYLE]), _boxes_for_missing_glyphs():
         yield
+
+
+@contextmanager
+def _boxes_for_missing_glyphs() -> Iterator[None]:
+    """Characters that the font has not are drawn as boxes, without matplotlib's warning for each time.
+
+    `missing_glyphs` tells which they are.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
+        yield
+
+
+def missing_glyphs(text: str) -> str:
+    """The characters of a text that the pictures' font has not, each once.
+
+    Raises `MissingDependencyError` where matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties(family=FONT))).get_charmap()
+    return "".join(dict.fromkeys(c for c in text if not c.isspace() and ord(c) not in known))
 
 
 @contextmanager
@@ -121,7 +145,8 @@ def text_width(text: str, weight: str = "normal") -> float:
     from matplotlib.textpath import TextToPath
 
     font = FontProperties(family=FONT, size=TEXT_SIZE, weight=weight)
-    return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0] / POINTS_PER_INCH
+    with _boxes_for_missing_glyphs():
+        return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0] / POINTS_PER_INCH
 
 
 class LineName(NamedTuple):

@@ -38,6 +38,7 @@ def test_texts_their_numbers_and_cosines(minattn, model):
     embeddings = np.load("e.npy")
     assert embeddings.shape == (3, 6)
     lines = result.out.splitlines()
+    assert "embeddings" in lines
     for number, text, numbers in zip("123", ("a cat", "a dog", "A CAT"), embeddings, strict=True):
         expected = " ".join(f"{x:+.3f}" for x in numbers[:4])
         assert sum(line.split(None, 1) == [number, f"{text}  {expected}"] for line in lines) == 1
@@ -51,6 +52,7 @@ def test_texts_their_numbers_and_cosines(minattn, model):
 def test_cosines_of_embeddings_of_any_length(minattn, model):
     write_pooling(model, ("Transformer", "Pooling"))
     result = minattn("embed", model, "a cat", "a dog", "--out", "e.npy")
+    assert "cosine similarities" in result.out.splitlines(), "in one line, however narrow the table"
     a, b = np.load("e.npy")
     assert abs(a @ a - 1) > 0.1
     cosine = f"{a @ b / np.sqrt((a @ a) * (b @ b)):.2f}"
@@ -103,6 +105,20 @@ def test_pictures(minattn, model, tmp_path, choice):
         assert heads == (["2"] if "--head=2" in choice else ["1", "2"])
 
 
+def test_characters_that_the_font_has_not_are_one_note(minattn, model, tmp_path):
+    result = minattn("embed", model, "cats 漢字 🎉", "--attention", "heads.png")
+    assert result.status == 0
+    assert result.err == "note: the pictures' font has no 漢 字 🎉; there are boxes in their place\n"
+    assert (tmp_path / "heads.png").exists()
+
+
+def test_a_file_may_have_any_ends_of_lines_and_marks(minattn, model, tmp_path):
+    (tmp_path / "texts.txt").write_bytes("\ufeffa cat\r\na\u2028dog".encode())
+    assert minattn("embed", model, "--file", "texts.txt", "--out", "e.npz").status == 0
+    with np.load("e.npz") as saved:
+        assert saved["texts"].tolist() == ["a cat", "a\u2028dog"]
+
+
 def test_a_published_model(minattn, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     texts = ("A man is playing a guitar.", "Someone plays an instrument.", "The stock market fell sharply today.")
@@ -121,12 +137,14 @@ def test_a_published_model(minattn, tmp_path, monkeypatch):
     [
         ([], ["there must be texts", "--file"]),
         (["a", "--file", "texts.txt"], ["not both"]),
-        (["--file", "none.txt"], ["none.txt cannot be read: No such file"]),
-        (["--file", "."], ["cannot be read"]),
-        (["a", " "], ["the text ' ' is empty"]),
-        (["a", "cats " * 5], ["text longer than the positions", "12 word pieces", "reads 9", "--truncate"]),
+        (["--file", "none.txt"], ["there is no file none.txt"]),
+        (["--file", "."], ["is a directory"]),
+        (["a", " "], ["text 2 is empty: ' '", "the cure"]),
+        (["a", "cats " * 5], ["text 2 is longer than the positions", "12 word pieces", "reads 9", "--truncate"]),
         (["a", "--out", "e.txt"], ["'e.txt'", ".npy or .npz"]),
         (["a", "--out", "none/e.npy"], ["there is no folder none"]),
+        (["a", "--out", "folder.npy"], ["folder.npy: it is a folder", "the cure"]),
+        (["a", "--attention", "folder.png"], ["folder.png: it is a folder", "the cure"]),
         (["a", "--attention", "e.gif"], ["'e.gif'", ".png, .svg, .pdf"]),
         (["a", "--attention", "none/e.png"], ["there is no folder none"]),
         (["a", "--layer", "1"], ["--attention FILE.png"]),
@@ -139,20 +157,32 @@ def test_a_published_model(minattn, tmp_path, monkeypatch):
     ],
 )
 def test_arguments(refused, model, no_work, tmp_path, arguments, says):
+    for folder in ("folder.npy", "folder.png"):
+        (tmp_path / folder).mkdir()
     refused("embed", model, *arguments, says=says, folder=tmp_path)
+
+
+def test_empty_texts_are_refused_before_the_model_is_read(refused, tmp_path):
+    refused("embed", "none", "a", "", says=["text 2 is empty"], folder=tmp_path)
+
+
+def test_weights_without_use_are_no_news_where_something_fails(refused, model, tmp_path):
+    write_model(model, random_weights(CONFIG) | {"pooler.dense.bias": np.zeros(6)})
+    refused("embed", model, "a " * 20, says=["text 1 is longer"], folder=tmp_path)
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "holds no text"),
-        (b"a\n\nb\n", "line 2, is empty"),
-        (b"caf\xe9\n", "is not UTF-8"),
+        (b"", "holds no text; the cure"),
+        (b"\n", "line 1, is empty; the cure"),
+        (b"a\n\nb\n", "line 2, is empty; the cure"),
+        (b"a\ncaf\xe9\n", "line 2: the line is not UTF-8 text"),
     ],
 )
 def test_files_of_texts(refused, model, no_work, tmp_path, content, says):
     (tmp_path / "texts.txt").write_bytes(content)
-    refused("embed", model, "--file", "texts.txt", says=["texts.txt", says, "the cure"], folder=tmp_path)
+    refused("embed", model, "--file", "texts.txt", says=["texts.txt", says], folder=tmp_path)
 
 
 @pytest.mark.parametrize(

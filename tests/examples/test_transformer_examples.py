@@ -28,6 +28,23 @@ def call(monkeypatch, capsys):
     return run
 
 
+@pytest.fixture
+def refused(call):
+    """`refused("name.py", ..., says="..")`: an example ends with one line that says so, and nothing is made."""
+
+    def run(name, *arguments, says, folder):
+        before = set(folder.rglob("*"))
+        with pytest.raises(SystemExit) as caught:
+            call(name, *arguments)
+        assert isinstance(caught.value.code, str), "the line goes to standard error, and the exit status is 1"
+        assert caught.value.code.startswith("error: ")
+        assert says in caught.value.code
+        assert "\n" not in caught.value.code
+        assert set(folder.rglob("*")) == before
+
+    return run
+
+
 # ---------------------------------------------------------------------------------------------- every head
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
@@ -67,9 +84,26 @@ def test_the_weights_are_those_of_the_pronunciation(runs):
     assert not weights["decoder"][:, :, 0, 1:].any()
 
 
-def test_another_network_has_no_heads(runs, call):
-    with pytest.raises(SystemExit, match=r"is a run of rnnencdec; the cure: one of model=transformer"):
-        call("transformer_heads.py", runs / "other", "bad")
+@pytest.mark.parametrize(
+    ("run", "word", "says"),
+    [
+        ("none", "bad", "none does not exist; the cure"),
+        ("other", "bad", "is a run of rnnencdec; the cure: one of model=transformer"),
+        ("transformer", "döß", "the word 'döß' has 'ö', which no training word has; the cure"),
+        ("transformer", "", "an empty word cannot be pronounced; the cure"),
+        ("transformer", "../../bad", "no folder can be called '../../bad'; the cure: name one by --out"),
+        ("transformer", "..", "no folder can be called '..'; the cure"),
+        ("transformer", "/bad", "no folder can be called '/bad'; the cure"),
+    ],
+)
+def test_what_has_no_heads_to_draw(runs, refused, run, word, says):
+    refused("transformer_heads.py", runs / run, word, says=says, folder=runs)
+
+
+def test_a_file_in_the_place_of_the_pictures(runs, refused, tmp_path):
+    (tmp_path / "file").touch()
+    says = "file is a file, not a folder; the cure"
+    refused("transformer_heads.py", runs / "transformer", "bad", "--out", tmp_path / "file", says=says, folder=tmp_path)
 
 
 # ---------------------------------------------------------------------------------------------- Table 3
@@ -117,3 +151,24 @@ def test_fewer_words_are_words_of_the_lexicon_that_fit_together(tmp_path):
     assert set(fewer.train) < set(train)
     few = example["fewer_words"](files, 10, tmp_path / "few").load()
     assert (len(few.train), list(few.dev), list(few.test)) == (10, train[:1], train[3:4])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--train", "none.tsv"], "there is no file none.tsv"),
+        (["--set", "foo=2"], "there is no setting 'foo'; the settings are model, "),
+        (["--set", "d_model=18"], "heads must divide d_model = 18"),
+        (["--set", "heads=2"], "the rows differ in heads, so --set heads=2 cannot be given; the cure"),
+        (["--set", "positions=learned"], "the rows differ in positions, so --set positions=learned cannot be given"),
+        (["--words", "0"], "--words must be at least 1, got 0"),
+        (["--words", "-3"], "--words must be at least 1, got -3"),
+        (["--words", "1"], "words are left beside 1 to train on; the cure: more --words"),
+        (["--epochs", "0"], "epochs must be at least 1, got 0"),
+        (["--out", "words.tsv"], "words.tsv is a file, not a folder; the cure"),
+    ],
+)
+def test_what_the_table_cannot_be_made_of(refused, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    Path("words.tsv").write_text(lines(WORDS), encoding="utf-8")
+    refused("transformer_table3.py", "--train", "words.tsv", "--out", "out", *arguments, says=says, folder=tmp_path)

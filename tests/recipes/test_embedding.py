@@ -45,7 +45,7 @@ def test_a_text_longer_than_the_positions_is_refused_or_cut(folder):
     fits, longer = "a cat " * 3 + "a", "a cat " * 4
     embedder = Embedder.load(folder)
     assert len(embedder.read(fits).ids) == CONFIG["max_position_embeddings"] == 9
-    with pytest.raises(DataError, match=r"longer than the positions.*10 word pieces.*reads 9.*--truncate"):
+    with pytest.raises(DataError, match=r"text 2 is longer than the positions.*10 word pieces.*reads 9.*--truncate"):
         embedder.embed(["a", longer])
     cut = Embedder.load(folder, truncate=True)
     assert cut.read(longer).pieces == embedder.read(fits).pieces
@@ -54,7 +54,7 @@ def test_a_text_longer_than_the_positions_is_refused_or_cut(folder):
 
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_an_empty_text_is_refused(folder, text):
-    with pytest.raises(DataError, match="is empty"):
+    with pytest.raises(DataError, match="text 2 is empty"):
         Embedder.load(folder).embed(["a", text])
 
 
@@ -223,6 +223,11 @@ def test_embeddings_are_saved_whole_or_not_at_all(tmp_path, monkeypatch):
         np.testing.assert_array_equal(saved["embeddings"], embeddings)
         assert saved["embeddings"].dtype == np.float32
         assert saved["texts"].tolist() == ["ä", "a longer text"]
+    save_embeddings(tmp_path / "E.NPY", ["a", "b"], embeddings)
+    np.testing.assert_array_equal(np.load(tmp_path / "E.NPY"), embeddings)
+    save_embeddings(tmp_path / "E.NPZ", ["a", "b"], embeddings)
+    with np.load(tmp_path / "E.NPZ") as saved:
+        assert saved["texts"].tolist() == ["a", "b"]
     before = (tmp_path / "e.npy").read_bytes()
 
     def full(path, content):
@@ -234,4 +239,4 @@ def test_embeddings_are_saved_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(MinattnError, match=r"e.npy cannot be written: No space left on device; the cure"):
         save_embeddings(tmp_path / "e.npy", ["a", "b"], 2 * embeddings)
     assert (tmp_path / "e.npy").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.npy", "e.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["E.NPY", "E.NPZ", "e.npy", "e.npz"]

@@ -1,7 +1,9 @@
 """The folder of a run: begun whole, or not at all."""
 
+import errno
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,26 @@ def test_a_run_that_cannot_begin_leaves_nothing(tmp_path):
     with pytest.raises(CheckpointError), new_run(tmp_path / "file" / "run", {}):
         pytest.fail("there is no folder to begin in")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_of_folders_that_were_made_none_stays_where_the_last_cannot_be(tmp_path, monkeypatch):
+    mkdir = Path.mkdir
+
+    def fail(path, *arguments, **options):
+        if path.name == "last" and path.parent.exists():
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    says = "cannot be written: Read-only file system; the cure: a folder that can be written to"
+    with pytest.raises(CheckpointError, match=says), new_run(tmp_path / "first" / "last", {}):
+        pytest.fail("there is no folder to begin in")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_too_long_is_told_before_the_work(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot be made: File name too long; the cure: a shorter name"):
+        check_unused(tmp_path / ("a" * 300))
 
 
 def test_a_new_folder_and_an_empty_one_are_unused(tmp_path):

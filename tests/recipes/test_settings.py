@@ -1,7 +1,9 @@
 """Settings from `key=value` and from JSON."""
 
 import dataclasses
+import errno
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -118,6 +120,25 @@ def test_json_that_cannot_be_written_names_the_file(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match=r"file.config\.json cannot be written"):
         write_json(tmp_path / "file" / "config.json", {})
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.ENOSPC, "free space"),
+        (errno.EROFS, "a folder that can be written to"),
+        (errno.EACCES, "a folder that can be written to"),
+        (errno.ENAMETOOLONG, "a shorter name"),
+        (errno.ENOENT, "another folder"),
+    ],
+)
+def test_the_cure_of_what_cannot_be_written_is_that_of_the_error(tmp_path, monkeypatch, number, cure):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(CheckpointError, match=f"cannot be written: {os.strerror(number)}; the cure: {cure}$"):
+        write_json(tmp_path / "config.json", {})
 
 
 @pytest.mark.parametrize("content", ['{"a": 1', "", "[1, 2]", "null", "\xff\x00"])

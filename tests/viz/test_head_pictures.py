@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minattn.errors import ConfigError, MissingDependencyError, ShapeError
 from minattn.viz import attention_heads, attention_lines
-from minattn.viz.heads import FAINTEST, head_colors
+from minattn.viz.heads import FAINTEST, LINES_A_WORD, faintest_line, head_colors
 from minattn.viz.style import INK, MUTED, PALETTE
 
 QUERIES, KEYS = ["[CLS]", "it", "was", "tired"], ["[CLS]", "the", "animal", "was", "[SEP]"]
@@ -78,6 +78,49 @@ def test_labels_never_touch_and_maps_never_grow_without_bound(length):
     assert not any(one.overlaps(other) for i, one in enumerate(extents) for other in extents[:i])
 
 
+def key_text(figure):
+    return [text.get_text() for text in figure.axes[-1].texts]
+
+
+@pytest.mark.parametrize("length", [64, 65])
+def test_weights_of_long_texts_are_drawn_up_to_the_largest_to_a_word(length):
+    words = ["[CLS]", *"a" * (length - 2), "[SEP]"]
+    weights = np.full((1, 2, length, length), 0.1 / length)
+    weights[0, :, :, 0] = 0.9
+    weights[0, 0, 3, 5], weights[0, 1, 4, 6] = 0.02, 0.04
+    figure = attention_heads(weights, words, words)
+    limits = [axes.images[0].get_clim()[1] for axes in figure.axes[:-1]]
+    if length == 64:
+        assert limits == [1, 1]
+        assert key_text(figure) == ["attention weight 0", "1"]
+    else:
+        assert limits == [0.02, 0.04]
+        assert key_text(figure) == ["attention weight 0", "the map's largest to a word"]
+    assert nothing_is_off_the_page(figure)
+
+
+@pytest.mark.parametrize(("word", "weight"), [("[MASK]", 0.5), ("a", 0.0)])
+def test_long_texts_without_words_or_weights_are_drawn_too(word, weight):
+    words = [word] * 65
+    figure = attention_heads(np.full((1, 1, 65, 65), weight), words, words)
+    assert figure.axes[0].images[0].get_clim() == (0, weight or 1)
+
+
+@pytest.mark.parametrize(("rows", "columns", "block"), [(128, 128, 1), (129, 40, 2), (200, 257, 3)])
+def test_no_weight_of_a_very_long_text_is_lost(rows, columns, block):
+    weights = np.random.default_rng(0).random((1, 1, rows, columns))
+    figure = attention_heads(weights, ["a"] * rows, ["b"] * columns)
+    axes = figure.axes[0]
+    cells = axes.images[0].get_array()
+    assert cells.shape == (-(-rows // block), -(-columns // block))
+    for i, j in np.ndindex(cells.shape):
+        assert cells[i, j] == weights[0, 0, block * i : block * (i + 1), block * j : block * (j + 1)].max()
+    left, right, bottom, top = axes.images[0].get_extent()
+    assert (left, right, bottom, top) == (0, block * cells.shape[1], block * cells.shape[0], 0)
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, columns), (rows, 0))
+    assert (f"of {block} x {block}" in key_text(figure)[1]) == (block > 1)
+
+
 def nothing_is_off_the_page(figure):
     figure.canvas.draw()
     page = figure.bbox
@@ -123,15 +166,37 @@ def test_each_weight_is_a_line_as_opaque_as_it_is_large(heads, seed):
     assert left == sorted(left)
     assert right == sorted(right)
     colors = head_colors(heads)
+    faintest = faintest_line(weights, KEYS)
     expected = {
         (left[i], right[j], colors[head]): weights[head, i, j]
         for head, i, j in np.ndindex(weights.shape)
-        if weights[head, i, j] >= FAINTEST
+        if weights[head, i, j] >= faintest
     }
     found = lines_of(figure)
     assert {tuple(line): opacity for *line, opacity in found} == pytest.approx(expected)
     to_words = [opacity for _, to, _, opacity in found if to not in (right[0], right[-1])]
     assert [opacity for *_, opacity in found[len(found) - len(to_words) :]] == sorted(to_words), "strongest last"
+
+
+@pytest.mark.parametrize("length", [5, 24, 76])
+def test_the_longer_the_text_and_the_more_heads_the_fewer_faint_lines(length):
+    words = ["[CLS]", *(f"word{i}" for i in range(length - 2)), "[SEP]"]
+    weights = np.random.default_rng(0).uniform(0, 0.3, (12, length, length))
+    figure = attention_lines(weights, words, words, "title")
+    right = heights(figure, words, "left")
+    to_words = [opacity for _, to, _, opacity in lines_of(figure) if to not in (right[0], right[-1])]
+    assert len(to_words) == LINES_A_WORD * length
+    assert sorted(to_words) == sorted(np.sort(weights[:, :, 1:-1], axis=None)[-len(to_words) :])
+    assert f"lines: weights of {min(to_words):.2f} and more" in [text.get_text() for text in figure.axes[0].texts]
+    assert nothing_is_off_the_page(figure)
+
+
+def test_of_few_lines_only_the_faintest_are_left_out():
+    weights = np.array([[[0.049, 0.05, 0.9], [0.1, 0.2, 0.7]]])
+    figure = attention_lines(weights, ["a", "b"], ["c", "d", "e"])
+    assert sorted(opacity for *_, opacity in lines_of(figure)) == [0.05, 0.1, 0.2, 0.7, 0.9]
+    assert not any("lines:" in text.get_text() for text in figure.axes[0].texts)
+    assert faintest_line(weights, ["[CLS]"] * 3) == FAINTEST
 
 
 def test_boxes_are_as_opaque_as_the_strongest_line_to_the_word():

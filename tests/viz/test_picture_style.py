@@ -5,7 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minattn.viz.style import axes_at, spread_apart, styled_figure, text_width
+from minattn.viz import save_figure
+from minattn.viz.style import axes_at, missing_glyphs, spread_apart, styled_figure, text_width
 
 positions = st.lists(st.floats(-100, 100), max_size=8).map(sorted)
 
@@ -34,6 +35,17 @@ def test_measured_text_is_as_wide_as_drawn_text():
     drawn = text.get_window_extent().width / figure.dpi
     assert abs(text_width("transformation") - drawn) < 0.03
     assert text_width("transformation", weight="bold") > text_width("transformation")
+
+
+def test_characters_that_the_font_has_not_are_told_and_drawn_without_a_warning(tmp_path):
+    text = "a漢 é字🎉\n漢"
+    assert missing_glyphs(text) == "漢字🎉"
+    assert missing_glyphs("kn\u00efght \u0259") == ""
+    assert text_width("漢") > 0
+    with styled_figure(4.0, 1.0) as figure:
+        figure.text(0, 0.5, text)
+    for suffix in (".png", ".svg", ".pdf"):
+        save_figure(figure, tmp_path / f"boxes{suffix}")
 
 
 def test_axes_stand_where_they_are_put_in_inches_from_the_top_left():

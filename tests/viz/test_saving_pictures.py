@@ -14,6 +14,7 @@ from matplotlib.image import imread
 
 from minattn.errors import ConfigError, MinattnError, MissingDependencyError
 from minattn.viz import alignment_figure, save_figure
+from minattn.viz.saving import check_picture_path
 
 SIGNATURES = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
 ENDINGS = {".png": b"IEND\xaeB`\x82", ".svg": b"</svg>\n", ".pdf": b"%%EOF\n"}
@@ -86,7 +87,7 @@ def test_a_missing_folder_is_refused(figure, tmp_path):
 def test_a_disk_that_fills_up_keeps_the_old_picture(figure, tmp_path, suffix):
     path = tmp_path / f"picture{suffix}"
     path.write_bytes(b"the old picture")
-    message = rf"could not write the picture .*picture\{suffix}: File too large"
+    message = rf"picture\{suffix} cannot be written: File too large; the cure: free space"
     with pytest.raises(MinattnError, match=message), files_of_at_most(1000):
         save_figure(figure, path)
     assert path.read_bytes() == b"the old picture"
@@ -98,16 +99,48 @@ def test_a_move_that_fails_leaves_nothing_behind(figure, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises(MinattnError, match=r"picture\.png: No space left on device"):
+    with pytest.raises(
+        MinattnError, match=r"picture\.png cannot be written: No space left on device; the cure: free space"
+    ):
         save_figure(figure, tmp_path / "picture.png")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_in_the_place_of_the_picture_is_refused(figure, tmp_path):
     (tmp_path / "picture.png").mkdir()
-    with pytest.raises(MinattnError, match="could not write the picture"):
-        save_figure(figure, tmp_path / "picture.png")
+    with pytest.raises(ConfigError, match=r"picture\.png: it is a folder; the cure: the name of a file"):
+        check_picture_path(tmp_path / "picture.png")
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.EACCES, "a folder that can be written to"),
+        (errno.EROFS, "a folder that can be written to"),
+        (errno.ENOENT, "another folder"),
+    ],
+)
+def test_a_folder_that_takes_no_file_is_refused_before_the_work(tmp_path, monkeypatch, number, cure):
+    def touch(path):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(type(tmp_path), "touch", touch)
+    with pytest.raises(ConfigError, match=rf"cannot save .*picture\.png: {os.strerror(number)}; the cure: {cure}$"):
+        check_picture_path(tmp_path / "picture.png")
+
+
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path):
+    with pytest.raises(ConfigError, match="the cure: a shorter name"):
+        check_picture_path(tmp_path / f"{'a' * 250}.png")
+
+
+def test_a_place_that_will_do_stays_as_it_was(tmp_path):
+    check_picture_path(tmp_path / "picture.png")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "picture.png").write_bytes(b"the old picture")
+    check_picture_path(tmp_path / "picture.png")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"the old picture"]
 
 
 def test_without_matplotlib_the_error_says_what_to_install(figure, tmp_path, monkeypatch):
