@@ -14,16 +14,19 @@ from minattn.nn.losses import (
 )
 from minattn.nn.lstm import LSTM, BidirectionalLSTM, LSTMCell, lstm_sequence, lstm_unit
 from minattn.nn.module import Buffer, Module, Parameter
+from minattn.nn.normalization import BatchNorm2d, GroupNorm
 
 __all__ = [
     "GRU",
     "LSTM",
+    "BatchNorm2d",
     "BidirectionalGRU",
     "BidirectionalLSTM",
     "Buffer",
     "Dropout",
     "Embedding",
     "GRUCell",
+    "GroupNorm",
     "LSTMCell",
     "LayerNorm",
     "Linear",

@@ -44,8 +44,11 @@ from minattn.autograd.ops.elementwise import (
     tanh,
     where,
 )
+from minattn.autograd.ops.images import resize_bilinear, resize_nearest
 from minattn.autograd.ops.indexing import gather, getitem, one_hot, put, scatter_add, take
 from minattn.autograd.ops.neural import cross_entropy, dropout, embedding, layer_norm, log_softmax, softmax
+from minattn.autograd.ops.norms import batch_norm, batch_norm_fixed, group_norm, local_response_norm
+from minattn.autograd.ops.pooling import adaptive_average_pool2d, adaptive_max_pool2d, average_pool2d, max_pool2d
 from minattn.autograd.ops.products import einsum, linear, matmul
 from minattn.autograd.ops.reductions import argmax, argmin, logsumexp, max, mean, min, norm, sum, var
 from minattn.autograd.ops.shaping import (
@@ -72,10 +75,15 @@ from minattn.autograd.ops.sorting import cumsum, sort, topk
 
 __all__ = [
     "abs",
+    "adaptive_average_pool2d",
+    "adaptive_max_pool2d",
     "add",
     "argmax",
     "argmin",
     "astype",
+    "average_pool2d",
+    "batch_norm",
+    "batch_norm_fixed",
     "broadcast_to",
     "clip",
     "concat",
@@ -98,12 +106,14 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
+    "group_norm",
     "hard_sigmoid",
     "layer_norm",
     "leaky_relu",
     "less",
     "less_equal",
     "linear",
+    "local_response_norm",
     "log",
     "log_softmax",
     "logical_and",
@@ -112,6 +122,7 @@ __all__ = [
     "logsumexp",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",
@@ -128,6 +139,8 @@ __all__ = [
     "relu",
     "repeat",
     "reshape",
+    "resize_bilinear",
+    "resize_nearest",
     "roll",
     "scatter_add",
     "sigmoid",

@@ -1,0 +1,98 @@
+"""Resizing images (.., H, W): what is bilinear is a product with a matrix on either side, Y = R X C^T.
+
+R (h, H) says what each row of the result is made of, C (w, W) the same for columns.  The gradient is dX = R^T dY C.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minattn.autograd.backend import Array, like, matmul, xp
+from minattn.autograd.engine import Result, op
+from minattn.errors import ShapeError
+
+Pair = int | tuple[int, int]
+"""One number for height and width, or one for each."""
+
+
+def pair(value: Pair) -> tuple[int, int]:
+    """(for the height, for the width)."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def check_images(x: Any) -> None:
+    """Raises ShapeError for an x without a height and a width."""
+    if x.ndim < 2:
+        raise ShapeError(f"an array of shape {tuple(x.shape)} holds no images; the cure: the shape (N, C, H, W)")
+
+
+def both_sizes(x: Any, size: Pair) -> tuple[int, int, int, int]:
+    """Height and width of the images x, and those they are brought to.
+
+    Raises ShapeError for a size below 1, and for images without a pixel.
+    """
+    if x.ndim < 2:
+        raise ShapeError(
+            f"an array of shape {tuple(x.shape)} holds no images; the cure: give it the shape (N, C, H, W)"
+        )
+    h, w = pair(size)
+    if h < 1 or w < 1:
+        raise ShapeError(f"an image cannot have the size {h} x {w}; the cure: a height and a width of at least 1")
+    height, width = x.shape[-2:]
+    if height < 1 or width < 1:
+        raise ShapeError(f"images of {height} x {width} have no pixel; the cure: images of at least 1 x 1")
+    return height, width, h, w
+
+
+# ---------------------------------------------------------------------------------------------- nearest
+def nearest_places(n: int, m: int) -> np.ndarray:
+    """For each of m places, the one of n that it shows: floor(i n / m)."""
+    return np.arange(m) * n // m
+
+
+@op
+def resize_nearest(x: Array, /, size: Pair) -> Result:
+    """x (.., H, W) -> (.., h, w), a copy of a pixel each:  y_ij = x_kl with k = floor(i H / h), l = floor(j W / w).
+
+    g_ij is added to the gradient of pixel kl.
+    """
+    height, width, h, w = both_sizes(x, size)
+    rows, columns = nearest_places(height, h), nearest_places(width, w)
+    y = x.take(like(rows, x), -2).take(like(columns, x), -1)
+    return y, lambda g: product(np.eye(height)[:, rows], g, np.eye(width)[:, columns])
+
+
+# ---------------------------------------------------------------------------------------------- bilinear
+def bilinear_matrix(n: int, m: int, align_corners: bool) -> np.ndarray:
+    """The matrix (m, n) that interpolates between n places at m: 1 - f at floor(u) and f at the next, f = u - floor(u).
+
+    align_corners=False:  u = (i + 1/2) n/m - 1/2, held within [0, n - 1]: pixels are areas, the borders agree.
+    align_corners=True:   u = i (n - 1) / (m - 1), and 0 for m = 1: pixels are points, the first and the last agree.
+    """
+    i = np.arange(m)
+    u = i * ((n - 1) / max(m - 1, 1)) if align_corners else (i + 0.5) * (n / m) - 0.5
+    u = np.clip(u, 0, n - 1)
+    return np.maximum(0, 1 - np.abs(u[:, None] - np.arange(n)))
+
+
+@op
+def resize_bilinear(x: Array, /, size: Pair, align_corners: bool = False) -> Result:
+    """x (.., H, W) -> (.., h, w), each pixel between the four next to it:  Y = R X C^T; see `bilinear_matrix`.
+
+    Making an image smaller leaves pixels out, without averaging over them.
+    """
+    height, width, h, w = both_sizes(x, size)
+    return two_sided(bilinear_matrix(height, h, align_corners), x, bilinear_matrix(width, w, align_corners))
+
+
+# ---------------------------------------------------------------------------------------------- products
+def two_sided(rows: np.ndarray, x: Array, columns: np.ndarray) -> Result:
+    """Y = R X C^T for every image X of x, and its pullback dX = R^T dY C."""
+    return product(rows, x, columns), lambda g: product(rows.T, g, columns.T)
+
+
+def product(rows: np.ndarray, x: Array, columns: np.ndarray) -> Array:
+    """R X C^T in the dtype of x, or float64 for integers."""
+    dtype = x.dtype if x.dtype.kind in "fc" else np.float64
+    left, right = like(rows.astype(dtype), x), like(columns.T.astype(dtype), x)
+    return matmul(matmul(left, xp(x).ascontiguousarray(x)), right)  # BLAS takes no channels-last images

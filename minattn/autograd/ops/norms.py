@@ -1,0 +1,225 @@
+"""Normalisation of images x (N, C, ..): over the batch, over groups of channels, over neighbouring channels.
+
+Batch and group normalisation subtract the mean of a set S of numbers and divide by their standard deviation,
+
+    n_i = (x_i - mean_S) / sqrt(var_S + eps),    y_i = w_c n_i + b_c    for the channel c of i,
+
+and differ in S alone.  With h = w g the gradient is  dx = (h - mean_S h - n mean_S(h n)) / sqrt(var_S + eps).
+"""
+
+import math
+from typing import Any
+
+from minattn.autograd.backend import Array, xp
+from minattn.autograd.engine import Result, op
+from minattn.autograd.ops.elementwise import power, sqrt
+from minattn.autograd.ops.reductions import mean, var
+from minattn.autograd.ops.shaping import pad, reshape
+from minattn.errors import ConfigError, ShapeError
+
+
+# ---------------------------------------------------------------------------------------------- over a set
+def _mean(x: Array, axes: tuple[int, ...]) -> Array:
+    """The mean over `axes`, which stay with length 1; in two steps, as long sums in float32 lose digits."""
+    inner = x.mean(axes[1:], keepdims=True) if len(axes) > 1 else x
+    return inner.mean(axes[:1], keepdims=True)
+
+
+def _standardised(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array, Array]:
+    """n, mean, var and 1 / sqrt(var + eps) of the sets along `axes`."""
+    mu = _mean(x, axes)
+    normal = x - mu
+    variance = _mean(normal * normal, axes)
+    inverse = 1 / xp(x).sqrt(variance + eps)
+    normal *= inverse
+    return normal, mu, variance, inverse
+
+
+def _standardised_gradient(h: Array, normal: Array, inverse: Array, axes: tuple[int, ...]) -> Array:
+    """(h - mean h - n mean(h n)) / sqrt(var + eps), written over h."""
+    along = _mean(h * normal, axes)
+    h -= _mean(h, axes)
+    h -= normal * along
+    h *= inverse
+    return h
+
+
+def _channels(x: Any, **weights: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shape in which one number for each channel meets x, and the axes of x without the channels'.
+
+    Raises ShapeError unless x has channels and `weights` have one number for each.
+    """
+    if x.ndim < 2:
+        raise ShapeError(f"an array of shape {tuple(x.shape)} has no channels; the cure: the shape (N, C, H, W)")
+    channels = x.shape[1]
+    for name, weight in weights.items():
+        if tuple(weight.shape) != (channels,):
+            raise ShapeError(
+                f"{name} of shape {tuple(weight.shape)} does not go with {channels} channels; the cure: {name} of "
+                f"shape ({channels},)"
+            )
+    return (1, channels, *(1,) * (x.ndim - 2)), (0, *range(2, x.ndim))
+
+
+def _numbers(x: Any, axes: tuple[int, ...]) -> int:
+    """How many numbers are in a set.  Raises ShapeError where there is none."""
+    n = math.prod(x.shape[axis] for axis in axes)
+    if n == 0:
+        raise ShapeError(
+            f"an array of shape {tuple(x.shape)} has no mean over axes {axes}; the cure: at least one number there, or "
+            "batch_norm_fixed with statistics that are known"
+        )
+    return n
+
+
+# ---------------------------------------------------------------------------------------------- batch norm
+def batch_norm_equation(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Any:
+    """y = w (x - mean) / sqrt(var + eps) + b, with mean and var of each channel over the batch and all places."""
+    shape, axes = _channels(x, weight=weight, bias=bias)
+    mu, variance = mean(x, axes, keepdims=True), var(x, axes, keepdims=True)
+    normal = (x - mu) / sqrt(variance + eps)
+    y = normal * reshape(weight, shape) + reshape(bias, shape)
+    return y, reshape(mu, (-1,)), reshape(variance, (-1,))
+
+
+@op(equation=batch_norm_equation)
+def batch_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5) -> Result:
+    """Batch normalisation of x (N, C, ..), weight (C), bias (C): y, and the mean and variance (C) of each channel.
+
+    S = {i : channel of i is c}; the variance is the biased one, the mean squared deviation.
+    Ioffe & Szegedy 2015, algorithm 1; its gradient is the one at the top of this file.  The mean and the variance have
+    gradients as well: 1/m and 2 (x - mean)/m, for the m numbers of a channel.
+    Raises ShapeError for an empty batch, which has no statistics.
+    """
+    shape, axes = _channels(x, weight=weight, bias=bias)
+    m = _numbers(x, axes)
+    dtype = xp(x).result_type(x, weight, bias, 1.0)
+    normal, mu, variance, inverse = _standardised(x.astype(dtype, copy=False), axes, eps)
+    scale = weight.reshape(shape)
+
+    def pullback(g: Array, g_mean: Array, g_variance: Array) -> tuple[Array, Array, Array]:
+        d_weight, d_bias = (g * normal).sum(axes), g.sum(axes)
+        d_x = _standardised_gradient(g * scale, normal, inverse, axes)
+        d_x += g_mean.reshape(shape) / m
+        d_x += normal * (g_variance.reshape(shape) * (2 / m) / inverse)  # n / inverse = x - mean
+        return d_x, d_weight, d_bias
+
+    return (normal * scale + bias.reshape(shape), mu.reshape(-1), variance.reshape(-1)), pullback
+
+
+def batch_norm_fixed_equation(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float = 1e-5) -> Any:
+    """y = w (x - mean) / sqrt(var + eps) + b, with the mean and the variance that are given."""
+    shape, _ = _channels(x, weight=weight, bias=bias, mean=mean, variance=variance)
+    mu, variance, weight, bias = (reshape(t, shape) for t in (mean, variance, weight, bias))
+    return (x - mu) / sqrt(variance + eps) * weight + bias
+
+
+@op(equation=batch_norm_fixed_equation)
+def batch_norm_fixed(
+    x: Array, weight: Array, bias: Array, mean: Array, variance: Array, /, eps: float = 1e-5
+) -> Result:
+    """Batch normalisation of x (N, C, ..) with a mean (C) and a variance (C) that are given, as in evaluation.
+
+    Ioffe & Szegedy 2015, algorithm 2, step 11.  With r = 1 / sqrt(var + eps), and sums over all but the channels:
+    dx = w r g,  dw = r sum g (x - mean),  db = sum g,  dmean = - w r db,  dvar = - w r^2 dw / 2.
+    """
+    shape, axes = _channels(x, weight=weight, bias=bias, mean=mean, variance=variance)
+    inverse = 1 / xp(x).sqrt(variance + eps)
+    slope = weight * inverse
+    y = (x - mean.reshape(shape)) * slope.reshape(shape) + bias.reshape(shape)
+
+    def pullback(g: Array) -> tuple[Array, ...]:
+        d_bias = g.sum(axes)
+        d_weight = (g * (x - mean.reshape(shape))).sum(axes) * inverse
+        return g * slope.reshape(shape), d_weight, d_bias, -slope * d_bias, -0.5 * slope * inverse * d_weight
+
+    return y, pullback
+
+
+# ---------------------------------------------------------------------------------------------- group norm
+def group_norm_equation(x: Any, weight: Any, bias: Any, groups: int, eps: float = 1e-5) -> Any:
+    """y = w (x - mean) / sqrt(var + eps) + b, with mean and var of each image over each group of its channels."""
+    shape, _ = _channels(x, weight=weight, bias=bias)
+    rows = reshape(x, _grouped(x, groups))
+    deviation = rows - mean(rows, -1, keepdims=True)
+    normal = deviation / sqrt(mean(deviation * deviation, -1, keepdims=True) + eps)
+    return reshape(normal, x.shape) * reshape(weight, shape) + reshape(bias, shape)
+
+
+@op(equation=group_norm_equation)
+def group_norm(x: Array, weight: Array, bias: Array, /, groups: int, eps: float = 1e-5) -> Result:
+    """Group normalisation of x (N, C, ..), weight (C), bias (C), in `groups` groups of C / groups channels each.
+
+    S = {i : image of i is n, floor(channel of i / (C / groups)) = g}.  Wu & He 2018, eq. 7; its gradient is the one at
+    the top of this file.  groups = C is instance normalisation, groups = 1 layer normalisation over (C, ..).
+    Raises ConfigError where the channels do not make so many groups of one size.
+    """
+    shape, axes = _channels(x, weight=weight, bias=bias)
+    rows = _grouped(x, groups)
+    dtype = xp(x).result_type(x, weight, bias, 1.0)
+    normal, _, _, inverse = _standardised(x.reshape(rows).astype(dtype, copy=False), (-1,), eps)
+    scale, of_x = weight.reshape(shape), normal.reshape(x.shape)
+
+    def pullback(g: Array) -> tuple[Array, Array, Array]:
+        d_x = _standardised_gradient((g * scale).reshape(rows), normal, inverse, (-1,))
+        return d_x.reshape(x.shape), (g * of_x).sum(axes), g.sum(axes)
+
+    return of_x * scale + bias.reshape(shape), pullback
+
+
+def _grouped(x: Any, groups: int) -> tuple[int, int, int]:
+    """(N, groups, numbers of a group)."""
+    channels = x.shape[1]
+    if groups < 1 or channels % groups:
+        raise ConfigError(
+            f"{channels} channels do not make {groups} groups of one size; the cure: a number of groups that divides "
+            f"{channels}"
+        )
+    return x.shape[0], groups, _numbers(x, tuple(range(1, x.ndim))) // groups
+
+
+# ---------------------------------------------------------------------------------------------- local response
+def local_response_norm_equation(x: Any, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Any:
+    """b^i = a^i / (k + alpha sum_{j = max(0, i - n/2)}^{min(C - 1, i + n/2)} (a^j)^2)^beta."""
+    half, channels = _half(x, n), x.shape[1]
+    squares = pad(x * x, [(half, half) if axis == 1 else (0, 0) for axis in range(x.ndim)])
+    total = squares[:, :channels]
+    for j in range(1, n):
+        total = total + squares[:, j : j + channels]
+    return x / power(k + alpha * total, beta)
+
+
+@op(equation=local_response_norm_equation)
+def local_response_norm(x: Array, /, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Result:
+    """Local response normalisation of x (N, C, ..) over n neighbouring channels, with the paper's constants.
+
+    b^i = a^i / s_i^beta  with  s_i = k + alpha sum_j (a^j)^2,  j the channels that are at most n // 2 from i.
+    da^i = g_i / s_i^beta - 2 alpha beta a^i sum_j g_j b^j / s_j.
+    Krizhevsky et al. 2012, section 3.3.  alpha is the paper's: some frameworks divide it by n.
+    """
+    half = _half(x, n)
+    s = k + alpha * _neighbours(x * x, half)
+    divisor = s**beta
+    y = x / divisor
+
+    def pullback(g: Array) -> Array:
+        return g / divisor - (2 * alpha * beta) * x * _neighbours(g * y / s, half)
+
+    return y, pullback
+
+
+def _half(x: Any, n: int) -> int:
+    """How many neighbours count on each side."""
+    _channels(x)
+    if n < 1 or n % 2 == 0:
+        raise ConfigError(f"{n} channels have none in their middle; the cure: an odd number n")
+    return n // 2
+
+
+def _neighbours(x: Array, half: int) -> Array:
+    """For each channel the sum of the channels that are at most `half` from it."""
+    total = x.copy()
+    for distance in range(1, min(half, x.shape[1] - 1) + 1):
+        total[:, distance:] += x[:, :-distance]
+        total[:, :-distance] += x[:, distance:]
+    return total

@@ -1,0 +1,250 @@
+"""Pooling: the largest or the mean of each window of an image (.., H, W), which users give as (N, C, H, W).
+
+Along an axis of n numbers, windows of k numbers start at i s - p, for the stride s and the padding p, and there are
+
+    floor((n + 2p - k) / s) + 1  of them,   with ceil=True  ceil((n + 2p - k) / s) + 1,
+
+less one where the last would start behind the image.  Padding is never stored: a window on the border is the part of it
+that lies in the image.  The mean over all of an image is plain `mean(x, (-2, -1))`.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minattn.autograd.backend import Array, like, xp
+from minattn.autograd.engine import Result, op
+from minattn.autograd.ops.images import Pair, both_sizes, check_images, pair, two_sided
+from minattn.autograd.ops.reductions import max as max_of
+from minattn.autograd.ops.reductions import sum as sum_of
+from minattn.autograd.ops.shaping import pad, stack
+from minattn.errors import ConfigError, ShapeError
+
+Place = tuple[slice, slice]
+"""One place of the window: the windows that have it inside the image, and what they find there."""
+
+
+# ---------------------------------------------------------------------------------------------- windows
+class Windows(NamedTuple):
+    """m windows of k numbers along an axis of n numbers, with stride s and padding p."""
+
+    n: int
+    k: int
+    s: int
+    p: int
+    m: int
+
+    def places(self) -> list[Place]:
+        """Place 0, 1, .. k - 1 of the window; those that lie in the padding for all windows are left out."""
+        n, k, s, p, m = self
+        found = []
+        for start in range(-p, k - p):  # window i has its place at start + i s, which must be in [0, n)
+            first, end = max(0, -(start // s)), min(m, (n - 1 - start) // s + 1)
+            if first < end:
+                found.append((slice(first, end), slice(start + first * s, start + (end - 1) * s + 1, s)))
+        return found
+
+    def sizes(self, count_padding: bool) -> np.ndarray:
+        """How many numbers each window has: in the image, or in the image with its padding."""
+        n, k, s, p, m = self
+        start = np.arange(m) * s - p
+        border = p if count_padding else 0
+        return np.minimum(start + k, n + border) - np.maximum(start, -border)
+
+
+def _windows(x: Any, kernel: Pair, stride: Pair | None, padding: Pair, ceil: bool) -> tuple[Windows, Windows]:
+    """The windows along the last two axes of x."""
+    check_images(x)
+    steps = kernel if stride is None else stride
+    height, width = (
+        _along(*sizes, ceil) for sizes in zip(x.shape[-2:], pair(kernel), pair(steps), pair(padding), strict=True)
+    )
+    return height, width
+
+
+def _along(n: int, k: int, s: int, p: int, ceil: bool) -> Windows:
+    if k < 1 or s < 1:
+        raise ConfigError(f"a kernel of {k} with stride {s} has no windows; the cure: both of at least 1")
+    if not 0 <= p < k:
+        raise ConfigError(
+            f"a padding of {p} does not go with a kernel of {k}: windows would hold nothing but padding; the cure: a "
+            f"padding between 0 and {k - 1}"
+        )
+    if n < 1 or k > n + 2 * p:
+        raise ShapeError(
+            f"a kernel of {k} is larger than an axis of {n} with a padding of {p} on both sides; the cure: larger "
+            "images, a smaller kernel or more padding"
+        )
+    room = n + 2 * p - k
+    count = (-(-room // s) if ceil else room // s) + 1
+    return Windows(n, k, s, p, count - 1 if (count - 1) * s >= n + p else count)
+
+
+def _grid(height: Windows, width: Windows) -> Iterator[tuple[Any, Any]]:
+    """For every place of the window: an index of the windows, and one of the pixels that they find there."""
+    for (above, rows), (left, columns) in product(height.places(), width.places()):
+        yield (..., above, left), (..., rows, columns)
+
+
+def _stacked(x: Any, height: Windows, width: Windows, value: float) -> Any:
+    """The windows of x, as the equations see them: (.., h, w, places), with `value` in the padding."""
+    widths = [(0, 0)] * (x.ndim - 2)
+    widths += [(w.p, max(0, (w.m - 1) * w.s + w.k - w.n - w.p)) for w in (height, width)]
+    padded = pad(x, widths, value)
+
+    def at(place: int, w: Windows) -> slice:
+        return slice(place, place + (w.m - 1) * w.s + 1, w.s)
+
+    places = product(range(height.k), range(width.k))
+    return stack([padded[..., at(a, height), at(b, width)] for a, b in places], -1)
+
+
+# ---------------------------------------------------------------------------------------------- the largest
+def max_pool2d_equation(x: Any, kernel: Pair, stride: Pair | None = None, padding: Pair = 0, ceil: bool = False) -> Any:
+    """y_ij = max over a < k, b < k of x_{i s + a - p, j s + b - p}, which is -inf outside of the image."""
+    return max_of(_stacked(x, *_windows(x, kernel, stride, padding, ceil), -np.inf), -1)
+
+
+@op(equation=max_pool2d_equation)
+def max_pool2d(x: Array, /, kernel: Pair, stride: Pair | None = None, padding: Pair = 0, ceil: bool = False) -> Result:
+    """The largest number of each window:  x (.., H, W) -> (.., h, w); see the top of this file for h and w.
+
+    stride: the kernel's size unless told.  padding: never the largest, whatever is beside it.
+    Where several pixels of a window are the largest, they share its gradient equally.
+    Raises ShapeError for a kernel larger than the padded image, ConfigError for a padding as large as the kernel.
+    """
+    height, width = _windows(x, kernel, stride, padding, ceil)
+    module, grid = xp(x), list(_grid(height, width))
+    y = module.full_like(x, _lowest(x), shape=(*x.shape[:-2], height.m, width.m))
+    for windows, pixels in grid:
+        y[windows] = module.maximum(y[windows], x[pixels])
+
+    def pullback(g: Array) -> Array:
+        ties = module.zeros_like(y.real, g.real.dtype)
+        for windows, pixels in grid:
+            ties[windows] += x[pixels].real == y[windows].real
+        share, d_x = g / ties, module.zeros_like(x, g.dtype)
+        for windows, pixels in grid:
+            d_x[pixels] += share[windows] * (x[pixels].real == y[windows].real)
+        return d_x
+
+    return y, pullback
+
+
+def _lowest(x: Array) -> Any:
+    """What no number of x's dtype is below."""
+    return -np.inf if x.dtype.kind in "fc" else int(np.iinfo(x.dtype).min)
+
+
+# ---------------------------------------------------------------------------------------------- the mean
+def average_pool2d_equation(
+    x: Any,
+    kernel: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil: bool = False,
+    count_padding: bool = True,
+) -> Any:
+    """y_ij = sum over a < k, b < k of x_{i s + a - p, j s + b - p} / n_ij, which is 0 outside of the image."""
+    height, width = _windows(x, kernel, stride, padding, ceil)
+    n = np.outer(height.sizes(count_padding), width.sizes(count_padding))
+    return sum_of(_stacked(x, height, width, 0.0), -1) / like(n.astype(x.dtype), x._data)
+
+
+@op(equation=average_pool2d_equation)
+def average_pool2d(
+    x: Array,
+    /,
+    kernel: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil: bool = False,
+    count_padding: bool = True,
+) -> Result:
+    """The mean of each window:  x (.., H, W) -> (.., h, w); see the top of this file for h and w.
+
+    stride: the kernel's size unless told.  count_padding: whether the mean is over the zeros of the padding too, as in
+    Caffe and by default in PyTorch, or over the image's own pixels alone, as in TensorFlow.  What ceil=True adds behind
+    the padding never counts.
+    Every pixel of window ij gets g_ij / n_ij.
+    Raises ShapeError for a kernel larger than the padded image, ConfigError for a padding as large as the kernel.
+    """
+    height, width = _windows(x, kernel, stride, padding, ceil)
+    module, grid, dtype = xp(x), list(_grid(height, width)), xp(x).result_type(x, 1.0)
+    n = like(np.outer(height.sizes(count_padding), width.sizes(count_padding)).astype(x.real.dtype), x)
+    y = module.zeros_like(x, dtype, shape=(*x.shape[:-2], height.m, width.m))
+    for windows, pixels in grid:
+        y[windows] += x[pixels]
+    y /= n
+
+    def pullback(g: Array) -> Array:
+        share, d_x = g / n, module.zeros_like(x, g.dtype)
+        for windows, pixels in grid:
+            d_x[pixels] += share[windows]
+        return d_x
+
+    return y, pullback
+
+
+# ---------------------------------------------------------------------------------------------- a given size
+def adaptive_windows(n: int, m: int) -> list[tuple[int, int]]:
+    """m windows that cover n places, and overlap where m does not divide n:  i n / m, rounded down, to (i + 1) n / m,
+    rounded up."""
+    return [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
+
+
+@op
+def adaptive_average_pool2d(x: Array, /, size: Pair) -> Result:
+    """The means of h x w windows that cover the image:  x (.., H, W) -> (.., h, w); see `adaptive_windows`.
+
+    Y = R X C^T where row i of R (h, H) has 1 / n_i at the n_i places of window i, and C (w, W) is the same for columns.
+    """
+    height, width, h, w = both_sizes(x, size)
+    return two_sided(_averages(height, h), x, _averages(width, w))
+
+
+def _averages(n: int, m: int) -> np.ndarray:
+    matrix = np.zeros((m, n))
+    for row, (start, end) in zip(matrix, adaptive_windows(n, m), strict=True):
+        row[start:end] = 1 / (end - start)
+    return matrix
+
+
+def adaptive_max_pool2d_equation(x: Any, size: Pair) -> Any:
+    """y_ij = the largest number of window ij."""
+    height, width, h, w = both_sizes(x, size)
+    rows = [
+        stack([max_of(x[..., a:b, c:d], (-2, -1)) for c, d in adaptive_windows(width, w)], -1)
+        for a, b in adaptive_windows(height, h)
+    ]
+    return stack(rows, -2)
+
+
+@op(equation=adaptive_max_pool2d_equation)
+def adaptive_max_pool2d(x: Array, /, size: Pair) -> Result:
+    """The largest numbers of h x w windows that cover the image:  x (.., H, W) -> (.., h, w); see `adaptive_windows`.
+
+    Where several pixels of a window are the largest, they share its gradient equally.
+    """
+    height, width, h, w = both_sizes(x, size)
+    module = xp(x)
+    y = module.empty_like(x, shape=(*x.shape[:-2], h, w))
+    grid = [
+        ((..., i, j), (..., slice(a, b), slice(c, d)))
+        for i, (a, b) in enumerate(adaptive_windows(height, h))
+        for j, (c, d) in enumerate(adaptive_windows(width, w))
+    ]
+    for window, pixels in grid:
+        y[window] = x[pixels].max((-2, -1))
+
+    def pullback(g: Array) -> Array:
+        d_x = module.zeros_like(x, g.dtype)
+        for window, pixels in grid:
+            ties = x[pixels].real == y[window].real[..., None, None]
+            share = g[window] / ties.sum((-2, -1)).astype(g.real.dtype)
+            d_x[pixels] += share[..., None, None] * ties
+        return d_x
+
+    return y, pullback
