@@ -14,6 +14,7 @@ from minattn.autograd.ops.activations import (
     silu,
     softplus,
 )
+from minattn.autograd.ops.convolution import conv2d, conv_transpose2d
 from minattn.autograd.ops.elementwise import (
     abs,
     add,
@@ -87,6 +88,8 @@ __all__ = [
     "broadcast_to",
     "clip",
     "concat",
+    "conv2d",
+    "conv_transpose2d",
     "cos",
     "cross_entropy",
     "cumsum",

@@ -1,0 +1,230 @@
+"""Convolutions of images: conv2d, and conv_transpose2d, which is the gradient of conv2d by its input.
+
+As in all papers on convolutional networks, a convolution is a cross-correlation: the kernel is not flipped.
+With stride s, padding p, dilation d, and one group,
+
+    y(n, o, h, w) = b(o) + sum_{c,i,j} W(o, c, i, j) x(n, c, s h + d i - p, s w + d j - p)
+
+where x is 0 outside the image.  With g groups the channels are cut into g parts, and every part of y sees its own part
+of x only: a depthwise convolution has as many groups as channels.
+
+The arithmetic is in `windows.py`; here are the ops, their equations, and what they refuse.
+"""
+
+from operator import index
+from typing import Any
+
+from minattn.autograd.backend import Array, Shape, xp
+from minattn.autograd.engine import Result, op
+from minattn.autograd.ops.products import column_sums, einsum
+from minattn.autograd.ops.shaping import pad, reshape
+from minattn.autograd.ops.windows import Pair, Windows, by_input, by_weight, correlate, pixels
+from minattn.errors import ShapeError
+
+
+# ---------------------------------------------------------------------------------------------- conv2d
+def conv2d_equation(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Any:
+    """y = b + sum_{i,j} x(s h + d i - p, s w + d j - p) W(i, j): for every element of the kernel, a product over the
+    channels of each group."""
+    windows = _windows(weight, stride, padding, dilation, groups)
+    (k_h, k_w), (top, left), (height, width) = windows.kernel, windows.padding, windows.places(x.shape[2:])
+    x = pad(x, [(0, 0), (0, 0), (top, top), (left, left)])
+    x = reshape(x, (x.shape[0], groups, weight.shape[1], *x.shape[2:]))
+    weight = reshape(weight, (groups, weight.shape[0] // groups, *weight.shape[1:]))
+    y = 0.0
+    for i in range(k_h):
+        for j in range(k_w):
+            seen = x[..., windows.under(0, i, height), windows.under(1, j, width)]
+            y = y + einsum("ngchw,goc->ngohw", seen, weight[..., i, j])
+    y = reshape(y, (x.shape[0], weight.shape[0] * weight.shape[1], height, width))
+    return y if bias is None else y + reshape(bias, (-1, 1, 1))
+
+
+@op(equation=conv2d_equation)
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    /,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Result:
+    """The cross-correlation of images x (N, C_in, H, W) with kernels `weight` (C_out, C_in / groups, k_h, k_w):
+    (N, C_out, floor((H + 2p - d (k_h - 1) - 1) / s) + 1, the same of the width), plus bias (C_out) or None.
+
+    stride, padding (with zeros, on both sides), dilation: an int, or a pair for height and width.
+    groups: that many groups of channels see their own group of x only.
+
+    dx: every g(h, w) puts g W back to the pixels that it was computed from, see `conv_transpose2d`.
+    dW(i, j) = sum_{n,h,w} g(h, w) x(s h + d i - p, s w + d j - p);  db = sum_{n,h,w} g.
+    Raises ShapeError for shapes that do not fit, ValueError for a stride, padding, dilation or groups that cannot be.
+    """
+    windows = _windows(weight, stride, padding, dilation, groups)
+    _check_images(x, weight, groups, channels=weight.shape[1] * groups)
+    _check_bias(bias, weight.shape[0])
+    if min(windows.places(x.shape[2:])) < 1:
+        raise ShapeError(
+            f"a kernel of size {windows.kernel} with dilation {windows.dilation} covers {windows.reach} pixels, more "
+            f"than images of size {x.shape[2:]} have with padding {windows.padding}; the cure: larger images, more "
+            "padding, or a smaller kernel"
+        )
+    y = correlate(x, weight, windows)
+    pullbacks = (
+        lambda g: by_input(g, weight, windows, x.shape[2:]),
+        lambda g: by_weight(x, g, windows),
+        _over_pixels,
+    )
+    return _plus(y, bias), pullbacks
+
+
+# ---------------------------------------------------------------------------------------------- conv_transpose2d
+def conv_transpose2d_equation(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    output_padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Any:
+    """Every x(h, w) puts x W(i, j) to the place (s h + d i - p, s w + d j - p); what falls on one place adds up."""
+    windows = _windows(weight, stride, padding, dilation, groups)
+    (k_h, k_w), (s_h, s_w), (top, left), (d_h, d_w) = windows[:4]
+    height, width = _transposed_size(x.shape[2:], windows, output_padding)
+    batch, channels, rows, columns = x.shape
+    x = pad(reshape(x, (batch, channels, rows, 1, columns, 1)), [(0, n - 1) for n in (1, 1, 1, s_h, 1, s_w)])
+    x = reshape(x, (batch, groups, channels // groups, s_h * rows, s_w * columns))  # with zeros in between
+    x = x[..., : s_h * (rows - 1) + 1, : s_w * (columns - 1) + 1]
+    weight = reshape(weight, (groups, channels // groups, *weight.shape[1:]))
+    y: Any = 0.0
+    for i in range(k_h):
+        for j in range(k_w):
+            put = einsum("ngohw,goc->ngchw", x, weight[..., i, j])
+            below, right = height + 2 * top - d_h * i - x.shape[3], width + 2 * left - d_w * j - x.shape[4]
+            y = y + pad(put, [(0, 0), (0, 0), (0, 0), (d_h * i, below), (d_w * j, right)])
+    y = y[..., top : top + height, left : left + width]
+    y = reshape(y, (batch, groups * weight.shape[2], height, width))
+    return y if bias is None else y + reshape(bias, (-1, 1, 1))
+
+
+@op(equation=conv_transpose2d_equation)
+def conv_transpose2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    /,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    output_padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Result:
+    """The gradient of conv2d by its input: x (N, C_in, H, W) and `weight` (C_in, C_out / groups, k_h, k_w), the weight
+    of the conv2d that maps C_out channels to C_in, give (N, C_out, s (H - 1) + d (k_h - 1) + 1 - 2p + output_padding,
+    the same of the width), plus bias (C_out) or None.
+
+    output_padding, less than the stride, chooses among the sizes that conv2d maps to (H, W).  Zeiler et al. 2010.
+
+    dx = conv2d(g, W);  dW is that of conv2d with x and g exchanged;  db = sum_{n,h,w} g.
+    Raises ShapeError and ValueError as conv2d does.
+    """
+    windows = _windows(weight, stride, padding, dilation, groups)
+    _check_images(x, weight, groups, channels=weight.shape[0])
+    _check_bias(bias, weight.shape[1] * groups)
+    y = by_input(x, weight, windows, _transposed_size(x.shape[2:], windows, output_padding))
+    pullbacks = (
+        lambda g: correlate(g, weight, windows),
+        lambda g: by_weight(g, x, windows),
+        _over_pixels,
+    )
+    return _plus(y, bias), pullbacks
+
+
+def _transposed_size(size: Shape, windows: Windows, output_padding: int | Pair) -> Pair:
+    more = _pair(output_padding, "output_padding", at_least=0)
+    if any(n >= s for n, s in zip(more, windows.stride, strict=True)):
+        raise ValueError(f"output_padding {more} must be less than the stride {windows.stride}")
+    each = zip(windows.covered(size), windows.padding, more, strict=True)
+    height, width = (n - 2 * p + m for n, p, m in each)
+    if min(*size, height, width) < 1:
+        raise ShapeError(
+            f"images of size {size} would become ones of size {(height, width)}: nothing is left within the padding "
+            f"{windows.padding}; the cure: larger images or less padding"
+        )
+    return height, width
+
+
+def _over_pixels(g: Array) -> Array:
+    """db of the gradient g of y."""
+    return column_sums(pixels(g))
+
+
+def _plus(y: Array, bias: Array | None) -> Array:
+    """y + b, written over y where that can hold it."""
+    if bias is None:
+        return y
+    return xp(y).add(y, bias[:, None, None], y if bias.dtype == y.dtype else None)
+
+
+# ---------------------------------------------------------------------------------------------- checks
+def _windows(weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Windows:
+    if len(weight.shape) != 4 or min(weight.shape[2:]) < 1:
+        raise ShapeError(f"a weight of four axes with a kernel of one pixel at least is expected, got {weight.shape}")
+    if _whole(groups, "groups") < 1:
+        raise ValueError(f"groups must be 1 or more, got {groups}")
+    kernel = (weight.shape[2], weight.shape[3])
+    return Windows(
+        kernel, _pair(stride, "stride", 1), _pair(padding, "padding", 0), _pair(dilation, "dilation", 1), groups
+    )
+
+
+def _pair(value: Any, name: str, at_least: int) -> Pair:
+    """An int twice, or a pair of ints as it is."""
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be an int or a pair (height, width), got {value}")
+    height, width = (_whole(n, name) for n in pair)
+    if min(height, width) < at_least:
+        raise ValueError(f"{name} must be {at_least} or more, got {value}; the cure: {name}={at_least}, the default")
+    return height, width
+
+
+def _whole(value: Any, name: str) -> int:
+    try:
+        return index(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}") from error
+
+
+def _check_images(x: Array, weight: Array, groups: int, channels: int) -> None:
+    """channels: how many the weight is for."""
+    if x.ndim != 4:
+        raise ShapeError(f"x must be images (N, C, H, W), got {x.shape}; the cure: x[None] for a single image")
+    if x.shape[1] % groups or len(weight) % groups:
+        raise ShapeError(
+            f"groups={groups} must divide the {x.shape[1]} channels of x {x.shape} and the {len(weight)} of the weight "
+            f"{weight.shape}; the cure: a number of groups that divides both"
+        )
+    if x.shape[1] != channels:
+        raise ShapeError(
+            f"x {x.shape} has {x.shape[1]} channels, but the weight {weight.shape} with groups={groups} is for "
+            f"{channels}; the cure: a weight (C_out, C_in / groups, k_h, k_w) for conv2d, (C_in, C_out / groups, k_h, "
+            "k_w) for conv_transpose2d"
+        )
+
+
+def _check_bias(bias: Any, channels: int) -> None:
+    if bias is not None and getattr(bias, "shape", ()) != (channels,):
+        given = getattr(bias, "shape", bias)
+        raise ShapeError(f"the bias must be one number for each of the {channels} channels of the result, got {given}")

@@ -1,0 +1,259 @@
+"""Convolutions against seven loops, against SciPy, against one another, and in blocks as small as they get.
+
+Their gradients and their equations are tested in test_every_op.py, on the cases of opcases/convolution.py.
+"""
+
+import itertools
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opcases import CASES
+from opcases.convolution import both
+from scipy import signal
+
+import minattn as ma
+from minattn.autograd import OPS
+from minattn.autograd.ops import windows
+from minattn.errors import ShapeError
+from minattn.testing import assert_equation, check_gradients, strategies
+
+NAMES = ("conv2d", "conv_transpose2d")
+
+
+def tolerance(x):
+    return {"rtol": 1e-4, "atol": 1e-4} if x.dtype == np.float32 else {"rtol": 1e-12, "atol": 1e-12}
+
+
+def places(n, k, stride, padding, dilation):
+    return (n + 2 * padding - dilation * (k - 1) - 1) // stride + 1
+
+
+def by_loops(x, weight, bias, stride, padding, dilation, groups):
+    """Every number of the result by itself, as the definition has it."""
+    (s_h, s_w), (p_h, p_w), (d_h, d_w) = map(both, (stride, padding, dilation))
+    batch, _, rows, columns = x.shape
+    outputs, per_group, k_h, k_w = weight.shape
+    height, width = places(rows, k_h, s_h, p_h, d_h), places(columns, k_w, s_w, p_w, d_w)
+    y = np.zeros((batch, outputs, height, width))
+    for n, o, h, w in np.ndindex(y.shape):
+        group = o // (outputs // groups)
+        for c, i, j in np.ndindex(per_group, k_h, k_w):
+            row, column = s_h * h + d_h * i - p_h, s_w * w + d_w * j - p_w
+            if 0 <= row < rows and 0 <= column < columns:
+                y[n, o, h, w] += float(weight[o, c, i, j]) * float(x[n, group * per_group + c, row, column])
+        y[n, o, h, w] += 0 if bias is None else bias[o]
+    return y
+
+
+@given(call=CASES["conv2d"].calls)
+def test_conv2d_is_seven_loops(call):
+    x, weight, *bias = call.inputs
+    y = ma.conv2d(*call.inputs, **call.parameters)
+    expected = by_loops(x, weight, bias[0] if bias else None, **call.parameters)
+    assert y.shape == expected.shape
+    assert y.dtype == x.dtype
+    np.testing.assert_allclose(y.data, expected, **tolerance(x))
+
+
+@given(size=st.tuples(st.integers(3, 9), st.integers(3, 9)), kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)))
+def test_conv2d_is_the_correlation_of_scipy(size, kernel):
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, 3, *size)), rng.standard_normal((4, 3, *kernel))
+    y = ma.conv2d(x, weight)
+    for n, o in np.ndindex(2, 4):
+        expected = sum(signal.correlate(x[n, c], weight[o, c], mode="valid") for c in range(3))
+        np.testing.assert_allclose(y.data[n, o], expected, rtol=1e-12, atol=1e-12)
+
+
+@given(call=CASES["conv_transpose2d"].calls)
+def test_conv_transpose2d_is_the_adjoint(call):
+    """<conv2d(x), y> = <x, conv_transpose2d(y)>, and conv2d leads back to the same size."""
+    y, weight = (a.astype(np.float64) for a in call.inputs[:2])
+    parameters = dict(call.parameters)
+    back = ma.conv_transpose2d(y, weight, **parameters)
+    del parameters["output_padding"]
+    x = np.random.default_rng(0).standard_normal(back.shape)
+    there = ma.conv2d(x, weight, **parameters)
+    assert there.shape == y.shape
+    np.testing.assert_allclose((there.data * y).sum(), (x * back.data).sum(), rtol=1e-11, atol=1e-11)
+
+
+def test_the_size_of_a_transposed_convolution():
+    x, weight = np.ones((1, 2, 5, 4)), np.ones((2, 3, 3, 4))
+    y = ma.conv_transpose2d(x, weight, stride=(3, 2), padding=1, output_padding=(2, 1), dilation=(1, 2))
+    assert y.shape == (1, 3, 3 * 4 + 2 + 1 - 2 + 2, 2 * 3 + 6 + 1 - 2 + 1)
+
+
+# ---------------------------------------------------------------------------------------------- blocks
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data(), limit=st.sampled_from([1, 30, 100]))
+def test_blocks_change_nothing(name, data, limit):
+    """In blocks of one row, of some rows, and of some images."""
+    call = data.draw(CASES[name].calls)
+    before, windows.HOST_BLOCK = windows.HOST_BLOCK, limit
+    try:
+        assert_equation(
+            CASES[name].on_tensors(name, call.parameters),
+            lambda *tensors: OPS[name].equation(*tensors, **call.parameters),
+            *call.inputs,
+        )
+    finally:
+        windows.HOST_BLOCK = before
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 1, 1), (3, 4, 9, 7), (0, 4, 9, 7), (5, 4, 40, 3)])
+@pytest.mark.parametrize("limit", [1, 17, 500, 10**6])
+def test_blocks_are_all_rows_of_all_images_once(monkeypatch, shape, limit):
+    monkeypatch.setattr(windows, "HOST_BLOCK", limit)
+    how = windows.Windows((1, 1), (2, 1), (0, 0), (1, 1), 1)
+    height, _ = how.places(shape[2:])
+    seen = np.zeros((shape[0], height), int)
+    for images, rows in windows._blocks(shape, how, seen):
+        assert limit >= 10**6 or (images.stop - images.start) * (rows.stop - rows.start) <= max(1, limit)
+        seen[images, rows] += 1
+    assert (seen == 1).all()
+
+
+def test_no_copy_of_the_whole_batch_is_made():
+    """im2col of it would be 25 times x."""
+    rng = np.random.default_rng(0)
+    x = ma.tensor(rng.standard_normal((64, 4, 64, 64), np.float32), requires_grad=True)
+    weight = ma.tensor(rng.standard_normal((4, 4, 5, 5), np.float32), requires_grad=True)
+    tracemalloc.start()
+    try:
+        ma.conv2d(x, weight, padding=2).sum().backward()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * x.data.nbytes
+
+
+# ---------------------------------------------------------------------------------------------- memory layouts
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+def test_nothing_depends_on_strides(name, data):
+    call = data.draw(CASES[name].calls)
+    results = []
+    for lay in (lambda a: a, lambda a: np.array(a, order="C"), lambda a: np.array(a, order="F")):
+        tensors = [ma.tensor(lay(a), requires_grad=True) for a in call.inputs]
+        y = OPS[name].apply(*tensors, **call.parameters)
+        y.backward(lay(np.cos(np.arange(y.size, dtype=y.dtype)).reshape(y.shape)))
+        results.append([y.data, *(t.grad for t in tensors)])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_allclose(a, b, **tolerance(a))
+
+
+def test_channels_are_last_in_the_memory_of_results():
+    """So that the next convolution finds them so."""
+    x, weight = np.ones((2, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)
+    assert ma.conv2d(x, weight).data.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert ma.conv2d(x, weight[..., :1, :1]).data.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert ma.conv_transpose2d(ma.conv2d(x, weight), weight).data.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+# ---------------------------------------------------------------------------------------------- particular ones
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_is_a_convolution_for_each_channel(stride):
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, 5, 8, 7)), rng.standard_normal((5, 1, 3, 3))
+    y = ma.conv2d(x, weight, stride=stride, padding=1, groups=5)
+    for c in range(5):
+        one = ma.conv2d(x[:, c : c + 1], weight[c : c + 1], stride=stride, padding=1)
+        np.testing.assert_allclose(y.data[:, c], one.data[:, 0], rtol=1e-12, atol=1e-12)
+
+
+def test_padding_wider_than_the_kernel():
+    rng = np.random.default_rng(0)
+    check_gradients(
+        lambda x, w, b: ma.conv2d(x, w, b, padding=(4, 5)),
+        *(rng.standard_normal(s) for s in ((2, 2, 3, 3), (2, 2, 2, 3), (2,))),
+    )
+
+
+def test_a_larger_one_has_the_gradients_of_the_oracle():
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.standard_normal(s) for s in ((3, 4, 9, 8), (6, 2, 3, 5), (6,)))
+    check_gradients(lambda *t: ma.conv2d(*t, stride=(2, 1), padding=(1, 3), dilation=(1, 2), groups=2), x, weight, bias)
+
+
+def test_real_images_under_complex_kernels():
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((1, 2, 4, 4)), rng.standard_normal((2, 2, 3, 3))
+    for op in (ma.conv2d, ma.conv_transpose2d):
+        np.testing.assert_allclose(op(x, 1j * weight).data, 1j * op(x, weight).data, rtol=1e-12)
+
+
+@pytest.mark.parametrize("op", [ma.conv2d, ma.conv_transpose2d])
+def test_an_empty_batch(op):
+    tensors = [ma.tensor(np.ones(s, np.float32), requires_grad=True) for s in ((0, 2, 5, 5), (2, 2, 3, 3), (2,))]
+    y = op(*tensors, stride=2, padding=1)
+    assert y.shape[:2] == (0, 2)
+    y.sum().backward()
+    assert tensors[0].grad.shape == (0, 2, 5, 5)
+    assert not tensors[1].grad.any()
+    assert not tensors[2].grad.any()
+
+
+@given(x=strategies.arrays((2, 3, 4, 5)))
+def test_integers_and_pairs_are_one(x):
+    weight = np.ones((2, 3, 2, 2), x.dtype)
+    a = ma.conv2d(x, weight, stride=2, padding=1, dilation=2)
+    b = ma.conv2d(x, weight, None, (2, 2), [1, 1], (np.int64(2), 2))
+    np.testing.assert_array_equal(a.data, b.data)
+
+
+# ---------------------------------------------------------------------------------------------- errors
+X, W, B = np.ones((1, 4, 5, 6)), np.ones((6, 4, 3, 3)), np.ones(6)
+REFUSED = {
+    "images of three axes": ((X[0], W), {}, ShapeError, r"got \(4, 5, 6\); the cure: x\[None\]"),
+    "a weight of three axes": ((X, W[0]), {}, ShapeError, r"four axes .* got \(4, 3, 3\)"),
+    "a kernel of no pixels": ((X, W[..., :0]), {}, ShapeError, r"got \(6, 4, 3, 0\)"),
+    "other channels": ((X, W[:, :3]), {}, ShapeError, r"\(1, 4, 5, 6\) has 4 channels.* groups=1 is for 3; the cure"),
+    "groups of channels": ((X, W[:, :2]), {"groups": 3}, ShapeError, "groups=3 must divide the 4 channels .* the cure"),
+    "groups of outputs": ((X, W[:, :1]), {"groups": 4}, ShapeError, "groups=4 must divide .* the 6 of the weight"),
+    "a large kernel": ((X, W), {"dilation": 3}, ShapeError, r"covers \(7, 7\) pixels, .*size \(5, 6\) .* the cure"),
+    "a bias too long": ((X, W, np.ones(7)), {}, ShapeError, r"each of the 6 channels .* got \(7,\)"),
+    "a number for a bias": ((X, W, 2.0), {}, ShapeError, "got 2.0"),
+    "stride 0": ((X, W), {"stride": 0}, ValueError, "stride must be 1 or more, got 0; the cure"),
+    "dilation 0": ((X, W), {"dilation": (1, 0)}, ValueError, r"dilation must be 1 or more, got \(1, 0\); the cure"),
+    "negative padding": ((X, W), {"padding": -1}, ValueError, "padding must be 0 or more, got -1; the cure"),
+    "no groups": ((X, W), {"groups": 0}, ValueError, "groups must be 1 or more, got 0"),
+    "half a stride": ((X, W), {"stride": 1.5}, TypeError, "stride must be an int or a pair of ints, got 1.5"),
+    "three strides": ((X, W), {"stride": (1, 2, 3)}, ValueError, r"a pair \(height, width\), got \(1, 2, 3\)"),
+}
+REFUSED_TRANSPOSED = {
+    "other channels": ((X, W), {}, ShapeError, "has 4 channels, .* is for 6; the cure"),
+    "output padding": (
+        (X, W[:4]),
+        {"output_padding": 1},
+        ValueError,
+        r"\(1, 1\) must be less .*stride \(1, 1\)",
+    ),
+    "nothing left": ((X, W[:4]), {"padding": 4}, ShapeError, r"size \(5, 6\) would become .* \(-1, 0\).* the cure"),
+    "a bias too long": ((X, W[:4], B), {}, ShapeError, r"each of the 4 channels .* got \(6,\)"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_conv2d_refuses(case):
+    arguments, parameters, error, message = REFUSED[case]
+    with pytest.raises(error, match=f"conv2d: .*{message}"):
+        ma.conv2d(*arguments, **parameters)
+
+
+@pytest.mark.parametrize("case", REFUSED_TRANSPOSED)
+def test_conv_transpose2d_refuses(case):
+    arguments, parameters, error, message = REFUSED_TRANSPOSED[case]
+    with pytest.raises(error, match=f"conv_transpose2d: .*{message}"):
+        ma.conv_transpose2d(*arguments, **parameters)
+
+
+@pytest.mark.parametrize(("stride", "padding", "dilation"), list(itertools.product((1, 2, 3), (0, 1, 4), (1, 2))))
+def test_the_size_of_the_result(stride, padding, dilation):
+    parameters = {"stride": stride, "padding": padding, "dilation": dilation}
+    y = ma.conv2d(np.ones((1, 1, 7, 10)), np.ones((1, 1, 3, 4)), **parameters)
+    assert y.shape[2:] == (places(7, 3, **parameters), places(10, 4, **parameters))
