@@ -199,6 +199,16 @@ def test_windows_that_cannot_be(pool, shape, windows, error, message):
         pool(ma.tensor(np.zeros(shape)), **windows)
 
 
+def test_numbers_of_numpy_are_taken_and_fractions_are_not():
+    x = ma.tensor(np.zeros((1, 1, 4, 4)))
+    assert ma.max_pool2d(x, np.int64(2), [np.int32(1), 2]).shape == (1, 1, 3, 2)
+    for wrong, said in ((2.5, "2.5"), ((2, 2, 2), r"\(2, 2, 2\)"), ((1, None), r"\(1, None\)")):
+        with pytest.raises(
+            ConfigError, match=f"{said} is no int and no pair .height, width.; the cure: one int or two"
+        ):
+            ma.average_pool2d(x, wrong)
+
+
 @pytest.mark.parametrize("pool", [ma.adaptive_max_pool2d, ma.adaptive_average_pool2d])
 def test_sizes_that_cannot_be(pool):
     with pytest.raises(ShapeError, match="cannot have the size 0 x 3; the cure: a height and a width of at least 1"):

@@ -3,13 +3,14 @@
 R (h, H) says what each row of the result is made of, C (w, W) the same for columns.  The gradient is dX = R^T dY C.
 """
 
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from minattn.autograd.backend import Array, like, matmul, xp
 from minattn.autograd.engine import Result, op
-from minattn.errors import ShapeError
+from minattn.errors import ConfigError, ShapeError
 
 Pair = int | tuple[int, int]
 """One number for height and width, or one for each."""
@@ -17,7 +18,11 @@ Pair = int | tuple[int, int]
 
 def pair(value: Pair) -> tuple[int, int]:
     """(for the height, for the width)."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+    try:
+        height, width = value if isinstance(value, (tuple, list)) else (value, value)
+        return index(height), index(width)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{value!r} is no int and no pair (height, width); the cure: one int or two") from error
 
 
 def check_images(x: Any) -> None:

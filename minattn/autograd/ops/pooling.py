@@ -27,8 +27,8 @@ Place = tuple[slice, slice]
 
 
 # ---------------------------------------------------------------------------------------------- windows
-class Windows(NamedTuple):
-    """m windows of k numbers along an axis of n numbers, with stride s and padding p."""
+class AxisWindows(NamedTuple):
+    """m windows of k numbers along one axis of n numbers, with stride s and padding p."""
 
     n: int
     k: int
@@ -54,7 +54,7 @@ class Windows(NamedTuple):
         return np.minimum(start + k, n + border) - np.maximum(start, -border)
 
 
-def _windows(x: Any, kernel: Pair, stride: Pair | None, padding: Pair, ceil: bool) -> tuple[Windows, Windows]:
+def _windows(x: Any, kernel: Pair, stride: Pair | None, padding: Pair, ceil: bool) -> tuple[AxisWindows, AxisWindows]:
     """The windows along the last two axes of x."""
     check_images(x)
     steps = kernel if stride is None else stride
@@ -64,7 +64,7 @@ def _windows(x: Any, kernel: Pair, stride: Pair | None, padding: Pair, ceil: boo
     return height, width
 
 
-def _along(n: int, k: int, s: int, p: int, ceil: bool) -> Windows:
+def _along(n: int, k: int, s: int, p: int, ceil: bool) -> AxisWindows:
     if k < 1 or s < 1:
         raise ConfigError(f"a kernel of {k} with stride {s} has no windows; the cure: both of at least 1")
     if not 0 <= p < k:
@@ -79,22 +79,22 @@ def _along(n: int, k: int, s: int, p: int, ceil: bool) -> Windows:
         )
     room = n + 2 * p - k
     count = (-(-room // s) if ceil else room // s) + 1
-    return Windows(n, k, s, p, count - 1 if (count - 1) * s >= n + p else count)
+    return AxisWindows(n, k, s, p, count - 1 if (count - 1) * s >= n + p else count)
 
 
-def _grid(height: Windows, width: Windows) -> Iterator[tuple[Any, Any]]:
+def _grid(height: AxisWindows, width: AxisWindows) -> Iterator[tuple[Any, Any]]:
     """For every place of the window: an index of the windows, and one of the pixels that they find there."""
     for (above, rows), (left, columns) in product(height.places(), width.places()):
         yield (..., above, left), (..., rows, columns)
 
 
-def _stacked(x: Any, height: Windows, width: Windows, value: float) -> Any:
+def _stacked(x: Any, height: AxisWindows, width: AxisWindows, value: float) -> Any:
     """The windows of x, as the equations see them: (.., h, w, places), with `value` in the padding."""
     widths = [(0, 0)] * (x.ndim - 2)
     widths += [(w.p, max(0, (w.m - 1) * w.s + w.k - w.n - w.p)) for w in (height, width)]
     padded = pad(x, widths, value)
 
-    def at(place: int, w: Windows) -> slice:
+    def at(place: int, w: AxisWindows) -> slice:
         return slice(place, place + (w.m - 1) * w.s + 1, w.s)
 
     places = product(range(height.k), range(width.k))
