@@ -174,10 +174,15 @@ def test_padding_wider_than_the_kernel():
     )
 
 
-def test_a_larger_one_has_the_gradients_of_the_oracle():
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1), (2, 3)])
+def test_larger_ones_have_the_gradients_of_the_oracle(stride, groups):
+    """Four groups make it depthwise; with strides of 1 the gradient of x is itself a convolution."""
     rng = np.random.default_rng(0)
-    x, weight, bias = (rng.standard_normal(s) for s in ((3, 4, 9, 8), (6, 2, 3, 5), (6,)))
-    check_gradients(lambda *t: ma.conv2d(*t, stride=(2, 1), padding=(1, 3), dilation=(1, 2), groups=2), x, weight, bias)
+    x, weight, bias = (rng.standard_normal(s) for s in ((3, 4, 9, 8), (4, 4 // groups, 3, 2), (4,)))
+    parameters = {"stride": stride, "padding": (1, 2), "dilation": (1, 2), "groups": groups}
+    check_gradients(lambda *t: ma.conv2d(*t, **parameters), x, weight, bias)
+    check_gradients(lambda *t: ma.conv_transpose2d(*t, **parameters), x, weight, bias)
 
 
 def test_real_images_under_complex_kernels():
@@ -234,6 +239,7 @@ REFUSED_TRANSPOSED = {
         r"\(1, 1\) must be less .*stride \(1, 1\)",
     ),
     "nothing left": ((X, W[:4]), {"padding": 4}, ShapeError, r"size \(5, 6\) would become .* \(-1, 0\).* the cure"),
+    "no pixels": ((X[:, :, :0], W[:4]), {}, ShapeError, r"images of size \(0, 6\) would become .* the cure"),
     "a bias too long": ((X, W[:4], B), {}, ShapeError, r"each of the 4 channels .* got \(6,\)"),
 }
 

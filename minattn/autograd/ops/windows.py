@@ -243,17 +243,23 @@ def _is_depthwise(weight: Array, groups: int) -> bool:
 def _taps(piece: Array, matrices: Array, windows: Windows) -> Array:
     """As `_products`."""
     y: Array = None
+    part: Array = None
     for (i, j), seen in _each_tap(piece, windows):
-        part = seen * _along_rows(matrices[i, :, j, 0], seen)
-        y = part if y is None else xp(y).add(y, part, y)
+        part = xp(seen).multiply(seen, _along_rows(matrices[i, :, j, 0], seen), part)
+        if y is None:
+            y, part = part, None
+        else:
+            y += part
     return y.swapaxes(0, 1)[..., None]
 
 
 def _taps_by_weight(piece: Array, g: Array, total: Array, windows: Windows) -> None:
     """As `_products_by_weight`."""
+    rows, batch, width, channels = g.shape
+    part = None
     for (i, j), seen in _each_tap(piece, windows):
-        rows, batch, width, channels = seen.shape
-        total[i, :, j, 0] += column_sums((seen * g).reshape(rows * batch * width, channels))
+        part = xp(g).multiply(seen, g, part)
+        total[i, :, j, 0] += column_sums(part.reshape(rows * batch * width, channels))
 
 
 def _taps_by_input(g: Array, matrices: Array, windows: Windows) -> Array:
@@ -261,8 +267,10 @@ def _taps_by_input(g: Array, matrices: Array, windows: Windows) -> Array:
     rows, batch, width, channels = g.shape
     covered = windows.covered((rows, width))
     piece = xp(g).zeros((covered[0], batch, covered[1], channels), xp(g).result_type(g, matrices))
+    part = None
     for (i, j), seen in _each_tap(piece, windows):
-        seen += g * _along_rows(matrices[i, :, j, 0], g)
+        part = xp(g).multiply(g, _along_rows(matrices[i, :, j, 0], g), part)
+        seen += part
     return piece
 
 
