@@ -111,7 +111,7 @@ def test_blocks_are_all_rows_of_all_images_once(monkeypatch, shape, limit):
     how = windows.Windows((1, 1), (2, 1), (0, 0), (1, 1), 1)
     height, _ = how.places(shape[2:])
     seen = np.zeros((shape[0], height), int)
-    for images, rows in windows._blocks(shape, how, seen):
+    for images, rows in windows._blocks(shape, 2, how, seen):
         assert limit >= 10**6 or (images.stop - images.start) * (rows.stop - rows.start) <= max(1, limit)
         seen[images, rows] += 1
     assert (seen == 1).all()

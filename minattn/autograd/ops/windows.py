@@ -25,7 +25,8 @@ Pair = tuple[int, int]
 """One number for the height and one for the width."""
 
 HOST_BLOCK = 1 << 18
-"""How many numbers of shifted copies are in a block on the host: 1 MiB of float32, which a core's cache holds."""
+"""How many numbers of shifted copies and of products are in a block on the host: 1 MiB of float32, which a core's own
+cache holds."""
 
 DEVICE_BLOCK = 1 << 26
 """The same on a GPU, where many small products would take longer than they compute."""
@@ -79,7 +80,7 @@ def correlate(x: Array, weight: Array, windows: Windows) -> Array:
     product = _taps if _is_depthwise(weight, groups) else _products
     images, matrices = x.transpose(0, 2, 3, 1), _matrices(weight, groups)
     y = module.empty((len(x), height, width, groups, len(weight) // groups), module.result_type(x, weight))
-    for block, rows in _blocks(x.shape, windows, x):
+    for block, rows in _blocks(x.shape, len(weight), windows, x):
         y[block, rows] = product(_padded(images, block, rows, windows), matrices, windows)
     return y.reshape(len(x), height, width, len(weight)).transpose(0, 3, 1, 2)
 
@@ -93,7 +94,7 @@ def by_weight(x: Array, g: Array, windows: Windows) -> Array:
     product = _taps_by_weight if per_group == outputs == 1 else _products_by_weight
     images, upstream = x.transpose(0, 2, 3, 1), g.transpose(0, 2, 3, 1)
     total = module.zeros((k_h, groups, k_w * per_group, outputs), module.result_type(x, g))
-    for block, rows in _blocks(x.shape, windows, x):
+    for block, rows in _blocks(x.shape, g.shape[1], windows, x):
         part = module.ascontiguousarray(upstream[block, rows].swapaxes(0, 1))
         product(_padded(images, block, rows, windows), part, total, windows)
     total = total.reshape(k_h, groups, k_w, per_group, outputs).transpose(1, 4, 3, 0, 2)
@@ -110,7 +111,7 @@ def by_input(g: Array, weight: Array, windows: Windows, size: Shape) -> Array:
     upstream, matrices = g.transpose(0, 2, 3, 1), _matrices(weight, groups)
     shape = (len(g), groups * weight.shape[1], height + 2 * top, width + 2 * left)
     dx = module.zeros((len(g), *shape[2:], shape[1]), module.result_type(g, weight))
-    for block, rows in _blocks((*shape[:2], height, width), windows, g):
+    for block, rows in _blocks((*shape[:2], height, width), len(weight), windows, g):
         part = module.ascontiguousarray(upstream[block, rows].swapaxes(0, 1))
         piece = product(part, matrices, windows).swapaxes(0, 1)
         first = windows.stride[0] * rows.start
@@ -137,13 +138,13 @@ def _images(pixels: Array, shape: Shape) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------- blocks
-def _blocks(shape: Shape, windows: Windows, on: Array) -> Iterator[tuple[slice, slice]]:
-    """The images and the rows of y of one block after another, for images x of that shape: several whole images, or
-    some rows of one."""
+def _blocks(shape: Shape, outputs: int, windows: Windows, on: Array) -> Iterator[tuple[slice, slice]]:
+    """The images and the rows of y of one block after another, for images x of that shape and a y of so many channels:
+    several whole images, or some rows of one."""
     batch, channels = shape[:2]
     height, width = windows.places(shape[2:])
     limit = HOST_BLOCK if xp(on) is np else DEVICE_BLOCK
-    a_row = max(1, windows.stride[0] * width * windows.kernel[1] * channels)
+    a_row = max(1, width * (windows.stride[0] * windows.kernel[1] * channels + 2 * outputs))
     images = max(1, limit // max(1, a_row * height))
     pieces = max(1, -(-height // max(1, limit // a_row)))
     rows = max(1, -(-height // pieces))
