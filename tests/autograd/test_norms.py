@@ -75,10 +75,21 @@ def test_a_large_mean_costs_few_digits_in_float32(last):
     one, zero = np.ones(2, np.float32), np.zeros(2, np.float32)
     exact = x.astype(np.float64)
     expected = (exact - exact.mean((0, 2, 3), keepdims=True)) / exact.std((0, 2, 3), keepdims=True)
-    y, _, variance = ma.batch_norm(ma.tensor(stored), one, zero)
+    y, mean, variance = ma.batch_norm(ma.tensor(stored), one, zero)
     np.testing.assert_allclose(y.data, expected, atol=1e-3)
-    np.testing.assert_allclose(variance.data, exact.var((0, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(mean.data, exact.mean((0, 2, 3)), rtol=3e-7)
+    np.testing.assert_allclose(variance.data, exact.var((0, 2, 3)), rtol=1e-5)
     np.testing.assert_allclose(ma.group_norm(ma.tensor(stored[:1]), one, zero, 2).data[0, 0].std(), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "batch_norm_fixed", "group_norm"])
+def test_gradients_of_the_weights_keep_their_digits_where_channels_come_last(name):
+    """The sums for the bias are over 80 000 numbers near 1."""
+    upstream = (1 + 0.1 * rng().random((8, 2, 100, 100))).astype(np.float32)
+    stored = upstream.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    x, weight, bias = leaves(stored, np.ones(2, np.float32), np.zeros(2, np.float32))
+    NORMS[name](x, weight, bias).backward(stored)
+    np.testing.assert_allclose(bias.grad, upstream.sum((0, 2, 3), dtype=np.float64), rtol=3e-7)
 
 
 # ---------------------------------------------------------------------------------------------- group norm

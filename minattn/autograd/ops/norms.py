@@ -19,10 +19,16 @@ from minattn.errors import ConfigError, ShapeError
 
 
 # ---------------------------------------------------------------------------------------------- over a set
+def _sum(x: Array, axes: tuple[int, ...]) -> Array:
+    """The sum over `axes`, which stay with length 1.  One axis after the other: where channels come last in memory,
+    float32 would lose most digits in one long sum."""
+    for axis in reversed(axes):
+        x = x.sum(axis, keepdims=True)
+    return x
+
+
 def _mean(x: Array, axes: tuple[int, ...]) -> Array:
-    """The mean over `axes`, which stay with length 1; in two steps, as long sums in float32 lose digits."""
-    inner = x.mean(axes[1:], keepdims=True) if len(axes) > 1 else x
-    return inner.mean(axes[:1], keepdims=True)
+    return _sum(x, axes) / math.prod(x.shape[axis] for axis in axes)
 
 
 def _standardised(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array, Array]:
@@ -35,11 +41,10 @@ def _standardised(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, A
     return normal, mu, variance, inverse
 
 
-def _standardised_gradient(h: Array, normal: Array, inverse: Array, axes: tuple[int, ...]) -> Array:
+def _standardised_gradient(h: Array, normal: Array, inverse: Array, mean_h: Array, mean_hn: Array) -> Array:
     """(h - mean h - n mean(h n)) / sqrt(var + eps), written over h."""
-    along = _mean(h * normal, axes)
-    h -= _mean(h, axes)
-    h -= normal * along
+    h -= mean_h
+    h -= normal * mean_hn
     h *= inverse
     return h
 
@@ -87,8 +92,8 @@ def batch_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5) -> Re
     """Batch normalisation of x (N, C, ..), weight (C), bias (C): y, and the mean and variance (C) of each channel.
 
     S = {i : channel of i is c}; the variance is the biased one, the mean squared deviation.
-    Ioffe & Szegedy 2015, algorithm 1; its gradient is the one at the top of this file.  The mean and the variance have
-    gradients as well: 1/m and 2 (x - mean)/m, for the m numbers of a channel.
+    Ioffe & Szegedy 2015, algorithm 1; its gradient is the one at the top of this file, where the sums of g and g n are
+    db and dw.  The mean and the variance have gradients as well, 1/m and 2 (x - mean)/m for the m numbers of a channel.
     Raises ShapeError for an empty batch, which has no statistics.
     """
     shape, axes = _channels(x, weight=weight, bias=bias)
@@ -98,11 +103,11 @@ def batch_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5) -> Re
     scale = weight.reshape(shape)
 
     def pullback(g: Array, g_mean: Array, g_variance: Array) -> tuple[Array, Array, Array]:
-        d_weight, d_bias = (g * normal).sum(axes), g.sum(axes)
-        d_x = _standardised_gradient(g * scale, normal, inverse, axes)
-        d_x += g_mean.reshape(shape) / m
-        d_x += normal * (g_variance.reshape(shape) * (2 / m) / inverse)  # n / inverse = x - mean
-        return d_x, d_weight, d_bias
+        d_weight, d_bias = _sum(g * normal, axes), _sum(g, axes)
+        mean_h = (scale * d_bias - g_mean.reshape(shape) / inverse) / m
+        mean_hn = (scale * d_weight - 2 * g_variance.reshape(shape) / (inverse * inverse)) / m
+        d_x = _standardised_gradient(g * scale, normal, inverse, mean_h, mean_hn)
+        return d_x, d_weight.reshape(-1), d_bias.reshape(-1)
 
     return (normal * scale + bias.reshape(shape), mu.reshape(-1), variance.reshape(-1)), pullback
 
@@ -129,8 +134,8 @@ def batch_norm_fixed(
     y = (x - mean.reshape(shape)) * slope.reshape(shape) + bias.reshape(shape)
 
     def pullback(g: Array) -> tuple[Array, ...]:
-        d_bias = g.sum(axes)
-        d_weight = (g * (x - mean.reshape(shape))).sum(axes) * inverse
+        d_bias = _sum(g, axes).reshape(-1)
+        d_weight = _sum(g * (x - mean.reshape(shape)), axes).reshape(-1) * inverse
         return g * slope.reshape(shape), d_weight, d_bias, -slope * d_bias, -0.5 * slope * inverse * d_weight
 
     return y, pullback
@@ -161,8 +166,9 @@ def group_norm(x: Array, weight: Array, bias: Array, /, groups: int, eps: float 
     scale, of_x = weight.reshape(shape), normal.reshape(x.shape)
 
     def pullback(g: Array) -> tuple[Array, Array, Array]:
-        d_x = _standardised_gradient((g * scale).reshape(rows), normal, inverse, (-1,))
-        return d_x.reshape(x.shape), (g * of_x).sum(axes), g.sum(axes)
+        h = (g * scale).reshape(rows)
+        d_x = _standardised_gradient(h, normal, inverse, _mean(h, (-1,)), _mean(h * normal, (-1,)))
+        return d_x.reshape(x.shape), _sum(g * of_x, axes).reshape(-1), _sum(g, axes).reshape(-1)
 
     return of_x * scale + bias.reshape(shape), pullback
 
@@ -219,7 +225,7 @@ def _half(x: Any, n: int) -> int:
 def _neighbours(x: Array, half: int) -> Array:
     """For each channel the sum of the channels that are at most `half` from it."""
     total = x.copy()
-    for distance in range(1, min(half, x.shape[1] - 1) + 1):
+    for distance in range(1, half + 1):
         total[:, distance:] += x[:, :-distance]
         total[:, :-distance] += x[:, distance:]
     return total
