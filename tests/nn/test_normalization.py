@@ -95,7 +95,7 @@ def test_gradients_of_the_layers(training, seed):
         for k, parameter in enumerate(layer.parameters()):
             parameter.data = images(seed + k + 1, 4)
         layer.train(training)
-        check_gradients(layer, x, parameters=layer.named_parameters(), seed=seed)
+        check_gradients(layer, x, parameters=layer.named_parameters(), seed=seed, method="complex")
 
 
 # ---------------------------------------------------------------------------------------------- group norm
