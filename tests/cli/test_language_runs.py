@@ -148,8 +148,14 @@ OUT = ("--out", "deep/run", "--train=text.txt")
         (["--dev", "text.txt"], ["--dev and --test go with --train", "documentation strings of Python"]),
         (["--out", "run", "--train=none.txt"], ["there is no file"]),
         (["--out", "run", "--train=."], ["is a directory"]),
-        ([*OUT, "--test=empty.txt"], ["there is no test text", "the cure"]),
-        (["--out", "run", "--train=empty.txt"], ["there is no train text", "the cure"]),
+        (
+            [*OUT, "--test=empty.txt"],
+            ["there is no test text in", "empty.txt, 0 characters where 2 are the least", "the cure"],
+        ),
+        (
+            ["--out", "run", "--train=empty.txt"],
+            ["there is no train text in", "empty.txt, 0 characters where 2 are the least", "the cure"],
+        ),
         (["--out", "run", "--train=latin.txt"], ["latin.txt, line 2: the line is not UTF-8"]),
         (["--resume", "run", "--model", "x"], ["--resume goes on with the run as it was started, so --model cannot"]),
         (["--resume", "none"], ["none does not exist", "minattn train lm"]),
