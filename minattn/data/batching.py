@@ -109,13 +109,7 @@ class LengthBucketedBatches:
 
         Raises ConfigError for a negative epoch and DataError for a `start` that is not within the epoch.
         """
-        if epoch < 0:
-            raise ConfigError(f"epochs are counted from 0, and epoch {epoch} was asked for")
-        if not 0 <= start <= len(self):
-            raise DataError(
-                f"an epoch has {len(self)} batches, so it cannot go on at batch {start}. "
-                "Continue a run with the data and the batch size that it was started with."
-            )
+        check_place(epoch, start, len(self))
         return (_pad_pairs(self._pairs, indices) for indices in self._order(epoch)[start:])
 
     def _order(self, epoch: int) -> list[np.ndarray]:
@@ -127,6 +121,17 @@ class LengthBucketedBatches:
             cut = _cut(by_length, self.batch_size)
             batches += [cut[i] for i in rng.permutation(len(cut))]
         return batches
+
+
+def check_place(epoch: int, start: int, batches: int) -> None:
+    """Raise ConfigError for a negative epoch, DataError for a `start` that is not within an epoch of so many batches."""
+    if epoch < 0:
+        raise ConfigError(f"epochs are counted from 0, and epoch {epoch} was asked for")
+    if not 0 <= start <= batches:
+        raise DataError(
+            f"an epoch has {batches} batches, so it cannot go on at batch {start}. "
+            "Continue a run with the data and the batch size that it was started with."
+        )
 
 
 def evaluation_batches(pairs: Sequence[Pair], batch_size: int) -> Iterator[PaddedBatch]:

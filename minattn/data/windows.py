@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from minattn.data.batching import deal_rows
+from minattn.data.batching import check_place, deal_rows
 from minattn.errors import ConfigError, DataError
 
 
@@ -65,13 +65,7 @@ class TextWindows:
 
         Raises ConfigError for a negative epoch and DataError for a `start` that is not within the epoch.
         """
-        if epoch < 0:
-            raise ConfigError(f"epochs are counted from 0, and epoch {epoch} was asked for")
-        if not 0 <= start <= len(self):
-            raise DataError(
-                f"an epoch has {len(self)} batches, so it cannot go on at batch {start}. "
-                "Continue a run with the data and the batch size that it was started with."
-            )
+        check_place(epoch, start, len(self))
         rng = np.random.default_rng([self.seed, epoch])
         offset = int(rng.integers(self.window))
         firsts = offset + self.window * rng.permutation(self.windows)
