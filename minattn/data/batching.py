@@ -124,7 +124,7 @@ class LengthBucketedBatches:
 
 
 def check_place(epoch: int, start: int, batches: int) -> None:
-    """Raise ConfigError for a negative epoch, DataError for a `start` that is not within an epoch of so many batches."""
+    """Raise ConfigError for a negative epoch, DataError for a `start` outside an epoch of so many batches."""
     if epoch < 0:
         raise ConfigError(f"epochs are counted from 0, and epoch {epoch} was asked for")
     if not 0 <= start <= batches:

@@ -121,8 +121,8 @@ def _load(files: DataFiles, progress: Progress) -> Texts:
     for name, text in texts._asdict().items():
         if len(text) < 2:
             raise DataError(
-                f"there is no {name} text in {files.source(name)}, {len(text)} characters where 2 are the least; the cure: "
-                "a longer text, or --dev and --test files"
+                f"there is no {name} text in {files.source(name)}, {len(text)} characters where 2 are the least; the "
+                "cure: a longer text, or --dev and --test files"
             )
     counts = ", ".join(f"{len(getattr(texts, name)):,} {name}" for name in PARTS)
     progress.note(f"characters: {counts}; {len(set(''.join(texts)))} different ones")
