@@ -149,7 +149,7 @@ def test_second_derivatives_by_one_argument_alone(which):
     np.testing.assert_allclose(ma.hvp(gradient(x)[0], x, v), difference, rtol=1e-6, atol=1e-8)
 
 
-# ---------------------------------------------------------------------------------------------- PAPERS, section 1d
+# ---------------------------------------------------------------------------------------------- identities
 @given(problems())
 def test_1d1_weights_are_a_distribution_and_padding_gets_none(problem):
     attention, state, annotations, mask = problem

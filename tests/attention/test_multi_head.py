@@ -173,7 +173,7 @@ def test_the_same_seed_draws_the_same_weights_and_no_two_matrices_are_one():
         assert (getattr(one, first).data != getattr(one, second).data).all()
 
 
-# ---------------------------------------------------------------------------------------------- PAPERS, section 4d
+# ---------------------------------------------------------------------------------------------- identities
 @given(problems(dtype=np.float64, self_attention=True), st.randoms(use_true_random=False))
 def test_4d3_without_positions_permuting_words_permutes_the_output(problem, random):
     layer, x, *_ = problem

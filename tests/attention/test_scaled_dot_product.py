@@ -311,7 +311,7 @@ def test_one_memory_for_every_head_and_every_key(causal):
     assert_rows(inputs, np.broadcast_to(np.array([True, False, True, True, True]), (2, 3, 4, 5)), causal)
 
 
-# ---------------------------------------------------------------------------------------------- PAPERS, section 4d
+# ---------------------------------------------------------------------------------------------- identities
 @given(calls(dtype=np.float64), st.randoms(use_true_random=False))
 def test_4d3_the_order_of_keys_and_queries(call, random):
     """Keys may come in any order together with their values; the contexts come in the order of the queries."""

@@ -122,7 +122,7 @@ def test_padding_sends_no_gradient(attention):
     assert (gradient[np.unique(source[mask])] != 0).any(1).all()
 
 
-# ---------------------------------------------------------------------------------------------- PAPERS, section 1d
+# ---------------------------------------------------------------------------------------------- identities
 @given(batches(), SEEDS, st.sampled_from(["previous", "current"]))
 def test_1d7_attention_to_the_last_word_alone_is_RNNencdec(batch, seed, readout):
     source, previous, _ = batch

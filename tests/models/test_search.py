@@ -76,7 +76,7 @@ def some_sources(seed=0, batch=3, time=4):
     return rng.integers(0, SIZES["source_words"], (batch, time)), mask
 
 
-# ---------------------------------------------------------------------------------------------- PAPERS, 1d.9
+# ---------------------------------------------------------------------------------------------- identities
 @given(tables())
 def test_1d9_a_beam_of_one_is_greedy_on_a_table(drawn):
     model, end, length = drawn

@@ -106,7 +106,7 @@ def test_feed_forward_is_equation_2(activation, expected):
     np.testing.assert_allclose(feed_forward(x).data[:, 0], np.array(expected) + 3, rtol=1e-6)
 
 
-# ---------------------------------------------------------------------------------------------- PAPERS, 4d.4: causal
+# ---------------------------------------------------------------------------------------------- causal
 @given(settings=transformers(), batch=batches(), seed=SEEDS, data=st.data())
 def test_4d4_a_word_changes_nothing_before_it(settings, batch, seed, data):
     model, (source, previous, mask) = random_transformer(seed, np.float64, **settings), batch
@@ -141,7 +141,7 @@ def test_4d4_no_gradient_comes_from_the_past(norm, weights):
         assert (np.abs(x.grad[:, : t + 1]) > 1e-9).any(-1).all()
 
 
-# ---------------------------------------------------------------------------------------------- 4d.3: permutations
+# ---------------------------------------------------------------------------------------------- permutations
 @NORMS
 @given(seed=SEEDS)
 def test_4d3_without_positions_the_encoder_does_not_see_order(norm, seed):
@@ -164,7 +164,7 @@ def test_with_positions_order_matters(positions):
     assert np.abs(logits[0] - logits[1]).max() > 1e-3
 
 
-# ---------------------------------------------------------------------------------------------- 4d.7: label smoothing
+# ---------------------------------------------------------------------------------------------- label smoothing
 @given(st.integers(2, 6), st.floats(0.01, 0.9), SEEDS)
 def test_4d7_label_smoothing_is_least_at_the_smoothed_target(words, eps, seed):
     rng = np.random.default_rng(seed)
@@ -183,7 +183,7 @@ def test_4d7_label_smoothing_is_least_at_the_smoothed_target(words, eps, seed):
     np.testing.assert_allclose(gradient, 0, atol=1e-15)
 
 
-# ---------------------------------------------------------------------------------------------- 4d.11: padding
+# ---------------------------------------------------------------------------------------------- padding
 @given(settings=transformers(), batch=batches(max_time=3), seed=SEEDS, more=st.integers(1, 3))
 def test_4d11_padding_changes_nothing(settings, batch, seed, more):
     model, (source, previous, mask) = random_transformer(seed, np.float64, **settings), batch
@@ -213,7 +213,7 @@ def test_a_source_that_is_all_padding_gives_numbers():
     assert all(np.isfinite(p.grad).all() for p in model.parameters())
 
 
-# ---------------------------------------------------------------------------------------------- 4d.12: one by one
+# ---------------------------------------------------------------------------------------------- one by one
 @given(settings=transformers(), batch=batches(), seed=SEEDS)
 def test_4d12_teacher_forcing_is_one_step_after_another(settings, batch, seed):
     model, (source, previous, mask) = random_transformer(seed, np.float64, **settings), batch
@@ -258,7 +258,7 @@ def test_the_source_is_projected_once():
     assert calls == []
 
 
-# ---------------------------------------------------------------------------------------------- 4d.14: layer norm
+# ---------------------------------------------------------------------------------------------- layer norm
 @pytest.mark.parametrize("kind", [EncoderLayer, DecoderLayer])
 def test_4d14_without_output_weights_a_layer_is_its_layer_norms(kind):
     for norm in ("post", "pre"):

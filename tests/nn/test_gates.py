@@ -1,4 +1,4 @@
-"""What the gates mean: a unit whose gates are held open or shut by huge biases is a simpler unit (PAPERS, 1d.6)."""
+"""What the gates mean: a unit whose gates are held open or shut by huge biases is a simpler unit."""
 
 import math
 

@@ -178,7 +178,7 @@ def test_members_that_are_equal_share_the_gradient():
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), SEEDS)
 def test_the_layer_is_the_largest_of_its_linear_maps_in_any_order(inputs, outputs, pieces, seed):
     layer, x = Maxout(inputs, outputs, rng(seed), pieces), some((5, inputs), seed)
-    assert layer.linear.weight.shape == (inputs, outputs * pieces)  # 1d.10: pieces x outputs before the maximum
+    assert layer.linear.weight.shape == (inputs, outputs * pieces)  # pieces x outputs before the maximum
     y = layer(ma.tensor(x)).data
     maps = [x @ layer.linear.weight.data[:, k::pieces] for k in range(pieces)]
     np.testing.assert_allclose(y, np.max(maps, axis=0), rtol=1e-5, atol=1e-6)
