@@ -316,6 +316,14 @@ def test_dropout_is_on_every_sub_layer_and_on_the_embeddings(monkeypatch):
     assert shapes == [(0.5, (*source.shape, d))] * (1 + 2 * n) + [(0.5, (*previous.shape, d))] * (1 + 3 * n)
 
 
+def test_a_step_of_decoding_has_the_decoders_dropout(monkeypatch):
+    model, (source, previous, _, mask) = random_transformer(dropout=0.5), some_batch()
+    read, shapes, plain = model.encode(source, mask), [], Dropout.forward
+    monkeypatch.setattr(Dropout, "forward", lambda self, x: shapes.append(x.shape) or plain(self, x))
+    model.step(read.state, previous[:, 0], read)
+    assert shapes == [(len(source), 1, SMALL["d_model"])] * (1 + 3 * SMALL["layers"])
+
+
 @pytest.mark.parametrize("kind", [EncoderLayer, DecoderLayer])
 def test_what_dropout_takes_is_what_the_sub_layer_gave(kind, monkeypatch):
     """With everything dropped, x goes through untouched but for the layer norms."""

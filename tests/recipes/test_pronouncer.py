@@ -150,6 +150,13 @@ def test_the_mean_loss_is_the_loss_of_all_as_one_batch_without_smoothing(config)
 
 
 @every_model
+def test_nothing_is_dropped_from_the_mean_loss(config):
+    model = pronouncer(config, dropout=0.5)
+    assert model.model.training
+    assert model.mean_loss(LEXICON) == model.mean_loss(LEXICON)
+
+
+@every_model
 def test_the_mean_loss_counts_every_pronunciation_once_whatever_the_batches(config):
     model = pronouncer(config, **{"label_smoothing": 0.0} if config.label_smoothing else {})
     model.model.eval()
