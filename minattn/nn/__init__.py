@@ -1,6 +1,7 @@
 """Layers: modules with parameters, initialisers, losses."""
 
 from minattn.nn import initializers
+from minattn.nn.convolution import Conv2d, ConvNorm
 from minattn.nn.gru import GRU, BidirectionalGRU, GRUCell, gated_sequence, gated_unit
 from minattn.nn.layers import Dropout, Embedding, LayerNorm, Linear, Maxout, maxout
 from minattn.nn.losses import (
@@ -23,6 +24,8 @@ __all__ = [
     "BidirectionalGRU",
     "BidirectionalLSTM",
     "Buffer",
+    "Conv2d",
+    "ConvNorm",
     "Dropout",
     "Embedding",
     "GRUCell",

@@ -1,0 +1,85 @@
+"""The layers that convolutional networks are made of: convolution, and convolution with batch normalisation and ReLU."""
+
+from jaxtyping import Inexact
+
+from minattn.autograd import Tensor, ops
+from minattn.errors import ConfigError
+from minattn.nn import initializers as init
+from minattn.nn.initializers import Rng
+from minattn.nn.module import Module
+from minattn.nn.normalization import BatchNorm2d
+
+Pair = int | tuple[int, int]
+"""One number for height and width, or one for each."""
+
+
+class Conv2d(Module):
+    """y = x * W + b, the cross-correlation of images with `outputs` kernels; see `ops.conv2d`.
+
+    weight: (outputs, inputs / groups, height, width), drawn He-normal; bias: (outputs), zero, or None.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: Pair,
+        rng: Rng,
+        *,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+        check_groups(inputs, outputs, groups)
+        self.weight = init.he_normal((outputs, inputs // groups, height, width), rng)
+        self.bias = init.zeros((outputs,)) if bias else None
+        self.stride = stride
+        self.padding = padding
+        self.dilation = dilation
+        self.groups = groups
+
+    def forward(
+        self, x: Inexact[Tensor, "batch inputs height width"]
+    ) -> Inexact[Tensor, "batch outputs new_height new_width"]:
+        return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class ConvNorm(Module):
+    """ReLU(BN(x * W)), or BN(x * W) with relu=False: the unit of nearly all networks since Ioffe & Szegedy 2015.
+
+    The convolution has no bias, which the normalisation would take away again.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: Pair,
+        rng: Rng,
+        *,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        groups: int = 1,
+        relu: bool = True,
+    ) -> None:
+        self.conv = Conv2d(inputs, outputs, kernel, rng, stride=stride, padding=padding, groups=groups, bias=False)
+        self.norm = BatchNorm2d(outputs)
+        self.relu = relu
+
+    def forward(
+        self, x: Inexact[Tensor, "batch inputs height width"]
+    ) -> Inexact[Tensor, "batch outputs new_height new_width"]:
+        y = self.norm(self.conv(x))
+        return ops.relu(y) if self.relu else y
+
+
+def check_groups(inputs: int, outputs: int, groups: int) -> None:
+    """Raise ConfigError unless `groups` divides both numbers of channels."""
+    if min(inputs, outputs, groups) < 1 or inputs % groups or outputs % groups:
+        raise ConfigError(
+            f"groups={groups} must divide the {inputs} channels that come in and the {outputs} that go out; the cure: "
+            "a number of groups that divides both"
+        )
