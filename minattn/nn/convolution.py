@@ -1,4 +1,4 @@
-"""The layers that convolutional networks are made of: convolution, and convolution with batch normalisation and ReLU."""
+"""The layers of convolutional networks: convolution, and convolution with batch normalisation and ReLU."""
 
 from jaxtyping import Inexact
 
