@@ -1,0 +1,103 @@
+"""Squeeze-and-excitation: attention over the channels of a feature map.
+
+J. Hu, L. Shen and G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018, section 3.  A transformation, a convolution or
+a whole residual branch, has made the maps U = F_tr(X) with C channels (10.1).  What each channel shows, anywhere in the
+image, decides how much of every channel goes on:
+
+    z_c  = 1/(HW) sum_ij u_c(i, j)                               (10.2)  squeeze: one number a channel
+    s    = sigma(W_2 delta(W_1 z))                               (10.3)  excitation: one gate a channel, delta = ReLU
+    x~_c = s_c u_c                                               (10.4)  scale
+
+W_1 goes from C to C / r numbers and W_2 back to C; r is the reduction, 16 in the paper.  Vectors are rows here, so the
+matrices stand on the right: z W_1.
+
+Deviations from the paper: biases stand after both matrices, which the formula (10.3) does not print and the authors'
+models have; biases=False is the formula as printed.  The hidden width C / r is rounded down and is at least 1.
+gate="hard_sigmoid" is min(max(x + 3, 0), 6) / 6 instead of sigma: the gate of the mobile networks that took over the
+block (A. Howard et al., "Searching for MobileNetV3", ICCV 2019).
+"""
+
+from typing import Literal
+
+from jaxtyping import Inexact
+
+from minattn.autograd import Tensor, ops
+from minattn.errors import ConfigError, ShapeError
+from minattn.nn import Module
+from minattn.nn import initializers as init
+from minattn.nn.initializers import Rng
+
+GATES = {"sigmoid": ops.sigmoid, "hard_sigmoid": ops.hard_sigmoid}
+
+
+class SqueezeExcitation(Module):
+    """Squeeze-and-excitation of maps with `channels` channels, (10.2)-(10.4).
+
+    W_1: (C, C / r), drawn He-normal; W_2: (C / r, C), drawn Glorot-uniform; b_1 and b_2: zero, or None with
+    biases=False.  At the start the gates are near 1/2.  Raises ConfigError where channels or reduction is below 1 and
+    for a gate that does not exist.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        rng: Rng,
+        reduction: int = 16,
+        gate: Literal["sigmoid", "hard_sigmoid"] = "sigmoid",
+        biases: bool = True,
+    ) -> None:
+        if min(channels, reduction) < 1:
+            raise ConfigError(
+                f"squeeze-and-excitation needs at least one channel and a reduction of at least 1, got {channels} "
+                f"channels and the reduction {reduction}; the cure: the reduction 16, as in the paper"
+            )
+        if gate not in GATES:
+            raise ConfigError(f"the gate {gate!r} does not exist; the cure: one of {', '.join(GATES)}")
+        hidden = max(1, channels // reduction)
+        self.W_1 = init.he_normal((channels, hidden), rng)
+        self.b_1 = init.zeros((hidden,)) if biases else None
+        self.W_2 = init.glorot_uniform((hidden, channels), rng)
+        self.b_2 = init.zeros((channels,)) if biases else None
+        self.gate = gate
+
+    def forward(
+        self, u: Inexact[Tensor, "batch channels height width"]
+    ) -> tuple[Inexact[Tensor, "batch channels height width"], Inexact[Tensor, "batch channels"]]:
+        """(the scaled maps x~, the gates s) of the maps u."""
+        s = self.excite(u)
+        return scale(u, s), s  # (10.4)
+
+    def excite(self, u: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels"]:
+        """The gates s of the maps u, (10.2) and (10.3), for a block that scales other maps with them.
+
+        Raises ShapeError where u has another number of channels.
+        """
+        channels = self.W_1.shape[0]
+        if u.ndim != 4 or u.shape[1] != channels:
+            raise ShapeError(
+                f"squeeze-and-excitation got maps of shape {u.shape}, expected (batch, {channels}, height, width); the "
+                "cure: build it for the channels of the maps that it is given"
+            )
+        return self.excitation(squeeze(u))
+
+    def excitation(self, z: Inexact[Tensor, "batch channels"]) -> Inexact[Tensor, "batch channels"]:
+        """s = sigma(W_2 delta(W_1 z)), (10.3)."""
+        hidden = ops.relu(ops.linear(z, self.W_1, self.b_1))
+        return GATES[self.gate](ops.linear(hidden, self.W_2, self.b_2))  # (10.3)
+
+
+def squeeze(u: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels"]:
+    """z_c = 1/(HW) sum_ij u_c(i, j), (10.2)."""
+    return ops.mean(u, (2, 3))  # (10.2)
+
+
+def scale(
+    u: Inexact[Tensor, "batch channels height width"], s: Inexact[Tensor, "batch channels"]
+) -> Inexact[Tensor, "batch channels height width"]:
+    """x~_c = s_c u_c, (10.4).  Raises ShapeError where the gates s are not one a channel of every image."""
+    if s.shape != u.shape[:2]:
+        raise ShapeError(
+            f"gates of shape {s.shape} do not fit maps of shape {u.shape}; the cure: gates (batch, channels) of maps "
+            "(batch, channels, height, width)"
+        )
+    return u * ops.reshape(s, (*s.shape, 1, 1))  # (10.4)
