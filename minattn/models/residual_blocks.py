@@ -1,0 +1,170 @@
+"""The residual blocks of ResNets, with and without Squeeze-and-Excitation.
+
+K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", CVPR 2016; figures 2 and 5:
+
+    y = ReLU(F(x) + x)                                                   (1)  a shortcut that is the identity
+    y = ReLU(F(x) + W_s x)                                               (2)  one that changes the size
+
+    BasicBlock:   F is 3x3, 3x3               Bottleneck:   F is 1x1, 3x3, 1x1
+
+each convolution followed by batch norm, and by ReLU but for the last.  Where the size changes (3.3 and 4.1):
+
+    option A:     every second pixel of x, and zeros for the new channels: no parameters
+    option B:     W_s is a 1x1 convolution with batch norm
+
+J. Hu, L. Shen and G. Sun, "Squeeze-and-excitation networks", CVPR 2018; figure 5 of the version in TPAMI:
+
+    standard:     y = ReLU(SE(F(x)) + x)
+    pre:          y = ReLU(F(SE(x)) + x)
+    post:         y = SE(ReLU(F(x) + x))
+    identity:     y = ReLU(F(x) + SE(x))
+    3x3:          SE is inside F of the bottleneck, after the 3x3 convolution
+
+Deviations from the papers: none known.  What they leave open: option A adds its zeros behind the channels of x, as the
+authors' program in Torch does; "identity" gates what the shortcut gives, W_s x where there is a projection; "3x3" gates
+what follows the 3x3 convolution's batch norm and ReLU.  The weights of batch norm all start at 1, those of a block's
+last one too.
+"""
+
+from typing import Literal
+
+from jaxtyping import Inexact
+
+from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
+from minattn.autograd import Tensor, ops
+from minattn.nn import ConvNorm, Module
+from minattn.nn.initializers import Rng
+
+Option = Literal["A", "B"]
+Position = Literal["standard", "pre", "post", "identity", "3x3"]
+
+
+class PaddedShortcut(Module):
+    """Option A: every `stride`-th pixel, and zeros for the channels that x does not have."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        self.new = outputs - inputs
+        self.stride = stride
+
+    def forward(
+        self, x: Inexact[Tensor, "batch inputs height width"]
+    ) -> Inexact[Tensor, "batch outputs new_height new_width"]:
+        pixels = x[:, :, :: self.stride, :: self.stride]
+        return ops.pad(pixels, ((0, 0), (0, self.new), (0, 0), (0, 0)))
+
+
+def make_shortcut(option: Option, inputs: int, outputs: int, stride: int, rng: Rng) -> Module | None:
+    """The shortcut from `inputs` channels to `outputs`; None is the identity."""
+    if inputs == outputs and stride == 1:
+        return None
+    if option == "A":
+        return PaddedShortcut(inputs, outputs, stride)
+    return ConvNorm(inputs, outputs, 1, rng, stride=stride, relu=False)  # W_s
+
+
+class ResidualBlock(Module):
+    """y = ReLU(F(x) + shortcut(x)), (1) and (2), and SE where `position` says.
+
+    convolutions: those of F; shortcut: None is the identity; se: None is a block without SE.
+    """
+
+    def __init__(
+        self,
+        convolutions: list[ConvNorm],
+        shortcut: Module | None,
+        se: SqueezeExcitation | None = None,
+        position: Position = "standard",
+    ) -> None:
+        self.convolutions = convolutions
+        self.shortcut = shortcut
+        self.se = se
+        self.position = position if se is not None else None
+
+    def forward(
+        self, x: Inexact[Tensor, "batch inputs height width"]
+    ) -> tuple[Inexact[Tensor, "batch outputs new_height new_width"], Inexact[Tensor, "batch gates"] | None]:
+        """(y, the gates s of SE or None)."""
+        residual, s = x, None
+        identity = x if self.shortcut is None else self.shortcut(x)
+        if self.position == "pre":
+            residual, s = self.se(residual)
+        for i, convolution in enumerate(self.convolutions):
+            residual = convolution(residual)
+            if self.position == "3x3" and i == 1:
+                residual, s = self.se(residual)
+        if self.position == "standard":
+            residual, s = self.se(residual)
+        if self.position == "identity":
+            identity, s = self.se(identity)
+        y = ops.relu(residual + identity)
+        if self.position == "post":
+            y, s = self.se(y)
+        return y, s
+
+
+class BasicBlock(ResidualBlock):
+    """F is two 3x3 convolutions, the first with the stride.  se: the reduction r of SE in the standard position."""
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, rng: Rng, *, option: Option = "B", se: int | None = None
+    ) -> None:
+        super().__init__(
+            [
+                ConvNorm(inputs, outputs, 3, rng, stride=stride, padding=1),
+                ConvNorm(outputs, outputs, 3, rng, padding=1, relu=False),
+            ],
+            make_shortcut(option, inputs, outputs, stride, rng),
+            SqueezeExcitation(outputs, rng, se) if se is not None else None,
+        )
+
+
+class Bottleneck(ResidualBlock):
+    """F is a 1x1 convolution to `width` channels, a 3x3 one, and a 1x1 one to `outputs`.
+
+    strided: which of the first two has the stride; groups: of the 3x3 convolution; se: the reduction r of SE.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        outputs: int,
+        stride: int,
+        rng: Rng,
+        *,
+        strided: Literal["1x1", "3x3"] = "3x3",
+        groups: int = 1,
+        option: Option = "B",
+        se: int | None = None,
+        position: Position = "standard",
+    ) -> None:
+        first, second = (stride, 1) if strided == "1x1" else (1, stride)
+        gated = {"pre": inputs, "3x3": width}.get(position, outputs)
+        super().__init__(
+            [
+                ConvNorm(inputs, width, 1, rng, stride=first),
+                ConvNorm(width, width, 3, rng, stride=second, padding=1, groups=groups),
+                ConvNorm(width, outputs, 1, rng, relu=False),
+            ],
+            make_shortcut(option, inputs, outputs, stride, rng),
+            SqueezeExcitation(gated, rng, se) if se is not None else None,
+            position,
+        )
+
+
+class Stage(Module):
+    """Blocks one after another, of which the first may change the size."""
+
+    def __init__(self, blocks: list[Module]) -> None:
+        self.blocks = blocks
+
+    def forward(
+        self, x: Inexact[Tensor, "batch inputs height width"]
+    ) -> tuple[Inexact[Tensor, "batch outputs new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
+        """(what the last block gives, the gates of every block with SE)."""
+        excitations = []
+        for block in self.blocks:
+            x, s = block(x)
+            if s is not None:
+                excitations.append(s)
+        return x, tuple(excitations)
