@@ -1,0 +1,26 @@
+"""Attention over the places of a feature map."""
+
+from minattn.attention.spatial.attention_branch import AttentionBranch, attend
+from minattn.attention.spatial.class_activation_map import (
+    class_activation_map,
+    class_scores,
+    contrastive_map,
+    explained,
+    gradient_class_activation_map,
+)
+from minattn.attention.spatial.regions import Box, box_of, largest_segment, normalised, upsampled
+
+__all__ = [
+    "AttentionBranch",
+    "Box",
+    "attend",
+    "box_of",
+    "class_activation_map",
+    "class_scores",
+    "contrastive_map",
+    "explained",
+    "gradient_class_activation_map",
+    "largest_segment",
+    "normalised",
+    "upsampled",
+]

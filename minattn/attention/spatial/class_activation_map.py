@@ -1,0 +1,122 @@
+"""Class activation maps: the attention that a network with pooling and one linear layer has without being told.
+
+B. Zhou, A. Khosla, A. Lapedriza, A. Oliva and A. Torralba, "Learning deep features for discriminative localization",
+CVPR 2016, section 2.  The last convolution gives features f_k(x, y); pooling makes one number F_k of each, and one
+linear layer the score of every class from these.  Pooling and the linear layer change places, and every place has a
+score of its own:
+
+    F_k       = sum_xy f_k(x, y)                                 pooling
+    S_c       = sum_k w_k^c F_k = sum_xy sum_k w_k^c f_k(x, y)   (14.1)  the score of class c
+    M_c(x, y) = sum_k w_k^c f_k(x, y)                            (14.2)  the map: what the place (x, y) adds to S_c
+    M_c       = HW sum_k (dS_c / df_k) f_k                       (14.3)  the same by the gradient, where F_k is a mean
+    F_k       = max_xy f_k(x, y)                                 (14.4)  another pooling; the map stays (14.2)
+
+The paper does not number its equations; these numbers are this project's.
+
+Deviations from the paper: pooling="mean" divides F_k by HW, which networks do and the paper leaves out; then S_c is the
+mean of the map instead of its sum.  A bias of the linear layer adds to the score and not to the map.  Equal maxima
+share the gradient of (14.4).  (14.3) is not in the paper: it says what the map is for a head that is not linear
+(R. Selvaraju et al., "Grad-CAM", ICCV 2017, average the gradient over the places first; with one linear layer after a
+mean both are the map).
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from jaxtyping import Inexact, Integer
+
+from minattn.autograd import Array, Tensor, ops, tensor
+from minattn.autograd.functional import grad
+from minattn.errors import ConfigError, ShapeError
+from minattn.nn import Linear
+
+POOLINGS = {"sum": ops.sum, "mean": ops.mean, "max": ops.max}
+
+Pooling = Literal["sum", "mean", "max"]
+
+
+class EndsInPooling(Protocol):
+    """A network whose logits are classifier(pooling of features(images))."""
+
+    classifier: Linear
+
+    def features(self, images: Any) -> Tensor: ...
+
+
+def class_activation_map(
+    features: Inexact[Tensor, "batch channels height width"], weight: Inexact[Tensor, "channels classes"]
+) -> Inexact[Tensor, "batch classes height width"]:
+    """M_c(x, y) = sum_k w_k^c f_k(x, y) of every class, (14.2).
+
+    Raises ShapeError where the weight is not that of a linear layer over the channels of the features.
+    """
+    _check_sizes(features, weight)
+    return ops.einsum("nkyx,kc->ncyx", features, weight)  # (14.2)
+
+
+def class_scores(
+    features: Inexact[Tensor, "batch channels height width"],
+    weight: Inexact[Tensor, "channels classes"],
+    bias: Inexact[Tensor, " classes"] | None = None,
+    pooling: Pooling = "mean",
+) -> tuple[Inexact[Tensor, "batch classes"], Inexact[Tensor, "batch classes height width"]]:
+    """(the scores S of (14.1) or (14.4), the maps M of (14.2)), for every class.
+
+    Raises ShapeError where features, weight and bias do not fit, ConfigError for a pooling that does not exist.
+    """
+    if pooling not in POOLINGS:
+        raise ConfigError(f"the pooling {pooling!r} does not exist; the cure: one of {', '.join(POOLINGS)}")
+    maps = class_activation_map(features, weight)
+    pooled = POOLINGS[pooling](features, (2, 3))  # F
+    return ops.linear(pooled, weight, bias), maps  # (14.1)
+
+
+def explained(
+    network: EndsInPooling, images: Inexact[Tensor, "batch colours height width"], pooling: Pooling = "mean"
+) -> tuple[Inexact[Tensor, "batch classes"], Inexact[Tensor, "batch classes rows columns"]]:
+    """(logits, class activation maps) of a network that ends in pooling and a linear layer.
+
+    The maps are as large as the network's last features; `regions.upsampled` lays them over the images.
+    """
+    return class_scores(network.features(images), network.classifier.weight, network.classifier.bias, pooling)
+
+
+def gradient_class_activation_map(
+    features: Inexact[Tensor, "batch channels height width"],
+    head: Callable[[Tensor], Tensor],
+    classes: Integer[Array, " batch"],
+) -> Inexact[Tensor, "batch height width"]:
+    """HW sum_k (dS_c / df_k) f_k of one class an image, (14.3), for any head of a network.
+
+    head: the scores S (batch, classes) of the features.  The map is the same as (14.2) where the head is a mean over
+    the places and a linear layer.  It has no gradient of its own; parameters of the head get one, as in any backward
+    pass.
+    """
+    *_, height, width = features.shape
+    f = features.detach()
+    slope = grad(lambda f: ops.sum(ops.gather(head(f), classes[:, None], axis=1)))(f)  # dS_c / df_k
+    return height * width * ops.sum(tensor(slope) * f, axis=1)  # (14.3)
+
+
+def contrastive_map(
+    features: Inexact[Tensor, "batch channels height width"],
+    weight: Inexact[Tensor, "channels classes"],
+    first: Integer[Array, " batch"],
+    second: Integer[Array, " batch"],
+) -> Inexact[Tensor, "batch height width"]:
+    """M_a - M_b of the classes a = first and b = second of each image: where it looks more like a than like b.
+
+    The map (14.2) is linear in the weights, so this is the map of w^a - w^b.
+    """
+    _check_sizes(features, weight)
+    difference = ops.take(weight, first, axis=1) - ops.take(weight, second, axis=1)  # (channels, batch)
+    return ops.einsum("nkyx,kn->nyx", features, difference)
+
+
+def _check_sizes(features: Tensor, weight: Tensor) -> None:
+    if features.ndim != 4 or weight.ndim != 2 or features.shape[1] != weight.shape[0]:
+        raise ShapeError(
+            f"class activation maps got features of shape {features.shape} and a weight of shape {weight.shape}, "
+            "expected (batch, channels, height, width) and (channels, classes); the cure: the features that the "
+            "pooling takes and the weight of the linear layer after it"
+        )

@@ -1,0 +1,73 @@
+"""From a map to the part of the image that it marks: upsampled, normalised, the largest segment, its box.
+
+B. Zhou et al., "Learning deep features for discriminative localization", CVPR 2016, section 3.2: the class activation
+map is upsampled to the size of the image; the pixels above 20 % of its maximum make segments, and the box around the
+largest connected one says where the object is.  Everything here runs on the host and has no gradient.
+
+Deviations from the paper: a map is first brought to 0 .. 1 by its own smallest and largest value, as in the authors'
+code, so that "20 % of the maximum" also means something where values are negative; a constant map becomes 1 everywhere.
+Pixels are connected where they share a side; the paper does not say.  Of segments of equal size, the first in reading
+order is taken.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Inexact
+from scipy import ndimage
+
+from minattn.autograd import Array, Tensor, asnumpy, ops
+from minattn.errors import ConfigError, ShapeError
+
+SHARE = 0.2  # of the maximum, section 3.2
+
+
+class Box(NamedTuple):
+    """The rows top .. bottom - 1 and the columns left .. right - 1 of an image."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+def upsampled(
+    maps: Inexact[Tensor | Array, "batch height width"], size: tuple[int, int]
+) -> Float[np.ndarray, "batch rows columns"]:
+    """The maps at the size (rows, columns) of the images, bilinear."""
+    images = asnumpy(maps.data if isinstance(maps, Tensor) else maps)[:, None]
+    return asnumpy(ops.resize_bilinear(images, size).data)[:, 0]
+
+
+def normalised(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.ndarray, "batch height width"]:
+    """Each map in 0 .. 1: (M - min M) / (max M - min M); 1 everywhere where the map is constant."""
+    maps = asnumpy(maps.data if isinstance(maps, Tensor) else maps)
+    lowest, highest = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
+    span = highest - lowest
+    return np.where(span > 0, (maps - lowest) / np.where(span > 0, span, 1), 1).astype(maps.dtype)
+
+
+def largest_segment(map_: Float[np.ndarray, "height width"], share: float = SHARE) -> Bool[np.ndarray, "height width"]:
+    """The largest connected segment of the pixels above `share` of the maximum of the normalised map.
+
+    Raises ConfigError unless 0 <= share < 1 and ShapeError for a map that is empty or has values that are not finite.
+    """
+    if not 0 <= share < 1:
+        raise ConfigError(
+            f"the share of the maximum is {share}, expected 0 <= share < 1; the cure: {SHARE}, the paper's"
+        )
+    if map_.ndim != 2 or not map_.size or not np.isfinite(map_).all():
+        raise ShapeError(
+            f"a map of shape {map_.shape} with {np.isfinite(map_).sum()} finite values has no segments; the cure: one "
+            "map (height, width) of finite values"
+        )
+    labels, _ = ndimage.label(normalised(map_[None])[0] > share)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0  # what is below the threshold
+    return labels == sizes.argmax()
+
+
+def box_of(map_: Float[np.ndarray, "height width"], share: float = SHARE) -> Box:
+    """The tight box around the largest segment.  Raises what `largest_segment` raises."""
+    rows, columns = ndimage.find_objects(largest_segment(map_, share).astype(int))[0]
+    return Box(rows.start, columns.start, rows.stop, columns.stop)
