@@ -26,10 +26,10 @@ from typing import ClassVar, Literal
 
 from jaxtyping import Inexact
 
-from minattn.autograd import Tensor, ops
+from minattn.autograd import Tensor
 from minattn.errors import ConfigError
-from minattn.models.residual_blocks import BasicBlock, Bottleneck, Option, Stage
-from minattn.models.transformer_layers import check_choices, check_sizes
+from minattn.models.residual_blocks import BasicBlock, Bottleneck, Option, ResidualNetwork, Stage, check_config
+from minattn.models.transformer_layers import check_choices
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
 
@@ -48,7 +48,7 @@ class CifarResNetConfig:
     size: ClassVar[int] = 32
 
     def __post_init__(self) -> None:
-        check_sizes(self, "depth", "classes", "channels", "width", *(["se"] if self.se is not None else []))
+        check_config(self, "depth", "width")
         check_choices(self, shortcut=("A", "B"), block=("basic", "bottleneck"))
         if self.n < 1 or self.layers * self.n + 2 != self.depth:
             nearest = self.layers * max(1, round((self.depth - 2) / self.layers)) + 2
@@ -101,7 +101,7 @@ def make_stage(config: CifarResNetConfig, index: int, rng: Rng, stride: int | No
     return Stage(blocks)
 
 
-class CifarResNet(Module):
+class CifarResNet(ResidualNetwork):
     """ResNet for small images.  rng draws the weights."""
 
     def __init__(self, config: CifarResNetConfig, rng: Rng) -> None:
@@ -110,23 +110,8 @@ class CifarResNet(Module):
         self.stages = [make_stage(config, index, rng) for index in range(3)]
         self.classifier = Linear(config.outputs[-1], config.classes, rng)
 
-    def features(
+    def stem(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> Inexact[Tensor, "batch filters new_height new_width"]:
-        """The maps whose means the classifier takes: (N, 64, 8, 8) of images of 32x32."""
-        return self._maps(images)[0]
-
-    def forward(
-        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
-    ) -> tuple[Inexact[Tensor, "batch classes"], tuple[Inexact[Tensor, "batch _"], ...] | None]:
-        """(logits, excitations): with SE and weights=True the gates s (N, C) of every block, else None."""
-        maps, excitations = self._maps(images)
-        logits = self.classifier(ops.mean(maps, axis=(2, 3)))
-        return logits, excitations if weights and self.config.se is not None else None
-
-    def _maps(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        x, excitations = self.conv1(images), ()
-        for stage in self.stages:
-            x, gates = stage(x)
-            excitations += gates
-        return x, excitations
+    ) -> Inexact[Tensor, "batch filters height width"]:
+        """The first convolution."""
+        return self.conv1(images)

@@ -1,4 +1,4 @@
-"""The residual blocks of ResNets, with and without Squeeze-and-Excitation.
+"""What residual networks are made of: blocks with and without Squeeze-and-Excitation, stages, and the way through them.
 
 K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", CVPR 2016; figures 2 and 5:
 
@@ -26,17 +26,21 @@ what follows the 3x3 convolution's batch norm and ReLU.  The weights of batch no
 last one too.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Inexact
 
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import Tensor, ops
-from minattn.nn import ConvNorm, Module
+from minattn.models.transformer_layers import check_sizes
+from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
 
 Option = Literal["A", "B"]
 Position = Literal["standard", "pre", "post", "identity", "3x3"]
+
+
+# ---------------------------------------------------------------------------------------------- shortcuts
 
 
 class PaddedShortcut(Module):
@@ -62,6 +66,7 @@ def make_shortcut(option: Option, inputs: int, outputs: int, stride: int, rng: R
     return ConvNorm(inputs, outputs, 1, rng, stride=stride, relu=False)  # W_s
 
 
+# ---------------------------------------------------------------------------------------------- blocks
 class ResidualBlock(Module):
     """y = ReLU(F(x) + shortcut(x)), (1) and (2), and SE where `position` says.
 
@@ -152,6 +157,7 @@ class Bottleneck(ResidualBlock):
         )
 
 
+# ---------------------------------------------------------------------------------------------- networks
 class Stage(Module):
     """Blocks one after another, of which the first may change the size."""
 
@@ -168,3 +174,53 @@ class Stage(Module):
             if s is not None:
                 excitations.append(s)
         return x, tuple(excitations)
+
+
+class ResidualNetwork(Module):
+    """A stem, stages of blocks, the mean over places, and a linear layer to the classes.
+
+    A network of this kind sets `config`, `stages` and `classifier`, and says what its stem is.
+    """
+
+    config: Any
+    stages: list[Stage]
+    classifier: Linear
+
+    def stem(
+        self, images: Inexact[Tensor, "batch channels height width"]
+    ) -> Inexact[Tensor, "batch filters new_height new_width"]:
+        """What is in front of the stages."""
+        raise NotImplementedError(f"{type(self).__name__} has no stem")
+
+    def forward(
+        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
+    ) -> tuple[Inexact[Tensor, "batch classes"], tuple[Inexact[Tensor, "batch _"], ...] | None]:
+        """(logits, excitations): with SE and weights=True the gates s (N, C) of every block in order, else None."""
+        maps, excitations = self.through_stages(images)
+        logits = self.classifier(self.pool(maps))
+        return logits, excitations if weights and self.config.se is not None else None
+
+    def features(
+        self, images: Inexact[Tensor, "batch channels height width"]
+    ) -> Inexact[Tensor, "batch filters new_height new_width"]:
+        """The last maps, whose means the classifier takes."""
+        return self.through_stages(images)[0]
+
+    def through_stages(
+        self, images: Inexact[Tensor, "batch channels height width"]
+    ) -> tuple[Inexact[Tensor, "batch filters new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
+        """(the last maps, the gates of every block with SE)."""
+        x, excitations = self.stem(images), ()
+        for stage in self.stages:
+            x, gates = stage(x)
+            excitations += gates
+        return x, excitations
+
+    def pool(self, maps: Inexact[Tensor, "batch filters height width"]) -> Inexact[Tensor, "batch filters"]:
+        """The mean of every map."""
+        return ops.mean(maps, axis=(2, 3))
+
+
+def check_config(config: Any, *sizes: str) -> None:
+    """Raise ConfigError unless these settings, `classes`, `channels` and, with SE, `se` are whole numbers from 1 on."""
+    check_sizes(config, *sizes, "classes", "channels", *(["se"] if config.se is not None else []))
