@@ -23,8 +23,8 @@ convolutions of a bottleneck are twice as wide.
 J. Hu, L. Shen and G. Sun, "Squeeze-and-excitation networks", CVPR 2018, table 1: SE in every block.
 
 Deviations from the papers:
-* `strided`: the authors of ResNet and of the SENets have a bottleneck's stride in its first 1x1 convolution; the 3x3 one,
-  the default, is how ResNeXt's authors have it and most have since.  The parameters are the same.
+* `strided`: the authors of ResNet and of the SENets have a bottleneck's stride in its first 1x1 convolution; the 3x3
+  one, the default, is how ResNeXt's authors have it and most have since.  The parameters are the same.
 * SE has biases, as the authors' models do and the formula does not; `position` is from the longer version of the paper.
 * Max pooling pads by 1 on every side, so that images of 224x224 have the sizes of the table.
 * Weights of convolutions are drawn He-normal as there, those of the linear layer Glorot-uniform; the last batch norm of
