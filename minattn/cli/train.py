@@ -19,7 +19,8 @@ from minattn.training import Outcome
 
 Recipe = StrEnum("Recipe", [(name, name) for name in RECIPES])
 MODELS = "; ".join(f"{name}: {', '.join(recipe.models)}" for name, recipe in RECIPES.items() if recipe.models)
-FORMS = "; ".join(f"{name}: {recipe.form}" for name, recipe in RECIPES.items())
+FORMS = "; ".join(f"{name}: {recipe.form}" for name, recipe in RECIPES.items() if not recipe.takes_data)
+DATA = "; ".join(f"{name}: {recipe.form}" for name, recipe in RECIPES.items() if recipe.takes_data)
 
 RecipeName = Annotated[
     Recipe,
@@ -32,6 +33,7 @@ Seed = Annotated[int | None, option("Decides the weights and the order of the da
 Settings = Annotated[
     list[str] | None, option("Change a setting, as lr=1e-3; repeatable.", "--set", metavar="KEY=VALUE")
 ]
+Data = Annotated[str | None, option(f"What to train on, choose by and report on ({DATA}).", metavar="NAME|FOLDER")]
 TrainFile = Annotated[str | None, option(f"What to train on ({FORMS}).", "--train", metavar="FILE")]
 DevFile = Annotated[str | None, option("What to choose the best model by, in the same form.", "--dev", metavar="FILE")]
 TestFile = Annotated[str | None, option("What to report on, in the same form.", "--test", metavar="FILE")]
@@ -46,28 +48,39 @@ def train(
     device: Device = "cpu",
     seed: Seed = None,
     settings: Settings = None,
+    data: Data = None,
     train_file: TrainFile = None,
     dev_file: DevFile = None,
     test_file: TestFile = None,
 ) -> None:
     """Train a model, and leave a folder with its checkpoints, log, score and pictures."""
     trained = RECIPES[recipe]
+    files_given = {"--train": train_file, "--dev": dev_file, "--test": test_file}
     if resume is not None:
-        files_given = {"--train": train_file, "--dev": dev_file, "--test": test_file}
-        given = {"--model": model, "--out": out, "--seed": seed, "--set": settings, **files_given}
-        extra = [name for name, value in given.items() if value is not None]
-        if extra:
+        given = {"--model": model, "--out": out, "--seed": seed, "--set": settings, "--data": data, **files_given}
+        if extra := _named(given):
             raise ConfigError(f"--resume goes on with the run as it was started, so {', '.join(extra)} cannot be given")
         _resume(trained, resume, device)
         return
     if model is not None and not trained.models:
         raise ConfigError(f"{recipe} has one network, so --model cannot be given; it is shaped by --set KEY=VALUE")
-    config = trained.config_from(settings or [], model)
+    if trained.takes_data:
+        if extra := _named(files_given):
+            raise ConfigError(f"{recipe} takes its data by --data, so {', '.join(extra)} cannot be given")
+        config, files = trained.config_from(settings or [], model, data), trained.files(data)
+    else:
+        if data is not None:
+            raise ConfigError(f"{recipe} takes its data by --train, --dev and --test, so --data cannot be given")
+        config, files = trained.config_from(settings or [], model), trained.files(*files_given.values())
     config = config if seed is None else dataclasses.replace(config, seed=seed)
-    files = trained.files(train_file, dev_file, test_file)
     folder = out or Path("runs") / recipe
     _describe(trained, config, folder, device)
     _see_through(trained, lambda: trained.train(config, files, folder, device), folder)
+
+
+def _named(options: dict[str, object]) -> list[str]:
+    """Those that were given."""
+    return [name for name, value in options.items() if value is not None]
 
 
 def _resume(trained: Trainable, folder: Path, device: str) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minattn.recipes import g2p, language
+from minattn.recipes import g2p, images, language
 from minattn.recipes.config import read_json
-from minattn.recipes.folder import ALIGNMENTS, CURVES, REPORT, SAMPLES
+from minattn.recipes.folder import ALIGNMENTS, CURVES, MAPS, REPORT, SAMPLES
+from minattn.recipes.image_networks import SHOWN_MODELS
 from minattn.recipes.networks import MODELS
 from minattn.training import Outcome
 
@@ -19,15 +20,16 @@ class Trainable:
 
     name: str
     what: str  # it is, in a sentence
-    form: str  # of its --train file, and what it trains on without one
+    form: str  # of its --train file, or of --data, and what it trains on without one
     budget: str  # the setting that makes a run longer
     models: Sequence[str]  # to choose from by --model; empty where there is no choice
-    config_from: Callable[[Sequence[str], str | None], Any]  # of settings KEY=VALUE and a model's name
-    files: Callable[..., Any]  # of the paths of --train, --dev and --test
+    config_from: Callable[..., Any]  # of settings KEY=VALUE and a model's name, and of --data where it is taken
+    files: Callable[..., Any]  # of the paths of --train, --dev and --test, or of --data
     train: Callable[..., Outcome]
     resume: Callable[..., Outcome]
     stored_run: Callable[[Path], Any]
     results: Callable[[Path], str]  # of a finished run
+    takes_data: bool = False  # by --data, and nothing by --train, --dev and --test
 
 
 def g2p_results(folder: Path) -> str:
@@ -53,6 +55,18 @@ def language_results(folder: Path) -> str:
         f"samples:    {_existing(folder, SAMPLES)}\n"
         f"pictures:   {_existing(folder, CURVES)}\n"
         f"now try:    minattn generate {shlex.quote(str(folder))}"
+    )
+
+
+def images_results(folder: Path) -> str:
+    """The share of the test images that were named rightly, the class that was hardest, and what to do next."""
+    test = read_json(folder / REPORT)["test"]
+    hardest = min(test["class_accuracy"], key=test["class_accuracy"].get)
+    return (
+        f"test images: {test['accuracy']:.2f} % right, error {test['error']:.2f} % over {test['images']:,} images; "
+        f"the hardest class is {hardest}, {test['class_accuracy'][hardest]:.1f} % right\n"
+        f"pictures:    {_existing(folder, CURVES, MAPS)}\n"
+        f"now try:     minattn predict {shlex.quote(str(folder))} IMAGE.png"
     )
 
 
@@ -88,6 +102,20 @@ RECIPES = {
             resume=language.resume,
             stored_run=language.stored_run,
             results=language_results,
+        ),
+        Trainable(
+            name="images",
+            what="learn to tell what is on images.",
+            form="digits, fashion-mnist, or a folder of a folder for each class; by default digits",
+            budget="epochs",
+            models=SHOWN_MODELS,
+            config_from=images.config_from,
+            files=images.DataSource,
+            train=images.train,
+            resume=images.resume,
+            stored_run=images.stored_run,
+            results=images_results,
+            takes_data=True,
         ),
     )
 }

@@ -3,10 +3,11 @@
 config.json            the recipe, its settings, where its data was and the data's fingerprints
 log.jsonl              a line every few steps and at every evaluation
 last.safetensors       where the run stands: it can be resumed from here
-best.safetensors       the model that did best on the development words or text
-report.json            the score on the test words or text; written last, so it marks a run that is finished
+best.safetensors       the model that did best on the development words, text or images
+report.json            the score on the test words, text or images; written last, so it marks a run that is finished
 curves.png             how training went
 alignments.png         g2p: where the model looks
+maps.png               images: where the model looks
 samples.txt            lm: what the model wrote at each evaluation
 """
 
@@ -22,7 +23,7 @@ from minattn.recipes.config import read_json, write_json
 from minattn.training import LAST, LOG
 
 CONFIG, REPORT, CURVES = "config.json", "report.json", "curves.png"
-ALIGNMENTS, SAMPLES = "alignments.png", "samples.txt"
+ALIGNMENTS, MAPS, SAMPLES = "alignments.png", "maps.png", "samples.txt"
 
 LIBRARIES = {"safetensors": "checkpoints", "matplotlib": "pictures"}  # of the extra `train`: what a run needs them for
 

@@ -92,9 +92,9 @@ def learning_curves(records: Iterable[Mapping[str, Any]], title: str | None = No
     """Training and dev loss and, beside them, the dev error rates; the best point of a dev curve carries its value.
 
     records: training records with `step` and `loss`, evaluation records with `step` and any of `dev_loss`,
-    `dev_per` and `dev_wer`, the rates in percent.  Other records and keys are passed over, and so are values that
-    are not finite numbers.  Where a step comes twice, as after a resumed run, the later record counts.  A log
-    without steps is drawn against `epoch`.
+    `dev_per`, `dev_wer` and `dev_error`, the rates in percent.  Other records and keys are passed over, and so are
+    values that are not finite numbers.  Where a step comes twice, as after a resumed run, the later record counts.  A
+    log without steps is drawn against `epoch`.
 
     Raises `DataError` where no record has anything to draw, `MissingDependencyError` where matplotlib is not
     installed.
@@ -109,7 +109,11 @@ def learning_curves(records: Iterable[Mapping[str, Any]], title: str | None = No
 
     training = curves(("loss", "training loss", PALETTE[0]))
     dev = curves(("dev_loss", "dev loss", PALETTE[1]))
-    rates = curves(("dev_wer", "words (WER)", PALETTE[3]), ("dev_per", "phonemes (PER)", PALETTE[2]))
+    rates = curves(
+        ("dev_wer", "words (WER)", PALETTE[3]),
+        ("dev_per", "phonemes (PER)", PALETTE[2]),
+        ("dev_error", "images", PALETTE[2]),
+    )
     panels = [
         Panel("loss (nats)", "{:.3f}", training, dev),
         Panel("dev error rate (%)", "{:.2f} %", [], rates),
@@ -118,7 +122,7 @@ def learning_curves(records: Iterable[Mapping[str, Any]], title: str | None = No
     if not panels:
         raise DataError(
             f"none of the {len(records)} records has anything to draw: "
-            "expected 'step' with 'loss', 'dev_loss', 'dev_per' or 'dev_wer'"
+            "expected 'step' with 'loss', 'dev_loss', 'dev_per', 'dev_wer' or 'dev_error'"
         )
 
     widths = [

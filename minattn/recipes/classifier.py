@@ -1,0 +1,112 @@
+"""A network with its classes and its pixels' mean: what the images recipe trains, scores and asks what it sees."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from minattn.autograd import Tensor, asnumpy, check_device, no_grad, ops, to_device
+from minattn.data.augmentation import ImageBatch, Normalization, evaluation_images
+from minattn.data.images import Images, ImageSplits
+from minattn.recipes.config import from_stored
+from minattn.recipes.folder import CONFIG, read_run
+from minattn.recipes.image_networks import ImageConfig
+from minattn.recipes.runs import load_best
+from minattn.recipes.threads import blas_threads
+from minattn.training import arrays_under
+
+RECIPE = "images"
+
+EVALUATION_BATCH = 250
+"""Images that are looked at at a time."""
+
+
+class Looked(NamedTuple):
+    """What a network says of images: probabilities (images, classes), and their mean loss in nats."""
+
+    probabilities: np.ndarray
+    loss: float
+
+    def errors(self, images: Images) -> np.ndarray:
+        """(images,): True where the likeliest class is not the right one."""
+        return self.probabilities.argmax(axis=1) != images.labels
+
+
+class Classifier:
+    """A network with its classes, the shape (channels, height, width) of its images, and how they are normalised."""
+
+    def __init__(
+        self,
+        config: ImageConfig,
+        classes: Sequence[str],
+        shape: tuple[int, int, int],
+        normalization: Normalization,
+    ) -> None:
+        self.config, self.classes, self.shape, self.normalization = config, tuple(classes), shape, normalization
+        self.model = config.build(len(self.classes), shape)
+
+    @classmethod
+    def of(cls, config: ImageConfig, splits: ImageSplits) -> Self:
+        """An untrained one for images like these."""
+        return cls(config, splits.classes, splits.train.shape, Normalization.of(splits.train))
+
+    # ------------------------------------------------------------------------------------------ measuring
+    def loss(self, model: Any, batch: ImageBatch) -> Tensor:
+        """What training minimises: the mean over the images of -log p(class), of smoothed classes; in nats.
+
+        A network with an attention branch has a second answer, with a loss of its own: L_att + L_per.
+        """
+        said = model(on_device(model, batch.images))
+        smoothing = self.config.label_smoothing
+        loss = ops.cross_entropy(said[0], batch.labels, label_smoothing=smoothing)
+        if hasattr(said, "attention_logits"):
+            loss = loss + ops.cross_entropy(said.attention_logits, batch.labels, label_smoothing=smoothing)
+        return loss
+
+    @blas_threads()
+    @no_grad()
+    def look(self, images: Images) -> Looked:
+        """What the network says of these images, without label smoothing."""
+        self.model.eval()
+        probabilities, total = [], 0.0
+        for batch in evaluation_images(images, EVALUATION_BATCH, self.normalization):
+            logits = self.model(on_device(self.model, batch.images))[0]
+            probabilities.append(asnumpy(ops.softmax(logits).data))
+            total += ops.cross_entropy(logits, batch.labels, reduction="sum").item()
+        return Looked(np.concatenate(probabilities), total / len(images))
+
+    # ------------------------------------------------------------------------------------------ checkpoints
+    def meta(self) -> dict[str, Any]:
+        """What a checkpoint says of its model."""
+        return {
+            "recipe": RECIPE,
+            "config": dataclasses.asdict(self.config),
+            "classes": list(self.classes),
+            "shape": list(self.shape),
+            "mean": list(self.normalization.mean),
+            "std": list(self.normalization.std),
+        }
+
+    @classmethod
+    def load(cls, run: str | Path, device: str = "cpu") -> Self:
+        """The best model of a run folder, or the last where none was evaluated yet.
+
+        Raises CheckpointError where the folder is no images run, or its checkpoint is missing, damaged or another's.
+        """
+        check_device(device)
+        folder = Path(run)
+        config = from_stored(ImageConfig, read_run(folder, RECIPE).get("config"), folder / CONFIG)
+        arrays, meta = load_best(folder, RECIPE, config)
+        channels, height, width = meta["shape"]
+        normalization = Normalization(meta["mean"], meta["std"])
+        classifier = cls(config, meta["classes"], (channels, height, width), normalization)
+        classifier.model.load_state_dict(arrays_under("model", arrays))
+        classifier.model.to(device)
+        return classifier
+
+
+def on_device(model: Any, images: np.ndarray) -> Tensor:
+    """The images where the model's weights are."""
+    return Tensor(to_device(images, model.parameters()[0].device))

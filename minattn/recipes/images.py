@@ -1,0 +1,233 @@
+"""Images: a convolutional network learns to tell what is on them, and shows where it looks.
+
+The data are the 8x8 digits that scikit-learn ships, Fashion-MNIST, or any folder of images by class.  The score is the
+share of the test images that the best model names rightly; the best is that with the fewest errors on the dev images,
+which are held out of those to train on.  The settings are told in `minattn.recipes.image_networks`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from minattn.autograd import check_device
+from minattn.data.augmentation import ImageBatches
+from minattn.data.digits import load_digits
+from minattn.data.fashion_mnist import has_idx_files, load_fashion_mnist
+from minattn.data.image_folder import load_image_folder
+from minattn.data.images import Images, ImageSplits, described
+from minattn.errors import ConfigError, DataError
+from minattn.recipes import runs
+from minattn.recipes.classifier import RECIPE, Classifier
+from minattn.recipes.config import from_stored, write_json
+from minattn.recipes.folder import CURVES, REPORT, check_libraries, check_unused, has_begun, new_run
+from minattn.recipes.image_networks import ImageConfig, config_from
+from minattn.recipes.runs import PARTS, check_checkpoint, run_content, run_quietly
+from minattn.recipes.threads import blas_threads
+from minattn.training import LAST, LOG, Outcome, Plan, Trainer
+from minattn.training.progress import Progress, default_progress
+
+__all__ = ["DATA_SETS", "DataSource", "config_from", "evaluate", "resume", "stored_run", "train"]
+
+DATA_SETS = ("digits", "fashion-mnist")
+
+
+# ---------------------------------------------------------------------------------------------- the data
+@dataclass(frozen=True)
+class DataSource:
+    """Where the images come from: "digits" (None too), "fashion-mnist", or a folder: of classes, or of the files of
+    Fashion-MNIST."""
+
+    data: str | None = None
+
+    @property
+    def named(self) -> bool:
+        """Whether it is a data set that is known by name."""
+        return self.data in (None, *DATA_SETS)
+
+    def absolute(self) -> Self:
+        """The same images, found from whatever folder a run is resumed in."""
+        return self if self.named else replace(self, data=str(Path(self.data).absolute()))
+
+    def source(self, part: str) -> str:
+        """Where the "train", "dev" or "test" part comes from."""
+        return self.data or DATA_SETS[0]
+
+    def load(self, config: ImageConfig) -> ImageSplits:
+        """The images.  Raises DataError for a folder that cannot be used, ConfigError for settings that it ignores."""
+        if not self.named and not has_idx_files(Path(self.data)):
+            return load_image_folder(self.data, config.size, config.color)
+        if config.size or config.color != "keep":
+            raise ConfigError(f"size and color are settings of a folder of images; {self.source('train')} has its own")
+        if self.data in (None, "digits"):
+            return load_digits()
+        return load_fashion_mnist(None if self.named else self.data)
+
+
+def fingerprints(splits: ImageSplits) -> dict[str, str]:
+    """Those of the train, dev and test images."""
+    return {name: getattr(splits, name).fingerprint() for name in PARTS}
+
+
+# ---------------------------------------------------------------------------------------------- a run
+def stored_run(folder: str | Path) -> runs.StoredRun[ImageConfig, DataSource]:
+    """What the run's config.json says.  Raises CheckpointError where the folder is no images run."""
+    return runs.StoredRun.read(folder, RECIPE, lambda stored, path: from_stored(ImageConfig, stored, path), DataSource)
+
+
+@blas_threads()
+def train(
+    config: ImageConfig,
+    files: DataSource,
+    folder: str | Path,
+    device: str = "cpu",
+    make_progress: Callable[[], Progress] = default_progress,
+) -> Outcome:
+    """Train a classifier in a new folder.
+
+    When the budget is spent, the best model is scored on the test images and the pictures are drawn.  After Ctrl-C
+    neither is done: resume the run to finish it.  Whatever is wrong with the arguments is told before anything is
+    written.
+    """
+    folder, files = Path(folder), files.absolute()
+    check_libraries()
+    check_device(device)
+    check_unused(folder)
+    progress = make_progress()
+    splits = _load(files, config, progress)
+    trainer = _trainer(Classifier.of(config, splits), splits, folder, device, progress)
+    with new_run(folder, run_content(RECIPE, config, files, fingerprints(splits))):
+        outcome = run_quietly(trainer)
+    return _finished(outcome, folder, splits, device, make_progress())
+
+
+@blas_threads()
+def resume(
+    folder: str | Path, device: str = "cpu", make_progress: Callable[[], Progress] = default_progress
+) -> Outcome:
+    """Go on with a run that was stopped, as if it had not been.
+
+    Raises DataError where its images have changed, CheckpointError where the folder is no such run or damaged.
+    """
+    folder = Path(folder)
+    stored = stored_run(folder)
+    check_libraries()
+    check_device(device)
+    progress = make_progress()
+    splits = _load(stored.files, stored.config, progress)
+    stored.check_same(fingerprints(splits), "images", "put the old ones back, or start a new run with the new ones")
+    trainer = _trainer(Classifier.of(stored.config, splits), splits, folder, device, progress)
+    if has_begun(folder):
+        check_checkpoint(folder / LAST, trainer.meta)
+        trainer.resume()
+        progress.note(f"going on after step {trainer.state.step:,}")
+    return _finished(run_quietly(trainer), folder, splits, device, make_progress())
+
+
+def evaluate(run: str | Path, device: str = "cpu") -> dict[str, object]:
+    """The score of a run's best model on its test images, as in report.json."""
+    stored = stored_run(run)
+    classifier = Classifier.load(run, device)
+    splits = stored.files.load(stored.config)
+    cure = "put the old ones back, or start a new run with the new ones"
+    stored.check_same({"test": splits.test.fingerprint()}, "images", cure)
+    return score(classifier, splits.test)
+
+
+# ---------------------------------------------------------------------------------------------- its parts
+def _load(files: DataSource, config: ImageConfig, progress: Progress) -> ImageSplits:
+    progress.note(f"reading {files.source('train')}")
+    splits = files.load(config)
+    for name in PARTS:
+        if not len(getattr(splits, name)):
+            raise DataError(
+                f"there are no {name} images in {files.source('train')}; the cure: more images of each class"
+            )
+    counts = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in PARTS)
+    progress.note(f"images: {counts}; {described(splits.train.shape)}; {len(splits.classes)} classes")
+    return splits
+
+
+def _trainer(classifier: Classifier, splits: ImageSplits, folder: Path, device: str, progress: Progress) -> Trainer:
+    """What trains a classifier that has learned nothing yet."""
+    config = classifier.config
+    classifier.model.to(device)
+    batches = ImageBatches(
+        splits.train, config.batch_size, config.seed, classifier.normalization, config.crop, config.flip
+    )
+    steps = config.epochs * len(batches)
+    progress.note(f"{config.model} with {classifier.model.count_parameters():,} weights, to train for {steps:,} steps")
+
+    def evaluate(_: object) -> dict[str, float]:
+        progress.report(f"looking at the {len(splits.dev):,} dev images")
+        looked = classifier.look(splits.dev)
+        return {"dev_loss": looked.loss, "dev_error": 100 * float(looked.errors(splits.dev).mean())}
+
+    return Trainer(
+        classifier.model,
+        config.optimizer(classifier.model.named_parameters()),
+        batches,
+        classifier.loss,
+        folder,
+        Plan(epochs=config.epochs, metric="dev_error"),
+        schedule=config.schedule(steps),
+        evaluate=evaluate,
+        meta=classifier.meta(),
+        progress=progress,
+        threads=config.threads,
+    )
+
+
+def _finished(outcome: Outcome, folder: Path, splits: ImageSplits, device: str, progress: Progress) -> Outcome:
+    """Score the best model on the test images, draw the pictures and write the report, unless Ctrl-C was pressed."""
+    if outcome.interrupted:
+        return outcome
+    progress.note(outcome.message)
+    classifier = Classifier.load(folder, device)
+    progress.note(f"looking at the {len(splits.test):,} test images")
+    result = score(classifier, splits.test)
+    progress.note("drawing the pictures")
+    draw_pictures(folder)
+    report = {
+        "test": result,
+        "model": {"name": classifier.config.model, "parameters": classifier.model.count_parameters()},
+        "training": {
+            "steps": outcome.step,
+            "best_step": outcome.best_step,
+            "dev_error": outcome.best,
+            "images": len(splits.train),
+            "seconds": outcome.seconds,
+        },
+    }
+    write_json(folder / REPORT, report)
+    return outcome
+
+
+def score(classifier: Classifier, images: Images) -> dict[str, object]:
+    """Accuracy and error in percent, of all images and of each class, and how often each class was taken for each.
+
+    `confusion[i][j]` images of class i were taken for class j.
+    """
+    looked = classifier.look(images)
+    classes = len(classifier.classes)
+    pairs = images.labels * classes + looked.probabilities.argmax(axis=1)
+    confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    accuracy = 100 * confusion.trace() / len(images)
+    shares = 100 * confusion.diagonal() / confusion.sum(axis=1).clip(1)
+    return {
+        "accuracy": accuracy,
+        "error": 100 - accuracy,
+        "loss": looked.loss,
+        "images": len(images),
+        "class_accuracy": dict(zip(classifier.classes, shares.tolist(), strict=True)),
+        "confusion": confusion.tolist(),
+    }
+
+
+def draw_pictures(folder: Path) -> None:
+    """`curves.png` from the run's log."""
+    from minattn.viz import learning_curves, read_records, save_figure
+
+    save_figure(learning_curves(read_records(folder / LOG)), folder / CURVES)
