@@ -21,7 +21,7 @@ mean both are the map).
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Inexact, Integer
 
@@ -35,6 +35,7 @@ POOLINGS = {"sum": ops.sum, "mean": ops.mean, "max": ops.max}
 Pooling = Literal["sum", "mean", "max"]
 
 
+@runtime_checkable
 class EndsInPooling(Protocol):
     """A network whose logits are classifier(pooling of features(images))."""
 
@@ -76,8 +77,14 @@ def explained(
 ) -> tuple[Inexact[Tensor, "batch classes"], Inexact[Tensor, "batch classes rows columns"]]:
     """(logits, class activation maps) of a network that ends in pooling and a linear layer.
 
-    The maps are as large as the network's last features; `regions.upsampled` lays them over the images.
+    The maps are as large as the network's last features; `regions.upsampled` lays them over the images.  Raises
+    ConfigError for a network of another kind.
     """
+    if not hasattr(network, "features") or not isinstance(getattr(network, "classifier", None), Linear):
+        raise ConfigError(
+            f"{type(network).__name__} does not end in pooling and one linear layer and has no class activation maps; "
+            "the cure: a network that does, such as resnet20, or gradient_class_activation_map"
+        )
     return class_scores(network.features(images), network.classifier.weight, network.classifier.bias, pooling)
 
 
