@@ -1,4 +1,4 @@
-"""The command line: `minattn train`, `evaluate`, `predict`, `generate`, `embed`, `list`, `bench`, a file for each.
+"""The command line: `minattn train`, `evaluate`, `predict`, `generate`, `embed`, `list`, `summary`, `bench`.
 
 Whatever is wrong with what the user gave is one line `error: ...` on standard error, and the exit status is not 0.
 """
@@ -11,14 +11,15 @@ from typing import Annotated, NoReturn
 import typer
 
 from minattn import __version__
-from minattn.cli import bench, embed, generate, listing, pronounce, train
+from minattn.cli import bench, embed, generate, listing, pronounce, summary, train
 from minattn.cli.app import FAILED, app, console, errors
 from minattn.errors import MinattnError
 
 # Each of these enters its commands into the application.
-__all__ = ["bench", "embed", "generate", "listing", "pronounce", "run", "train"]
+__all__ = ["bench", "embed", "generate", "listing", "pronounce", "run", "summary", "train"]
 
-ORDER = ("train", "evaluate", "predict", "generate", "embed", "list", "bench")  # in which the help names the commands
+# in which the help names the commands
+ORDER = ("train", "evaluate", "predict", "generate", "embed", "list", "summary", "bench")
 app.registered_commands.sort(key=lambda command: ORDER.index(command.name or command.callback.__name__))
 
 
