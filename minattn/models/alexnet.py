@@ -92,7 +92,7 @@ class AlexNetMaps(Module):
             ConvReLU(w3, w4, 3, rng, padding=1, groups=config.groups),
             ConvReLU(w4, w5, 3, rng, padding=1, groups=config.groups),
         ]
-        for layer, bias in zip(convolutions, (0, 1, 0, 1, 1), strict=True):
+        for layer, bias in zip(convolutions, (0.0, 1.0, 0.0, 1.0, 1.0), strict=True):
             start(layer.conv, bias, rng)
         gated = zip(convolutions, config.widths, strict=True)
         self.convolutions = [Gated(layer, width, rng, config.se) for layer, width in gated]
@@ -119,9 +119,9 @@ class AlexNet(Module):
         self.config = config
         self.maps = AlexNetMaps(config, rng)
         inputs = config.widths[-1] * config.side**2
-        self.fc6 = start(Linear(inputs, 4096, rng), 1, rng)
-        self.fc7 = start(Linear(4096, 4096, rng), 1, rng)
-        self.fc8 = start(Linear(4096, config.classes, rng), 0, rng)
+        self.fc6 = start(Linear(inputs, 4096, rng), 1.0, rng)
+        self.fc7 = start(Linear(4096, 4096, rng), 1.0, rng)
+        self.fc8 = start(Linear(4096, config.classes, rng), 0.0, rng)
         self.dropout = Dropout(config.dropout, rng)
 
     def forward(

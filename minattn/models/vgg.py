@@ -63,7 +63,7 @@ class VGGConfig:
         for entry in self.column.replace(",", " ").split():
             if entry != "LRN" and not entry.removeprefix("1-").isdecimal():
                 raise ConfigError(
-                    f"{entry!r} is no entry of table 1; the cure: a width, such as 64, 1-64 for a 1x1 convolution, or LRN"
+                    f"{entry!r} is no entry of table 1; the cure: a width such as 64, 1-64 for a 1x1 kernel, or LRN"
                 )
         if self.head == "fc" and self.side < 1:
             raise ConfigError(
