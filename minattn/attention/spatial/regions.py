@@ -20,6 +20,7 @@ from minattn.autograd import Array, Tensor, asnumpy, ops
 from minattn.errors import ConfigError, ShapeError
 
 SHARE = 0.2  # of the maximum, section 3.2
+ROUNDING = 32  # units in the last place: a map that varies by less is constant, its sums only differ by rounding
 
 
 class Box(NamedTuple):
@@ -40,11 +41,12 @@ def upsampled(
 
 
 def normalised(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.ndarray, "batch height width"]:
-    """Each map in 0 .. 1: (M - min M) / (max M - min M); 1 everywhere where the map is constant."""
+    """Each map in 0 .. 1: (M - min M) / (max M - min M); 1 everywhere where the map is constant, to rounding."""
     maps = asnumpy(maps.data if isinstance(maps, Tensor) else maps)
     lowest, highest = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
     span = highest - lowest
-    return np.where(span > 0, (maps - lowest) / np.where(span > 0, span, 1), 1).astype(maps.dtype)
+    varies = span > ROUNDING * np.finfo(maps.dtype).eps * np.abs(maps).max((1, 2), keepdims=True)
+    return np.where(varies, (maps - lowest) / np.where(varies, span, 1), 1).astype(maps.dtype)
 
 
 def largest_segment(map_: Float[np.ndarray, "height width"], share: float = SHARE) -> Bool[np.ndarray, "height width"]:
