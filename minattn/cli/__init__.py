@@ -11,12 +11,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from minattn import __version__
-from minattn.cli import bench, embed, generate, listing, pronounce, summary, train
+from minattn.cli import bench, embed, generate, listing, summary, train, trained
 from minattn.cli.app import FAILED, app, console, errors
 from minattn.errors import MinattnError
 
 # Each of these enters its commands into the application.
-__all__ = ["bench", "embed", "generate", "listing", "pronounce", "run", "summary", "train"]
+__all__ = ["bench", "embed", "generate", "listing", "run", "summary", "train", "trained"]
 
 # in which the help names the commands
 ORDER = ("train", "evaluate", "predict", "generate", "embed", "list", "summary", "bench")

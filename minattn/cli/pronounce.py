@@ -1,36 +1,26 @@
-"""`minattn evaluate` and `minattn predict`: what a trained pronouncer is worth, and what it says."""
+"""`minattn evaluate` and `minattn predict` of a run of g2p: what a pronouncer is worth, and what it says."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from minattn.cli.app import Device, app, console, note_unfinished, option
+from minattn.cli.app import console, note_unfinished
 from minattn.errors import ConfigError
 from minattn.recipes import g2p
 from minattn.recipes.pronouncer import Pronouncer
 from minattn.training import BarProgress, Progress
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `minattn train g2p` made.")]
-TestFile = Annotated[str | None, option("Words to report on, in the same form.", "--test", metavar="FILE")]
-Beam = Annotated[int | None, option("Beam width; 1 is greedy.  [default: the run's]", min=1, metavar="N")]
-Plot = Annotated[Path | None, option("Draw the alignments: FILE.png, .svg or .pdf.", metavar="FILE")]
-Words = Annotated[list[str], typer.Argument(metavar="WORD...", help="Words to pronounce.")]
 
-
-@app.command()
-def evaluate(run: RunFolder, device: Device = "cpu", test: TestFile = None, beam: Beam = None) -> None:
-    """Score a run's best model on its test words: phoneme and word error rate."""
+def evaluate_words(run: Path, device: str, test: str | None, beam: int | None) -> None:
+    """Print the phoneme and word error rate over the run's test words, or those of the lexicon `test`."""
     progress = BarProgress() if sys.stdout.isatty() else Progress()
     result, beam = g2p.evaluate(run, device, test, beam, progress)
     note_unfinished(run)
     console.print(f"{result} (beam {beam})")
 
 
-@app.command()
-def predict(run: RunFolder, words: Words, device: Device = "cpu", beam: Beam = None, plot: Plot = None) -> None:
-    """Pronounce words, and show which letters each sound comes from."""
+def pronounce(run: Path, words: Sequence[str], device: str, beam: int | None, plot: Path | None) -> None:
+    """Print how the words sound, and which letters each sound comes from."""
     from minattn.viz import terminal_alignment
     from minattn.viz.saving import check_picture_path
 

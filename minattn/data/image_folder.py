@@ -26,7 +26,8 @@ def load_image_folder(folder: str | Path, size: int = 0, color: Color = "keep") 
 
     Where the folder has subfolders "train" and "test", these are the folders of classes, and so is "dev" where it
     exists.
-    size, color: see `read_image`; the errors are those of `read_image_folder`.
+    size: scale the images to squares of this side, 0: leave them as they are; color: see `read_image`.  The errors are
+    those of `read_image_folder`.
     """
     folder = Path(folder)
     if not ((folder / "train").is_dir() and (folder / "test").is_dir()):
@@ -68,7 +69,7 @@ def read_image_folder(
         if not files:
             raise DataError(f"the class folder {class_folder} has no images; the cure: put some there, or delete it")
         for path in files:
-            image = read_image(path, size, color)
+            image = read_image(path, (size, size) if size else None, color)
             if pixels and image.shape != pixels[0].shape:
                 raise DataError(
                     f"{path} is {described(image.shape)}, the first image {described(pixels[0].shape)}; "
@@ -79,10 +80,12 @@ def read_image_folder(
     return Images(np.stack(pixels), np.array(labels, dtype=np.int64)), names
 
 
-def read_image(path: str | Path, size: int = 0, color: Color = "keep") -> UInt8[np.ndarray, "channels height width"]:
+def read_image(
+    path: str | Path, size: tuple[int, int] | None = None, color: Color = "keep"
+) -> UInt8[np.ndarray, "channels height width"]:
     """The pixels of an image file, turned as its camera noted.
 
-    size: scale the image so that it covers a square of this side, and cut off what sticks out; 0: leave it as it is.
+    size: (height, width): scale the image so that it covers them, and cut off what sticks out; None: leave it as it is.
     color: "grey" or "rgb" convert it.
     Raises DataError, naming the file, where Pillow cannot read it or its mode is not what is asked for, and
     MissingDependencyError without Pillow.
@@ -110,8 +113,8 @@ def read_image(path: str | Path, size: int = 0, color: Color = "keep") -> UInt8[
             f"{path} has the mode {image.mode}; expected {' or '.join(MODES.values())}; "
             "the cure: --set color=grey or color=rgb, which converts all images"
         )
-    if size:
-        image = ops.fit(image, (size, size), pillow.Resampling.BILINEAR)
+    if size is not None:
+        image = ops.fit(image, size[::-1], pillow.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 

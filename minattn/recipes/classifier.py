@@ -9,7 +9,9 @@ import numpy as np
 
 from minattn.autograd import Tensor, asnumpy, check_device, no_grad, ops, to_device
 from minattn.data.augmentation import ImageBatch, Normalization, evaluation_images
-from minattn.data.images import Images, ImageSplits
+from minattn.data.image_folder import Color, read_image, read_image_folder
+from minattn.data.images import Images, ImageSplits, described
+from minattn.errors import DataError
 from minattn.recipes.config import from_stored
 from minattn.recipes.folder import CONFIG, read_run
 from minattn.recipes.image_networks import ImageConfig
@@ -76,6 +78,30 @@ class Classifier:
             probabilities.append(asnumpy(ops.softmax(logits).data))
             total += ops.cross_entropy(logits, batch.labels, reduction="sum").item()
         return Looked(np.concatenate(probabilities), total / len(images))
+
+    # ------------------------------------------------------------------------------------------ reading
+    @property
+    def color(self) -> Color:
+        """What the model sees of an image."""
+        return "grey" if self.shape[0] == 1 else "rgb"
+
+    def read(self, path: str | Path) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """(the pixels of an image file as this model takes them, the shape that the file has)."""
+        pixels = read_image(path, color=self.color)
+        return (pixels if pixels.shape == self.shape else read_image(path, self.shape[1:], self.color)), pixels.shape
+
+    def read_folder(self, folder: str | Path) -> Images:
+        """The images of a folder of classes.
+
+        Raises DataError where they are of another size, or a class is one that the model was not trained on.
+        """
+        images, _ = read_image_folder(folder, self.config.size, self.color, self.classes)
+        if images.shape != self.shape:
+            raise DataError(
+                f"the images in {folder} are {described(images.shape)}, those that the model was trained on "
+                f"{described(self.shape)}; the cure: images of that size"
+            )
+        return images
 
     # ------------------------------------------------------------------------------------------ checkpoints
     def meta(self) -> dict[str, Any]:

@@ -107,6 +107,14 @@ def read_run(folder: Path, recipe: str) -> dict[str, Any]:
     return content
 
 
+def recipe_of(folder: Path) -> str | None:
+    """The recipe that made a run's folder; None where that cannot be told, of which `read_run` tells more."""
+    try:
+        return str(read_json(folder / CONFIG).get("recipe"))
+    except CheckpointError:
+        return None
+
+
 def is_finished(folder: Path) -> bool:
     """Whether the run was trained to its end and scored."""
     return (folder / REPORT).exists()

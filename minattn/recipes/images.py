@@ -8,7 +8,7 @@ which are held out of those to train on.  The settings are told in `minattn.reci
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -126,14 +126,15 @@ def resume(
     return _finished(run_quietly(trainer), folder, splits, device, make_progress())
 
 
-def evaluate(run: str | Path, device: str = "cpu") -> dict[str, object]:
-    """The score of a run's best model on its test images, as in report.json."""
+def evaluate(run: str | Path, device: str = "cpu", test: str | None = None) -> dict[str, Any]:
+    """The score of a run's best model, as in report.json, on its test images, or on those of the folder `test`."""
     stored = stored_run(run)
     classifier = Classifier.load(run, device)
-    splits = stored.files.load(stored.config)
-    cure = "put the old ones back, or start a new run with the new ones"
-    stored.check_same({"test": splits.test.fingerprint()}, "images", cure)
-    return score(classifier, splits.test)
+    if test is not None:
+        return score(classifier, classifier.read_folder(test))
+    images = stored.files.load(stored.config).test
+    stored.check_same({"test": images.fingerprint()}, "images", "put the old ones back, or name the new ones by --test")
+    return score(classifier, images)
 
 
 # ---------------------------------------------------------------------------------------------- its parts
@@ -205,7 +206,7 @@ def _finished(outcome: Outcome, folder: Path, splits: ImageSplits, device: str, 
     return outcome
 
 
-def score(classifier: Classifier, images: Images) -> dict[str, object]:
+def score(classifier: Classifier, images: Images) -> dict[str, Any]:
     """Accuracy and error in percent, of all images and of each class, and how often each class was taken for each.
 
     `confusion[i][j]` images of class i were taken for class j.
