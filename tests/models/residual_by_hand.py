@@ -141,3 +141,25 @@ def randomised(model, seed, dtype=np.float64):
         low = 0.5 if name.endswith("variance") else -0.5
         buffer._data = rng.uniform(low, low + 1, buffer.shape).astype(dtype)
     return model
+
+
+def max_pool(x, kernel, stride, padding):
+    """The largest of each window; what padding adds is never the largest."""
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=-np.inf)
+    rows, columns = ((n - kernel) // stride + 1 for n in padded.shape[2:])
+    y = np.zeros((*x.shape[:2], rows, columns))
+    for i in range(rows):
+        for j in range(columns):
+            y[:, :, i, j] = padded[:, :, i * stride : i * stride + kernel, j * stride : j * stride + kernel].max((2, 3))
+    return y
+
+
+def resnet(model, images, training=False):
+    """(logits, last maps, gates) of ResNet with bottlenecks, whose layers know their strides."""
+    x = max_pool(conv_norm(model.conv1, images, training, True), 3, 2, 1)
+    excitations = []
+    for stage in model.stages:
+        for block in stage.blocks:
+            x, s = bottleneck(block, x, model.config.position, training)
+            excitations.append(s)
+    return x.mean((2, 3)) @ model.classifier.weight.data + model.classifier.bias.data, x, excitations
