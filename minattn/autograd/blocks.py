@@ -83,7 +83,20 @@ def over_elements(body: Body, *arrays: Array, into: Sequence[Array | None] = ())
     x = arrays[0]
     if x.size < CHAIN or not is_real_host(x):
         return body(*arrays)
+    if not x.flags.c_contiguous:
+        return _in_order(body, arrays, into)
     return _in_blocks(body, [_flat(array, x.ndim) for array in arrays], x, into)
+
+
+def _in_order(body: Body, arrays: Sequence[Array], into: Sequence[Array | None]) -> Any:
+    """`over_elements` in the order in which the first array lies in memory, as the results will: images whose channels
+    come last stay so."""
+    strides = arrays[0].strides
+    order = sorted(range(len(strides)), key=lambda axis: -abs(strides[axis]))
+    back = sorted(range(len(order)), key=order.__getitem__)
+    x, *others = (np.ascontiguousarray(array.transpose(order)) for array in arrays)
+    y = over_elements(body, x, *others, into=[y if y is NEW else y.transpose(order) for y in into])
+    return tuple(part.transpose(back) for part in y) if type(y) is tuple else y.transpose(back)
 
 
 def _flat(array: Array, axes: int) -> Array:

@@ -72,8 +72,7 @@ class ConvNorm(Module):
     def forward(
         self, x: Inexact[Tensor, "batch inputs height width"]
     ) -> Inexact[Tensor, "batch outputs new_height new_width"]:
-        y = self.norm(self.conv(x))
-        return ops.relu(y) if self.relu else y
+        return self.norm(self.conv(x), self.relu)
 
 
 def check_groups(inputs: int, outputs: int, groups: int) -> None:

@@ -34,19 +34,22 @@ class BatchNorm2d(Module):
         self.momentum = momentum
 
     def forward(
-        self, x: Inexact[Tensor, "batch channels height width"]
+        self, x: Inexact[Tensor, "batch channels height width"], relu: bool = False
     ) -> Inexact[Tensor, "batch channels height width"]:
-        """Raises ShapeError in training where a channel has a single number, which has no variance."""
+        """relu: max(y, 0) in place of y.
+
+        Raises ShapeError in training where a channel has a single number, which has no variance.
+        """
         if not self.training:
             running = self.running_mean, self.running_variance
-            return ops.batch_norm_fixed(x, self.weight, self.bias, *running, self.eps)
+            return ops.batch_norm_fixed(x, self.weight, self.bias, *running, self.eps, relu)
         m = x.size // max(1, x.shape[1])
         if m == 1:
             raise ShapeError(
                 f"a batch of shape {x.shape} has one number for each channel, which has no variance; the cure: a "
                 "larger batch, or eval()"
             )
-        y, mean, variance = ops.batch_norm(x, self.weight, self.bias, self.eps)
+        y, mean, variance = ops.batch_norm(x, self.weight, self.bias, self.eps, relu)
         self._remember(self.running_mean, mean.data)
         self._remember(self.running_variance, variance.data * (m / (m - 1)))
         return y

@@ -23,6 +23,7 @@ from minattn.testing import assert_equation, check_gradients, strategies
 ROWS = ("softmax", "log_softmax", "cross_entropy", "layer_norm")
 ELEMENTS = ("gelu", "gelu_tanh")
 IN_BLOCKS = ROWS + ELEMENTS
+IMAGES = ("batch_norm", "batch_norm_fixed", "add_relu")  # which run in blocks too, several times each
 
 
 @pytest.fixture(params=[1, 2, 3], ids="{} thread(s)".format)
@@ -50,7 +51,7 @@ def test_the_value_is_that_of_numpy(name, data):
 
 
 @pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("name", IN_BLOCKS)
+@pytest.mark.parametrize("name", IN_BLOCKS + IMAGES)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_the_gradients_are_those_of_the_oracle(name, data, seed):
     call = data.draw(CASES[name].calls)
@@ -58,7 +59,7 @@ def test_the_gradients_are_those_of_the_oracle(name, data, seed):
 
 
 @pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("name", [name for name in IN_BLOCKS if OPS[name].equation])
+@pytest.mark.parametrize("name", [name for name in IN_BLOCKS + IMAGES if OPS[name].equation])
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_a_fused_op_equals_its_equation(name, data, seed):
     call = data.draw(CASES[name].calls)
@@ -138,10 +139,27 @@ def test_results_have_the_shape_of_the_argument_and_memory_of_their_own(x):
     for y in (over_rows(np.negative, x, into=[NEW]), over_elements(np.negative, x, into=[NEW])):
         assert y.shape == x.shape
         assert y.dtype == x.dtype
-        assert y.flags.c_contiguous
         np.testing.assert_array_equal(y, -x)
         assert not np.shares_memory(x, y)
     np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_images_whose_channels_come_last_stay_so():
+    x, y = np.zeros((2, 4, 5, 3)).transpose(0, 3, 1, 2), np.ones((2, 3, 4, 5))
+    z = over_elements(np.add, x, y, into=[NEW])
+    assert z.transpose(0, 2, 3, 1).flags.c_contiguous
+    np.testing.assert_array_equal(z, y)
+    assert over_elements(np.multiply, x, y, into=[x]).base is x.base
+    weight, bias = np.ones(3), np.zeros(3)
+    counts = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "_share", lambda work, count: (counts.append(count), work()))
+        normal, _, _ = ma.batch_norm(ma.tensor(y), weight, bias, relu=True)
+        fixed = ma.batch_norm_fixed(ma.tensor(y), weight, bias, bias, weight)
+    assert len(counts) == 3  # the statistics and twice a result
+    for result in (normal, fixed):
+        assert result.data.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 @pytest.mark.usefixtures("tiny")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minattn.autograd.ops.activations import (
+    add_relu,
     elu,
     gelu,
     gelu_tanh,
@@ -14,6 +15,7 @@ from minattn.autograd.ops.activations import (
     silu,
     softplus,
 )
+from minattn.autograd.ops.batch_norm import batch_norm, batch_norm_fixed
 from minattn.autograd.ops.convolution import conv2d, conv_transpose2d
 from minattn.autograd.ops.elementwise import (
     abs,
@@ -48,7 +50,7 @@ from minattn.autograd.ops.elementwise import (
 from minattn.autograd.ops.images import resize_bilinear, resize_nearest
 from minattn.autograd.ops.indexing import gather, getitem, one_hot, put, scatter_add, take
 from minattn.autograd.ops.neural import cross_entropy, dropout, embedding, layer_norm, log_softmax, softmax
-from minattn.autograd.ops.norms import batch_norm, batch_norm_fixed, group_norm, local_response_norm
+from minattn.autograd.ops.norms import group_norm, local_response_norm
 from minattn.autograd.ops.pooling import adaptive_average_pool2d, adaptive_max_pool2d, average_pool2d, max_pool2d
 from minattn.autograd.ops.products import einsum, linear, matmul
 from minattn.autograd.ops.reductions import argmax, argmin, logsumexp, max, mean, min, norm, sum, var
@@ -79,6 +81,7 @@ __all__ = [
     "adaptive_average_pool2d",
     "adaptive_max_pool2d",
     "add",
+    "add_relu",
     "argmax",
     "argmin",
     "astype",

@@ -13,7 +13,7 @@ from typing import Any
 from minattn.autograd.backend import Array, xp
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.elementwise import power, sqrt
-from minattn.autograd.ops.reductions import mean, var
+from minattn.autograd.ops.reductions import mean
 from minattn.autograd.ops.shaping import pad, reshape
 from minattn.errors import ConfigError, ShapeError
 
@@ -49,7 +49,7 @@ def _standardised_gradient(h: Array, normal: Array, inverse: Array, mean_h: Arra
     return h
 
 
-def _channels(x: Any, **weights: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def channel_axes(x: Any, **weights: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The shape in which one number for each channel meets x, and the axes of x without the channels'.
 
     Raises ShapeError unless x has channels and `weights` have one number for each.
@@ -66,7 +66,7 @@ def _channels(x: Any, **weights: Any) -> tuple[tuple[int, ...], tuple[int, ...]]
     return (1, channels, *(1,) * (x.ndim - 2)), (0, *range(2, x.ndim))
 
 
-def _numbers(x: Any, axes: tuple[int, ...]) -> int:
+def numbers(x: Any, axes: tuple[int, ...]) -> int:
     """How many numbers are in a set.  Raises ShapeError where there is none."""
     n = math.prod(x.shape[axis] for axis in axes)
     if n == 0:
@@ -77,74 +77,10 @@ def _numbers(x: Any, axes: tuple[int, ...]) -> int:
     return n
 
 
-# ---------------------------------------------------------------------------------------------- batch norm
-def batch_norm_equation(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Any:
-    """y = w (x - mean) / sqrt(var + eps) + b, with mean and var of each channel over the batch and all places."""
-    shape, axes = _channels(x, weight=weight, bias=bias)
-    mu, variance = mean(x, axes, keepdims=True), var(x, axes, keepdims=True)
-    normal = (x - mu) / sqrt(variance + eps)
-    y = normal * reshape(weight, shape) + reshape(bias, shape)
-    return y, reshape(mu, (-1,)), reshape(variance, (-1,))
-
-
-@op(equation=batch_norm_equation)
-def batch_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5) -> Result:
-    """Batch normalisation of x (N, C, ..), weight (C), bias (C): y, and the mean and variance (C) of each channel.
-
-    S = {i : channel of i is c}; the variance is the biased one, the mean squared deviation.
-    Ioffe & Szegedy 2015, algorithm 1; its gradient is the one at the top of this file, where the sums of g and g n are
-    db and dw.  The mean and the variance have gradients as well, 1/m and 2 (x - mean)/m for the m numbers of a channel.
-    Raises ShapeError for an empty batch, which has no statistics.
-    """
-    shape, axes = _channels(x, weight=weight, bias=bias)
-    m = _numbers(x, axes)
-    dtype = xp(x).result_type(x, weight, bias, 1.0)
-    normal, mu, variance, inverse = _standardised(x.astype(dtype, copy=False), axes, eps)
-    scale = weight.reshape(shape)
-
-    def pullback(g: Array, g_mean: Array, g_variance: Array) -> tuple[Array, Array, Array]:
-        d_weight, d_bias = _sum(g * normal, axes), _sum(g, axes)
-        mean_h = (scale * d_bias - g_mean.reshape(shape) / inverse) / m
-        mean_hn = (scale * d_weight - 2 * g_variance.reshape(shape) / (inverse * inverse)) / m
-        d_x = _standardised_gradient(g * scale, normal, inverse, mean_h, mean_hn)
-        return d_x, d_weight.reshape(-1), d_bias.reshape(-1)
-
-    return (normal * scale + bias.reshape(shape), mu.reshape(-1), variance.reshape(-1)), pullback
-
-
-def batch_norm_fixed_equation(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float = 1e-5) -> Any:
-    """y = w (x - mean) / sqrt(var + eps) + b, with the mean and the variance that are given."""
-    shape, _ = _channels(x, weight=weight, bias=bias, mean=mean, variance=variance)
-    mu, variance, weight, bias = (reshape(t, shape) for t in (mean, variance, weight, bias))
-    return (x - mu) / sqrt(variance + eps) * weight + bias
-
-
-@op(equation=batch_norm_fixed_equation)
-def batch_norm_fixed(
-    x: Array, weight: Array, bias: Array, mean: Array, variance: Array, /, eps: float = 1e-5
-) -> Result:
-    """Batch normalisation of x (N, C, ..) with a mean (C) and a variance (C) that are given, as in evaluation.
-
-    Ioffe & Szegedy 2015, algorithm 2, step 11.  With r = 1 / sqrt(var + eps), and sums over all but the channels:
-    dx = w r g,  dw = r sum g (x - mean),  db = sum g,  dmean = - w r db,  dvar = - w r^2 dw / 2.
-    """
-    shape, axes = _channels(x, weight=weight, bias=bias, mean=mean, variance=variance)
-    inverse = 1 / xp(x).sqrt(variance + eps)
-    slope = weight * inverse
-    y = (x - mean.reshape(shape)) * slope.reshape(shape) + bias.reshape(shape)
-
-    def pullback(g: Array) -> tuple[Array, ...]:
-        d_bias = _sum(g, axes).reshape(-1)
-        d_weight = _sum(g * (x - mean.reshape(shape)), axes).reshape(-1) * inverse
-        return g * slope.reshape(shape), d_weight, d_bias, -slope * d_bias, -0.5 * slope * inverse * d_weight
-
-    return y, pullback
-
-
 # ---------------------------------------------------------------------------------------------- group norm
 def group_norm_equation(x: Any, weight: Any, bias: Any, groups: int, eps: float = 1e-5) -> Any:
     """y = w (x - mean) / sqrt(var + eps) + b, with mean and var of each image over each group of its channels."""
-    shape, _ = _channels(x, weight=weight, bias=bias)
+    shape, _ = channel_axes(x, weight=weight, bias=bias)
     rows = reshape(x, _grouped(x, groups))
     deviation = rows - mean(rows, -1, keepdims=True)
     normal = deviation / sqrt(mean(deviation * deviation, -1, keepdims=True) + eps)
@@ -159,7 +95,7 @@ def group_norm(x: Array, weight: Array, bias: Array, /, groups: int, eps: float 
     the top of this file.  groups = C is instance normalisation, groups = 1 layer normalisation over (C, ..).
     Raises ConfigError where the channels do not make so many groups of one size.
     """
-    shape, axes = _channels(x, weight=weight, bias=bias)
+    shape, axes = channel_axes(x, weight=weight, bias=bias)
     rows = _grouped(x, groups)
     dtype = xp(x).result_type(x, weight, bias, 1.0)
     normal, _, _, inverse = _standardised(x.reshape(rows).astype(dtype, copy=False), (-1,), eps)
@@ -181,7 +117,7 @@ def _grouped(x: Any, groups: int) -> tuple[int, int, int]:
             f"{channels} channels do not make {groups} groups of one size; the cure: a number of groups that divides "
             f"{channels}"
         )
-    return x.shape[0], groups, _numbers(x, tuple(range(1, x.ndim))) // groups
+    return x.shape[0], groups, numbers(x, tuple(range(1, x.ndim))) // groups
 
 
 # ---------------------------------------------------------------------------------------------- local response
@@ -216,7 +152,7 @@ def local_response_norm(x: Array, /, n: int = 5, k: float = 2.0, alpha: float = 
 
 def _half(x: Any, n: int) -> int:
     """How many neighbours count on each side."""
-    _channels(x)
+    channel_axes(x)
     if n < 1 or n % 2 == 0:
         raise ConfigError(f"{n} channels have none in their middle; the cure: an odd number n")
     return n // 2

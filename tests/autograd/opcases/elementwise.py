@@ -65,6 +65,11 @@ def clipped(draw):
     return Call((draw(strategies.arrays(strategies.shapes(), away_from=(-1.0, 1.0))),), {"low": low, "high": high})
 
 
+def sums_off_zero():
+    """Two arrays whose sums are not near zero."""
+    return without_ties().map(lambda call: Call((call.inputs[0], -call.inputs[1]), call.parameters))
+
+
 CASES = {
     # arithmetic
     "add": binary(np.add),
@@ -86,6 +91,7 @@ CASES = {
     # activations
     "sigmoid": unary(special.expit),
     "relu": unary(lambda x: np.maximum(x, 0), OFF_KINK),
+    "add_relu": Case(sums_off_zero(), lambda x, y: np.maximum(x + y, 0)),
     "leaky_relu": unary(lambda x, slope: np.where(x > 0, x, slope * x), OFF_KINK, slope=st.sampled_from([0.01, 0.3])),
     "elu": unary(lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(x)), OFF_KINK, alpha=st.sampled_from([1.0, 0.5])),
     "softplus": unary(lambda x: np.logaddexp(0, x)),
