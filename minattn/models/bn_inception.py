@@ -30,6 +30,7 @@ from typing import ClassVar, Literal, NamedTuple
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
+from minattn.errors import ShapeError
 from minattn.models.image_layers import Gated, check_settings
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
@@ -90,7 +91,10 @@ CONFIGURATIONS |= {f"se_{name}": replace(config, se=16) for name, config in CONF
 
 
 class BNInceptionModule(Module):
-    """Four branches, or three that halve the size, whose maps are put one after another."""
+    """Four branches, or three that halve the size, whose maps are put one after another.
+
+    Halves of odd sides would not agree: a pool without padding rounds them down, a convolution up.
+    """
 
     def __init__(self, inputs: int, widths: Widths, rng: Rng) -> None:
         self.widths = widths
@@ -107,6 +111,11 @@ class BNInceptionModule(Module):
     def forward(
         self, x: Inexact[Tensor, "batch inputs height width"]
     ) -> Inexact[Tensor, "batch outputs new_height new_width"]:
+        if self.widths.stride == 2 and (x.shape[2] % 2 or x.shape[3] % 2):
+            raise ShapeError(
+                f"BN-Inception halves maps of {x.shape[2]}x{x.shape[3]}, whose sides must be even; the cure: images "
+                "whose sides are a multiple of 32, 64 at least"
+            )
         branches = [
             self.three(self.three_reduce(x)),
             self.double_b(self.double_a(self.double_reduce(x))),
@@ -140,7 +149,10 @@ class BNInception(Module):
     def features(
         self, images: Inexact[Tensor, "batch channels height width"]
     ) -> Inexact[Tensor, "batch maps new_height new_width"]:
-        """The maps whose means the classifier takes: (N, 1024, 7, 7) of images of 224x224."""
+        """The maps whose means the classifier takes: (N, 1024, 7, 7) of images of 224x224.
+
+        Raises ShapeError for images whose maps cannot be halved, see `BNInceptionModule`.
+        """
         return self._maps(images)[0]
 
     def forward(

@@ -1,6 +1,7 @@
 """AlexNet: its published sizes, its layers against a transcription, and where its weights start."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ TOTALS = {
 }
 
 
+@functools.cache
 def published(name):
     return unallocated(AlexNet, CONFIGURATIONS[name])
 
