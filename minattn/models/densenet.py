@@ -18,6 +18,7 @@ with B and C to 2k, and three blocks of equally many layers have maps of 32, 16 
 
 Deviations from the paper:
 * The paper drops out 0.2 of every convolution's maps where data are not augmented; there is no dropout here.
+* DenseNet-264 has the blocks of table 1, which make 265 layers.
 * DenseNet-161 (k = 48) is in an earlier version of the paper and in its authors' programs.
 * Convolutions are drawn He-normal as there, the linear layer Glorot-uniform.
 """
