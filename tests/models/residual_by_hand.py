@@ -5,6 +5,8 @@ Every function takes the mode: in training batch norm uses the batch's own mean 
 
 import numpy as np
 
+from minattn.nn.initializers import fans
+
 
 def conv(layer, x):
     """A sum over the places of the kernel and the channels of each group."""
@@ -133,10 +135,12 @@ def wide_resnet(model, images, training=False):
 
 
 def randomised(model, seed, dtype=np.float64):
-    """The module with weights and running statistics none of which is zero, one or like another."""
+    """The module with weights and running statistics none of which is zero, one or like another, and of a size that
+    lets deep networks neither fade nor grow."""
     rng = np.random.default_rng(seed)
     for parameter in model.parameters():
-        parameter._data = rng.normal(scale=0.5, size=parameter.shape).astype(dtype)
+        scale = np.sqrt(2 / fans(parameter.shape)[0]) if parameter.ndim > 1 else 0.5
+        parameter._data = rng.normal(scale=scale, size=parameter.shape).astype(dtype)
     for name, buffer in model.named_buffers().items():
         low = 0.5 if name.endswith("variance") else -0.5
         buffer._data = rng.uniform(low, low + 1, buffer.shape).astype(dtype)
