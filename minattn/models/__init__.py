@@ -1,15 +1,32 @@
 """The papers' networks, one file each, with the published sizes as named configurations."""
 
+from minattn.models.alexnet import AlexNet, AlexNetConfig
 from minattn.models.bert import Bert, BertConfig
+from minattn.models.bn_inception import BNInception, BNInceptionConfig
+from minattn.models.cam_networks import CamConfig, CamNetwork
+from minattn.models.densenet import DenseNet, DenseNetConfig
+from minattn.models.inception import GoogLeNet, GoogLeNetConfig
 from minattn.models.language_model import LanguageModel, LanguageModelConfig
 from minattn.models.rnnsearch import RNNsearch, RNNsearchConfig
 from minattn.models.search import Hypothesis, beam_search, greedy_search
 from minattn.models.summary import count_macs, summarize
 from minattn.models.transformer import Transformer, TransformerConfig
+from minattn.models.vgg import VGG, VGGConfig
 
 __all__ = [
+    "VGG",
+    "AlexNet",
+    "AlexNetConfig",
+    "BNInception",
+    "BNInceptionConfig",
     "Bert",
     "BertConfig",
+    "CamConfig",
+    "CamNetwork",
+    "DenseNet",
+    "DenseNetConfig",
+    "GoogLeNet",
+    "GoogLeNetConfig",
     "Hypothesis",
     "LanguageModel",
     "LanguageModelConfig",
@@ -17,6 +34,7 @@ __all__ = [
     "RNNsearchConfig",
     "Transformer",
     "TransformerConfig",
+    "VGGConfig",
     "beam_search",
     "count_macs",
     "greedy_search",
