@@ -94,7 +94,7 @@ def test_the_maps_are_those_of_table_1(name):
     assert network(no_images(224))[0].shape == (0, 1000)
 
 
-@pytest.mark.parametrize("name", ["resnet34", "resnet50", "resnext50_32x4d", "wide_resnet50_2"])
+@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
 def test_twice_the_side_is_four_times_the_convolutions(name):
     network = unbuilt(name)
     of_classifier = network.classifier.weight.size
@@ -141,7 +141,7 @@ def test_a_bottleneck_is_the_papers_equations(seed, strided, groups, stride, tra
 def test_the_network_is_the_papers_equations(strided):
     config = ResNetConfig((1, 2, 1, 1), strided=strided, groups=2, width=2, classes=3, channels=1)
     model = randomised(ResNet(config, np.random.default_rng(0)), 0).eval()
-    x = images(shape=(1, 1, 37, 30))
+    x = images(shape=(1, 1, 21, 11))
     logits, maps, _ = by_hand.resnet(model, x)
     found, excitations = model(ma.tensor(x), weights=True)
     assert excitations is None
