@@ -8,6 +8,7 @@ from minattn.viz.alignment import Alignment, alignment_figure, alignment_grid, t
 from minattn.viz.curves import learning_curves, read_records
 from minattn.viz.heads import attention_heads, attention_lines
 from minattn.viz.lengths import accuracy_by_length
+from minattn.viz.maps import attention_maps
 from minattn.viz.saving import save_figure
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "alignment_grid",
     "attention_heads",
     "attention_lines",
+    "attention_maps",
     "learning_curves",
     "read_records",
     "save_figure",
