@@ -140,7 +140,7 @@ def test_excitations_come_only_where_they_are_asked_for(small):
     assert published("alexnet_2012").eval()(tensor(np.zeros((0, 3, 227, 227), np.float32)), weights=True)[1] is None
 
 
-def test_dropout_is_on_the_two_hidden_linear_layers_in_training_only(small):
+def test_dropout_draws_in_training_only(small):
     images = tensor(random_images((1, 3, 67, 67)).astype(np.float32))
     with no_grad():
         once, again = (small.eval()(images)[0].data for _ in range(2))
@@ -148,6 +148,15 @@ def test_dropout_is_on_the_two_hidden_linear_layers_in_training_only(small):
     assert (once == again).all()
     assert (first != second).any()
     assert small.dropout.rate == 0.5
+
+
+def test_dropout_is_behind_both_hidden_linear_layers(small, monkeypatch):
+    seen = []
+    monkeypatch.setattr(small, "dropout", lambda x: seen.append(x.data) or x)
+    with no_grad():
+        small.eval()(tensor(random_images((1, 3, 67, 67)).astype(np.float32)))
+    assert [x.shape for x in seen] == [(1, 4096), (1, 4096)]
+    np.testing.assert_allclose(seen[1], relu(linear(seen[0], small.fc7)), rtol=1e-4, atol=1e-5)
 
 
 def test_a_grouped_network_is_one_whose_groups_do_not_see_each_other():

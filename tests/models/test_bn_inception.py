@@ -80,6 +80,11 @@ def test_the_logits_of_no_images():
     assert published("bn_inception")(tensor(NOTHING), weights=True)[1] is None
 
 
+def test_the_pools_are_means_but_for_those_that_halve_and_the_last():
+    assert {name for name, widths in FIGURE_5.items() if widths.pool == "max"} == {"3c", "4e", "5b"}
+    assert {name for name, widths in FIGURE_5.items() if widths.stride == 2} == {"3c", "4e"}
+
+
 def test_no_convolution_has_a_bias():
     names = published("bn_inception").named_parameters()
     assert not [name for name in names if name.endswith("conv.bias")]

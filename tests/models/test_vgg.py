@@ -153,14 +153,18 @@ def test_response_normalisation_is_behind_the_first_convolution():
     assert close(network.features(tensor(images)), unit(x, second.layer, padding=1))
 
 
-def test_dropout_is_on_the_two_hidden_linear_layers_in_training_only():
+def test_dropout_is_behind_both_hidden_linear_layers_in_training_only(monkeypatch):
     network = VGG(TINY, np.random.default_rng(1))
-    images = tensor(random_images((1, 2, 16, 16)).astype(np.float32))
+    images, seen = tensor(random_images((1, 2, 16, 16)).astype(np.float32)), []
     with no_grad():
         once, again = (network.eval()(images)[0].data for _ in range(2))
         first, second = (network.train()(images)[0].data for _ in range(2))
+        monkeypatch.setattr(network, "dropout", lambda x: seen.append(x.data) or x)
+        network.eval()(images)
     assert (once == again).all()
     assert (first != second).any()
+    assert [x.shape for x in seen] == [(1, 4096), (1, 4096)]
+    np.testing.assert_allclose(seen[1], relu(linear(seen[0], network.fc2)), rtol=1e-4, atol=1e-5)
 
 
 # ---------------------------------------------------------------------------------------------- small images
