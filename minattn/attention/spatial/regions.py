@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Inexact
-from scipy import ndimage
 
 from minattn.autograd import Array, Tensor, asnumpy, ops
 from minattn.errors import ConfigError, ShapeError
@@ -63,6 +62,8 @@ def largest_segment(map_: Float[np.ndarray, "height width"], share: float = SHAR
             f"a map of shape {map_.shape} with {np.isfinite(map_).sum()} finite values has no segments; the cure: one "
             "map (height, width) of finite values"
         )
+    from scipy import ndimage  # slow to import, and only needed here
+
     labels, _ = ndimage.label(normalised(map_[None])[0] > share)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # what is below the threshold
@@ -71,5 +72,6 @@ def largest_segment(map_: Float[np.ndarray, "height width"], share: float = SHAR
 
 def box_of(map_: Float[np.ndarray, "height width"], share: float = SHARE) -> Box:
     """The tight box around the largest segment.  Raises what `largest_segment` raises."""
-    rows, columns = ndimage.find_objects(largest_segment(map_, share).astype(int))[0]
-    return Box(rows.start, columns.start, rows.stop, columns.stop)
+    segment = largest_segment(map_, share)
+    (rows,), (columns,) = segment.any(1).nonzero(), segment.any(0).nonzero()
+    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
