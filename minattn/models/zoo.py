@@ -5,11 +5,29 @@ import difflib
 from typing import Any
 
 from minattn.errors import ConfigError
-from minattn.models import cifar_resnet, cifar_resnext, resnet, senet, wide_resnet
+from minattn.models import (
+    alexnet,
+    bn_inception,
+    cam_networks,
+    cifar_resnet,
+    cifar_resnext,
+    densenet,
+    inception,
+    resnet,
+    senet,
+    vgg,
+    wide_resnet,
+)
 from minattn.nn import Module
 from minattn.nn.initializers import Rng
 
 FAMILIES = (
+    (alexnet.AlexNet, alexnet.CONFIGURATIONS),
+    (vgg.VGG, vgg.CONFIGURATIONS),
+    (inception.GoogLeNet, inception.CONFIGURATIONS),
+    (bn_inception.BNInception, bn_inception.CONFIGURATIONS),
+    (densenet.DenseNet, densenet.CONFIGURATIONS),
+    (cam_networks.CamNetwork, cam_networks.CONFIGURATIONS),
     (resnet.ResNet, resnet.CONFIGURATIONS),
     (senet.SENet, senet.CONFIGURATIONS),
     (cifar_resnet.CifarResNet, cifar_resnet.CONFIGURATIONS),
