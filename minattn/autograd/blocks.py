@@ -111,21 +111,29 @@ def _in_blocks(body: Body, arrays: Sequence[Array], x: Array, into: Sequence[Arr
     height = max(1, BLOCK * len(arrays[0]) // x.size)
     blocks = -(-len(arrays[0]) // height)
     further: list[tuple[Array, ...]] = [()] * blocks
-    remaining = deque(range(blocks))
 
-    def work() -> None:
-        """Do blocks until none remains."""
-        while True:
-            try:
-                k = remaining.popleft()
-            except IndexError:
-                return
-            parts = body(*(array[k * height : (k + 1) * height] for array in arrays))
-            further[k] = parts[len(into) :] if type(parts) is tuple else ()
+    def work(k: int) -> None:
+        parts = body(*(array[k * height : (k + 1) * height] for array in arrays))
+        further[k] = parts[len(into) :] if type(parts) is tuple else ()
 
-    _share(work, min(threads(), blocks) if x.size >= LONG and not _mode.alone else 1)
+    for_each(work, range(blocks), share=x.size >= LONG)
     results += [np.concatenate(parts) for parts in zip(*further, strict=True)]
     return tuple(results) if len(results) > 1 else results[0]
+
+
+def for_each(work: Callable[[Any], None], items: Sequence[Any], share: bool) -> None:
+    """work(item) for every item, which several threads share if `share`: then no item may write where another does."""
+    remaining = deque(items)
+
+    def some() -> None:
+        while True:
+            try:
+                item = remaining.popleft()
+            except IndexError:
+                return
+            work(item)
+
+    _share(some, min(threads(), len(items)) if share and not _mode.alone else 1)
 
 
 # ---------------------------------------------------------------------------------------------- threads

@@ -8,7 +8,7 @@ With stride s, padding p, dilation d, and one group,
 where x is 0 outside the image.  With g groups the channels are cut into g parts, and every part of y sees its own part
 of x only: a depthwise convolution has as many groups as channels.
 
-The arithmetic is in `windows.py`; here are the ops, their equations, and what they refuse.
+The arithmetic is in `windows.py` and `window_products.py`; here are the ops, their equations, and what they refuse.
 """
 
 from operator import index
@@ -18,7 +18,8 @@ from minattn.autograd.backend import Array, Shape, xp
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.products import column_sums, einsum
 from minattn.autograd.ops.shaping import pad, reshape
-from minattn.autograd.ops.windows import Pair, Windows, by_input, by_weight, correlate, pixels
+from minattn.autograd.ops.window_products import Pair, Windows
+from minattn.autograd.ops.windows import by_input, by_weight, correlate, pixels
 from minattn.errors import ShapeError
 
 

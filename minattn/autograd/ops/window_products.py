@@ -1,0 +1,318 @@
+"""One block of images under a kernel: the three ways to multiply them.
+
+With channels last, a block's pixels are the rows of a matrix.  The pixels under one row i of the kernel, side by side,
+are k_w C numbers, so that a convolution is one product for each of the kernel's rows:
+
+    y(h) = sum_i seen(s h + d i) W_i          seen: (.., k_w C), W_i: (k_w C, C_out)
+
+* **slid**, where the stride and the dilation are 1: k_w neighbours in memory are side by side already.  Rows of a
+  matrix may not overlap, so there are k_w matrices, each with every k_w-th of the places: plain views of the block, no
+  copies.  A row of pixels is followed by the padding of the next; what is computed there is thrown away.
+* **shifted**: the block is copied once for every column j of the kernel, shifted by d j.
+* **taps**, for depthwise kernels, whose matrices would have one number: each element of the kernel multiplies all
+  pixels that lie under it.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from minattn.autograd.backend import Array, Shape, matmul, xp
+from minattn.autograd.ops.products import column_sums
+
+Pair = tuple[int, int]
+"""One number for the height and one for the width."""
+
+Place = tuple[slice, slice]
+"""A block: which images, and which rows of y."""
+
+SMALL = 1_000_000
+"""Products of up to so many multiplications OpenBLAS computes without rearranging the matrices, which is quicker where
+channels are few, and in the caller's thread."""
+
+FEW_ROWS, MANY_ROWS = 64, 256
+"""Products are not cut into pieces of fewer rows; and kernels are slid where pieces may have many."""
+
+
+class Windows(NamedTuple):
+    """Where a kernel is laid on an image; a pair each for height and width."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+
+    @property
+    def reach(self) -> Pair:
+        """How many pixels lie under a kernel from its first to its last: d (k - 1) + 1."""
+        (k_h, k_w), (d_h, d_w) = self.kernel, self.dilation
+        return d_h * (k_h - 1) + 1, d_w * (k_w - 1) + 1
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether every pixel is taken by itself, all channels together."""
+        return (*self[:3], self.groups) == ((1, 1), (1, 1), (0, 0), 1)
+
+    def places(self, size: Shape) -> Pair:
+        """How many kernels fit on an image of that size: floor((n + 2p - d (k - 1) - 1) / s) + 1."""
+        each = zip(size, self.padding, self.reach, self.stride, strict=True)
+        height, width = ((n + 2 * p - reach) // s + 1 for n, p, reach, s in each)
+        return height, width
+
+    def covered(self, places: Shape) -> Pair:
+        """The smallest size, padding included, on which that many kernels fit."""
+        height, width = (s * (m - 1) + reach for m, s, reach in zip(places, self.stride, self.reach, strict=True))
+        return height, width
+
+    def under(self, axis: int, tap: int, places: int) -> slice:
+        """The pixels along an axis that lie under a kernel's element number `tap`, at so many places."""
+        first, step = self.dilation[axis] * tap, self.stride[axis]
+        return slice(first, first + step * (places - 1) + 1, step)
+
+
+class Way(NamedTuple):
+    """How a block is multiplied: conv2d's y of it, its part of dW, and its part of dx."""
+
+    forward: Callable[[Array, Place, Array, Windows], Array]
+    by_weight: Callable[[Array, Array, Place, Array, Windows], None]
+    by_input: Callable[[Array, Place, Array, Windows], Array]
+
+
+def way_of(x: Array, weight: Array, windows: Windows) -> Way:
+    """The quickest way for a kernel on images x."""
+    if tuple(weight.shape[:2]) == (windows.groups, 1):
+        return Way(_taps, _taps_by_weight, _taps_by_input)
+    if xp(x) is np and _may_slide(weight, windows):
+        return Way(_slid, _slid_by_weight, _shifted_by_input)
+    return Way(_shifted, _shifted_by_weight, _shifted_by_input)
+
+
+# ---------------------------------------------------------------------------------------------- slid
+def _may_slide(weight: Array, windows: Windows) -> bool:
+    """Whether a kernel can be slid over the pixels, and its channels are few."""
+    unit = (windows.stride, windows.dilation[1], windows.groups) == ((1, 1), 1, 1)
+    return unit and windows.padding[1] < windows.kernel[1] and MANY_ROWS * weight.size <= SMALL * windows.kernel[0]
+
+
+def _slid(images: Array, place: Place, matrices: Array, windows: Windows) -> Array:
+    """y of a block: (N, rows, W, C_out)."""
+    strip, (rows, batch, row, width) = _strip(images, place, windows)
+    (k_h, k_w), outputs, line = windows.kernel, matrices.shape[3], windows.dilation[0] * batch * row
+    count = -(-rows * batch * row // k_w)
+    y = np.empty((count, k_w, outputs), np.result_type(strip, matrices))
+    part = np.empty_like(y) if k_h > 1 else y
+    for i in range(k_h):
+        for j, seen in enumerate(_every(strip, i * line, count, k_w)):
+            _multiply(seen, matrices[i, 0], (part if i else y)[:, j])
+        if i:
+            y += part
+    y = y.reshape(count * k_w, outputs)[: rows * batch * row].reshape(rows, batch, row, outputs)
+    return y[:, :, :width].swapaxes(0, 1)
+
+
+def _slid_by_weight(images: Array, upstream: Array, place: Place, total: Array, windows: Windows) -> None:
+    """Add the block's part to the gradients of the W_i."""
+    strip, (rows, batch, row, width) = _strip(images, place, windows)
+    (k_h, k_w), outputs, line = windows.kernel, upstream.shape[3], windows.dilation[0] * batch * row
+    count = -(-rows * batch * row // k_w)
+    g = np.zeros((count * k_w, outputs), upstream.dtype)
+    of_places = g[: rows * batch * row].reshape(rows, batch, row, outputs)
+    of_places[:, :, :width] = upstream[place].swapaxes(0, 1)
+    g = g.reshape(count, k_w, outputs)
+    for i in range(k_h):
+        for j, seen in enumerate(_every(strip, i * line, count, k_w)):
+            _add_product(seen, g[:, j], total[i, 0])
+
+
+def _strip(images: Array, place: Place, windows: Windows) -> tuple[Array, Shape]:
+    """A padded block as one strip of pixels, with some zeros behind, and (rows of y, N, pixels of a row, W of y).
+
+    A row has its padding on the left; what is missing on the right is the padding of the next row.
+    """
+    (_, k_w), (_, left) = windows.kernel, windows.padding
+    rows, batch = place[1].stop - place[1].start, len(range(*place[0].indices(len(images))))
+    _, width = windows.places(images.shape[1:3])
+    row, height = images.shape[2] + left, rows + windows.reach[0] - 1
+    strip = np.zeros((height * batch * row + 2 * k_w, images.shape[3]), images.dtype)
+    _fill(strip[: height * batch * row].reshape(height, batch, row, -1), images, place, windows)
+    return strip, (rows, batch, row, width)
+
+
+def _every(strip: Array, first: int, count: int, k_w: int) -> Iterator[Array]:
+    """For each j < k_w a matrix (count, k_w C): its row q has the k_w pixels from first + j + q k_w on."""
+    for j in range(k_w):
+        yield strip[first + j : first + j + count * k_w].reshape(count, k_w * strip.shape[1])
+
+
+def _multiply(a: Array, b: Array, out: Array) -> None:
+    """out = a b, in products of at most SMALL multiplications."""
+    for piece in _pieces(len(a), b.size):
+        matmul(a[piece], b, out[piece])
+
+
+def _stacked(a: Array, b: Array) -> Array:
+    """a b for stacks of matrices."""
+    if len(a) > 1 or xp(a) is not np:
+        return matmul(a, b)
+    out = np.empty((*a.shape[:2], b.shape[2]), np.result_type(a, b))
+    _multiply(a[0], b[0], out[0])
+    return out
+
+
+def _add_product(a: Array, g: Array, total: Array) -> None:
+    """total += a' g, in products of at most SMALL multiplications."""
+    for piece in _pieces(len(a), total.size):
+        total += matmul(a[piece].T, g[piece])
+
+
+def _pieces(rows: int, multiplications: int) -> list[slice]:
+    """The rows of a product in pieces of one size, where that leaves each of them enough; multiplications: of a row."""
+    most = SMALL // max(1, multiplications)
+    count = -(-rows // most) if most >= FEW_ROWS else 1
+    return [slice(k * rows // count, (k + 1) * rows // count) for k in range(count)]
+
+
+# ---------------------------------------------------------------------------------------------- shifted
+def _shifted(images: Array, place: Place, matrices: Array, windows: Windows) -> Array:
+    """y of a block: (N, rows, W, C_out)."""
+    shifted, places = _copies(_padded(images, place, windows), windows)
+    y = _stacked(_under(shifted, 0, places[0], windows), matrices[0])
+    for i in range(1, len(matrices)):
+        y += _stacked(_under(shifted, i, places[0], windows), matrices[i])
+    y = y.reshape(len(y), places[0], shifted.shape[1], places[1], y.shape[2]).transpose(2, 1, 3, 0, 4)
+    return y.reshape(*y.shape[:3], -1 if y.size else len(matrices[0]) * matrices.shape[3])
+
+
+def _shifted_by_weight(images: Array, upstream: Array, place: Place, total: Array, windows: Windows) -> None:
+    """Add the block's part to the gradients of the W_i."""
+    shifted, places = _copies(_padded(images, place, windows), windows)
+    g = _rows_first(upstream[place])
+    for i in range(len(total)):
+        seen, upstream_of_places = _under(shifted, i, places[0], windows), _by_group(g, windows.groups)
+        if len(seen) == 1:
+            _add_product(seen[0], upstream_of_places[0], total[i, 0])
+        else:
+            total[i] += matmul(seen.swapaxes(1, 2), upstream_of_places)
+
+
+def _shifted_by_input(upstream: Array, place: Place, matrices: Array, windows: Windows) -> Array:
+    """The gradient of a padded block of x: (N, rows of x, W + 2p, C)."""
+    g = _rows_first(upstream[place])
+    rows, batch, places, _ = g.shape
+    height, width = windows.covered((rows, places))
+    k_w, groups, module = windows.kernel[1], windows.groups, xp(g)
+    per_group = matrices.shape[2] // k_w
+    dtype = module.result_type(g, matrices)
+    shifted = module.zeros((height, batch, places, groups, k_w, per_group), dtype)
+    for i in range(len(matrices)):
+        part = matmul(_by_group(g, groups), matrices[i].swapaxes(1, 2)).swapaxes(0, 1)
+        shifted[windows.under(0, i, rows)] += part.reshape(rows, *shifted.shape[1:])
+    piece = module.zeros((height, batch, width, groups, per_group), dtype)
+    for j in range(k_w):
+        piece[:, :, windows.under(1, j, places)] += shifted[..., j, :]
+    return piece.reshape(height, batch, width, groups * per_group).swapaxes(0, 1)
+
+
+def _copies(piece: Array, windows: Windows) -> tuple[Array, Pair]:
+    """The pixels under one row of the kernel side by side, (rows of x, N, W of y, groups, k_w, C / groups), and how
+    many rows and columns y has."""
+    rows, batch, width, channels = piece.shape
+    stride, k_w, groups = windows.stride, windows.kernel[1], windows.groups
+    places = (rows - windows.reach[0]) // stride[0] + 1, (width - windows.reach[1]) // stride[1] + 1
+    shifted = xp(piece).empty((rows, batch, places[1], groups, k_w, channels // groups), piece.dtype)
+    parts = piece.reshape(rows, batch, width, groups, channels // groups)
+    for j in range(k_w):
+        shifted[..., j, :] = parts[:, :, windows.under(1, j, places[1])]
+    return shifted, places
+
+
+def _under(shifted: Array, i: int, places: int, windows: Windows) -> Array:
+    """What lies under row i of the kernel at all places, as matrices (groups, pixels of y, k_w C / groups); a view
+    where the stride is 1."""
+    seen = shifted[windows.under(0, i, places)]
+    rows, batch, width, groups, k_w, channels = seen.shape
+    return seen.reshape(rows * batch * width, groups, k_w * channels).swapaxes(0, 1)
+
+
+def _by_group(g: Array, groups: int) -> Array:
+    """(rows, N, W, C) as matrices (groups, pixels, C / groups)."""
+    rows, batch, width, channels = g.shape
+    return g.reshape(rows * batch * width, groups, channels // groups).swapaxes(0, 1)
+
+
+# ---------------------------------------------------------------------------------------------- taps
+def _taps(images: Array, place: Place, matrices: Array, windows: Windows) -> Array:
+    """y of a block: (N, rows, W, C)."""
+    y: Array = None
+    part: Array = None
+    for (i, j), seen in _each_tap(_padded(images, place, windows), windows):
+        part = xp(seen).multiply(seen, _along_rows(matrices[i, :, j, 0], seen), part)
+        if y is None:
+            y, part = part, None
+        else:
+            y += part
+    return y.swapaxes(0, 1)
+
+
+def _taps_by_weight(images: Array, upstream: Array, place: Place, total: Array, windows: Windows) -> None:
+    """Add the block's part to the gradients of the W_i."""
+    g = _rows_first(upstream[place])
+    rows, batch, width, channels = g.shape
+    part = None
+    for (i, j), seen in _each_tap(_padded(images, place, windows), windows):
+        part = xp(g).multiply(seen, g, part)
+        total[i, :, j, 0] += column_sums(part.reshape(rows * batch * width, channels))
+
+
+def _taps_by_input(upstream: Array, place: Place, matrices: Array, windows: Windows) -> Array:
+    """The gradient of a padded block of x: (N, rows of x, W + 2p, C)."""
+    g = _rows_first(upstream[place])
+    rows, batch, width, channels = g.shape
+    covered = windows.covered((rows, width))
+    piece = xp(g).zeros((covered[0], batch, covered[1], channels), xp(g).result_type(g, matrices))
+    part = None
+    for (i, j), seen in _each_tap(piece, windows):
+        part = xp(g).multiply(g, _along_rows(matrices[i, :, j, 0], g), part)
+        seen += part
+    return piece.swapaxes(0, 1)
+
+
+def _each_tap(piece: Array, windows: Windows) -> Iterator[tuple[Pair, Array]]:
+    """Every element of the kernel, and the pixels of the padded block that lie under it: (rows, N, W, C) of y."""
+    (k_h, k_w), reach, stride = windows.kernel, windows.reach, windows.stride
+    places = (piece.shape[0] - reach[0]) // stride[0] + 1, (piece.shape[2] - reach[1]) // stride[1] + 1
+    for i in range(k_h):
+        for j in range(k_w):
+            yield (i, j), piece[windows.under(0, i, places[0]), :, windows.under(1, j, places[1])]
+
+
+def _along_rows(channels: Array, seen: Array) -> Array:
+    """(C) for every pixel of a row, (W, C), in memory of its own: operations on long rows are quicker."""
+    return xp(channels).ascontiguousarray(xp(channels).broadcast_to(channels, seen.shape[2:]))
+
+
+# ---------------------------------------------------------------------------------------------- padding
+def _padded(images: Array, place: Place, windows: Windows) -> Array:
+    """What these rows of y see of a block of images (N, H, W, C), with zeros around: (rows of x, N, W + 2p, C)."""
+    block, rows = place
+    count, _ = windows.covered((rows.stop - rows.start, 1))
+    batch, width = len(range(*block.indices(len(images)))), images.shape[2] + 2 * windows.padding[1]
+    piece = xp(images).zeros((count, batch, width, images.shape[3]), images.dtype)
+    _fill(piece, images, place, windows)
+    return piece
+
+
+def _fill(piece: Array, images: Array, place: Place, windows: Windows) -> None:
+    """Put the pixels that a block sees to their places in zeros (rows of x, N, row, C)."""
+    (block, rows), (top, left) = place, windows.padding
+    first = windows.stride[0] * rows.start - top
+    low = max(first, 0)
+    high = max(low, min(first + len(piece), images.shape[1]))
+    piece[low - first : high - first, :, left : left + images.shape[2]] = images[block, low:high].swapaxes(0, 1)
+
+
+def _rows_first(g: Array) -> Array:
+    """(N, rows, W, C) as (rows, N, W, C) in memory."""
+    return xp(g).ascontiguousarray(g.swapaxes(0, 1))
