@@ -7,11 +7,13 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from minattn.attention.spatial.class_activation_map import EndsInPooling, class_activation_map
 from minattn.autograd import Tensor, asnumpy, check_device, no_grad, ops, to_device
 from minattn.data.augmentation import ImageBatch, Normalization, evaluation_images
 from minattn.data.image_folder import Color, read_image, read_image_folder
 from minattn.data.images import Images, ImageSplits, described
 from minattn.errors import DataError
+from minattn.models.attention_branch_network import BranchedLogits
 from minattn.recipes.config import from_stored
 from minattn.recipes.folder import CONFIG, read_run
 from minattn.recipes.image_networks import ImageConfig
@@ -60,11 +62,10 @@ class Classifier:
 
         A network with an attention branch has a second answer, with a loss of its own: L_att + L_per.
         """
-        said = model(on_device(model, batch.images))
-        smoothing = self.config.label_smoothing
+        said, smoothing = model(on_device(model, batch.images)), self.config.label_smoothing
         loss = ops.cross_entropy(said[0], batch.labels, label_smoothing=smoothing)
-        if hasattr(said, "attention_logits"):
-            loss = loss + ops.cross_entropy(said.attention_logits, batch.labels, label_smoothing=smoothing)
+        if isinstance(said, BranchedLogits):
+            loss = ops.cross_entropy(said.attention_logits, batch.labels, label_smoothing=smoothing) + loss  # (14.9)
         return loss
 
     @blas_threads()
@@ -78,6 +79,27 @@ class Classifier:
             probabilities.append(asnumpy(ops.softmax(logits).data))
             total += ops.cross_entropy(logits, batch.labels, reduction="sum").item()
         return Looked(np.concatenate(probabilities), total / len(images))
+
+    @blas_threads()
+    @no_grad()
+    def maps(self, images: Images, answers: np.ndarray) -> list[tuple[str, np.ndarray]]:
+        """Where the network looks: `(what it is, maps (images, height, width))` of each kind that it has.
+
+        The attention branch's map, where it has one; the class activation maps of the `answers` (images,) and of the
+        right classes, where it ends in pooling and a linear layer.
+        """
+        self.model.eval()
+        pixels = on_device(self.model, self.normalization(images.pixels))
+        panels = []
+        said = self.model(pixels)
+        if isinstance(said, BranchedLogits):
+            panels.append(("attention branch", asnumpy(said.map.data)[:, 0]))
+        if isinstance(self.model, EndsInPooling):
+            of_classes = class_activation_map(self.model.features(pixels), self.model.classifier.weight)
+            every = np.arange(len(images))
+            for name, classes in (("answer", answers), ("right class", images.labels)):
+                panels.append((f"class map, {name}", asnumpy(of_classes.data)[every, classes]))
+        return panels
 
     # ------------------------------------------------------------------------------------------ reading
     @property

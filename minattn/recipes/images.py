@@ -5,7 +5,7 @@ share of the test images that the best model names rightly; the best is that wit
 which are held out of those to train on.  The settings are told in `minattn.recipes.image_networks`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,9 +20,9 @@ from minattn.data.image_folder import load_image_folder
 from minattn.data.images import Images, ImageSplits, described
 from minattn.errors import ConfigError, DataError
 from minattn.recipes import runs
-from minattn.recipes.classifier import RECIPE, Classifier
+from minattn.recipes.classifier import RECIPE, Classifier, Looked
 from minattn.recipes.config import from_stored, write_json
-from minattn.recipes.folder import CURVES, REPORT, check_libraries, check_unused, has_begun, new_run
+from minattn.recipes.folder import CURVES, MAPS, REPORT, check_libraries, check_unused, has_begun, new_run
 from minattn.recipes.image_networks import ImageConfig, config_from
 from minattn.recipes.runs import PARTS, check_checkpoint, run_content, run_quietly
 from minattn.recipes.threads import blas_threads
@@ -32,6 +32,9 @@ from minattn.training.progress import Progress, default_progress
 __all__ = ["DATA_SETS", "DataSource", "config_from", "evaluate", "resume", "stored_run", "train"]
 
 DATA_SETS = ("digits", "fashion-mnist")
+
+SHOWN = 10
+"""How many right answers, and how many wrong ones, the page of maps shows."""
 
 
 # ---------------------------------------------------------------------------------------------- the data
@@ -131,10 +134,11 @@ def evaluate(run: str | Path, device: str = "cpu", test: str | None = None) -> d
     stored = stored_run(run)
     classifier = Classifier.load(run, device)
     if test is not None:
-        return score(classifier, classifier.read_folder(test))
+        images = classifier.read_folder(test)
+        return score(classifier.look(images), images, classifier.classes)
     images = stored.files.load(stored.config).test
     stored.check_same({"test": images.fingerprint()}, "images", "put the old ones back, or name the new ones by --test")
-    return score(classifier, images)
+    return score(classifier.look(images), images, classifier.classes)
 
 
 # ---------------------------------------------------------------------------------------------- its parts
@@ -188,11 +192,11 @@ def _finished(outcome: Outcome, folder: Path, splits: ImageSplits, device: str, 
     progress.note(outcome.message)
     classifier = Classifier.load(folder, device)
     progress.note(f"looking at the {len(splits.test):,} test images")
-    result = score(classifier, splits.test)
+    looked = classifier.look(splits.test)
     progress.note("drawing the pictures")
-    draw_pictures(folder)
+    draw_pictures(folder, classifier, splits.test, looked)
     report = {
-        "test": result,
+        "test": score(looked, splits.test, splits.classes),
         "model": {"name": classifier.config.model, "parameters": classifier.model.count_parameters()},
         "training": {
             "steps": outcome.step,
@@ -206,15 +210,13 @@ def _finished(outcome: Outcome, folder: Path, splits: ImageSplits, device: str, 
     return outcome
 
 
-def score(classifier: Classifier, images: Images) -> dict[str, Any]:
+def score(looked: Looked, images: Images, classes: Sequence[str]) -> dict[str, Any]:
     """Accuracy and error in percent, of all images and of each class, and how often each class was taken for each.
 
     `confusion[i][j]` images of class i were taken for class j.
     """
-    looked = classifier.look(images)
-    classes = len(classifier.classes)
-    pairs = images.labels * classes + looked.probabilities.argmax(axis=1)
-    confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    pairs = images.labels * len(classes) + looked.probabilities.argmax(axis=1)
+    confusion = np.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
     accuracy = 100 * confusion.trace() / len(images)
     shares = 100 * confusion.diagonal() / confusion.sum(axis=1).clip(1)
     return {
@@ -222,13 +224,40 @@ def score(classifier: Classifier, images: Images) -> dict[str, Any]:
         "error": 100 - accuracy,
         "loss": looked.loss,
         "images": len(images),
-        "class_accuracy": dict(zip(classifier.classes, shares.tolist(), strict=True)),
+        "class_accuracy": dict(zip(classes, shares.tolist(), strict=True)),
         "confusion": confusion.tolist(),
     }
 
 
-def draw_pictures(folder: Path) -> None:
-    """`curves.png` from the run's log."""
+# ---------------------------------------------------------------------------------------------- pictures
+def draw_pictures(folder: Path, classifier: Classifier, test: Images, looked: Looked) -> None:
+    """`curves.png` from the run's log, and `maps.png` of where the model looks in some of the test images."""
     from minattn.viz import learning_curves, read_records, save_figure
 
     save_figure(learning_curves(read_records(folder / LOG)), folder / CURVES)
+    chosen = examples(looked.probabilities, test.labels)
+    draw_maps(folder / MAPS, classifier, test.at(chosen), looked.probabilities[chosen].argmax(axis=1))
+
+
+def draw_maps(path: Path, classifier: Classifier, images: Images, answers: np.ndarray) -> None:
+    """The maps of `Classifier.maps` over these images; nothing where the network has none."""
+    from minattn.viz.maps import attention_maps
+
+    panels = classifier.maps(images, answers)
+    if panels:
+        shown = images.pixels.astype(np.float32) / 255
+        attention_maps(shown, panels, images.labels, answers, classifier.classes, path, columns=SHOWN)
+
+
+def examples(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Places of images to show: of each class the first right answer, and the wrong one that the model was surest of.
+
+    Of at most `SHOWN` classes each, the right ones first.
+    """
+    answers, sureness = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    right, wrong = [], []
+    for label in np.unique(labels):
+        right += np.flatnonzero((labels == label) & (answers == label))[:1].tolist()
+        missed = np.flatnonzero((labels == label) & (answers != label))
+        wrong += missed[np.argsort(-sureness[missed], kind="stable")][:1].tolist()
+    return np.array(right[:SHOWN] + wrong[:SHOWN], dtype=np.int64)
