@@ -17,6 +17,9 @@ class Mechanism:
 
 BAHDANAU = "Bahdanau, Cho & Bengio 2015, Neural machine translation by jointly learning to align and translate"
 VASWANI = "Vaswani et al. 2017, Attention is all you need"
+HU = "Hu, Shen & Sun 2018, Squeeze-and-excitation networks"
+ZHOU = "Zhou et al. 2016, Learning deep features for discriminative localization"
+FUKUI = "Fukui et al. 2019, Attention branch network: learning of attention mechanism for visual explanation"
 
 MECHANISMS = (
     Mechanism(
@@ -95,5 +98,29 @@ MECHANISMS = (
         code="minattn.models.transformer_layers.EncoderLayer",
         model="minattn.models.Bert",
         recipe="minattn embed MODEL_DIR TEXT",
+    ),
+    Mechanism(
+        name="squeeze-and-excitation, attention over channels",
+        paper=HU,
+        equation="(10.2) z_c = mean of u_c; (10.3) s = sigma(W_2 delta(W_1 z)); (10.4) x~_c = s_c u_c",
+        code="minattn.attention.channel.SqueezeExcitation",
+        model="minattn.models.resnet.ResNet",
+        recipe="minattn train images --model se_resnet20",
+    ),
+    Mechanism(
+        name="class activation map",
+        paper=ZHOU,
+        equation="(14.1) S_c = sum_xy M_c(x, y); (14.2) M_c(x, y) = sum_k w_k^c f_k(x, y)",
+        code="minattn.attention.spatial.class_scores",
+        model="minattn.models.CamNetwork",
+        recipe="minattn train images",
+    ),
+    Mechanism(
+        name="attention branch, a map that is learned",
+        paper=FUKUI,
+        equation="(14.7) M = sigma(BN(conv(A))), A a map for each class; (14.8) g' = g (1 + M)",
+        code="minattn.attention.spatial.AttentionBranch",
+        model="minattn.models.AttentionBranchNetwork",
+        recipe="minattn train images --model abn_resnet20",
     ),
 )

@@ -1,6 +1,7 @@
 """The papers' networks, one file each, with the published sizes as named configurations."""
 
 from minattn.models.alexnet import AlexNet, AlexNetConfig
+from minattn.models.attention_branch_network import AttentionBranchNetwork, AttentionBranchNetworkConfig
 from minattn.models.bert import Bert, BertConfig
 from minattn.models.bn_inception import BNInception, BNInceptionConfig
 from minattn.models.cam_networks import CamConfig, CamNetwork
@@ -17,6 +18,8 @@ __all__ = [
     "VGG",
     "AlexNet",
     "AlexNetConfig",
+    "AttentionBranchNetwork",
+    "AttentionBranchNetworkConfig",
     "BNInception",
     "BNInceptionConfig",
     "Bert",

@@ -7,6 +7,7 @@ from typing import Any
 from minattn.errors import ConfigError
 from minattn.models import (
     alexnet,
+    attention_branch_network,
     bn_inception,
     cam_networks,
     cifar_resnet,
@@ -33,6 +34,7 @@ FAMILIES = (
     (cifar_resnet.CifarResNet, cifar_resnet.CONFIGURATIONS),
     (cifar_resnext.CifarResNeXt, cifar_resnext.CONFIGURATIONS),
     (wide_resnet.WideResNet, wide_resnet.CONFIGURATIONS),
+    (attention_branch_network.AttentionBranchNetwork, attention_branch_network.CONFIGURATIONS),
 )
 """(the network, its published configurations) of each file."""
 
