@@ -2,6 +2,7 @@
 
 from minattn.attention.spatial.attention_branch import AttentionBranch, attend
 from minattn.attention.spatial.class_activation_map import (
+    EndsInPooling,
     class_activation_map,
     class_scores,
     contrastive_map,
@@ -13,6 +14,7 @@ from minattn.attention.spatial.regions import Box, box_of, largest_segment, norm
 __all__ = [
     "AttentionBranch",
     "Box",
+    "EndsInPooling",
     "attend",
     "box_of",
     "class_activation_map",
