@@ -101,7 +101,7 @@ class ResidualBlock(Module):
             residual, s = self.se(residual)
         if self.position == "identity":
             identity, s = self.se(identity)
-        y = ops.relu(residual + identity)
+        y = ops.add_relu(residual, identity)
         if self.position == "post":
             y, s = self.se(y)
         return y, s

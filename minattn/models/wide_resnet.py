@@ -31,7 +31,7 @@ from typing import ClassVar
 from jaxtyping import Inexact
 
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
-from minattn.autograd import Tensor, ops
+from minattn.autograd import Tensor
 from minattn.errors import ConfigError
 from minattn.models.residual_blocks import Option, PaddedShortcut, ResidualNetwork, Stage, check_config
 from minattn.models.transformer_layers import check_choices
@@ -93,8 +93,8 @@ class WideBlock(Module):
         self, x: Inexact[Tensor, "batch inputs height width"]
     ) -> tuple[Inexact[Tensor, "batch outputs new_height new_width"], Inexact[Tensor, "batch outputs"] | None]:
         """(y, the gates s of SE or None)."""
-        activated = ops.relu(self.norm1(x))
-        residual, s = self.dropout(ops.relu(self.norm2(self.conv1(activated)))), None
+        activated = self.norm1(x, relu=True)
+        residual, s = self.dropout(self.norm2(self.conv1(activated), relu=True)), None
         residual = self.conv2(residual)
         if self.se is not None:
             residual, s = self.se(residual)
@@ -136,4 +136,4 @@ class WideResNet(ResidualNetwork):
     ) -> tuple[Inexact[Tensor, "batch filters new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
         """(the last maps, batch norm and ReLU included, and the gates of every block with SE)."""
         maps, excitations = super().through_stages(images)
-        return ops.relu(self.norm(maps)), excitations
+        return self.norm(maps, relu=True), excitations
