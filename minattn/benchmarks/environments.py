@@ -45,7 +45,8 @@ ENGINES = {
     for engine in (
         Engine(MINATTN, "minattn", "minattn"),
         Engine("torch", "PyTorch", "torch", TORCH),
-        Engine("torch-fused", "PyTorch, fused Adam", "torch", TORCH, lives_with="torch"),
+        Engine("torch-fused", "PyTorch, fused step", "torch", TORCH, lives_with="torch"),
+        Engine("torch-channels-last", "PyTorch, NHWC", "torch", TORCH, lives_with="torch"),
         Engine("jax", "JAX", "jax", ("jax==0.10.2", "jaxlib==0.10.2", NUMPY)),
         Engine("autograd", "autograd", "autograd", ("autograd==1.9.1", NUMPY)),
         Engine("mygrad", "MyGrad", "mygrad", ("mygrad==2.5.0", NUMPY)),

@@ -38,6 +38,13 @@ BYTES, CONTEXT, TEXTS = 256, 128, 16
 
 EPSILON = 1e-5  # of every layer norm
 
+BLOCKS, FILTERS, CLASSES, REDUCTION = 3, 16, 10, 16
+IMAGES = (64, 3, 32, 32)
+RATE, MOMENTUM, DECAY = 0.1, 0.9, 1e-4
+
+MAPS = (64, 64, 32, 32)
+PIXEL, TAP = (5, 7, 11, 13), (3, 5, 2, 1)  # the elements that W7 returns in place of a loss
+
 ROWS, COLUMNS = 4096, 1024
 ELEMENT = (1234, 567)  # the element of the gradient that W8 returns in place of a loss
 
@@ -49,10 +56,10 @@ def chain() -> Arrays:
 
 
 class Pictures(NamedTuple):
-    """A batch of W2."""
+    """A batch of W2 or W6."""
 
-    images: np.ndarray  # (128, 784)
-    labels: np.ndarray  # (128,)
+    images: np.ndarray  # (128, 784); (64, 3, 32, 32)
+    labels: np.ndarray  # (128,); (64,)
 
 
 def mlp() -> tuple[Arrays, list[Pictures]]:
@@ -189,6 +196,45 @@ def _float32(weights: Arrays) -> Arrays:
     return {name: weight.astype(np.float32) for name, weight in weights.items()}
 
 
+def resnet(se: bool) -> tuple[Arrays, list[Pictures]]:
+    """W6: weights and batches.
+
+    A convolution NAME and the batch norm behind it have NAME_W (outputs, inputs, 3, 3), NAME_norm_weight and
+    NAME_norm_bias.  There is conv; then, for stage s and block b from 1 on, stages_blockb_conv1 and _conv2, and with
+    SE stages_blockb_se_W_1 (inputs, outputs), _b_1, _W_2 and _b_2; then classifier_W (inputs, outputs) and _b.
+    The running mean of every batch norm is 0 at first, its running variance 1.
+    """
+    rng = np.random.RandomState(6)
+    weights = _unit(rng, "conv", IMAGES[1], FILTERS)
+    before = FILTERS
+    for stage in range(3):
+        filters = FILTERS * 2**stage
+        for block in range(1, BLOCKS + 1):
+            name = f"stage{stage + 1}_block{block}"
+            weights |= _unit(rng, f"{name}_conv1", before, filters) | _unit(rng, f"{name}_conv2", filters, filters)
+            before = filters
+            if se:
+                hidden = max(1, filters // REDUCTION)
+                weights |= {f"{name}_se_W_1": _matrix(rng, filters, hidden), f"{name}_se_b_1": np.zeros(hidden)}
+                weights |= {f"{name}_se_W_2": _matrix(rng, hidden, filters), f"{name}_se_b_2": np.zeros(filters)}
+    weights |= {"classifier_W": _matrix(rng, before, CLASSES), "classifier_b": np.zeros(CLASSES)}
+    batches = [
+        Pictures(_normal(rng, *IMAGES), rng.randint(0, CLASSES, IMAGES[0]).astype(np.int64)) for _ in range(BATCHES)
+    ]
+    return _float32(weights), batches
+
+
+def _unit(rng: np.random.RandomState, name: str, inputs: int, outputs: int) -> Arrays:
+    return {f"{name}_W": _kernels(rng, inputs, outputs)} | _norm(f"{name}_norm", outputs)
+
+
+def convolution() -> Arrays:
+    """W7: x and the upstream gradient g (64, 64, 32, 32), weight (64, 64, 3, 3)."""
+    rng = np.random.RandomState(7)
+    channels = MAPS[1]
+    return {"x": _normal(rng, *MAPS), "g": _normal(rng, *MAPS), "weight": _kernels(rng, channels, channels)}
+
+
 def rows() -> Arrays:
     """W8: x and the upstream gradient g (4096, 1024); weight and bias (1024) of the layer norm."""
     rng = np.random.RandomState(8)
@@ -202,6 +248,11 @@ def rows() -> Arrays:
 
 def _normal(rng: np.random.RandomState, *shape: int) -> np.ndarray:
     return rng.standard_normal(shape).astype(np.float32)
+
+
+def _kernels(rng: np.random.RandomState, inputs: int, outputs: int) -> np.ndarray:
+    """Of 3x3, He-normal."""
+    return (2 / (9 * inputs)) ** 0.5 * _normal(rng, outputs, inputs, 3, 3)
 
 
 def _matrix(rng: np.random.RandomState, fan_in: int, fan_out: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from minattn.benchmarks.results import Comparison, threads_in_words, title_of
 from minattn.benchmarks.workloads import WORKLOADS
 
 QUARTILES_OF_TIME = 2  # the place of that column
+SIDE_BY_SIDE = 8  # workloads in a table of ratios
 SPEED_OVER = 600.0  # s; the time left is estimated from what these brought
 
 
@@ -90,20 +91,25 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def print_summary(comparisons: Sequence[Comparison], console: Console) -> None:
-    """The ratios on all workloads, a table for each number of threads."""
+    """The ratios on all workloads for each number of threads, in tables that fit the page."""
     for threads, compared in by_threads(filter(has_ratios, comparisons)).items():
         console.print(f"{threads_in_words(threads)}: {meaning_of_ratios(compared[0])}", style="bold")
-        table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
-        columns, lines = summary(compared)
-        _, *engines = zip(columns, *lines, strict=True)  # engines can be many, so each gets a line here
-        table.add_column("engine")
-        for comparison in compared:
-            name = comparison.workload.replace("-", "\n")  # titles do not fit, and stand above
-            table.add_column(name, justify="right", no_wrap=True)
-        for name, *found in engines:
-            table.add_row(name, *found, style="bold" if name == title_of(MINATTN) else None)
-        console.print(table, soft_wrap=False)
-        console.print()
+        for start in range(0, len(compared), SIDE_BY_SIDE):
+            _print_ratios(compared[start : start + SIDE_BY_SIDE], console)
+
+
+def _print_ratios(compared: Sequence[Comparison], console: Console) -> None:
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
+    columns, lines = summary(compared)
+    _, *engines = zip(columns, *lines, strict=True)  # engines can be many, so each gets a line here
+    table.add_column("engine")
+    for comparison in compared:
+        name = comparison.workload.replace("-", "\n")  # titles do not fit, and stand above
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, *found in engines:
+        table.add_row(name, *found, style="bold" if name == title_of(MINATTN) else None)
+    console.print(table, soft_wrap=False)
+    console.print()
 
 
 def print_list(console: Console) -> None:

@@ -25,7 +25,8 @@ from time import perf_counter
 from typing import Any, TextIO
 
 ENGINES = (
-    *("minattn", "torch", "torch-fused", "jax", "autograd", "mygrad", "chainer", "dezero", "pydynet", "smallpebble"),
+    *("minattn", "torch", "torch-fused", "torch-channels-last", "jax", "autograd", "mygrad", "chainer", "dezero"),
+    *("pydynet", "smallpebble"),
     "limits",
 )
 

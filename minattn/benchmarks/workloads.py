@@ -82,6 +82,13 @@ TRANSFORMER = Stack(layers=2, d_model=128, d_ff=512, heads=4)
 LANGUAGE_MODEL = Stack(layers=4, d_model=256, d_ff=1024, heads=4)
 BYTES, CONTEXT, TEXTS = 256, 128, 16
 
+# W6
+BLOCKS, FILTERS, CLASSES, REDUCTION = 3, 16, 10, 16
+IMAGES = (64, 3, 32, 32)
+
+# W7
+MAPS = (64, 64, 32, 32)
+
 # W8
 ROWS, COLUMNS = 4096, 1024
 PASSES = 5  # over the array: forward reads x and writes y; backward reads g and either x or y, and writes dx
@@ -133,12 +140,55 @@ def language_model_work() -> float:
     return 3 * (LANGUAGE_MODEL.layers * layer + logits)
 
 
+def resnet_work(se: bool, training: bool) -> float:
+    """Convolutions, each a product of all pixels, and the classifier; three times that in training, but the images need
+    no gradient.
+    """
+    batch, channels, height, width = IMAGES
+    first = convolution_work((batch, channels, height, width), FILTERS)
+    forward, before = first, FILTERS
+    for stage in range(3):
+        filters, size = FILTERS * 2**stage, (height // 2**stage, width // 2**stage)
+        forward += convolution_work((batch, before, *size), filters)
+        forward += (2 * BLOCKS - 1) * convolution_work((batch, filters, *size), filters)
+        forward += 2 * BLOCKS * product(batch, filters, max(1, filters // REDUCTION)) if se else 0
+        before = filters
+    forward += product(batch, before, CLASSES)
+    return 3 * forward - first if training else forward
+
+
+def convolution_work(maps: tuple[int, int, int, int], outputs: int) -> float:
+    """Of 3x3 to maps of this size: for each pixel, a product of 9 pixels' channels with the weights."""
+    batch, channels, height, width = maps
+    return product(batch * height * width, 9 * channels, outputs)
+
+
 def _layer_work(stack: Stack, batch: int, length: int) -> tuple[float, float]:
     """Of an attention, with its four projections, and of a feed-forward."""
     d_model, d_k = stack.d_model, stack.d_model // stack.heads
     projections = 4 * product(batch * length, d_model, d_model)
     scores_and_context = 2 * batch * stack.heads * product(length, d_k, length)
     return projections + scores_and_context, 2 * product(batch * length, d_model, stack.d_ff)
+
+
+def _resnet(name: str, title: str, se: bool, training: bool) -> Workload:
+    batch, *image = IMAGES
+    network = f"ResNet-{6 * BLOCKS + 2}{f' with SE, r = {REDUCTION}' if se else ''}, shortcuts A"
+    what = "cross-entropy, SGD with momentum and weight decay" if training else "evaluation, without gradients"
+    step = f"{network}, images {'x'.join(map(str, image))}, batch {batch}, {what}"
+    return Workload(name, title, step, MILLISECONDS, Limit.GEMM, resnet_work(se, training))
+
+
+def _convolution(name: str, title: str, step: str, passes: int) -> Workload:
+    batch, channels, height, width = MAPS
+    return Workload(
+        f"W7-{name}",
+        title,
+        f"3x3 convolution, {channels} to {channels} channels of {height}x{width}, batch {batch}, {step}",
+        MILLISECONDS,
+        Limit.GEMM,
+        passes * convolution_work(MAPS, channels),
+    )
 
 
 def _over_rows(name: str, title: str) -> Workload:
@@ -197,6 +247,12 @@ WORKLOADS = {
             Limit.GEMM,
             language_model_work(),
         ),
+        _resnet("W6", "ResNet", se=False, training=True),
+        _resnet("W6se", "SE-ResNet", se=True, training=True),
+        _resnet("W6i", "ResNet, inference", se=False, training=False),
+        _resnet("W6sei", "SE-ResNet, inference", se=True, training=False),
+        _convolution("forward", "convolution", "forward", 1),
+        _convolution("backward", "convolution and gradients", "forward and backward with a fixed upstream gradient", 3),
         _over_rows("softmax", "softmax"),
         _over_rows("layernorm", "layer norm"),
         _over_rows("gelu", "GELU"),

@@ -33,7 +33,10 @@ def faked(fakes, monkeypatch, tmp_path):
     ("arguments", "says"),
     [
         (["W7x"], ["there is no workload 'W7x'", "W8-softmax"]),
-        (["--against", "torhc"], ["there is no engine 'torhc'", "torch, torch-fused, jax", "'none'"]),
+        (
+            ["--against", "torhc"],
+            ["there is no engine 'torhc'", "torch, torch-fused, torch-channels-last", "'none'"],
+        ),
         (["--against", "torch,minattn"], ["minattn is always measured"]),
         (["--against", ""], ["there is no engine ''"]),
         (["--threads", "0"], ["--threads"]),
@@ -176,13 +179,17 @@ def test_a_signal_ends_the_command_and_its_workers(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_real_run_of_minattn_alone_does_every_workload(tmp_path):
-    """The smoke run: real processes, real work, as few steps as there can be; no time decides it."""
+def test_a_real_run_of_minattn_alone(tmp_path):
+    """The smoke run: real processes, real work, as few steps as there can be; no time decides it.
+
+    Without the residual network's forms with SE, which are W6 and W6i with a little more.
+    """
+    names = [name for name in WORKLOADS if name not in ("W6se", "W6sei")]
     arguments = ["--against", "none", "--rounds", "1", "--seconds", "0.001", "--threads", "1", "--out", str(tmp_path)]
-    run = subprocess.run([sys.executable, "-m", "minattn", "bench", *arguments], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-m", "minattn", "bench", *names, *arguments], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
     content = json.loads((tmp_path / "performance.json").read_text())
-    assert [each["workload"] for each in content["comparisons"]] == list(WORKLOADS)
+    assert [each["workload"] for each in content["comparisons"]] == names
     for each in content["comparisons"]:
         assert each["skipped"] == {}
         assert each["summary"]["minattn"]["time"]["median"] > 0

@@ -238,6 +238,7 @@ def relu(x):
 # ---------------------------------------------------------------------------------------------- inputs
 def test_inputs_have_the_sizes_that_are_written_down(inputs):
     names = ["LINKS", "LAYERS", "WORDS", "EMBEDDING", "STATE", "ALIGNMENT", "LENGTH", "PAIRS", "ROWS", "COLUMNS"]
+    names += ["BLOCKS", "FILTERS", "CLASSES", "REDUCTION", "IMAGES", "MAPS"]
     for name in (*names, "TRANSFORMER", "LANGUAGE_MODEL", "BYTES", "CONTEXT", "TEXTS"):
         assert getattr(inputs, name) == getattr(workloads, name), name
     assert inputs.MLP_BATCH == workloads.BATCH

@@ -1,5 +1,6 @@
 """What is measured, and how much of it no engine can do without."""
 
+import numpy as np
 import pytest
 
 from minattn.benchmarks.workloads import (
@@ -8,9 +9,13 @@ from minattn.benchmarks.workloads import (
     find_workloads,
     language_model_work,
     mlp_work,
+    resnet_work,
     rnnsearch_work,
     transformer_work,
 )
+from minattn.models import zoo
+from minattn.models.summary import count_macs
+from minattn.nn import initializers
 
 
 def names(*wanted):
@@ -28,6 +33,7 @@ def test_workloads_come_in_the_order_of_the_list_whatever_their_case():
 def test_a_name_stands_for_all_of_its_parts():
     assert names("w8") == ["W8-softmax", "W8-layernorm", "W8-gelu"]
     assert names("w8-GELU", "W2") == ["W2", "W8-gelu"]
+    assert names("W6") == ["W6"]
 
 
 @pytest.mark.parametrize("unknown", ["W", "W10", "softmax", ""])
@@ -78,6 +84,22 @@ def test_operations_of_the_language_model():
     multiplications = 4 * attention_and_feed_forward(16, 128, 256, 1024, 4)
     multiplications += 16 * 128 * 256 * 256  # logits
     assert language_model_work() == 3 * 2 * multiplications
+
+
+@pytest.mark.parametrize("se", [False, True])
+def test_operations_of_the_residual_network(se):
+    """As the model itself counts them; in training twice as many again, but for the images, which need no gradient."""
+    with initializers.unallocated():
+        model = zoo.build("resnet20", np.random.default_rng(0), se=se)
+    macs, first = count_macs(model, (3, 32, 32)), count_macs(model.conv1, (3, 32, 32))
+    assert resnet_work(se, training=False) == 2 * 64 * macs
+    assert resnet_work(se, training=True) == 2 * 64 * (3 * macs - first)
+
+
+def test_operations_of_the_convolution():
+    forward = 2 * 64 * (32 * 32) * (64 * 64 * 9)
+    assert WORKLOADS["W7-forward"].work == forward
+    assert WORKLOADS["W7-backward"].work == 3 * forward
 
 
 def test_bytes_of_the_row_workloads():

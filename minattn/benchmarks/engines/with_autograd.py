@@ -267,4 +267,12 @@ WORKLOADS = {
     "W8-layernorm": lambda threads: w8(layer_norm, "weight", "bias"),
     "W8-gelu": lambda threads: w8(gelu),
 }
-CANNOT: dict[str, str] = {}
+WITHOUT_IMAGES = "its convolution has no padding and no strides, and it has no batch norm"
+CANNOT = {
+    "W6": WITHOUT_IMAGES,
+    "W6se": WITHOUT_IMAGES,
+    "W6i": WITHOUT_IMAGES,
+    "W6sei": WITHOUT_IMAGES,
+    "W7-forward": WITHOUT_IMAGES,
+    "W7-backward": WITHOUT_IMAGES,
+}

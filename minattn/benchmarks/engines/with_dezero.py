@@ -200,4 +200,14 @@ WORKLOADS = {
     "W8-gelu": lambda threads: w8(gelu),
 }
 WITHOUT_HEADS = "its product is of two matrices, so that attention would be a loop over sentences and heads"
-CANNOT = {"W4": WITHOUT_HEADS, "W5": WITHOUT_HEADS}
+NOT_WRITTEN = "it has convolutions, but this is not written for it"
+CANNOT = {
+    "W4": WITHOUT_HEADS,
+    "W5": WITHOUT_HEADS,
+    "W6": NOT_WRITTEN,
+    "W6se": NOT_WRITTEN,
+    "W6i": NOT_WRITTEN,
+    "W6sei": NOT_WRITTEN,
+    "W7-forward": NOT_WRITTEN,
+    "W7-backward": NOT_WRITTEN,
+}

@@ -216,4 +216,12 @@ WORKLOADS = {
     "W8-layernorm": lambda threads: w8(threads, layer_norm, "weight", "bias"),
     "W8-gelu": lambda threads: w8(threads, jax.nn.gelu),  # the tanh form
 }
-CANNOT: dict[str, str] = {}
+NOT_WRITTEN = "it has convolutions, but this is not written for it"
+CANNOT = {
+    "W6": NOT_WRITTEN,
+    "W6se": NOT_WRITTEN,
+    "W6i": NOT_WRITTEN,
+    "W6sei": NOT_WRITTEN,
+    "W7-forward": NOT_WRITTEN,
+    "W7-backward": NOT_WRITTEN,
+}

@@ -4,6 +4,7 @@ from itertools import cycle, pairwise
 
 import inputs
 import numpy as np
+from engines import resnet_in_minattn
 from threadpoolctl import threadpool_limits
 
 import minattn as ma
@@ -253,6 +254,12 @@ WORKLOADS = {
     "W3": w3,
     "W4": w4,
     "W5": w5,
+    "W6": resnet_in_minattn.training,
+    "W6se": resnet_in_minattn.training_se,
+    "W6i": resnet_in_minattn.inference,
+    "W6sei": resnet_in_minattn.inference_se,
+    "W7-forward": resnet_in_minattn.forward,
+    "W7-backward": resnet_in_minattn.forward_and_backward,
     "W8-softmax": softmax,
     "W8-layernorm": layer_norm,
     "W8-gelu": gelu,

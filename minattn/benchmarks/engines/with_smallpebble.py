@@ -98,8 +98,15 @@ WORKLOADS = {
     "W8-gelu": lambda threads: w8(gelu),
 }
 MANY_PATHS = "its backward pass walks every path through the graph by itself, and the paths multiply at every "
+NOT_WRITTEN = "it has convolutions, but this is not written for it"
 CANNOT = {
     "W3": MANY_PATHS + "step of a recurrent network",
     "W4": MANY_PATHS + "residual connection",
     "W5": MANY_PATHS + "residual connection",
+    "W6": MANY_PATHS + "residual connection",
+    "W6se": MANY_PATHS + "residual connection",
+    "W6i": MANY_PATHS + "residual connection",
+    "W6sei": MANY_PATHS + "residual connection",
+    "W7-forward": NOT_WRITTEN,
+    "W7-backward": NOT_WRITTEN,
 }

@@ -6,6 +6,7 @@ import inputs
 import numpy as np
 import torch
 import torch.nn.functional as F
+from engines import resnet_in_torch
 from torch import Tensor, nn
 
 
@@ -291,6 +292,12 @@ WORKLOADS = {
     "W3": w3,
     "W4": w4,
     "W5": w5,
+    "W6": resnet_in_torch.training,
+    "W6se": resnet_in_torch.training_se,
+    "W6i": resnet_in_torch.inference,
+    "W6sei": resnet_in_torch.inference_se,
+    "W7-forward": resnet_in_torch.forward,
+    "W7-backward": resnet_in_torch.forward_and_backward,
     "W8-softmax": softmax,
     "W8-layernorm": layer_norm,
     "W8-gelu": gelu,

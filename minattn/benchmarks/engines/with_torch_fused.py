@@ -1,6 +1,6 @@
-"""The workloads that have an optimiser in PyTorch, with the Adam in one kernel that it has for those who ask for it."""
+"""The workloads that have an optimiser in PyTorch, with the one in one kernel that it has for those who ask for it."""
 
-from engines import with_torch
+from engines import resnet_in_torch, with_torch
 from engines.with_torch import version
 
 __all__ = ["CANNOT", "WORKLOADS", "version"]
@@ -22,9 +22,21 @@ def w5(threads):
     return with_torch.w5(threads, fused=True)
 
 
-WORKLOADS = {"W2": w2, "W3": w3, "W4": w4, "W5": w5}
+def w6(threads):
+    return resnet_in_torch.training(threads, fused=True)
+
+
+def w6_se(threads):
+    return resnet_in_torch.training(threads, se=True, fused=True)
+
+
+WORKLOADS = {"W2": w2, "W3": w3, "W4": w4, "W5": w5, "W6": w6, "W6se": w6_se}
 CANNOT = {
     "W1": "without an optimiser it is PyTorch",
+    "W6i": "without an optimiser it is PyTorch",
+    "W6sei": "without an optimiser it is PyTorch",
+    "W7-forward": "without an optimiser it is PyTorch",
+    "W7-backward": "without an optimiser it is PyTorch",
     "W8-softmax": "without an optimiser it is PyTorch",
     "W8-layernorm": "without an optimiser it is PyTorch",
     "W8-gelu": "without an optimiser it is PyTorch",

@@ -1,0 +1,117 @@
+"""The workloads on images as minattn does them, against the network and the convolution written out in float64."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.signal import correlate
+
+from minattn import benchmarks
+
+
+@pytest.fixture
+def inputs(monkeypatch):
+    """Small inputs, and the same batch at every step."""
+    monkeypatch.syspath_prepend(str(Path(benchmarks.__file__).parent))
+    inputs = importlib.import_module("inputs")
+    sizes = {"BATCHES": 1, "BLOCKS": 1, "FILTERS": 4, "REDUCTION": 2, "IMAGES": (3, 3, 8, 8), "RATE": 0.01}
+    sizes |= {"MAPS": (2, 3, 5, 4), "PIXEL": (1, 2, 4, 0), "TAP": (2, 1, 0, 2)}
+    for name, size in sizes.items():
+        monkeypatch.setattr(inputs, name, size)
+    return inputs
+
+
+@pytest.fixture
+def workloads(inputs):
+    return importlib.import_module("engines.with_minattn").WORKLOADS
+
+
+@pytest.mark.parametrize(("name", "se"), [("W6", False), ("W6se", True)])
+def test_the_residual_network_learns(workloads, inputs, name, se):
+    weights, [(images, labels)] = inputs.resnet(se)
+    step = workloads[name](1)
+    first, second = step(), step()
+    logits = resnet(weights, images, se, of_batch)
+    logits -= logits.max(1, keepdims=True)
+    expected = np.mean([np.log(np.exp(row).sum()) - row[label] for row, label in zip(logits, labels, strict=True)])
+    assert first == pytest.approx(expected, rel=1e-5)
+    assert second < first
+
+
+@pytest.mark.parametrize(("name", "se"), [("W6i", False), ("W6sei", True)])
+def test_inference_takes_the_running_statistics_and_changes_nothing(workloads, inputs, name, se):
+    weights, [(images, _)] = inputs.resnet(se)
+    step = workloads[name](1)
+    expected = resnet(weights, images, se, running).max()
+    assert [step(), step()] == pytest.approx([expected] * 2, rel=1e-5)
+
+
+def test_the_convolution(workloads, inputs):
+    arrays = {name: array.astype(np.float64) for name, array in inputs.convolution().items()}
+    x, weight, g = arrays["x"], arrays["weight"], arrays["g"]
+    step = workloads["W7-forward"](1)
+    assert [step(), step()] == pytest.approx([convolution(x, weight)[inputs.PIXEL]] * 2, rel=1e-4)
+
+    def slope(array, element):
+        """Of sum(g y) by an element of x or of the weight, in which y is linear."""
+        moved = array.copy()
+        moved[element] += 1
+        y = convolution(moved, weight) if array is x else convolution(x, moved)
+        return (g * (y - convolution(x, weight))).sum()
+
+    step = workloads["W7-backward"](1)
+    expected = slope(weight, inputs.TAP) + slope(x, inputs.PIXEL)
+    assert [step(), step()] == pytest.approx([expected] * 2, rel=1e-4)
+
+
+def test_inputs_are_the_same_every_time_and_float32(inputs):
+    for se in False, True:
+        weights, [batch] = inputs.resnet(se)
+        again, [batch_again] = inputs.resnet(se)
+        assert all(np.array_equal(weights[name], again[name]) for name in weights)
+        assert np.array_equal(batch.images, batch_again.images)
+        assert any("_se_" in name for name in weights) == se
+        assert {array.dtype for array in (*weights.values(), batch.images)} == {np.dtype(np.float32)}
+        assert batch.labels.dtype == np.int64
+    assert {array.dtype for array in inputs.convolution().values()} == {np.dtype(np.float32)}
+
+
+# ---------------------------------------------------------------------------------------------- by hand
+def resnet(weights, images, se, norm):
+    p = {name: weight.astype(np.float64) for name, weight in weights.items()}
+    x = np.maximum(unit(p, "conv", images.astype(np.float64), norm), 0)
+    for stage in (1, 2, 3):
+        stride = 1 if stage == 1 else 2
+        y = np.maximum(unit(p, f"stage{stage}_block1_conv1", x, norm, stride), 0)
+        y = unit(p, f"stage{stage}_block1_conv2", y, norm)
+        if se:
+            y = y * gates(p, f"stage{stage}_block1_se", y)[:, :, None, None]
+        identity = x[:, :, ::stride, ::stride]
+        identity = np.concatenate([identity, np.zeros_like(y[:, identity.shape[1] :])], axis=1)
+        x = np.maximum(y + identity, 0)
+    return x.mean((2, 3)) @ p["classifier_W"] + p["classifier_b"]
+
+
+def gates(p, name, x):
+    hidden = np.maximum(x.mean((2, 3)) @ p[f"{name}_W_1"] + p[f"{name}_b_1"], 0)
+    return 1 / (1 + np.exp(-(hidden @ p[f"{name}_W_2"] + p[f"{name}_b_2"])))
+
+
+def unit(p, name, x, norm, stride=1):
+    return norm(convolution(x, p[f"{name}_W"])[:, :, ::stride, ::stride])
+
+
+def of_batch(x):
+    mean, variance = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-5)
+
+
+def running(x):
+    return x / np.sqrt(1 + 1e-5)
+
+
+def convolution(x, weight):
+    """Image by image and kernel by kernel, with a margin of one pixel of zeros."""
+    padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    return np.array([[correlate(image, kernel, "valid")[0] for kernel in weight] for image in padded])
