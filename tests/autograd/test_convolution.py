@@ -4,7 +4,9 @@ Their gradients and their equations are tested in test_every_op.py, on the cases
 """
 
 import itertools
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,8 +17,8 @@ from opcases.convolution import both
 from scipy import signal
 
 import minattn as ma
-from minattn.autograd import OPS
-from minattn.autograd.ops import windows
+from minattn.autograd import OPS, blocks
+from minattn.autograd.ops import window_products, windows
 from minattn.errors import ShapeError
 from minattn.testing import assert_equation, check_gradients, strategies
 
@@ -102,6 +104,69 @@ def test_blocks_change_nothing(name, data, limit):
         )
     finally:
         windows.HOST_BLOCK = before
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data(), small=st.sampled_from([1, 60, 400]))
+def test_no_way_changes_anything(name, data, small):
+    """With the products cut into pieces of a few rows or into none, and kernels slid over pixels or not."""
+    call = data.draw(CASES[name].calls)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window_products, "SMALL", small)
+        patch.setattr(window_products, "FEW_ROWS", 2)
+        patch.setattr(window_products, "MANY_ROWS", data.draw(st.sampled_from([0, 1 << 40])))
+        assert_equation(
+            CASES[name].on_tensors(name, call.parameters),
+            lambda *tensors: OPS[name].equation(*tensors, **call.parameters),
+            *call.inputs,
+        )
+
+
+def way(x, weight, **how):
+    how = {"kernel": weight[2:], "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1} | how
+    return window_products.way_of(np.zeros(x), np.zeros(weight), windows.Windows(**how)).forward
+
+
+def test_which_way_a_kernel_takes():
+    x, few, many = (2, 16, 8, 8), (16, 16, 3, 3), (512, 16, 3, 3)
+    assert way(x, few) is window_products._slid
+    assert way(x, few, dilation=(2, 1)) is window_products._slid
+    for other in ({"stride": (2, 1)}, {"stride": (1, 2)}, {"dilation": (1, 2)}, {"padding": (1, 3)}):
+        assert way(x, few, **other) is window_products._shifted
+    assert way(x, many) is window_products._shifted
+    assert way(x, (16, 8, 3, 3), groups=2) is window_products._shifted
+    assert way(x, (16, 1, 3, 3), groups=16) is window_products._taps
+
+
+@pytest.mark.parametrize("how", [{}, {"stride": 2}, {"groups": 4}, {"groups": 2}], ids=str)
+def test_threads_share_a_convolution_and_change_no_bit(monkeypatch, how):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s, np.float32) for s in ((9, 4, 8, 7), (4, 4 // how.get("groups", 1), 3, 3), (4,))]
+    monkeypatch.setattr(windows, "HOST_BLOCK", 300)
+    monkeypatch.setattr(windows, "SHARED", 1)
+    at_work = set()
+    for name in ("_slid", "_shifted", "_taps"):
+        one = getattr(window_products, name)
+        noted = lambda *a, one=one: (at_work.add(threading.get_ident()), one(*a))[1]  # noqa: E731
+        monkeypatch.setattr(window_products, name, noted)
+
+    def run(threads):
+        monkeypatch.setattr(blocks, "threads", lambda: threads)
+        tensors = [ma.tensor(a, requires_grad=True) for a in arrays]
+        y = ma.conv2d(*tensors, padding=1, **how)
+        y.backward(np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape))
+        return [y.data, *(t.grad for t in tensors)]
+
+    with ThreadPoolExecutor(2) as helpers:
+        monkeypatch.setattr(blocks, "_helpers", lambda: helpers)
+        alone, together = run(1), run(3)
+        for _ in range(20):  # one thread may have done everything before the others woke
+            if len(at_work) > 1:
+                break
+            run(3)
+    assert len(at_work) > 1
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 1, 1), (3, 4, 9, 7), (0, 4, 9, 7), (5, 4, 40, 3)])
