@@ -17,6 +17,7 @@ from minattn.data.image_folder import Color
 from minattn.errors import ConfigError, ShapeError
 from minattn.models import zoo
 from minattn.nn import Module, Parameter
+from minattn.nn.initializers import unallocated
 from minattn.recipes.config import with_settings
 from minattn.training import SGD, Cosine, LinearWarmup, Optimizer, Schedule
 
@@ -65,9 +66,10 @@ class ImageConfig:
 
         Raises ConfigError where the images are too small for it, or too large.
         """
-        network = zoo.build(self.model, np.random.default_rng(self.seed), classes=classes, channels=shape[0])
+        sizes = {"classes": classes, "channels": shape[0]}
         try:
-            with no_grad():  # no images go through all layers in no time
+            with unallocated(), no_grad():  # no images go through all layers in no time
+                network = zoo.build(self.model, np.random.default_rng(0), **sizes)
                 network.eval()(Tensor(np.zeros((0, *shape), np.float32)))
         except ShapeError as error:
             side = zoo.configuration(self.model).size
@@ -75,7 +77,7 @@ class ImageConfig:
                 f"{self.model} does not take images of {shape[2]} x {shape[1]}: {error}; the cure: another model, or "
                 f"size={side}, for which it was made, with --data FOLDER"
             ) from error
-        return network.train()
+        return zoo.build(self.model, np.random.default_rng(self.seed), **sizes)
 
     def optimizer(self, parameters: Mapping[str, Parameter]) -> Optimizer:
         nesterov = self.momentum > 0
@@ -90,7 +92,7 @@ class ImageConfig:
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 30, "batch_size": 32, "crop": 1, "flip": False},  # a mirrored digit is none
-    "fashion-mnist": {"model": "resnet20", "epochs": 6, "crop": 2},
+    "fashion-mnist": {"model": "resnet20", "epochs": 6, "batch_size": 64, "lr": 0.2, "crop": 2},
 }
 """What a run on a known data set has in place of the defaults of `ImageConfig`."""
 
