@@ -102,7 +102,7 @@ def test_the_papers_loops(problem):
 
 
 @given(problems(dtype=np.float64), SEEDS)
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_gradients_through_the_map_and_the_scores(problem, seed):
     branch, g = problem
 
