@@ -32,7 +32,7 @@ from minattn.models import cifar_resnet, resnet
 from minattn.models.cifar_resnet import CifarResNet, CifarResNetConfig
 from minattn.models.residual_blocks import Stage
 from minattn.models.resnet import ResNet, ResNetConfig
-from minattn.models.transformer_layers import check_sizes
+from minattn.models.settings import check_sizes
 from minattn.nn import Linear, Module, cross_entropy
 from minattn.nn.initializers import Rng
 

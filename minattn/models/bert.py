@@ -30,7 +30,8 @@ from jaxtyping import Bool, Inexact, Integer
 from minattn.attention.self_attention import LearnedPositions
 from minattn.autograd import Array, Tensor
 from minattn.errors import CheckpointError, ConfigError, MissingDependencyError, ShapeError
-from minattn.models.transformer_layers import EncoderLayer, check_ids, check_sizes, padding_mask
+from minattn.models.settings import check_sizes
+from minattn.models.transformer_layers import EncoderLayer, check_ids, padding_mask
 from minattn.nn import Embedding, LayerNorm, Module
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng

@@ -7,7 +7,7 @@ from jaxtyping import Inexact
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError, ShapeError
-from minattn.models.transformer_layers import check_sizes
+from minattn.models.settings import check_sizes
 from minattn.nn import BatchNorm2d, Conv2d, Linear, Module
 from minattn.nn.convolution import Pair
 from minattn.nn.initializers import Rng
@@ -35,7 +35,7 @@ class ConvReLU(Module):
         self, x: Inexact[Tensor, "batch inputs height width"]
     ) -> Inexact[Tensor, "batch outputs new_height new_width"]:
         y = self.conv(x)
-        return ops.relu(y if self.norm is None else self.norm(y))
+        return ops.relu(y) if self.norm is None else self.norm(y, relu=True)
 
 
 class Gated(Module):

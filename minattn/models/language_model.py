@@ -24,6 +24,7 @@ from jaxtyping import Inexact, Integer
 from minattn.autograd import Array, Tensor, asnumpy, no_grad
 from minattn.errors import ConfigError
 from minattn.models.search import refuse_nan
+from minattn.models.settings import check_choices, check_sizes
 from minattn.models.transformer_layers import (
     ACTIVATIONS,
     Activation,
@@ -32,9 +33,7 @@ from minattn.models.transformer_layers import (
     Norm,
     Positions,
     WordEmbedding,
-    check_choices,
     check_network,
-    check_sizes,
     make_positions,
 )
 from minattn.nn import Dropout, LayerNorm, Module

@@ -32,7 +32,7 @@ from jaxtyping import Inexact
 
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import Tensor, ops
-from minattn.models.transformer_layers import check_sizes
+from minattn.models.settings import check_sizes
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
 

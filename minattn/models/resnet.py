@@ -39,7 +39,7 @@ from jaxtyping import Inexact
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
 from minattn.models.residual_blocks import BasicBlock, Bottleneck, Position, ResidualNetwork, Stage, check_config
-from minattn.models.transformer_layers import check_choices
+from minattn.models.settings import check_choices
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.convolution import check_groups
 from minattn.nn.initializers import Rng

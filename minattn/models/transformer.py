@@ -39,6 +39,7 @@ from minattn.attention.self_attention import KeyValues
 from minattn.autograd import Array, Tensor, ops
 from minattn.autograd.backend import like
 from minattn.errors import ConfigError
+from minattn.models.settings import check_choices, check_sizes
 from minattn.models.transformer_layers import (
     Cache,
     DecoderLayer,
@@ -46,9 +47,7 @@ from minattn.models.transformer_layers import (
     Norm,
     Positions,
     WordEmbedding,
-    check_choices,
     check_network,
-    check_sizes,
     make_positions,
     padding_mask,
 )

@@ -36,22 +36,6 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": ops.relu, "gelu": ops.ge
 
 
 # ---------------------------------------------------------------------------------------------- settings
-def check_sizes(config: Any, *names: str) -> None:
-    """Raise ConfigError unless these settings are whole numbers from 1 on."""
-    for name in names:
-        size = getattr(config, name)
-        if not isinstance(size, int) or size < 1:
-            raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}")
-
-
-def check_choices(config: Any, **choices: tuple[str, ...]) -> None:
-    """Raise ConfigError unless each of these settings is one of its choices."""
-    for name, allowed in choices.items():
-        if getattr(config, name) not in allowed:
-            known = ", ".join(f'"{choice}"' for choice in allowed)
-            raise ConfigError(f"{name} must be one of {known}; got {getattr(config, name)!r}")
-
-
 def check_network(config: Any) -> None:
     """Raise ConfigError unless the heads, dropout, the layer norm's eps and sinusoidal positions are possible."""
     if not 0 <= config.dropout < 1:

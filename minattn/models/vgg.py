@@ -30,7 +30,7 @@ from jaxtyping import Inexact
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
 from minattn.models.image_layers import ConvReLU, Gated, check_settings, flatten
-from minattn.models.transformer_layers import check_choices
+from minattn.models.settings import check_choices
 from minattn.nn import Dropout, Linear, Module
 from minattn.nn.initializers import Rng
 

@@ -34,7 +34,7 @@ from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import Tensor
 from minattn.errors import ConfigError
 from minattn.models.residual_blocks import Option, PaddedShortcut, ResidualNetwork, Stage, check_config
-from minattn.models.transformer_layers import check_choices
+from minattn.models.settings import check_choices
 from minattn.nn import BatchNorm2d, Conv2d, Dropout, Linear, Module
 from minattn.nn.initializers import Rng
 

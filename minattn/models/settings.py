@@ -1,0 +1,21 @@
+"""What the settings of all networks are checked for."""
+
+from typing import Any
+
+from minattn.errors import ConfigError
+
+
+def check_sizes(config: Any, *names: str) -> None:
+    """Raise ConfigError unless these settings are whole numbers from 1 on."""
+    for name in names:
+        size = getattr(config, name)
+        if not isinstance(size, int) or size < 1:
+            raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}; the cure: {name}=1 or more")
+
+
+def check_choices(config: Any, **choices: tuple[str, ...]) -> None:
+    """Raise ConfigError unless each of these settings is one of its choices."""
+    for name, allowed in choices.items():
+        if getattr(config, name) not in allowed:
+            known = ", ".join(f'"{choice}"' for choice in allowed)
+            raise ConfigError(f"{name} must be one of {known}; got {getattr(config, name)!r}; the cure: one of these")
