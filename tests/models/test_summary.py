@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minattn.autograd import Tensor, ops, tensor
+from minattn.autograd import ops, tensor
 from minattn.autograd.engine import mode
 from minattn.errors import ConfigError, ShapeError
 from minattn.models.summary import Row, count_macs, count_parameters, summarize
@@ -196,12 +196,25 @@ def test_an_image_that_is_none_is_refused(small, image):
         summarize(small, image)
 
 
+class Scaled(Module):
+    """A parameter of its own beside a layer; it looks at the mode that it is called in."""
+
+    def __init__(self):
+        self.scale = Parameter(np.ones((3, 1, 1), np.float32))
+        self.layer = Conv2d(3, 2, 1, np.random.default_rng(0), bias=False)
+        self.called_in = []
+
+    def forward(self, x):
+        self.called_in.append((self.training, mode.recording))
+        return self.layer(x * self.scale)
+
+
 def test_a_parameter_used_by_itself_belongs_to_who_uses_it():
-    class Scaled(Module):
-        def __init__(self):
-            self.scale = Parameter(np.ones((3, 1, 1), np.float32))
+    rows = summarize(Scaled(), (3, 2, 2))
+    assert rows == [Row("", "Scaled", (2, 2, 2), 3, 0), Row("layer", "Conv2d", (2, 2, 2), 6, 24)]
 
-        def forward(self, x: Tensor) -> Tensor:
-            return x * self.scale
 
-    assert summarize(Scaled(), (3, 2, 2)) == [Row("", "Scaled", (3, 2, 2), 3, 0)]
+def test_it_is_called_once_in_evaluation_mode_without_gradients():
+    network = Scaled()
+    summarize(network, (3, 2, 2))
+    assert network.called_in == [(False, False)]

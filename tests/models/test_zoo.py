@@ -16,6 +16,10 @@ PUBLISHED = {  # parameters, MACs; the other networks' are in the tests of their
     "resnet50": (25_557_032, 4_089_184_256),
     "resnet50_1x1": (25_557_032, 3_857_973_248),
     "se_resnet50": (28_088_024, 3_860_488_192),
+    "alexnet": (61_100_840, 714_188_480),
+    "vgg16": (138_357_544, 15_470_264_320),
+    "googlenet": (6_998_552, 1_582_671_872),
+    "abn_resnet50": (43_584_866, 7_617_029_024),
     "wrn_28_10": (36_479_194, 5_243_328_768),
 }
 DIVIDED = {  # weights, biases, batch norm
