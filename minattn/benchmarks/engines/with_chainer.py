@@ -8,6 +8,7 @@ import chainer.links as L
 import inputs
 import numpy as np
 from chainer import Chain, ChainList, Parameter, Variable
+from engines import resnet_in_chainer
 
 chainer.config.type_check = False
 
@@ -313,16 +314,14 @@ WORKLOADS = {
     "W3": w3,
     "W4": w4,
     "W5": w5,
+    "W6": resnet_in_chainer.training,
+    "W6se": resnet_in_chainer.training_se,
+    "W6i": resnet_in_chainer.inference,
+    "W6sei": resnet_in_chainer.inference_se,
+    "W7-forward": resnet_in_chainer.forward,
+    "W7-backward": resnet_in_chainer.forward_and_backward,
     "W8-softmax": lambda threads: w8(softmax),
     "W8-layernorm": lambda threads: w8(layer_norm, "weight", "bias"),
     "W8-gelu": lambda threads: w8(gelu),
 }
-NOT_WRITTEN = "it has convolutions, but this is not written for it"
-CANNOT = {
-    "W6": NOT_WRITTEN,
-    "W6se": NOT_WRITTEN,
-    "W6i": NOT_WRITTEN,
-    "W6sei": NOT_WRITTEN,
-    "W7-forward": NOT_WRITTEN,
-    "W7-backward": NOT_WRITTEN,
-}
+CANNOT: dict[str, str] = {}

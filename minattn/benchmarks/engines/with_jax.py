@@ -7,6 +7,7 @@ from itertools import count, cycle
 import inputs
 import jax
 import jax.numpy as jnp
+from engines import resnet_in_jax
 from jax import lax
 from jax.example_libraries import optimizers
 
@@ -212,16 +213,14 @@ WORKLOADS = {
     "W3": w3,
     "W4": w4,
     "W5": w5,
+    "W6": resnet_in_jax.training,
+    "W6se": resnet_in_jax.training_se,
+    "W6i": resnet_in_jax.inference,
+    "W6sei": resnet_in_jax.inference_se,
+    "W7-forward": resnet_in_jax.forward,
+    "W7-backward": resnet_in_jax.forward_and_backward,
     "W8-softmax": lambda threads: w8(threads, jax.nn.softmax),
     "W8-layernorm": lambda threads: w8(threads, layer_norm, "weight", "bias"),
     "W8-gelu": lambda threads: w8(threads, jax.nn.gelu),  # the tanh form
 }
-NOT_WRITTEN = "it has convolutions, but this is not written for it"
-CANNOT = {
-    "W6": NOT_WRITTEN,
-    "W6se": NOT_WRITTEN,
-    "W6i": NOT_WRITTEN,
-    "W6sei": NOT_WRITTEN,
-    "W7-forward": NOT_WRITTEN,
-    "W7-backward": NOT_WRITTEN,
-}
+CANNOT: dict[str, str] = {}
