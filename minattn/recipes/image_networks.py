@@ -8,11 +8,13 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minattn.autograd import Tensor, no_grad
+from minattn.data.fashion_mnist import has_idx_files
 from minattn.data.image_folder import Color
 from minattn.errors import ConfigError, ShapeError
 from minattn.models import zoo
@@ -91,7 +93,7 @@ class ImageConfig:
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "digits": {"epochs": 30, "batch_size": 32, "crop": 1, "flip": False},  # a mirrored digit is none
+    "digits": {"epochs": 20, "batch_size": 32, "crop": 1, "flip": False},  # a mirrored digit is none
     "fashion-mnist": {"model": "resnet20", "epochs": 6, "batch_size": 64, "lr": 0.2, "crop": 2},
 }
 """What a run on a known data set has in place of the defaults of `ImageConfig`."""
@@ -106,5 +108,6 @@ def config_from(settings: Sequence[str], model: str | None = None, data: str | N
     named = [setting.partition("=")[2] for setting in settings if setting.startswith("model=")]
     if model is not None and any(name != model for name in named):
         raise ConfigError(f"the model is given twice, as {model!r} and by model={named[-1]}; the cure: give it once")
-    config = ImageConfig(**DEFAULTS.get(data or "digits", {}))
+    known = "fashion-mnist" if data and has_idx_files(Path(data)) else data or "digits"
+    config = ImageConfig(**DEFAULTS.get(known, {}))
     return with_settings(config if model is None else dataclasses.replace(config, model=model), settings)
