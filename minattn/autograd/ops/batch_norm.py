@@ -93,7 +93,8 @@ def batch_norm_fixed(
         h, into = _upstream(g, y, relu)
         d_weight, d_bias = _sums(rows, h, mean)
         d_weight = d_weight * inverse
-        d_x = over_rows(lambda h, d_x=None: xp(h).multiply(h, _along(h, slope), d_x), h, into=[into])
+        along = _along(h, slope)
+        d_x = over_rows(lambda h, d_x=None: xp(h).multiply(h, along, d_x), h, into=[into])
         return _images(d_x, x.shape), d_weight, d_bias, -slope * d_bias, -0.5 * slope * inverse * d_weight
 
     return _images(y, x.shape), pullback
@@ -140,24 +141,24 @@ def _moments(rows: Array, channels: int, m: int) -> tuple[Array, Array]:
 def _scaled(rows: Array, mu: Array, slope: Array, bias: Array, relu: bool) -> Array:
     """slope (x - mu) + bias, or its positive part."""
 
+    module, mu, slope, bias = xp(rows), _along(rows, mu), _along(rows, slope), _along(rows, bias)
+    zeros = 0 * bias  # NumPy compares two arrays several times as fast as an array and a number
+
     def body(block: Array, y: Array | None = None) -> Array:
-        module = xp(block)
-        y = module.subtract(block, _along(block, mu), y)
-        y *= _along(block, slope)
-        y += _along(block, bias)
-        if relu:  # NumPy compares two arrays several times as fast as an array and a number
-            y = module.maximum(y, module.zeros(y.shape[-1], y.dtype), out=y)
-        return y
+        y = module.subtract(block, mu, y)
+        y *= slope
+        y += bias
+        return module.maximum(y, zeros, out=y) if relu else y
 
     return over_rows(body, rows, into=[NEW])
 
 
 def _sums(rows: Array, h: Array, mu: Array) -> tuple[Array, Array]:
     """sum h (x - mu) and sum h for each channel."""
-    channels = len(mu)
+    channels, mu = len(mu), _along(rows, mu)
 
     def body(block: Array, h: Array) -> tuple[Array, Array]:
-        deviation = block - _along(block, mu)
+        deviation = block - mu
         deviation *= h
         return _by_channel(deviation.sum(0), channels), _by_channel(h.sum(0), channels)
 
@@ -178,12 +179,13 @@ def _d_x(
     rows: Array, h: Array, mu: Array, slope: Array, constant: Array, linear: Array, into: Array | None = NEW
 ) -> Array:
     """slope h - constant - linear (x - mu), written `into` an array."""
+    mu, slope, constant, linear = (_along(rows, channels) for channels in (mu, slope, constant, linear))
 
     def body(block: Array, h: Array, d_x: Array | None = None) -> Array:
-        deviation = block - _along(block, mu)
-        deviation *= _along(block, linear)
-        deviation += _along(block, constant)
-        d_x = xp(block).multiply(h, _along(block, slope), d_x)
+        deviation = block - mu
+        deviation *= linear
+        deviation += constant
+        d_x = xp(block).multiply(h, slope, d_x)
         d_x -= deviation
         return d_x
 

@@ -98,52 +98,73 @@ def _may_slide(weight: Array, windows: Windows) -> bool:
 
 def _slid(images: Array, place: Place, matrices: Array, windows: Windows) -> Array:
     """y of a block: (N, rows, W, C_out)."""
-    strip, (rows, batch, row, width) = _strip(images, place, windows)
-    (k_h, k_w), outputs, line = windows.kernel, matrices.shape[3], windows.dilation[0] * batch * row
-    count = -(-rows * batch * row // k_w)
-    y = np.empty((count, k_w, outputs), np.result_type(strip, matrices))
-    part = np.empty_like(y) if k_h > 1 else y
-    for i in range(k_h):
-        for j, seen in enumerate(_every(strip, i * line, count, k_w)):
-            _multiply(seen, matrices[i, 0], (part if i else y)[:, j])
-        if i:
-            y += part
-    y = y.reshape(count * k_w, outputs)[: rows * batch * row].reshape(rows, batch, row, outputs)
-    return y[:, :, :width].swapaxes(0, 1)
+    seen, (rows, batch, row, width) = _slid_over(images, place, matrices.shape[3], windows)
+    k_h, k_w, pieces, count, _ = seen.shape
+    parts = np.empty((k_h, pieces, count, k_w, matrices.shape[3]), np.result_type(seen, matrices))
+    matmul(seen, matrices[:, :, None], parts.transpose(0, 3, 1, 2, 4))
+    y = parts.sum(0).reshape(pieces * count * k_w, -1)[: rows * batch * row]
+    return y.reshape(rows, batch, row, -1)[:, :, :width].swapaxes(0, 1)
 
 
 def _slid_by_weight(images: Array, upstream: Array, place: Place, total: Array, windows: Windows) -> None:
     """Add the block's part to the gradients of the W_i."""
-    strip, (rows, batch, row, width) = _strip(images, place, windows)
-    (k_h, k_w), outputs, line = windows.kernel, upstream.shape[3], windows.dilation[0] * batch * row
-    count = -(-rows * batch * row // k_w)
-    g = np.zeros((count * k_w, outputs), upstream.dtype)
-    of_places = g[: rows * batch * row].reshape(rows, batch, row, outputs)
-    of_places[:, :, :width] = upstream[place].swapaxes(0, 1)
-    g = g.reshape(count, k_w, outputs)
-    for i in range(k_h):
-        for j, seen in enumerate(_every(strip, i * line, count, k_w)):
-            _add_product(seen, g[:, j], total[i, 0])
+    outputs = upstream.shape[3]
+    seen, (rows, batch, row, width) = _slid_over(images, place, outputs, windows)
+    _, k_w, pieces, count, _ = seen.shape
+    g = np.zeros((pieces, count, k_w, outputs), upstream.dtype)
+    places = g.reshape(-1, outputs)[: rows * batch * row].reshape(rows, batch, row, outputs)
+    places[:, :, :width] = upstream[place].swapaxes(0, 1)
+    total += matmul(seen.swapaxes(3, 4), g.transpose(2, 0, 1, 3)).sum((1, 2))[:, None]
 
 
-def _strip(images: Array, place: Place, windows: Windows) -> tuple[Array, Shape]:
-    """A padded block as one strip of pixels, with some zeros behind, and (rows of y, N, pixels of a row, W of y).
+def _slid_over(images: Array, place: Place, outputs: int, windows: Windows) -> tuple[Array, Shape]:
+    """What a kernel sees of a block, (k_h, k_w, pieces, count, k_w C), and how many rows y has of the block, how many
+    images, how many pixels there are in a row with its padding, and how many of them y has.
 
-    A row has its padding on the left; what is missing on the right is the padding of the next row.
+    The block becomes one strip of pixels.  A row has its padding on the left; what is missing on the right is the
+    padding of the next.  Row q of matrix (i, j) is the k_w neighbours from pixel j + k_w q of row i on: a view.
     """
-    (_, k_w), (_, left) = windows.kernel, windows.padding
+    (k_h, k_w), (_, left), channels = windows.kernel, windows.padding, images.shape[3]
     rows, batch = place[1].stop - place[1].start, len(range(*place[0].indices(len(images))))
-    _, width = windows.places(images.shape[1:3])
-    row, height = images.shape[2] + left, rows + windows.reach[0] - 1
-    strip = np.zeros((height * batch * row + 2 * k_w, images.shape[3]), images.dtype)
-    _fill(strip[: height * batch * row].reshape(height, batch, row, -1), images, place, windows)
-    return strip, (rows, batch, row, width)
+    row, (_, width) = images.shape[2] + left, windows.places(images.shape[1:3])
+    line, height = windows.dilation[0] * batch * row, rows + windows.reach[0] - 1
+    places = -(-rows * batch * row // k_w)
+    pieces = -(-places * k_w * channels * outputs // SMALL)
+    count = -(-places // pieces)
+    strip = np.empty(((k_h - 1) * line + (pieces * count + 1) * k_w, channels), images.dtype)
+    strip[height * batch * row :] = 0
+    _fill(strip[: height * batch * row].reshape(height, batch, row, channels), images, place, windows)
+    pixel = strip.strides[0]
+    strides = line * pixel, pixel, count * k_w * pixel, k_w * pixel, strip.itemsize
+    return np.ndarray((k_h, k_w, pieces, count, k_w * channels), strip.dtype, strip, 0, strides), (
+        rows,
+        batch,
+        row,
+        width,
+    )
 
 
-def _every(strip: Array, first: int, count: int, k_w: int) -> Iterator[Array]:
-    """For each j < k_w a matrix (count, k_w C): its row q has the k_w pixels from first + j + q k_w on."""
-    for j in range(k_w):
-        yield strip[first + j : first + j + count * k_w].reshape(count, k_w * strip.shape[1])
+# ---------------------------------------------------------------------------------------------- shifted
+def _shifted(images: Array, place: Place, matrices: Array, windows: Windows) -> Array:
+    """y of a block: (N, rows, W, C_out)."""
+    shifted, places = _copies(_padded(images, place, windows), windows)
+    y = _stacked(_under(shifted, 0, places[0], windows), matrices[0])
+    for i in range(1, len(matrices)):
+        y += _stacked(_under(shifted, i, places[0], windows), matrices[i])
+    y = y.reshape(len(y), places[0], shifted.shape[1], places[1], y.shape[2]).transpose(2, 1, 3, 0, 4)
+    return y.reshape(*y.shape[:3], -1 if y.size else len(matrices[0]) * matrices.shape[3])
+
+
+def _shifted_by_weight(images: Array, upstream: Array, place: Place, total: Array, windows: Windows) -> None:
+    """Add the block's part to the gradients of the W_i."""
+    shifted, places = _copies(_padded(images, place, windows), windows)
+    g = _rows_first(upstream[place])
+    for i in range(len(total)):
+        seen, upstream_of_places = _under(shifted, i, places[0], windows), _by_group(g, windows.groups)
+        if len(seen) == 1:
+            _add_product(seen[0], upstream_of_places[0], total[i, 0])
+        else:
+            total[i] += matmul(seen.swapaxes(1, 2), upstream_of_places)
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:
@@ -172,29 +193,6 @@ def _pieces(rows: int, multiplications: int) -> list[slice]:
     most = SMALL // max(1, multiplications)
     count = -(-rows // most) if most >= FEW_ROWS else 1
     return [slice(k * rows // count, (k + 1) * rows // count) for k in range(count)]
-
-
-# ---------------------------------------------------------------------------------------------- shifted
-def _shifted(images: Array, place: Place, matrices: Array, windows: Windows) -> Array:
-    """y of a block: (N, rows, W, C_out)."""
-    shifted, places = _copies(_padded(images, place, windows), windows)
-    y = _stacked(_under(shifted, 0, places[0], windows), matrices[0])
-    for i in range(1, len(matrices)):
-        y += _stacked(_under(shifted, i, places[0], windows), matrices[i])
-    y = y.reshape(len(y), places[0], shifted.shape[1], places[1], y.shape[2]).transpose(2, 1, 3, 0, 4)
-    return y.reshape(*y.shape[:3], -1 if y.size else len(matrices[0]) * matrices.shape[3])
-
-
-def _shifted_by_weight(images: Array, upstream: Array, place: Place, total: Array, windows: Windows) -> None:
-    """Add the block's part to the gradients of the W_i."""
-    shifted, places = _copies(_padded(images, place, windows), windows)
-    g = _rows_first(upstream[place])
-    for i in range(len(total)):
-        seen, upstream_of_places = _under(shifted, i, places[0], windows), _by_group(g, windows.groups)
-        if len(seen) == 1:
-            _add_product(seen[0], upstream_of_places[0], total[i, 0])
-        else:
-            total[i] += matmul(seen.swapaxes(1, 2), upstream_of_places)
 
 
 def _shifted_by_input(upstream: Array, place: Place, matrices: Array, windows: Windows) -> Array:
@@ -299,18 +297,23 @@ def _padded(images: Array, place: Place, windows: Windows) -> Array:
     block, rows = place
     count, _ = windows.covered((rows.stop - rows.start, 1))
     batch, width = len(range(*block.indices(len(images)))), images.shape[2] + 2 * windows.padding[1]
-    piece = xp(images).zeros((count, batch, width, images.shape[3]), images.dtype)
+    piece = xp(images).empty((count, batch, width, images.shape[3]), images.dtype)
     _fill(piece, images, place, windows)
     return piece
 
 
 def _fill(piece: Array, images: Array, place: Place, windows: Windows) -> None:
-    """Put the pixels that a block sees to their places in zeros (rows of x, N, row, C)."""
+    """Write what a block sees of the images, with zeros around, to `piece` (rows of x, N, row, C)."""
     (block, rows), (top, left) = place, windows.padding
     first = windows.stride[0] * rows.start - top
     low = max(first, 0)
     high = max(low, min(first + len(piece), images.shape[1]))
-    piece[low - first : high - first, :, left : left + images.shape[2]] = images[block, low:high].swapaxes(0, 1)
+    piece[: low - first] = 0
+    piece[high - first :] = 0
+    inside, right = piece[low - first : high - first], left + images.shape[2]
+    inside[:, :, :left] = 0
+    inside[:, :, right:] = 0
+    inside[:, :, left:right] = images[block, low:high].swapaxes(0, 1)
 
 
 def _rows_first(g: Array) -> Array:
