@@ -1,4 +1,4 @@
-"""A run on images that takes a second: bright, dark and striped images in folders, for a small network to tell apart."""
+"""A run on images that takes a second: bright, dark and striped ones in folders, for a small network to tell apart."""
 
 from pathlib import Path
 
