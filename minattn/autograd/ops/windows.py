@@ -18,8 +18,8 @@ from minattn.autograd.backend import Array, Shape, matmul, xp
 from minattn.autograd.blocks import for_each
 from minattn.autograd.ops.window_products import FEW_ROWS, SMALL, Place, Windows, way_of
 
-HOST_BLOCK = 1 << 18
-"""How many numbers of copies and of products are in a block on the host: 1 MiB of float32, a part of which is at work
+HOST_BLOCK = 1 << 19
+"""How many numbers of copies and of products are in a block on the host: 2 MiB of float32, a part of which is at work
 at a time and stays in a core's own cache."""
 
 DEVICE_BLOCK = 1 << 26
