@@ -173,10 +173,12 @@ def _layer_work(stack: Stack, batch: int, length: int) -> tuple[float, float]:
 
 def _resnet(name: str, title: str, se: bool, training: bool) -> Workload:
     batch, *image = IMAGES
+    apart = f"{SHARING}; each thread normalises its own part"
     network = f"ResNet-{6 * BLOCKS + 2}{f' with SE, r = {REDUCTION}' if se else ''}, shortcuts A"
-    what = "cross-entropy, SGD with momentum and weight decay" if training else "evaluation, without gradients"
-    step = f"{network}, images {'x'.join(map(str, image))}, batch {batch}, {what}"
-    return Workload(name, title, step, MILLISECONDS, Limit.GEMM, resnet_work(se, training))
+    how = f"cross-entropy, SGD with momentum and weight decay; {apart}" if training else "evaluation, without gradients"
+    step = f"{network}, images {'x'.join(map(str, image))}, batch {batch}, {how}"
+    other = {"minattn": "with several threads each normalises its own part of the batch"} if training else {}
+    return Workload(name, title, step, MILLISECONDS, Limit.GEMM, resnet_work(se, training), other)
 
 
 def _convolution(name: str, title: str, step: str, passes: int) -> Workload:

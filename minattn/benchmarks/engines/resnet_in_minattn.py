@@ -4,10 +4,12 @@ from itertools import cycle
 
 import inputs
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import minattn as ma
+from minattn.data import ImageBatch
 from minattn.models.cifar_resnet import CifarResNet, CifarResNetConfig
-from minattn.training import SGD
+from minattn.training import SGD, DataParallel
 
 
 def make_model(weights, se):
@@ -46,20 +48,25 @@ def unit_names(weights, name, path):
     }
 
 
+def mean_loss(model, batch):
+    logits, _ = model(ma.tensor(batch.images))
+    return ma.cross_entropy(logits, batch.labels)
+
+
 def training(threads, se=False):
+    """The threads share the batch; BLAS has one thread in each of them."""
+    threadpool_limits(1, user_api="blas")
     weights, batches = inputs.resnet(se)
     model = make_model(weights, se)
+    parallel = DataParallel(model, mean_loss, threads)
     optimizer = SGD(model.named_parameters(), inputs.RATE, inputs.MOMENTUM, weight_decay=inputs.DECAY)
-    coming = cycle(batches)
+    coming = cycle(ImageBatch(*batch) for batch in batches)
 
     def step():
-        images, labels = next(coming)
-        logits, _ = model(ma.tensor(images))
-        loss = ma.cross_entropy(logits, labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss = parallel.backward(next(coming))
         optimizer.step()
-        return loss.item()
+        return float(loss)
 
     return step
 
