@@ -146,9 +146,12 @@ class AttentionBranchNetwork(Module):
         return maps, m, attention_logits
 
 
-def branched_loss(output: BranchedLogits, labels: Integer[Array, " batch"]) -> Inexact[Tensor, ""]:
-    """L = L_att + L_per, (14.9): the mean cross-entropies of both branches."""
-    return cross_entropy(output.attention_logits, labels) + cross_entropy(output.logits, labels)
+def branched_loss(
+    output: BranchedLogits, labels: Integer[Array, " batch"], label_smoothing: float = 0.0
+) -> Inexact[Tensor, ""]:
+    """L = L_att + L_per, (14.9): the mean cross-entropies of both branches.  The paper smooths no labels."""
+    attention = cross_entropy(output.attention_logits, labels, label_smoothing=label_smoothing)
+    return attention + cross_entropy(output.logits, labels, label_smoothing=label_smoothing)
 
 
 def predicted(output: BranchedLogits) -> Integer[Tensor, " batch"]:

@@ -13,7 +13,7 @@ from minattn.data.augmentation import ImageBatch, Normalization, evaluation_imag
 from minattn.data.image_folder import Color, read_image, read_image_folder
 from minattn.data.images import Images, ImageSplits, described
 from minattn.errors import DataError
-from minattn.models.attention_branch_network import BranchedLogits
+from minattn.models.attention_branch_network import BranchedLogits, branched_loss
 from minattn.recipes.config import from_stored
 from minattn.recipes.folder import CONFIG, read_run
 from minattn.recipes.image_networks import ImageConfig
@@ -63,10 +63,9 @@ class Classifier:
         A network with an attention branch has a second answer, with a loss of its own: L_att + L_per.
         """
         said, smoothing = model(on_device(model, batch.images)), self.config.label_smoothing
-        loss = ops.cross_entropy(said[0], batch.labels, label_smoothing=smoothing)
         if isinstance(said, BranchedLogits):
-            loss = ops.cross_entropy(said.attention_logits, batch.labels, label_smoothing=smoothing) + loss  # (14.9)
-        return loss
+            return branched_loss(said, batch.labels, smoothing)
+        return ops.cross_entropy(said[0], batch.labels, label_smoothing=smoothing)
 
     @blas_threads()
     @no_grad()
