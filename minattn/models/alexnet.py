@@ -22,7 +22,10 @@ fc6 and fc7 at 1 and all others at 0 (section 5).
 Deviations from the papers:
 * The 2012 paper says 224x224, and then the maps of conv1 are not 55x55: 227x227 are, without padding.  The 2014 form
   pads 224x224 by 2.
-* The initial values are those of 2012 in the 2014 form too.
+* The paper of 2014 says 384 for conv4 in a footnote.  256 are its author's program's and those of the networks that are
+  known as AlexNet today, such as torchvision's, which leave response normalisation out.
+* The initial values are those of 2012 in the 2014 form too, and its scores are for softmax, not for a logistic unit
+  each.
 * Dropout scales by 1 / (1 - rate) in training, where the paper halves the outputs in evaluation.
 * `se` puts Squeeze-and-Excitation (Hu et al. 2018) behind the ReLU of each of the five convolutions.
 * `groups=1` is the 2012 network without the division in two.
@@ -34,7 +37,8 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
-from minattn.models.image_layers import ConvReLU, Gated, check_settings, flatten
+from minattn.models.image_layers import ConvReLU, Gated, flatten
+from minattn.models.settings import check_settings
 from minattn.nn import Conv2d, Dropout, Linear, Module
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng

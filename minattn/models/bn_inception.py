@@ -31,7 +31,9 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ShapeError
-from minattn.models.image_layers import Gated, check_settings
+from minattn.models.image_layers import Gated
+from minattn.models.inception import pool
+from minattn.models.settings import check_settings
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
 
@@ -170,8 +172,3 @@ class BNInception(Module):
             x, s = module(x)
             excitations.append(s)
         return x, tuple(s for s in excitations if s is not None)
-
-
-def pool(x: Tensor) -> Tensor:
-    """The largest of 3x3 pixels, with stride 2: 112 -> 56 -> 28 -> 14 -> 7."""
-    return ops.max_pool2d(x, 3, stride=2, ceil=True)

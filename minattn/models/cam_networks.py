@@ -30,9 +30,9 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.models.alexnet import AlexNetConfig, AlexNetMaps
-from minattn.models.image_layers import ConvReLU, check_settings
+from minattn.models.image_layers import ConvReLU
 from minattn.models.inception import GoogLeNetConfig, GoogLeNetMaps
-from minattn.models.settings import check_choices
+from minattn.models.settings import check_choices, check_settings
 from minattn.models.vgg import VGGConfig, VGGMaps
 from minattn.nn import Linear, Module
 from minattn.nn.initializers import Rng

@@ -28,8 +28,8 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor
 from minattn.errors import ConfigError
-from minattn.models.residual_blocks import BasicBlock, Bottleneck, Option, ResidualNetwork, Stage, check_config
-from minattn.models.settings import check_choices
+from minattn.models.residual_blocks import BasicBlock, Bottleneck, Option, ResidualNetwork, Stage
+from minattn.models.settings import check_choices, check_settings
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
 
@@ -48,7 +48,7 @@ class CifarResNetConfig:
     size: ClassVar[int] = 32
 
     def __post_init__(self) -> None:
-        check_config(self, "depth", "width")
+        check_settings(self, "depth", "width")
         check_choices(self, shortcut=("A", "B"), block=("basic", "bottleneck"))
         if self.n < 1 or self.layers * self.n + 2 != self.depth:
             nearest = self.layers * max(1, round((self.depth - 2) / self.layers)) + 2

@@ -25,7 +25,8 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor
 from minattn.errors import ConfigError
-from minattn.models.residual_blocks import Bottleneck, ResidualNetwork, Stage, check_config
+from minattn.models.residual_blocks import Bottleneck, ResidualNetwork, Stage
+from minattn.models.settings import check_settings
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
 
@@ -43,7 +44,7 @@ class CifarResNeXtConfig:
     size: ClassVar[int] = 32
 
     def __post_init__(self) -> None:
-        check_config(self, "depth", "groups", "group_width")
+        check_settings(self, "depth", "groups", "group_width")
         if self.depth < 11 or (self.depth - 2) % 9:
             raise ConfigError(f"ResNeXt for small images has depth 9n + 2, got {self.depth}; the cure: for example 29")
 

@@ -29,7 +29,7 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
-from minattn.models.image_layers import check_settings
+from minattn.models.settings import check_settings
 from minattn.nn import BatchNorm2d, Conv2d, ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
 
@@ -88,7 +88,7 @@ class NormConv(Module):
         self.conv = Conv2d(inputs, outputs, kernel, rng, padding=kernel // 2, bias=False)
 
     def forward(self, x: Inexact[Tensor, "batch inputs height width"]) -> Inexact[Tensor, "batch outputs height width"]:
-        return self.conv(ops.relu(self.norm(x)))
+        return self.conv(self.norm(x, relu=True))
 
 
 class DenseLayer(Module):
@@ -157,7 +157,7 @@ class DenseNet(Module):
         x = x if self.config.size == 32 else ops.max_pool2d(x, 3, stride=2, padding=1)
         for stage in self.stages:
             x = stage(x)
-        return ops.relu(self.norm(x))
+        return self.norm(x, relu=True)
 
     def forward(
         self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False

@@ -1,13 +1,10 @@
-"""What the networks for images without shortcuts share: convolutions with biases, layers with a gate, and checks."""
-
-from typing import Any
+"""What the networks for images without shortcuts share: convolutions with biases, layers with a gate."""
 
 from jaxtyping import Inexact
 
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import Tensor, ops
-from minattn.errors import ConfigError, ShapeError
-from minattn.models.settings import check_sizes
+from minattn.errors import ShapeError
 from minattn.nn import BatchNorm2d, Conv2d, Linear, Module
 from minattn.nn.convolution import Pair
 from minattn.nn.initializers import Rng
@@ -51,15 +48,6 @@ class Gated(Module):
         """(the maps, the gates s or None)."""
         y = self.layer(x)
         return (y, None) if self.se is None else self.se(y)
-
-
-def check_settings(config: Any, *sizes: str) -> None:
-    """Raise ConfigError unless these settings, and those that all networks have, are possible."""
-    se = ["se"] if getattr(config, "se", None) is not None else []
-    check_sizes(config, "classes", "channels", "size", *sizes, *se)
-    dropout = getattr(config, "dropout", 0.0)
-    if not 0 <= dropout < 1:
-        raise ConfigError(f"dropout must be in [0, 1), got {dropout}; the cure: 0 for no dropout")
 
 
 def flatten(maps: Inexact[Tensor, "batch channels height width"], into: Linear) -> Inexact[Tensor, "batch inputs"]:

@@ -30,7 +30,8 @@ from typing import ClassVar, NamedTuple
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
-from minattn.models.image_layers import ConvReLU, Gated, check_settings
+from minattn.models.image_layers import ConvReLU, Gated
+from minattn.models.settings import check_settings
 from minattn.nn import ConvNorm, Dropout, Linear, Module
 from minattn.nn.initializers import Rng
 

@@ -32,7 +32,6 @@ from jaxtyping import Inexact
 
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import Tensor, ops
-from minattn.models.settings import check_sizes
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
 
@@ -219,8 +218,3 @@ class ResidualNetwork(Module):
     def pool(self, maps: Inexact[Tensor, "batch filters height width"]) -> Inexact[Tensor, "batch filters"]:
         """The mean of every map."""
         return ops.mean(maps, axis=(2, 3))
-
-
-def check_config(config: Any, *sizes: str) -> None:
-    """Raise ConfigError unless these settings, `classes`, `channels` and, with SE, `se` are whole numbers from 1 on."""
-    check_sizes(config, *sizes, "classes", "channels", *(["se"] if config.se is not None else []))

@@ -38,8 +38,8 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
-from minattn.models.residual_blocks import BasicBlock, Bottleneck, Position, ResidualNetwork, Stage, check_config
-from minattn.models.settings import check_choices
+from minattn.models.residual_blocks import BasicBlock, Bottleneck, Position, ResidualNetwork, Stage
+from minattn.models.settings import check_choices, check_settings
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.convolution import check_groups
 from minattn.nn.initializers import Rng
@@ -61,7 +61,7 @@ class ResNetConfig:
     size: ClassVar[int] = 224
 
     def __post_init__(self) -> None:
-        check_config(self, "groups", "width")
+        check_settings(self, "groups", "width")
         choices = ("standard", "pre", "post", "identity", "3x3")
         check_choices(self, block=("basic", "bottleneck"), strided=("1x1", "3x3"), position=choices)
         check_groups(self.width, self.width, self.groups)

@@ -32,7 +32,8 @@ from jaxtyping import Inexact
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
-from minattn.models.residual_blocks import ResidualBlock, ResidualNetwork, Stage, check_config
+from minattn.models.residual_blocks import ResidualBlock, ResidualNetwork, Stage
+from minattn.models.settings import check_settings
 from minattn.nn import ConvNorm, Dropout, Linear, Module
 from minattn.nn.initializers import Rng
 
@@ -50,11 +51,9 @@ class SENetConfig:
     size: ClassVar[int] = 224
 
     def __post_init__(self) -> None:
-        check_config(self, "groups")
+        check_settings(self, "groups")
         if len(self.blocks) != 4 or min(self.blocks) < 1:
             raise ConfigError(f"blocks are those of 4 stages, got {self.blocks}; the cure: for example (3, 8, 36, 3)")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be in [0, 1), got {self.dropout}; the cure: 0.2, as in the paper")
 
 
 CONFIGURATIONS = {"senet154": SENetConfig()}

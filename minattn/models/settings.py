@@ -13,6 +13,15 @@ def check_sizes(config: Any, *names: str) -> None:
             raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}; the cure: {name}=1 or more")
 
 
+def check_settings(config: Any, *sizes: str) -> None:
+    """Raise ConfigError unless these settings of an image network, and those that all of them have, are possible."""
+    se = ["se"] if getattr(config, "se", None) is not None else []
+    check_sizes(config, "classes", "channels", "size", *sizes, *se)
+    dropout = getattr(config, "dropout", 0.0)
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"dropout must be in [0, 1), got {dropout}; the cure: 0 for no dropout")
+
+
 def check_choices(config: Any, **choices: tuple[str, ...]) -> None:
     """Raise ConfigError unless each of these settings is one of its choices."""
     for name, allowed in choices.items():

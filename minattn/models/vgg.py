@@ -29,8 +29,8 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
-from minattn.models.image_layers import ConvReLU, Gated, check_settings, flatten
-from minattn.models.settings import check_choices
+from minattn.models.image_layers import ConvReLU, Gated, flatten
+from minattn.models.settings import check_choices, check_settings
 from minattn.nn import Dropout, Linear, Module
 from minattn.nn.initializers import Rng
 

@@ -33,8 +33,8 @@ from jaxtyping import Inexact
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import Tensor
 from minattn.errors import ConfigError
-from minattn.models.residual_blocks import Option, PaddedShortcut, ResidualNetwork, Stage, check_config
-from minattn.models.settings import check_choices
+from minattn.models.residual_blocks import Option, PaddedShortcut, ResidualNetwork, Stage
+from minattn.models.settings import check_choices, check_settings
 from minattn.nn import BatchNorm2d, Conv2d, Dropout, Linear, Module
 from minattn.nn.initializers import Rng
 
@@ -54,13 +54,11 @@ class WideResNetConfig:
     size: ClassVar[int] = 32
 
     def __post_init__(self) -> None:
-        check_config(self, "depth", "widening")
+        check_settings(self, "depth", "widening")
         check_choices(self, shortcut=("A", "B"))
         if self.depth < 10 or (self.depth - 4) % 6:
             nearest = 6 * max(1, round((self.depth - 4) / 6)) + 4
             raise ConfigError(f"a WRN has depth 6N + 4, got {self.depth}; the cure: for example {nearest}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be in [0, 1), got {self.dropout}; the cure: 0.3, as in the paper")
 
 
 CONFIGURATIONS = {

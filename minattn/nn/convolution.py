@@ -3,6 +3,7 @@
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
+from minattn.autograd.ops.images import pair
 from minattn.errors import ConfigError
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
@@ -17,6 +18,7 @@ class Conv2d(Module):
     """y = x * W + b, the cross-correlation of images with `outputs` kernels; see `ops.conv2d`.
 
     weight: (outputs, inputs / groups, height, width), drawn He-normal; bias: (outputs), zero, or None.
+    Raises ConfigError for a kernel without a pixel and for groups that do not divide both numbers of channels.
     """
 
     def __init__(
@@ -32,7 +34,9 @@ class Conv2d(Module):
         groups: int = 1,
         bias: bool = True,
     ) -> None:
-        height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+        height, width = pair(kernel, "kernel")
+        if min(height, width) < 1:
+            raise ConfigError(f"a kernel has one pixel at least, got {kernel!r}; the cure: kernel=1 or more")
         check_groups(inputs, outputs, groups)
         self.weight = init.he_normal((outputs, inputs // groups, height, width), rng)
         self.bias = init.zeros((outputs,)) if bias else None

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Inexact
 
 from minattn.autograd import Array, Tensor, ops
+from minattn.autograd.ops.norms import check_channel_groups
 from minattn.errors import ConfigError, ShapeError
 from minattn.nn import initializers as init
 from minattn.nn.module import Buffer, Module
@@ -43,7 +44,7 @@ class BatchNorm2d(Module):
         if not self.training:
             running = self.running_mean, self.running_variance
             return ops.batch_norm_fixed(x, self.weight, self.bias, *running, self.eps, relu)
-        m = x.size // max(1, x.shape[1])
+        m = x.size // max(1, self.weight.size)
         if m == 1:
             raise ShapeError(
                 f"a batch of shape {x.shape} has one number for each channel, which has no variance; the cure: a "
@@ -65,11 +66,7 @@ class GroupNorm(Module):
     """
 
     def __init__(self, groups: int, channels: int, eps: float = 1e-5) -> None:
-        if groups < 1 or channels % groups:
-            raise ConfigError(
-                f"{channels} channels do not make {groups} groups of one size; the cure: a number of groups that "
-                f"divides {channels}"
-            )
+        check_channel_groups(channels, groups)
         self.weight = init.ones((channels,))
         self.bias = init.zeros((channels,))
         self.groups = groups

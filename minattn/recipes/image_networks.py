@@ -94,7 +94,7 @@ class ImageConfig:
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 20, "batch_size": 32, "crop": 1, "flip": False},  # a mirrored digit is none
-    "fashion-mnist": {"model": "resnet20", "epochs": 6, "batch_size": 64, "lr": 0.2, "crop": 2},
+    "fashion-mnist": {"model": "resnet20", "epochs": 5, "batch_size": 64, "lr": 0.2, "crop": 2},
 }
 """What a run on a known data set has in place of the defaults of `ImageConfig`."""
 

@@ -211,20 +211,22 @@ def _finished(outcome: Outcome, folder: Path, splits: ImageSplits, device: str, 
 
 
 def score(looked: Looked, images: Images, classes: Sequence[str]) -> dict[str, Any]:
-    """Accuracy and error in percent, of all images and of each class, and how often each class was taken for each.
+    """Accuracy and error in percent, of all images and of each class that they have, and how often each class was taken
+    for each.
 
     `confusion[i][j]` images of class i were taken for class j.
     """
     pairs = images.labels * len(classes) + looked.probabilities.argmax(axis=1)
     confusion = np.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
     accuracy = 100 * confusion.trace() / len(images)
-    shares = 100 * confusion.diagonal() / confusion.sum(axis=1).clip(1)
+    seen = confusion.sum(axis=1)
+    shares = 100 * confusion.diagonal() / seen.clip(1)
     return {
         "accuracy": accuracy,
         "error": 100 - accuracy,
         "loss": looked.loss,
         "images": len(images),
-        "class_accuracy": dict(zip(classes, shares.tolist(), strict=True)),
+        "class_accuracy": {name: share for name, share, n in zip(classes, shares.tolist(), seen, strict=True) if n},
         "confusion": confusion.tolist(),
     }
 

@@ -8,8 +8,8 @@ image, decides how much of every channel goes on:
     s    = sigma(W_2 delta(W_1 z))                               (10.3)  excitation: one gate a channel, delta = ReLU
     x~_c = s_c u_c                                               (10.4)  scale
 
-W_1 goes from C to C / r numbers and W_2 back to C; r is the reduction, 16 in the paper.  Vectors are rows here, so the
-matrices stand on the right: z W_1.
+In the paper these are (2) to (4).  W_1 goes from C to C / r numbers and W_2 back to C; r is the reduction, 16 in the
+paper.  Vectors are rows here, so the matrices stand on the right: z W_1.
 
 Deviations from the paper: biases stand after both matrices, which the formula (10.3) does not print and the authors'
 models have; biases=False is the formula as printed.  The hidden width C / r is rounded down and is at least 1.

@@ -11,13 +11,13 @@ score of its own:
     M_c       = HW sum_k (dS_c / df_k) f_k                       (14.3)  the same by the gradient, where F_k is a mean
     F_k       = max_xy f_k(x, y)                                 (14.4)  another pooling; the map stays (14.2)
 
-The paper does not number its equations; these numbers are this project's.
+In the paper (14.1) and (14.2) are (1) and (2); the numbers are this project's.
 
 Deviations from the paper: pooling="mean" divides F_k by HW, which networks do and the paper leaves out; then S_c is the
 mean of the map instead of its sum.  A bias of the linear layer adds to the score and not to the map.  Equal maxima
 share the gradient of (14.4).  (14.3) is not in the paper: it says what the map is for a head that is not linear
-(R. Selvaraju et al., "Grad-CAM", ICCV 2017, average the gradient over the places first; with one linear layer after a
-mean both are the map).
+(R. Selvaraju et al., "Grad-CAM", ICCV 2017, average the gradient over the places first and keep the positive part of
+the map; with one linear layer after a mean that part is all that differs, but for a factor).
 """
 
 from collections.abc import Callable
@@ -68,6 +68,11 @@ def class_scores(
     if pooling not in POOLINGS:
         raise ConfigError(f"the pooling {pooling!r} does not exist; the cure: one of {', '.join(POOLINGS)}")
     maps = class_activation_map(features, weight)
+    if bias is not None and bias.shape != weight.shape[1:]:
+        raise ShapeError(
+            f"a bias of shape {bias.shape} does not go with a weight of shape {weight.shape}; the cure: one number for "
+            "each class"
+        )
     pooled = POOLINGS[pooling](features, (2, 3))  # F
     return ops.linear(pooled, weight, bias), maps  # (14.1)
 

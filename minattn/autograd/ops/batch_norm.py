@@ -142,7 +142,7 @@ def _scaled(rows: Array, mu: Array, slope: Array, bias: Array, relu: bool) -> Ar
     """slope (x - mu) + bias, or its positive part."""
 
     module, mu, slope, bias = xp(rows), _along(rows, mu), _along(rows, slope), _along(rows, bias)
-    zeros = 0 * bias  # NumPy compares two arrays several times as fast as an array and a number
+    zeros = module.zeros_like(bias)  # NumPy compares two arrays several times as fast as an array and a number
 
     def body(block: Array, y: Array | None = None) -> Array:
         y = module.subtract(block, mu, y)

@@ -11,16 +11,16 @@ of x only: a depthwise convolution has as many groups as channels.
 The arithmetic is in `windows.py` and `window_products.py`; here are the ops, their equations, and what they refuse.
 """
 
-from operator import index
 from typing import Any
 
 from minattn.autograd.backend import Array, Shape, xp
 from minattn.autograd.engine import Result, op
+from minattn.autograd.ops.images import pair
 from minattn.autograd.ops.products import column_sums, einsum
 from minattn.autograd.ops.shaping import pad, reshape
 from minattn.autograd.ops.window_products import Pair, Windows
 from minattn.autograd.ops.windows import by_input, by_weight, correlate, pixels
-from minattn.errors import ShapeError
+from minattn.errors import ConfigError, ShapeError
 
 
 # ---------------------------------------------------------------------------------------------- conv2d
@@ -68,7 +68,7 @@ def conv2d(
 
     dx: every g(h, w) puts g W back to the pixels that it was computed from, see `conv_transpose2d`.
     dW(i, j) = sum_{n,h,w} g(h, w) x(s h + d i - p, s w + d j - p);  db = sum_{n,h,w} g.
-    Raises ShapeError for shapes that do not fit, ValueError for a stride, padding, dilation or groups that cannot be.
+    Raises ShapeError for shapes that do not fit, ConfigError for a stride, padding, dilation or groups that cannot be.
     """
     windows = _windows(weight, stride, padding, dilation, groups)
     _check_images(x, weight, groups, channels=weight.shape[1] * groups)
@@ -138,7 +138,7 @@ def conv_transpose2d(
     output_padding, less than the stride, chooses among the sizes that conv2d maps to (H, W).  Zeiler et al. 2010.
 
     dx = conv2d(g, W);  dW is that of conv2d with x and g exchanged;  db = sum_{n,h,w} g.
-    Raises ShapeError and ValueError as conv2d does.
+    Raises ShapeError and ConfigError as conv2d does.
     """
     windows = _windows(weight, stride, padding, dilation, groups)
     _check_images(x, weight, groups, channels=weight.shape[0])
@@ -155,7 +155,10 @@ def conv_transpose2d(
 def _transposed_size(size: Shape, windows: Windows, output_padding: int | Pair) -> Pair:
     more = _pair(output_padding, "output_padding", at_least=0)
     if any(n >= s for n, s in zip(more, windows.stride, strict=True)):
-        raise ValueError(f"output_padding {more} must be less than the stride {windows.stride}")
+        raise ConfigError(
+            f"output_padding {more} must be less than the stride {windows.stride}; the cure: output_padding=0, the "
+            "default"
+        )
     each = zip(windows.covered(size), windows.padding, more, strict=True)
     height, width = (n - 2 * p + m for n, p, m in each)
     if min(*size, height, width) < 1:
@@ -180,10 +183,13 @@ def _plus(y: Array, bias: Array | None) -> Array:
 
 # ---------------------------------------------------------------------------------------------- checks
 def _windows(weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Windows:
-    if len(weight.shape) != 4 or min(weight.shape[2:]) < 1:
-        raise ShapeError(f"a weight of four axes with a kernel of one pixel at least is expected, got {weight.shape}")
-    if _whole(groups, "groups") < 1:
-        raise ValueError(f"groups must be 1 or more, got {groups}")
+    if len(weight.shape) != 4 or min(weight.shape) < 1:
+        raise ShapeError(
+            f"a weight of four axes with one number at least is expected, got {weight.shape}; the cure: (C_out, C_in / "
+            "groups, k_h, k_w) for conv2d, (C_in, C_out / groups, k_h, k_w) for conv_transpose2d"
+        )
+    if not hasattr(groups, "__index__") or groups < 1:
+        raise ConfigError(f"groups must be an int of 1 or more, got {groups!r}; the cure: groups=1, the default")
     kernel = (weight.shape[2], weight.shape[3])
     return Windows(
         kernel, _pair(stride, "stride", 1), _pair(padding, "padding", 0), _pair(dilation, "dilation", 1), groups
@@ -192,20 +198,10 @@ def _windows(weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any)
 
 def _pair(value: Any, name: str, at_least: int) -> Pair:
     """An int twice, or a pair of ints as it is."""
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2:
-        raise ValueError(f"{name} must be an int or a pair (height, width), got {value}")
-    height, width = (_whole(n, name) for n in pair)
+    height, width = pair(value, name)
     if min(height, width) < at_least:
-        raise ValueError(f"{name} must be {at_least} or more, got {value}; the cure: {name}={at_least}, the default")
+        raise ConfigError(f"{name} must be {at_least} or more, got {value}; the cure: {name}={at_least}, the default")
     return height, width
-
-
-def _whole(value: Any, name: str) -> int:
-    try:
-        return index(value)
-    except TypeError as error:
-        raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}") from error
 
 
 def _check_images(x: Array, weight: Array, groups: int, channels: int) -> None:

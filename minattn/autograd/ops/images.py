@@ -16,13 +16,15 @@ Pair = int | tuple[int, int]
 """One number for height and width, or one for each."""
 
 
-def pair(value: Pair) -> tuple[int, int]:
-    """(for the height, for the width)."""
+def pair(value: Pair, name: str) -> tuple[int, int]:
+    """(for the height, for the width).  Raises ConfigError, with the value's name, where it is of neither form."""
     try:
         height, width = value if isinstance(value, (tuple, list)) else (value, value)
         return index(height), index(width)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{value!r} is no int and no pair (height, width); the cure: one int or two") from error
+        raise ConfigError(
+            f"{name} must be an int or a pair (height, width), got {value!r}; the cure: one int or two"
+        ) from error
 
 
 def check_images(x: Any) -> None:
@@ -36,11 +38,8 @@ def both_sizes(x: Any, size: Pair) -> tuple[int, int, int, int]:
 
     Raises ShapeError for a size below 1, and for images without a pixel.
     """
-    if x.ndim < 2:
-        raise ShapeError(
-            f"an array of shape {tuple(x.shape)} holds no images; the cure: give it the shape (N, C, H, W)"
-        )
-    h, w = pair(size)
+    check_images(x)
+    h, w = pair(size, "size")
     if h < 1 or w < 1:
         raise ShapeError(f"an image cannot have the size {h} x {w}; the cure: a height and a width of at least 1")
     height, width = x.shape[-2:]

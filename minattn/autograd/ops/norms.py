@@ -1,10 +1,12 @@
-"""Normalisation of images x (N, C, ..): over the batch, over groups of channels, over neighbouring channels.
+"""Normalisation of images x (N, C, ..) over groups of channels and over neighbouring channels.
 
-Batch and group normalisation subtract the mean of a set S of numbers and divide by their standard deviation,
+Group normalisation subtracts the mean of a set S of numbers and divides by their standard deviation,
 
-    n_i = (x_i - mean_S) / sqrt(var_S + eps),    y_i = w_c n_i + b_c    for the channel c of i,
+    n_i = (x_i - mean_S) / sqrt(var_S + eps),    y_i = w_c n_i + b_c    for the channel c of i.
 
-and differ in S alone.  With h = w g the gradient is  dx = (h - mean_S h - n mean_S(h n)) / sqrt(var_S + eps).
+With h = w g the gradient is  dx = (h - mean_S h - n mean_S(h n)) / sqrt(var_S + eps).
+
+Batch normalisation, in `batch_norm.py`, differs in S alone, which is what the batch has of a channel.
 """
 
 import math
@@ -31,18 +33,17 @@ def _mean(x: Array, axes: tuple[int, ...]) -> Array:
     return _sum(x, axes) / math.prod(x.shape[axis] for axis in axes)
 
 
-def _standardised(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array, Array]:
-    """n, mean, var and 1 / sqrt(var + eps) of the sets along `axes`."""
-    mu = _mean(x, axes)
-    normal = x - mu
-    variance = _mean(normal * normal, axes)
-    inverse = 1 / xp(x).sqrt(variance + eps)
+def _standardised(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
+    """n and 1 / sqrt(var + eps) of the sets along `axes`."""
+    normal = x - _mean(x, axes)
+    inverse = 1 / xp(x).sqrt(_mean(normal * normal, axes) + eps)
     normal *= inverse
-    return normal, mu, variance, inverse
+    return normal, inverse
 
 
-def _standardised_gradient(h: Array, normal: Array, inverse: Array, mean_h: Array, mean_hn: Array) -> Array:
+def _standardised_gradient(h: Array, normal: Array, inverse: Array, axes: tuple[int, ...]) -> Array:
     """(h - mean h - n mean(h n)) / sqrt(var + eps), written over h."""
+    mean_h, mean_hn = _mean(h, axes), _mean(h * normal, axes)
     h -= mean_h
     h -= normal * mean_hn
     h *= inverse
@@ -54,7 +55,7 @@ def channel_axes(x: Any, **weights: Any) -> tuple[tuple[int, ...], tuple[int, ..
 
     Raises ShapeError unless x has channels and `weights` have one number for each.
     """
-    if x.ndim < 2:
+    if x.ndim < 2 or x.shape[1] == 0:
         raise ShapeError(f"an array of shape {tuple(x.shape)} has no channels; the cure: the shape (N, C, H, W)")
     channels = x.shape[1]
     for name, weight in weights.items():
@@ -98,12 +99,12 @@ def group_norm(x: Array, weight: Array, bias: Array, /, groups: int, eps: float 
     shape, axes = channel_axes(x, weight=weight, bias=bias)
     rows = _grouped(x, groups)
     dtype = xp(x).result_type(x, weight, bias, 1.0)
-    normal, _, _, inverse = _standardised(x.reshape(rows).astype(dtype, copy=False), (-1,), eps)
+    normal, inverse = _standardised(x.reshape(rows).astype(dtype, copy=False), (-1,), eps)
     scale, of_x = weight.reshape(shape), normal.reshape(x.shape)
 
     def pullback(g: Array) -> tuple[Array, Array, Array]:
         h = (g * scale).reshape(rows)
-        d_x = _standardised_gradient(h, normal, inverse, _mean(h, (-1,)), _mean(h * normal, (-1,)))
+        d_x = _standardised_gradient(h, normal, inverse, (-1,))
         return d_x.reshape(x.shape), _sum(g * of_x, axes).reshape(-1), _sum(g, axes).reshape(-1)
 
     return of_x * scale + bias.reshape(shape), pullback
@@ -111,13 +112,17 @@ def group_norm(x: Array, weight: Array, bias: Array, /, groups: int, eps: float 
 
 def _grouped(x: Any, groups: int) -> tuple[int, int, int]:
     """(N, groups, numbers of a group)."""
-    channels = x.shape[1]
+    check_channel_groups(x.shape[1], groups)
+    return x.shape[0], groups, numbers(x, tuple(range(1, x.ndim))) // groups
+
+
+def check_channel_groups(channels: int, groups: int) -> None:
+    """Raise ConfigError where so many channels do not make so many groups of one size."""
     if groups < 1 or channels % groups:
         raise ConfigError(
             f"{channels} channels do not make {groups} groups of one size; the cure: a number of groups that divides "
             f"{channels}"
         )
-    return x.shape[0], groups, numbers(x, tuple(range(1, x.ndim))) // groups
 
 
 # ---------------------------------------------------------------------------------------------- local response

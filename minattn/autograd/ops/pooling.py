@@ -58,9 +58,8 @@ def _windows(x: Any, kernel: Pair, stride: Pair | None, padding: Pair, ceil: boo
     """The windows along the last two axes of x."""
     check_images(x)
     steps = kernel if stride is None else stride
-    height, width = (
-        _along(*sizes, ceil) for sizes in zip(x.shape[-2:], pair(kernel), pair(steps), pair(padding), strict=True)
-    )
+    each = zip(x.shape[-2:], pair(kernel, "kernel"), pair(steps, "stride"), pair(padding, "padding"), strict=True)
+    height, width = (_along(*sizes, ceil) for sizes in each)
     return height, width
 
 
