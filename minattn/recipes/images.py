@@ -218,12 +218,12 @@ def score(looked: Looked, images: Images, classes: Sequence[str]) -> dict[str, A
     """
     pairs = images.labels * len(classes) + looked.probabilities.argmax(axis=1)
     confusion = np.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
-    accuracy = 100 * confusion.trace() / len(images)
+    accuracy = 100 * int(confusion.trace()) / len(images)
     seen = confusion.sum(axis=1)
     shares = 100 * confusion.diagonal() / seen.clip(1)
     return {
         "accuracy": accuracy,
-        "error": 100 - accuracy,
+        "error": 100 * (len(images) - int(confusion.trace())) / len(images),
         "loss": looked.loss,
         "images": len(images),
         "class_accuracy": {name: share for name, share, n in zip(classes, shares.tolist(), seen, strict=True) if n},
