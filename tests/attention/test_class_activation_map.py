@@ -238,6 +238,14 @@ def test_a_pooling_that_does_not_exist_is_refused():
         inspect.unwrap(class_scores)(ma.tensor(np.zeros((1, 2, 3, 3))), ma.tensor(np.zeros((2, 2))), pooling="median")
 
 
+@pytest.mark.parametrize("bias", [(5,), (1,), (), (1, 2)])
+def test_a_bias_that_does_not_fit_the_weight_is_refused_with_both_shapes(bias):
+    f, w = ma.tensor(np.zeros((1, 2, 3, 3))), ma.tensor(np.zeros((2, 2)))
+    with pytest.raises(ShapeError, match=r"weight of shape \(2, 2\); the cure: one number for each class") as error:
+        inspect.unwrap(class_scores)(f, w, ma.tensor(np.zeros(bias)))
+    assert f"a bias of shape {bias} does not" in str(error.value)
+
+
 def test_a_class_that_the_network_has_not_is_refused():
     f, w = ma.tensor(np.zeros((1, 2, 3, 3))), ma.tensor(np.zeros((2, 5)))
     with pytest.raises(IndexError, match="5"):

@@ -19,7 +19,7 @@ from scipy import signal
 import minattn as ma
 from minattn.autograd import OPS, blocks
 from minattn.autograd.ops import window_products, windows
-from minattn.errors import ShapeError
+from minattn.errors import ConfigError, ShapeError
 from minattn.testing import assert_equation, check_gradients, strategies
 
 NAMES = ("conv2d", "conv_transpose2d")
@@ -281,27 +281,30 @@ X, W, B = np.ones((1, 4, 5, 6)), np.ones((6, 4, 3, 3)), np.ones(6)
 REFUSED = {
     "images of three axes": ((X[0], W), {}, ShapeError, r"got \(4, 5, 6\); the cure: x\[None\]"),
     "a weight of three axes": ((X, W[0]), {}, ShapeError, r"four axes .* got \(4, 3, 3\)"),
-    "a kernel of no pixels": ((X, W[..., :0]), {}, ShapeError, r"got \(6, 4, 3, 0\)"),
+    "a kernel of no pixels": ((X, W[..., :0]), {}, ShapeError, r"got \(6, 4, 3, 0\); the cure"),
+    "no channels": ((X[:, :0], W[:, :0]), {}, ShapeError, r"one number at least .* got \(6, 0, 3, 3\)"),
+    "no outputs": ((X, W[:0]), {}, ShapeError, r"one number at least .* got \(0, 4, 3, 3\)"),
     "other channels": ((X, W[:, :3]), {}, ShapeError, r"\(1, 4, 5, 6\) has 4 channels.* groups=1 is for 3; the cure"),
     "groups of channels": ((X, W[:, :2]), {"groups": 3}, ShapeError, "groups=3 must divide the 4 channels .* the cure"),
     "groups of outputs": ((X, W[:, :1]), {"groups": 4}, ShapeError, "groups=4 must divide .* the 6 of the weight"),
     "a large kernel": ((X, W), {"dilation": 3}, ShapeError, r"covers \(7, 7\) pixels, .*size \(5, 6\) .* the cure"),
     "a bias too long": ((X, W, np.ones(7)), {}, ShapeError, r"each of the 6 channels .* got \(7,\)"),
     "a number for a bias": ((X, W, 2.0), {}, ShapeError, "got 2.0"),
-    "stride 0": ((X, W), {"stride": 0}, ValueError, "stride must be 1 or more, got 0; the cure"),
-    "dilation 0": ((X, W), {"dilation": (1, 0)}, ValueError, r"dilation must be 1 or more, got \(1, 0\); the cure"),
-    "negative padding": ((X, W), {"padding": -1}, ValueError, "padding must be 0 or more, got -1; the cure"),
-    "no groups": ((X, W), {"groups": 0}, ValueError, "groups must be 1 or more, got 0"),
-    "half a stride": ((X, W), {"stride": 1.5}, TypeError, "stride must be an int or a pair of ints, got 1.5"),
-    "three strides": ((X, W), {"stride": (1, 2, 3)}, ValueError, r"a pair \(height, width\), got \(1, 2, 3\)"),
+    "stride 0": ((X, W), {"stride": 0}, ConfigError, "stride must be 1 or more, got 0; the cure"),
+    "dilation 0": ((X, W), {"dilation": (1, 0)}, ConfigError, r"dilation must be 1 or more, got \(1, 0\); the cure"),
+    "negative padding": ((X, W), {"padding": -1}, ConfigError, "padding must be 0 or more, got -1; the cure"),
+    "no groups": ((X, W), {"groups": 0}, ConfigError, "groups must be an int of 1 or more, got 0; the cure"),
+    "half a stride": ((X, W), {"stride": 1.5}, ConfigError, "stride must be an int or a pair .*, got 1.5; the cure"),
+    "half a group": ((X, W), {"groups": 0.5}, ConfigError, "groups must be an int of 1 or more, got 0.5"),
+    "three strides": ((X, W), {"stride": (1, 2, 3)}, ConfigError, r"a pair \(height, width\), got \(1, 2, 3\)"),
 }
 REFUSED_TRANSPOSED = {
     "other channels": ((X, W), {}, ShapeError, "has 4 channels, .* is for 6; the cure"),
     "output padding": (
         (X, W[:4]),
         {"output_padding": 1},
-        ValueError,
-        r"\(1, 1\) must be less .*stride \(1, 1\)",
+        ConfigError,
+        r"\(1, 1\) must be less .*stride \(1, 1\); the cure",
     ),
     "nothing left": ((X, W[:4]), {"padding": 4}, ShapeError, r"size \(5, 6\) would become .* \(-1, 0\).* the cure"),
     "no pixels": ((X[:, :, :0], W[:4]), {}, ShapeError, r"images of size \(0, 6\) would become .* the cure"),

@@ -92,6 +92,14 @@ def test_gradients_of_the_weights_keep_their_digits_where_channels_come_last(nam
     np.testing.assert_allclose(bias.grad, upstream.sum((0, 2, 3), dtype=np.float64), rtol=3e-7)
 
 
+def test_a_bias_that_is_infinite_stays_in_its_channel():
+    x, one, bias = images(1, 2, 3, 4, 4), np.ones(3), np.array([np.inf, 0.0, -np.inf])
+    for y in (ma.batch_norm(x, one, bias, relu=True)[0], ma.batch_norm_fixed(x, one, bias, one, one, relu=True)):
+        assert (y.data[:, 0] == np.inf).all()
+        assert np.isfinite(y.data[:, 1]).all()
+        assert (y.data[:, 2] == 0).all()
+
+
 # ---------------------------------------------------------------------------------------------- group norm
 def test_as_many_groups_as_channels_are_instance_normalisation():
     x, weight, bias = images(3, 2, 4, 5, 3), *images(4, 2, 4)
@@ -187,6 +195,13 @@ def test_weights_of_another_number_of_channels_are_refused(name):
 def test_what_has_no_channels_is_refused(name):
     with pytest.raises(ShapeError, match=r"shape \(4,\) has no channels; the cure: the shape \(N, C, H, W\)"):
         NORMS[name](ma.tensor(np.ones(4)), ma.tensor(np.ones(4)), ma.tensor(np.ones(4)))
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_images_of_no_channels_are_refused(name):
+    nothing = ma.tensor(np.ones(0))
+    with pytest.raises(ShapeError, match=r"shape \(2, 0, 3, 3\) has no channels"):
+        NORMS[name](ma.tensor(np.ones((2, 0, 3, 3))), nothing, nothing)
 
 
 @pytest.mark.parametrize("groups", [0, 4, 12, -2])

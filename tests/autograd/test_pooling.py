@@ -205,9 +205,10 @@ def test_numbers_of_numpy_are_taken_and_fractions_are_not():
     x = ma.tensor(np.zeros((1, 1, 4, 4)))
     assert ma.max_pool2d(x, np.int64(2), [np.int32(1), 2]).shape == (1, 1, 3, 2)
     for wrong in (2.5, (2, 2, 2), (1, None)):
-        message = f"{wrong!r} is no int and no pair (height, width); the cure: one int or two"
-        with pytest.raises(ConfigError, match=re.escape(message)):
-            ma.average_pool2d(x, wrong)
+        for name, how in {"kernel": {"kernel": wrong}, "stride": {"kernel": 2, "stride": wrong}}.items():
+            message = f"{name} must be an int or a pair (height, width), got {wrong!r}; the cure: one int or two"
+            with pytest.raises(ConfigError, match=re.escape(message)):
+                ma.average_pool2d(x, **how)
 
 
 @pytest.mark.parametrize("pool", [ma.adaptive_max_pool2d, ma.adaptive_average_pool2d])

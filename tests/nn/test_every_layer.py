@@ -25,7 +25,7 @@ def test_every_op_of_the_layers_is_covered():
 
 
 class EveryLayer(Module):
-    """Ids (batch, time) -> logits (batch, 5)."""
+    """Ids (batch, time) -> logits (batch, 5), with the embedded sentence seen as an image too."""
 
     def __init__(self, rng):
         self.embedding = nn.Embedding(7, 4, rng, std=1.0)
@@ -36,6 +36,12 @@ class EveryLayer(Module):
         self.cells = [nn.GRUCell(4, 3, rng), nn.LSTMCell(3, 3, rng)]
         self.maxout = nn.Maxout(3, 4, rng)
         self.linear = nn.Linear(4, 5, rng)
+        self.images = [
+            nn.ConvNorm(1, 4, 3, rng, padding=1),
+            nn.BatchNorm2d(4),
+            nn.Conv2d(4, 4, 3, rng, stride=2, padding=1, groups=2),
+            nn.GroupNorm(2, 4),
+        ]
 
     def forward(self, ids, mask):
         x = self.dropout(self.embedding(ids))
@@ -43,7 +49,16 @@ class EveryLayer(Module):
         gated, lstm = self.cells
         first = states[:, 0, :3]
         hidden, cell = lstm(gated(cell, first), first, first)
-        return self.linear(self.maxout(hidden + cell))
+        maps = x[:, None]
+        for layer in self.images:
+            maps = layer(maps)
+        return self.linear(self.maxout(hidden + cell) + maps.mean((2, 3)))
+
+
+def test_every_layer_is_in_it():
+    layers = {layer for layer in vars(nn).values() if isinstance(layer, type) and issubclass(layer, Module)}
+    model = EveryLayer(np.random.default_rng(0))
+    assert layers - {Module} == {type(module) for module in model.named_modules().values()} - {EveryLayer}
 
 
 def step(device, waiting):

@@ -1,6 +1,7 @@
 """Batch and group normalisation as layers: what is remembered, when it is used, on every backend."""
 
 import contextlib
+import inspect
 
 import fakecupy
 import numpy as np
@@ -145,6 +146,14 @@ def test_a_single_number_has_no_variance(shape):
     with pytest.raises(ShapeError, match=r"one number for each channel.*the cure: a larger batch, or eval\(\)"):
         layer(x)
     assert layer.eval()(x).shape == x.shape
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2,)])
+def test_what_has_no_channels_is_refused_in_both_modes(shape):
+    layer = BatchNorm2d(2)
+    for training in (True, False):
+        with pytest.raises(ShapeError, match=r"has no channels|one number for each channel"):
+            inspect.unwrap(BatchNorm2d.forward)(layer.train(training), ma.tensor(np.ones(shape, np.float32)))
 
 
 def test_an_empty_batch_is_refused_in_training_alone():
