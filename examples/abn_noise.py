@@ -77,8 +77,8 @@ SIZES = {"digits": Size(None, None, 20), "fashion-mnist": Size(2000, 2000, 15)}
 
 SCORES = {
     "clean": "without noise",
-    "to_noisy": "trained without, tested with noise",
-    "noisy": "trained and tested with noise",
+    "to_noisy": "noise in testing only",
+    "noisy": "noise in training and testing",
 }
 
 
