@@ -13,17 +13,20 @@ from minattn.models import zoo
 from minattn.models.summary import Row, count_parameters, summarize
 from minattn.nn import Module, initializers
 
+LARGEST = 1_000_000  # number that an option takes: shapes of larger ones have no meaning, and NumPy refuses some
+LONGEST = 1000  # characters of a line
+
 Name = Annotated[str | None, typer.Argument(metavar="[NETWORK]", help="Its name.  [default: list all of them]")]
 SE = Annotated[bool, option("With Squeeze-and-Excitation.", "--se")]
-Classes = Annotated[int | None, option("Classes to tell apart.  [default: as published]", metavar="K", min=1)]
+Classes = Annotated[
+    int | None, option("Classes to tell apart.  [default: as published]", metavar="K", min=1, max=LARGEST)
+]
 Image = Annotated[
     str | None, option("Channels, height and width, as 3x32x32.  [default: as published]", metavar="CxHxW")
 ]
 Depth = Annotated[
     int | None, option("Modules nested that deep are one line each.  [default: every layer]", metavar="N", min=0)
 ]
-
-LONGEST = 1000  # characters of a line
 
 
 @app.command()
@@ -106,8 +109,11 @@ def _unallocated(name: str, **changes: Any) -> Module:
 def _parsed(text: str) -> tuple[int, int, int]:
     """The three numbers of "3x32x32"."""
     sizes = text.lower().split("x")
-    if len(sizes) != 3 or not all(size.isdecimal() and int(size) for size in sizes):
-        raise ConfigError(f"--image is CHANNELSxHEIGHTxWIDTH, got {text!r}; the cure: for example 3x32x32")
+    if len(sizes) != 3 or not all(size.isdecimal() and len(size) < 10 and 1 <= int(size) <= LARGEST for size in sizes):
+        raise ConfigError(
+            f"--image is CHANNELSxHEIGHTxWIDTH, each from 1 to {LARGEST:,}, got {text[:40]!r}; the cure: for example "
+            "3x32x32"
+        )
     channels, height, width = map(int, sizes)
     return channels, height, width
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from minattn.data.batching import check_place, deal_rows
-from minattn.data.images import Images
+from minattn.data.images import Images, described
 from minattn.errors import ConfigError, DataError
 
 BLOCK = 1024  # images whose pixels are counted at a time
@@ -90,7 +90,8 @@ class ImageBatches:
 
     crop: how many pixels an image is padded by on each side before a window is cut out of it; 0: none is.
     flip: mirror half of the images, left to right.
-    Raises DataError where there are no images, ConfigError for a batch size below 1, a negative seed or crop.
+    Raises DataError where there are no images, ConfigError for a batch size below 1, a negative seed or crop, and a
+    crop as large as the images.
     """
 
     def __init__(
@@ -107,6 +108,11 @@ class ImageBatches:
                 raise ConfigError(f"the {name} must be at least {least}, and is {number}")
         if not len(images):
             raise DataError("there are no images to make batches of; the cure: give at least one")
+        if crop and crop >= min(images.shape[1:]):
+            raise ConfigError(
+                f"a crop of {crop} pixels leaves nothing of some images of {described(images.shape)}; "
+                "the cure: crop=0, or any less than their sides"
+            )
         self._images = images
         self.batch_size, self.seed, self.normalization, self.crop, self.flip = (
             batch_size,

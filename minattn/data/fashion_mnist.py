@@ -128,7 +128,10 @@ def _parsed(content: bytes, path: Path) -> np.ndarray:
             f"{path} is cut off or damaged: its header says {shape}, {math.prod(shape):,} numbers, and it has "
             f"{len(content) - first:,}; the cure: fetch it anew"
         )
-    return np.frombuffer(content, np.uint8, offset=first).reshape(shape)
+    try:
+        return np.frombuffer(content, np.uint8, offset=first).reshape(shape)
+    except ValueError as error:  # more axes than NumPy takes, or no numbers on axes too long for it
+        raise DataError(f"{path} is damaged: its header says {shape}; the cure: fetch it anew") from error
 
 
 def _images(pixels: np.ndarray, labels: np.ndarray) -> Images:

@@ -152,6 +152,7 @@ OUT = ("--out", "deep/run")
         ([*OUT, "--data", "pictures", "--model", "vgg99"], ["there is no network 'vgg99'", "the cure"]),
         ([*OUT, "--data", "pictures", "--model=alexnet"], ["alexnet does not take images of 8 x 8", "size=2"]),
         ([*OUT, "--data", "pictures", "--set", "color=red"], ["color must be one of keep, grey, rgb"]),
+        ([*OUT, "--data", "pictures", "--set", "crop=8"], ["crop of 8 pixels leaves nothing of", "8 x 8, grey"]),
         ([*OUT, "--data", "digits", "--set", "size=16"], ["size and color are settings of a folder"]),
         ([*OUT, "--data", "pictures", "--seed", "-1"], ["seed must be at least 0"]),
         (["--resume", "none", "--data", "x"], ["--resume goes on with the run as it was started, so --data cannot"]),

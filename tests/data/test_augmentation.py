@@ -99,7 +99,12 @@ def test_a_batch_is_dealt_out(parts):
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"batch_size": 0}, "batch size must be at least 1"), ({"seed": -1}, "seed"), ({"crop": -1}, "crop")],
+    [
+        ({"batch_size": 0}, "batch size must be at least 1"),
+        ({"seed": -1}, "seed"),
+        ({"crop": -1}, "crop"),
+        ({"crop": 4}, "crop of 4 pixels leaves nothing of .* 4 x 5, grey; the cure"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, says):
     with pytest.raises(ConfigError, match=says):

@@ -52,6 +52,8 @@ def test_a_file_that_is_cut_off_is_named(tmp_path_factory, data, packed):
         (b"\0\0\x0d\x01" + bytes(8), "the IDX type 0x0d, expected 0x08"),
         (b"\x89PNG" + bytes(30), "is no IDX file: it begins with b'.x89PNG'"),
         (b"", "is no IDX file"),
+        (struct.pack(">2xBB", 8, 100) + bytes([0, 0, 0, 1]) * 100 + b"x", "is damaged: its header says .*; the cure"),
+        (struct.pack(">2xBB3I", 8, 3, 0, *[2**32 - 1] * 2), "is damaged: its header says .*; the cure"),
     ],
 )
 def test_other_files_are_refused(tmp_path, content, says):
