@@ -207,6 +207,16 @@ def test_the_published_cost_of_a_block():
     assert counts == [8192 + 272, 32768 + 544, 131072 + 1088, 524288 + 2176]
 
 
+def test_the_matrices_start_he_normal_and_glorot_uniform():
+    block = SqueezeExcitation(256, np.random.default_rng(0), 4)
+    assert block.W_1.data.std() == pytest.approx(math.sqrt(2 / 256), rel=0.03)
+    bound = math.sqrt(6 / (256 + 64))
+    assert 0.99 * bound < np.abs(block.W_2.data).max() <= bound
+    assert np.abs(block.W_1.data).max() > 3 * math.sqrt(2 / 256)  # no bound
+    assert not block.b_1.data.any()
+    assert not block.b_2.data.any()
+
+
 def test_gates_start_near_one_half():
     rng = np.random.default_rng(0)
     _, s = run(SqueezeExcitation(64, rng), np.abs(rng.normal(size=(16, 64, 4, 4))).astype(np.float32))

@@ -258,6 +258,14 @@ def test_real_images_under_complex_kernels():
 
 
 @pytest.mark.parametrize("op", [ma.conv2d, ma.conv_transpose2d])
+def test_a_bias_of_more_digits_is_added_with_them(op):
+    x, weight, bias = np.ones((1, 2, 4, 4), np.float32), np.ones((2, 2, 1, 1), np.float32), np.full(2, 1e-9)
+    y = op(x, weight, bias)
+    assert y.dtype == np.float64
+    assert (y.data == 2 + 1e-9).all()
+
+
+@pytest.mark.parametrize("op", [ma.conv2d, ma.conv_transpose2d])
 def test_an_empty_batch(op):
     tensors = [ma.tensor(np.ones(s, np.float32), requires_grad=True) for s in ((0, 2, 5, 5), (2, 2, 3, 3), (2,))]
     y = op(*tensors, stride=2, padding=1)

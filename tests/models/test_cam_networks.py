@@ -77,6 +77,7 @@ def test_what_is_in_front_of_the_cut_is_the_networks_own():
         else:
             assert {key.split(".")[1] for key in other} == ({"5a", "5b"} if name == "googlenet_gap" else set())
         assert not set(cut) - set(own)
+    assert published("alexnet_gap").trunk.response_norm
 
 
 # ---------------------------------------------------------------------------------------------- the layers

@@ -126,7 +126,7 @@ def test_the_network_against_a_transcription(name):
         assert network(tensor(images))[1] is None
 
 
-def test_dropout_is_on_the_means_in_training_only():
+def test_dropout_is_on_the_means_in_training_only(monkeypatch):
     network = GoogLeNet(CONFIGURATIONS["googlenet"], np.random.default_rng(0))
     assert (network.dropout.rate, CONFIGURATIONS["googlenet_bn"].dropout) == (0.4, 0.2)
     images = tensor(random_images((1, 3, 48, 48)).astype(np.float32))
@@ -136,6 +136,10 @@ def test_dropout_is_on_the_means_in_training_only():
     assert once.dtype == np.float32
     assert (once.data == again.data).all()
     assert (first != second).any()
+    seen = []
+    monkeypatch.setattr(network, "dropout", lambda x: seen.append(x.shape) or x)
+    network.eval()(tensor(np.zeros((0, 3, 48, 48), np.float32)))
+    assert seen == [(0, 1024)]
 
 
 def test_a_module_on_every_backend(backend):

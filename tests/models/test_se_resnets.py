@@ -224,11 +224,26 @@ def test_a_block_of_senet_154(seed, inputs, outputs, stride, se):
         assert block.shortcut.conv.weight.shape[2:] == ((3, 3) if stride == 2 else (1, 1))
 
 
+def test_the_stem_of_senet_154_ends_in_a_pool_whose_last_window_may_be_cut_off():
+    with unallocated():
+        network = SENet(SENetConfig((1, 1, 1, 1)), np.random.default_rng(0))
+    for convolution in network.conv1:
+        randomised(convolution.eval(), 0)
+    x = images(shape=(1, 3, 12, 15))
+    maps = x
+    for convolution, stride in zip(network.conv1, (2, 1, 1), strict=True):
+        assert convolution.conv.stride == stride
+        maps = by_hand.conv_norm(convolution, maps, False, True)
+    assert maps.shape == (1, 128, 6, 8)
+    padded = np.pad(maps, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=-np.inf)
+    np.testing.assert_allclose(network.stem(ma.tensor(x)).data, by_hand.max_pool(padded, 3, 2, 0), rtol=1e-7)
+
+
 def test_a_senet_with_its_weights():
     """Dropout in training alone; elsewhere the classifier takes the means of the features."""
     network = SENet(SENetConfig((1, 1, 1, 1), classes=5), np.random.default_rng(0))
     x = ma.tensor(images(shape=(1, 3, 40, 17), dtype=np.float32))
-    dropped = network.train().pool(ma.tensor(np.ones((9, 2048, 1, 1)))).data
+    dropped = network.train().pool(ma.tensor(np.ones((9, 2048, 2, 1)))).data
     assert set(np.unique(dropped)) == {0, 1 / 0.8}
     assert 0.18 < (dropped == 0).mean() < 0.22
     logits, excitations = network.eval()(x, weights=True)

@@ -144,6 +144,15 @@ def test_dropout_is_in_training_alone_and_the_generators():
     np.testing.assert_array_equal(logits(0.3, False), logits(0.0, False))
 
 
+def test_dropout_is_between_the_convolutions(monkeypatch):
+    block, seen = WideBlock(WideResNetConfig(dropout=0.5), 3, 4, 2, np.random.default_rng(0)).eval(), []
+    monkeypatch.setattr(block, "dropout", lambda x: seen.append(x.data) or x)
+    x = ma.tensor(images(dtype=np.float32))
+    block(x)
+    (between,) = seen
+    np.testing.assert_array_equal(between, block.norm2(block.conv1(block.norm1(x, relu=True)), relu=True).data)
+
+
 def test_float32_stays_float32():
     model = small(dtype=np.float32, se=8)
     logits, excitations = model(ma.tensor(images(dtype=np.float32)), weights=True)
