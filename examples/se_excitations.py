@@ -339,7 +339,7 @@ def draw_shares(axes, rows: list[Row], chance: float) -> None:
     for x, value in enumerate(values):
         axes.annotate(f"{value:.0f}", (x, value), (0, 2), textcoords="offset points", ha="center", color=MUTED)
     axes.axhline(100 * chance, color=MUTED, linewidth=0.6, linestyle=":")
-    axes.set(ylim=(0, 1.2 * max(*values, 1e-9)), title="what the class explains of the variance, % (dotted: by chance)")
+    axes.set(ylim=(0, 1.2 * max(*values, 1e-9)), title="the class explains, % (dotted: chance)")
     axes.set_xticks(range(len(rows)), [row.block for row in rows])
     axes.set_xlabel("block")
 
