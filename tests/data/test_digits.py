@@ -73,10 +73,10 @@ ROW = ",".join(["1"] * 65)
     ("content", "says"),
     [
         (b"no archive", "cannot be read"),
-        (gzip.compress(ROW.encode() * 100)[:30], "cannot be read"),
-        (gzip.compress(b"1,2\n3\n"), "cannot be read"),
-        (gzip.compress(b"one,two\n"), "cannot be read"),
-        (gzip.compress(ROW.encode()), r"a table of shape \(1, 65\), expected \(1797, 65\)"),
+        (gzip.compress(ROW.encode() * 100, mtime=0)[:30], "cannot be read"),
+        (gzip.compress(b"1,2\n3\n", mtime=0), "cannot be read"),
+        (gzip.compress(b"one,two\n", mtime=0), "cannot be read"),
+        (gzip.compress(ROW.encode(), mtime=0), r"a table of shape \(1, 65\), expected \(1797, 65\)"),
         (gzip.compress("\n".join([ROW] * 1796 + [ROW.replace("1", "17", 1)]).encode()), "numbers from 0 to 16"),
     ],
 )
