@@ -26,6 +26,9 @@ from minattn.training import SGD, Cosine, LinearWarmup, Optimizer, Schedule
 SHOWN_MODELS = ("resnet8", "resnet20", "se_resnet20", "abn_resnet20")
 """Those that the help names."""
 
+LARGEST = 2048
+"""The largest side that images are scaled to: a batch of larger ones would fill the memory."""
+
 
 @dataclass(frozen=True)
 class ImageConfig:
@@ -50,6 +53,8 @@ class ImageConfig:
         for name, least in (("epochs", 1), ("batch_size", 1), ("threads", 1), ("crop", 0), ("size", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.size > LARGEST:
+            raise ConfigError(f"size must be at most {LARGEST:,} pixels, got {self.size:,}; the cure: smaller images")
         if not 0 < self.lr < math.inf:
             raise ConfigError(f"lr must be a finite number above 0, got {self.lr}")
         if not 0 <= self.weight_decay < math.inf:

@@ -211,6 +211,7 @@ def test_defaults_are_those_of_the_data(tmp_path):
         ("label_smoothing=1", "label_smoothing"),
         ("warmup=0", r"a share of the steps, must be in \(0, 1\]"),
         ("threads=900", "threads must be at most batch_size"),
+        ("size=1000000", "size must be at most 2,048 pixels"),
         ("model=resnet21", "there is no network 'resnet21'; the cure: resnet"),
         ("color=blue", "color must be one of keep, grey, rgb"),
         ("flip=maybe", "flip must be true or false"),
