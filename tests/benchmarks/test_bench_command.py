@@ -161,18 +161,25 @@ def children(process):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks processes up in /proc")
+def heed_ctrl_c():
+    """A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_a_signal_ends_the_command_and_its_workers(tmp_path):
     arguments = [sys.executable, "-m", "minattn", "bench", "W1", "--against", "none", "--threads", "1"]
-    with subprocess.Popen(
-        [*arguments, "--rounds", "100000", "--out", tmp_path / "out"], stdout=subprocess.PIPE, text=True
-    ) as running:
+    arguments += ["--rounds", "100000", "--out", tmp_path / "out"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c) as running:
         give_up = time.monotonic() + 60
         while not (workers := children(running.pid)) and time.monotonic() < give_up:
             time.sleep(0.05)
         assert workers
         time.sleep(0.5)
         running.send_signal(signal.SIGINT)
-        out, _ = running.communicate(timeout=60)
+        try:
+            out, _ = running.communicate(timeout=60)
+        finally:
+            running.kill()
     assert running.returncode == 130
     assert "nothing is written into" in out
     assert not any(os.path.exists(f"/proc/{worker}") for worker in workers)
