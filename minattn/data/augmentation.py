@@ -126,6 +126,11 @@ class ImageBatches:
         """Batches per epoch."""
         return math.ceil(len(self._images) / self.batch_size)
 
+    @property
+    def smallest(self) -> int:
+        """How many images the smallest batch has."""
+        return len(self._images) // len(self)
+
     def iterate(self, epoch: int, start: int = 0) -> Iterator[ImageBatch]:
         """The batches of one epoch (counted from 0), from batch `start` on.
 

@@ -73,18 +73,35 @@ class ImageConfig:
 
         Raises ConfigError where the images are too small for it, or too large.
         """
-        sizes = {"classes": classes, "channels": shape[0]}
         try:
-            with unallocated(), no_grad():  # no images go through all layers in no time
-                network = zoo.build(self.model, np.random.default_rng(0), **sizes)
-                network.eval()(Tensor(np.zeros((0, *shape), np.float32)))
+            self._try_out(0, classes, shape, training=False)  # no images go through all layers in no time
         except ShapeError as error:
             side = zoo.configuration(self.model).size
             raise ConfigError(
                 f"{self.model} does not take images of {shape[2]} x {shape[1]}: {error}; the cure: another model, or "
                 f"size={side}, for which it was made, with --data FOLDER"
             ) from error
-        return zoo.build(self.model, np.random.default_rng(self.seed), **sizes)
+        return zoo.build(self.model, np.random.default_rng(self.seed), classes=classes, channels=shape[0])
+
+    def check_parts(self, smallest: int, classes: int, shape: tuple[int, int, int]) -> None:
+        """Raise ConfigError where a batch of `smallest` images leaves a thread one image, and the network cannot learn
+        from one: its batch normalisation has maps of a single place."""
+        if smallest >= 2 * self.threads:
+            return
+        try:
+            self._try_out(1, classes, shape, training=True)
+        except ShapeError as error:
+            raise ConfigError(
+                f"{self.model} does not learn from one image of {shape[2]} x {shape[1]}, which has some maps of a "
+                f"single place and so no variance to normalise by; batch_size={self.batch_size} and "
+                f"threads={self.threads} leave a thread one image; the cure: a larger batch_size, or fewer threads"
+            ) from error
+
+    def _try_out(self, images: int, classes: int, shape: tuple[int, int, int], training: bool) -> None:
+        """Send black images through the network, without the memory of its weights."""
+        with unallocated(), no_grad():
+            network = zoo.build(self.model, np.random.default_rng(0), classes=classes, channels=shape[0])
+            network.train(training)(Tensor(np.zeros((images, *shape), np.float32)))
 
     def optimizer(self, parameters: Mapping[str, Parameter]) -> Optimizer:
         nesterov = self.momentum > 0

@@ -162,6 +162,7 @@ def _trainer(classifier: Classifier, splits: ImageSplits, folder: Path, device: 
     batches = ImageBatches(
         splits.train, config.batch_size, config.seed, classifier.normalization, config.crop, config.flip
     )
+    config.check_parts(batches.smallest, len(splits.classes), splits.train.shape)
     steps = config.epochs * len(batches)
     progress.note(f"{config.model} with {classifier.model.count_parameters():,} weights, to train for {steps:,} steps")
 

@@ -55,10 +55,12 @@ def test_what_is_not_asked_for_is_not_done(crop, flip, different):
 @settings(max_examples=40)
 def test_every_image_comes_once_an_epoch_with_its_label(count, batch_size, seed, epoch):
     images = some_images(count)
-    batches = list(ImageBatches(images, batch_size, seed, AS_IT_IS).iterate(epoch))
+    dealt = ImageBatches(images, batch_size, seed, AS_IT_IS)
+    batches = list(dealt.iterate(epoch))
     sizes = [len(batch.labels) for batch in batches]
     assert max(sizes) <= batch_size
     assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) == dealt.smallest
     labels = np.concatenate([batch.labels for batch in batches])
     assert sorted(labels) == list(range(count))
     assert (np.concatenate([batch.images for batch in batches]) == images.pixels[labels]).all()

@@ -74,6 +74,23 @@ def test_its_score_is_that_of_the_model_that_is_loaded(straight, source):
     assert report["model"] == {"name": "resnet8", "parameters": classifier.model.count_parameters()}
 
 
+@pytest.mark.parametrize("settings", [["batch_size=1"], ["batch_size=4", "threads=4"], ["batch_size=5", "threads=3"]])
+def test_single_images_whose_maps_have_no_variance_are_refused_before_anything_is_written(source, tmp_path, settings):
+    """ResNet-18 makes maps of one place of images of 8x8."""
+    config = config_from([*SMALL, *settings], "resnet18", "pictures")
+    cure = "does not learn from one image of 8 x 8, .*; the cure: a larger batch_size, or fewer threads"
+    with pytest.raises(ConfigError, match=cure):
+        images.train(config, source, tmp_path / "made" / "run", make_progress=Progress)
+    assert not any(tmp_path.iterdir())
+
+
+def test_single_images_whose_maps_have_a_variance_are_learned_from():
+    ImageConfig(batch_size=1).check_parts(1, 3, (1, 8, 8))
+    ImageConfig("resnet18", batch_size=4, threads=2).check_parts(4, 3, (1, 8, 8))
+    with pytest.raises(ConfigError, match="does not learn from one image"):
+        ImageConfig("resnet18", batch_size=4, threads=2).check_parts(3, 3, (1, 8, 8))
+
+
 @pytest.mark.parametrize("stopped_at", [0, 8, STEPS - 1])
 def test_a_stopped_run_goes_on_bit_for_bit(source, straight, tmp_path, monkeypatch, stopped_at):
     """Windows and mirrors are drawn, and two threads each have their own statistics for batch normalisation."""
