@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import minattn as ma
 from minattn.attention.spatial import Box, box_of, class_activation_map, largest_segment, normalised, upsampled
 from minattn.autograd import ops
-from minattn.errors import ConfigError, ShapeError
+from minattn.errors import ConfigError, DataError, ShapeError
 from minattn.testing import strategies
 
 FRAMES = st.tuples(st.integers(1, 6), st.integers(1, 6))
@@ -98,12 +98,22 @@ def test_a_share_that_is_none_is_refused(share):
     [
         (np.ones((1, 2, 2)), r"shape \(1, 2, 2\)"),
         (np.ones((0, 2)), r"shape \(0, 2\)"),
-        (np.full((2, 2), np.nan), "with 0 finite values"),
     ],
 )
 def test_a_map_without_segments_is_refused(map_, message):
     with pytest.raises(ShapeError, match=message + ".*the cure: one map"):
         inspect.unwrap(largest_segment)(map_)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_refused(value):
+    maps = np.ones((3, 2, 2))
+    maps[1, 0, 1] = value
+    with pytest.raises(DataError, match=r"1 of 12 values of the maps are not finite.*; the cure: maps of a network"):
+        normalised(maps)
+    with pytest.raises(DataError, match="1 of 4 values"):
+        box_of(maps[1])
+    assert (normalised(maps[:1]) == 1).all()
 
 
 def test_maps_on_a_device_are_brought_to_the_host(backend):

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Inexact
 
 from minattn.autograd import Array, Tensor, asnumpy, ops
-from minattn.errors import ConfigError, ShapeError
+from minattn.errors import ConfigError, DataError, ShapeError
 
 SHARE = 0.2  # of the maximum, section 3.2
 ROUNDING = 32  # units in the last place: a map that varies by less is constant, its sums only differ by rounding
@@ -40,8 +40,17 @@ def upsampled(
 
 
 def normalised(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.ndarray, "batch height width"]:
-    """Each map in 0 .. 1: (M - min M) / (max M - min M); 1 everywhere where the map is constant, to rounding."""
+    """Each map in 0 .. 1: (M - min M) / (max M - min M); 1 everywhere where the map is constant, to rounding.
+
+    Raises DataError for values that are not finite.
+    """
     maps = asnumpy(maps.data if isinstance(maps, Tensor) else maps)
+    finite = np.isfinite(maps)
+    if not finite.all():
+        raise DataError(
+            f"{np.count_nonzero(~finite):,} of {maps.size:,} values of the maps are not finite, and nothing lies "
+            "between those; the cure: maps of a network whose weights are finite"
+        )
     lowest, highest = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
     span = highest - lowest
     varies = span > ROUNDING * np.finfo(maps.dtype).eps * np.abs(maps).max((1, 2), keepdims=True)
@@ -51,17 +60,15 @@ def normalised(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.
 def largest_segment(map_: Float[np.ndarray, "height width"], share: float = SHARE) -> Bool[np.ndarray, "height width"]:
     """The largest connected segment of the pixels above `share` of the maximum of the normalised map.
 
-    Raises ConfigError unless 0 <= share < 1 and ShapeError for a map that is empty or has values that are not finite.
+    Raises ConfigError unless 0 <= share < 1, ShapeError for a map that is empty and DataError for values that are not
+    finite.
     """
     if not 0 <= share < 1:
         raise ConfigError(
             f"the share of the maximum is {share}, expected 0 <= share < 1; the cure: {SHARE}, the paper's"
         )
-    if map_.ndim != 2 or not map_.size or not np.isfinite(map_).all():
-        raise ShapeError(
-            f"a map of shape {map_.shape} with {np.isfinite(map_).sum()} finite values has no segments; the cure: one "
-            "map (height, width) of finite values"
-        )
+    if map_.ndim != 2 or not map_.size:
+        raise ShapeError(f"a map of shape {map_.shape} has no segments; the cure: one map (height, width) with a pixel")
     from scipy import ndimage  # slow to import, and only needed here
 
     labels, _ = ndimage.label(normalised(map_[None])[0] > share)
