@@ -236,11 +236,14 @@ def test_the_gates_alone_are_those_of_the_whole():
 
 
 # ---------------------------------------------------------------------------------------------- refused
-@pytest.mark.parametrize("sizes", [{"channels": 0}, {"reduction": 0}, {"reduction": -16}])
-def test_sizes_below_one_are_refused(sizes):
+@pytest.mark.parametrize(
+    "sizes", [{"channels": 0}, {"reduction": 0}, {"reduction": -16}, {"reduction": None}, {"reduction": 2.0}]
+)
+def test_sizes_that_are_no_whole_numbers_from_one_on_are_refused(sizes):
     given_ = {"channels": 8, "reduction": 16} | sizes
+    block = object.__new__(SqueezeExcitation)
     with pytest.raises(ConfigError, match=r"at least one channel .* the cure: the reduction 16") as error:
-        SqueezeExcitation(given_["channels"], np.random.default_rng(0), given_["reduction"])
+        inspect.unwrap(SqueezeExcitation.__init__)(block, given_["channels"], None, given_["reduction"])
     assert f"got {given_['channels']} channels and the reduction {given_['reduction']}" in str(error.value)
 
 

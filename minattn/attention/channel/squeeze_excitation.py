@@ -46,7 +46,7 @@ class SqueezeExcitation(Module):
         gate: Literal["sigmoid", "hard_sigmoid"] = "sigmoid",
         biases: bool = True,
     ) -> None:
-        if min(channels, reduction) < 1:
+        if not all(isinstance(size, int) and size >= 1 for size in (channels, reduction)):
             raise ConfigError(
                 f"squeeze-and-excitation needs at least one channel and a reduction of at least 1, got {channels} "
                 f"channels and the reduction {reduction}; the cure: the reduction 16, as in the paper"
