@@ -163,6 +163,16 @@ def test_integers(name):
     np.testing.assert_array_equal(y.data, POOLS[name](ma.tensor(x.astype(np.float64))).data)
 
 
+def test_a_mask_is_true_where_a_window_has_a_true_pixel():
+    x = np.zeros((1, 4, 4), bool)
+    x[0, 1, 2] = True
+    for pool in (ma.max_pool2d, ma.adaptive_max_pool2d):
+        y = pool(ma.tensor(x), 2)
+        assert y.dtype == np.bool_
+        np.testing.assert_array_equal(y.data, [[[False, True], [False, False]]])
+    np.testing.assert_array_equal(ma.max_pool2d(ma.tensor(x), 3, 1, 1).data[0], np.arange(4)[:, None] <= [-1, 2, 2, 2])
+
+
 def test_what_is_not_finite_stays_in_its_windows():
     x = np.zeros((1, 4, 4))
     x[0, 0, 0], x[0, 3, 3] = NAN, INF

@@ -134,7 +134,9 @@ def max_pool2d(x: Array, /, kernel: Pair, stride: Pair | None = None, padding: P
 
 def _lowest(x: Array) -> Any:
     """What no number of x's dtype is below."""
-    return -np.inf if x.dtype.kind in "fc" else int(np.iinfo(x.dtype).min)
+    if x.dtype.kind in "fc":
+        return -np.inf
+    return False if x.dtype.kind == "b" else int(np.iinfo(x.dtype).min)
 
 
 # ---------------------------------------------------------------------------------------------- the mean
