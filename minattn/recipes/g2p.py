@@ -24,20 +24,12 @@ from minattn.data import (
 from minattn.errors import DataError
 from minattn.recipes import runs
 from minattn.recipes.config import write_json
-from minattn.recipes.folder import (
-    ALIGNMENTS,
-    CURVES,
-    REPORT,
-    check_libraries,
-    check_unused,
-    has_begun,
-    new_run,
-)
+from minattn.recipes.folder import ALIGNMENTS, CURVES, REPORT, check_libraries, check_unused
 from minattn.recipes.networks import G2PConfig, config_from, default_config, stored_config
 from minattn.recipes.pronouncer import RECIPE, Pronouncer, Pronunciation
-from minattn.recipes.runs import PARTS, check_checkpoint, run_content, run_quietly
+from minattn.recipes.runs import PARTS, begin, go_on, run_content
 from minattn.recipes.threads import blas_threads
-from minattn.training import LAST, LOG, Outcome, Plan, Trainer
+from minattn.training import LOG, Outcome, Plan, Trainer
 from minattn.training.metrics import Score
 from minattn.training.progress import Progress, default_progress
 
@@ -128,8 +120,7 @@ def train(
     for name in PARTS:
         pronouncer.check_fits(getattr(splits, name), f"the {name} words of {files.source(name)}")
     trainer = _trainer(pronouncer, splits, folder, device, progress)
-    with new_run(folder, run_content(RECIPE, config, files, fingerprints(splits))):
-        outcome = run_quietly(trainer)
+    outcome = begin(trainer, run_content(RECIPE, config, files, fingerprints(splits)))
     return _finished(outcome, folder, splits, device, make_progress())
 
 
@@ -149,11 +140,7 @@ def resume(
     splits = _load(stored.files, progress)
     stored.check_same(fingerprints(splits), "words", "put the old file back, or start a new run with the new one")
     trainer = _trainer(Pronouncer.of(stored.config, splits.train), splits, folder, device, progress)
-    if has_begun(folder):
-        check_checkpoint(folder / LAST, trainer.meta)
-        trainer.resume()
-        progress.note(f"going on after step {trainer.state.step:,}")
-    return _finished(run_quietly(trainer), folder, splits, device, make_progress())
+    return _finished(go_on(trainer), folder, splits, device, make_progress())
 
 
 def evaluate(

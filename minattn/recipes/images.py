@@ -22,11 +22,11 @@ from minattn.errors import ConfigError, DataError
 from minattn.recipes import runs
 from minattn.recipes.classifier import RECIPE, Classifier, Looked
 from minattn.recipes.config import from_stored, write_json
-from minattn.recipes.folder import CURVES, MAPS, REPORT, check_libraries, check_unused, has_begun, new_run
+from minattn.recipes.folder import CURVES, MAPS, REPORT, check_libraries, check_unused
 from minattn.recipes.image_networks import ImageConfig, config_from
-from minattn.recipes.runs import PARTS, check_checkpoint, run_content, run_quietly
+from minattn.recipes.runs import PARTS, begin, go_on, run_content
 from minattn.recipes.threads import blas_threads
-from minattn.training import LAST, LOG, Outcome, Plan, Trainer
+from minattn.training import LOG, Outcome, Plan, Trainer
 from minattn.training.progress import Progress, default_progress
 
 __all__ = ["DATA_SETS", "DataSource", "config_from", "evaluate", "resume", "stored_run", "train"]
@@ -101,8 +101,7 @@ def train(
     progress = make_progress()
     splits = _load(files, config, progress)
     trainer = _trainer(Classifier.of(config, splits), splits, folder, device, progress)
-    with new_run(folder, run_content(RECIPE, config, files, fingerprints(splits))):
-        outcome = run_quietly(trainer)
+    outcome = begin(trainer, run_content(RECIPE, config, files, fingerprints(splits)))
     return _finished(outcome, folder, splits, device, make_progress())
 
 
@@ -122,11 +121,7 @@ def resume(
     splits = _load(stored.files, stored.config, progress)
     stored.check_same(fingerprints(splits), "images", "put the old ones back, or start a new run with the new ones")
     trainer = _trainer(Classifier.of(stored.config, splits), splits, folder, device, progress)
-    if has_begun(folder):
-        check_checkpoint(folder / LAST, trainer.meta)
-        trainer.resume()
-        progress.note(f"going on after step {trainer.state.step:,}")
-    return _finished(run_quietly(trainer), folder, splits, device, make_progress())
+    return _finished(go_on(trainer), folder, splits, device, make_progress())
 
 
 def evaluate(run: str | Path, device: str = "cpu", test: str | None = None) -> dict[str, Any]:

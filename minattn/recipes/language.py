@@ -21,10 +21,10 @@ from minattn.recipes import runs
 from minattn.recipes.baselines import baselines
 from minattn.recipes.character_model import RECIPE, CharacterModel, LanguageConfig
 from minattn.recipes.config import from_stored, with_settings, write_json, write_text
-from minattn.recipes.folder import CURVES, REPORT, SAMPLES, check_libraries, check_unused, has_begun, new_run
-from minattn.recipes.runs import PARTS, check_checkpoint, run_content, run_quietly
+from minattn.recipes.folder import CURVES, REPORT, SAMPLES, check_libraries, check_unused
+from minattn.recipes.runs import PARTS, begin, go_on, run_content
 from minattn.recipes.threads import blas_threads
-from minattn.training import LAST, LOG, Adam, Cosine, LinearWarmup, Outcome, Plan, Trainer
+from minattn.training import LOG, Adam, Cosine, LinearWarmup, Outcome, Plan, Trainer
 from minattn.training.progress import Progress, default_progress
 
 PROMPT = 40  # characters of a prompt, at most
@@ -85,8 +85,7 @@ def train(
     progress = make_progress()
     texts = _load(files, progress)
     trainer = _trainer(_untrained(config, texts), texts, folder, device, progress)
-    with new_run(folder, run_content(RECIPE, config, files, texts.fingerprints())):
-        outcome = run_quietly(trainer)
+    outcome = begin(trainer, run_content(RECIPE, config, files, texts.fingerprints()))
     return _finished(outcome, folder, texts, device, make_progress())
 
 
@@ -107,11 +106,7 @@ def resume(
     other = "the Python it was started with" if stored.files.train is None else "the old file"
     stored.check_same(texts.fingerprints(), "text", f"go on with {other}, or start a new run")
     trainer = _trainer(_untrained(stored.config, texts), texts, folder, device, progress)
-    if has_begun(folder):
-        check_checkpoint(folder / LAST, trainer.meta)
-        trainer.resume()
-        progress.note(f"going on after step {trainer.state.step:,}")
-    return _finished(run_quietly(trainer), folder, texts, device, make_progress())
+    return _finished(go_on(trainer), folder, texts, device, make_progress())
 
 
 # ---------------------------------------------------------------------------------------------- its parts

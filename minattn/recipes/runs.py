@@ -10,7 +10,7 @@ import numpy as np
 
 from minattn.errors import CheckpointError, ConfigError, DataError
 from minattn.recipes.config import completed, from_stored
-from minattn.recipes.folder import CONFIG, read_run
+from minattn.recipes.folder import CONFIG, has_begun, new_run, read_run
 from minattn.training import BEST, LAST, Outcome, Trainer, load_checkpoint
 from minattn.training.checkpoint import Arrays
 
@@ -86,6 +86,24 @@ def run_content(recipe: str, config: Any, files: DataFiles, data: Mapping[str, s
     """The config.json that `StoredRun.read` reads."""
     settings, paths = dataclasses.asdict(config), dataclasses.asdict(files)
     return {"recipe": recipe, "config": settings, "files": paths, "data": dict(data)}
+
+
+def begin(trainer: Trainer, content: dict[str, Any]) -> Outcome:
+    """Train in a new folder, with `content` as its config.json."""
+    with new_run(trainer.folder, content):
+        return run_quietly(trainer)
+
+
+def go_on(trainer: Trainer) -> Outcome:
+    """Train from where the run in the trainer's folder was stopped.
+
+    Raises CheckpointError where its checkpoint is damaged or another run's.
+    """
+    if has_begun(trainer.folder):
+        check_checkpoint(trainer.folder / LAST, trainer.meta)
+        trainer.resume()
+        trainer.progress.note(f"going on after step {trainer.state.step:,}")
+    return run_quietly(trainer)
 
 
 def run_quietly(trainer: Trainer) -> Outcome:
