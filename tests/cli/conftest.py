@@ -61,16 +61,29 @@ def words(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory):
-    """A finished run; not to be written to."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    write_words(folder.parent)
-    with pytest.MonkeyPatch.context() as work:
-        work.chdir(folder.parent)
-        with pytest.raises(SystemExit) as caught:
-            run(train_arguments(folder))
-    assert not caught.value.code
-    return folder
+def finished(tmp_path_factory):
+    """`finished(write, arguments)`: the folder of a finished run, not to be written to.
+
+    write(folder): what makes the data, beside the run; arguments(run): the command line that trains it.
+    """
+
+    def train(write, arguments):
+        folder = tmp_path_factory.mktemp("finished") / "run"
+        write(folder.parent)
+        with pytest.MonkeyPatch.context() as work:
+            work.chdir(folder.parent)
+            with pytest.raises(SystemExit) as caught:
+                run(arguments(folder))
+        assert not caught.value.code
+        return folder
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def finished_run(finished):
+    """A finished run of g2p; not to be written to."""
+    return finished(write_words, train_arguments)
 
 
 @pytest.fixture

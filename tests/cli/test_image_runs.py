@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from small_images import CLASSES, SMALL, train_arguments, write_images
 
-from minattn.cli import run
 from minattn.data.image_folder import read_image
 from minattn.errors import MissingDependencyError
 from minattn.recipes import images
@@ -25,16 +24,9 @@ RUN_FILES = [BEST, CONFIG, "curves.png", "last.safetensors", "log.jsonl", "maps.
 
 
 @pytest.fixture(scope="module")
-def image_run(tmp_path_factory):
-    """A finished run with what it printed; not to be written to."""
-    folder = tmp_path_factory.mktemp("images") / "run"
-    write_images(folder.parent)
-    with pytest.MonkeyPatch.context() as work:
-        work.chdir(folder.parent)
-        with pytest.raises(SystemExit) as caught:
-            run(train_arguments(folder))
-    assert not caught.value.code
-    return folder
+def image_run(finished):
+    """A finished run; not to be written to."""
+    return finished(write_images, train_arguments)
 
 
 @pytest.fixture

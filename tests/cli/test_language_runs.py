@@ -8,7 +8,6 @@ import fakecupy
 import pytest
 from small_language import train_arguments, write_text
 
-from minattn.cli import run
 from minattn.data import Texts
 from minattn.recipes import language
 from minattn.recipes.config import read_json
@@ -18,16 +17,9 @@ RUN_FILES = ["best.safetensors", "config.json", "curves.png", "last.safetensors"
 
 
 @pytest.fixture(scope="module")
-def language_run(tmp_path_factory):
+def language_run(finished):
     """A finished run; not to be written to."""
-    folder = tmp_path_factory.mktemp("language") / "run"
-    write_text(folder.parent)
-    with pytest.MonkeyPatch.context() as work:
-        work.chdir(folder.parent)
-        with pytest.raises(SystemExit) as caught:
-            run(train_arguments(folder))
-    assert not caught.value.code
-    return folder
+    return finished(write_text, train_arguments)
 
 
 @pytest.fixture

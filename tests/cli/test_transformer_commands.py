@@ -6,22 +6,14 @@ from pathlib import Path
 import pytest
 from small_g2p import SMALL_TRANSFORMER, train_arguments, write_words
 
-from minattn.cli import run
 from minattn.recipes.config import read_json
 from minattn.recipes.folder import ALIGNMENTS, CONFIG, REPORT
 
 
 @pytest.fixture(scope="module")
-def transformer_run(tmp_path_factory):
+def transformer_run(finished):
     """A finished run of the Transformer; not to be written to."""
-    folder = tmp_path_factory.mktemp("transformer") / "run"
-    write_words(folder.parent)
-    with pytest.MonkeyPatch.context() as work:
-        work.chdir(folder.parent)
-        with pytest.raises(SystemExit) as caught:
-            run(train_arguments(folder, "alpha=0.5", small=SMALL_TRANSFORMER))
-    assert not caught.value.code
-    return folder
+    return finished(write_words, lambda folder: train_arguments(folder, "alpha=0.5", small=SMALL_TRANSFORMER))
 
 
 def test_it_keeps_its_settings_and_draws_where_it_looks(transformer_run):

@@ -1,27 +1,15 @@
 """The example of accuracy by word length, on a small lexicon: it leaves what it says, and trains nothing twice."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import pytest
 from small_g2p import write_words
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "rnnsearch_length.py"
-
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(call, tmp_path):
     words = write_words(tmp_path)
-
-    def call(*arguments):
-        small = ["--set", "hidden=8", "--set", "embedding=8", "--set", "alignment=8", "--set", "maxout=8"]
-        train = ["--train", words["train"], "--out", str(tmp_path / "length"), "--epochs", "1"]
-        monkeypatch.setattr(sys, "argv", [str(EXAMPLE), *train, *small, *arguments])
-        runpy.run_path(str(EXAMPLE), run_name="__main__")
-        return capsys.readouterr().out
-
-    return call
+    train = ["--train", words["train"], "--out", tmp_path / "length", "--epochs", 1]
+    small = ["--set", "hidden=8", "--set", "embedding=8", "--set", "alignment=8", "--set", "maxout=8"]
+    return lambda *arguments: call("rnnsearch_length.py", *train, *small, *arguments)
 
 
 def test_it_leaves_a_table_and_a_figure_and_trains_once(run, tmp_path):
