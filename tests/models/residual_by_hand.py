@@ -3,28 +3,16 @@
 Every function takes the mode: in training batch norm uses the batch's own mean and variance.
 """
 
+import images_by_hand
 import numpy as np
+from images_by_hand import gate, max_pool, relu
 
 from minattn.nn.initializers import fans
 
 
 def conv(layer, x):
-    """A sum over the places of the kernel and the channels of each group."""
-    w = layer.weight.data
-    outputs, inputs, height, width = w.shape
-    stride, padding, groups = layer.stride, layer.padding, layer.groups
-    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    rows = (padded.shape[2] - height) // stride + 1
-    columns = (padded.shape[3] - width) // stride + 1
-    y = np.zeros((len(x), outputs, rows, columns))
-    for o in range(outputs):
-        first = o // (outputs // groups) * inputs
-        for i in range(rows):
-            for j in range(columns):
-                top, left = i * stride, j * stride
-                window = padded[:, first : first + inputs, top : top + height, left : left + width]
-                y[:, o, i, j] = (window * w[o]).sum((1, 2, 3))
-    return y if layer.bias is None else y + layer.bias.data[:, None, None]
+    """The layer's own stride, padding and groups."""
+    return images_by_hand.conv(x, layer, layer.stride, layer.padding, layer.groups)
 
 
 def batch_norm(layer, x, training):
@@ -32,10 +20,6 @@ def batch_norm(layer, x, training):
     variance = x.var((0, 2, 3)) if training else layer.running_variance.data
     scale = layer.weight.data / np.sqrt(variance + layer.eps)
     return (x - mean[:, None, None]) * scale[:, None, None] + layer.bias.data[:, None, None]
-
-
-def relu(x):
-    return np.maximum(x, 0)
 
 
 def conv_norm(layer, x, training, activated):
@@ -54,13 +38,11 @@ def padded_shortcut(x, outputs, stride):
 
 
 def gates(se, u):
-    """(10.2) and (10.3) of squeeze-and-excitation."""
-    hidden = relu(u.mean((2, 3)) @ se.W_1.data + se.b_1.data)
-    return 1 / (1 + np.exp(-(hidden @ se.W_2.data + se.b_2.data)))
+    return gate(u, se)[1]
 
 
 def squeeze_excitation(se, u):
-    return u * gates(se, u)[:, :, None, None]
+    return gate(u, se)[0]
 
 
 def basic_block(block, x, stride, option, training):
@@ -145,17 +127,6 @@ def randomised(model, seed, dtype=np.float64):
         low = 0.5 if name.endswith("variance") else -0.5
         buffer._data = rng.uniform(low, low + 1, buffer.shape).astype(dtype)
     return model
-
-
-def max_pool(x, kernel, stride, padding):
-    """The largest of each window; what padding adds is never the largest."""
-    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=-np.inf)
-    rows, columns = ((n - kernel) // stride + 1 for n in padded.shape[2:])
-    y = np.zeros((*x.shape[:2], rows, columns))
-    for i in range(rows):
-        for j in range(columns):
-            y[:, :, i, j] = padded[:, :, i * stride : i * stride + kernel, j * stride : j * stride + kernel].max((2, 3))
-    return y
 
 
 def resnet(model, images, training=False):
