@@ -33,7 +33,10 @@ def test_squeeze_and_excitation_classes_image_and_depth(minattn):
     assert "parameters  271,612" in "\n".join(" ".join(line.split()) for line in lines).replace(" 2", "  2")
 
 
-def test_without_a_name_it_lists_all_with_their_sizes(minattn):
+def test_without_a_name_it_lists_all_with_their_sizes(minattn, monkeypatch):
+    for name in zoo.names():
+        if "1202" in name:  # the deepest take nearly as long as all the others
+            monkeypatch.delitem(zoo.CONFIGURATIONS, name)
     lines = lines_of(minattn("summary"))
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
     assert list(rows) == zoo.names()
