@@ -287,7 +287,10 @@ class _Joint:
         """The gradients so far, zeros where none has come yet, with output `position`'s entered."""
         parts: list[Array] = self.grad
         if parts is None:
-            parts = [module.zeros(shape, dtype) for shape, dtype, module in self.outputs]
+            return [
+                gradient if k == position else module.zeros(shape, dtype)
+                for k, (shape, dtype, module) in enumerate(self.outputs)
+            ]
         parts[position] = gradient
         return parts
 

@@ -81,6 +81,30 @@ def test_an_epoch_goes_on_as_it_would_have(start, epoch):
         assert any((one.images != other.images).any() for one, other in zip(whole, others, strict=True))
 
 
+def test_every_epoch_and_every_seed_has_an_order_of_its_own():
+    orders = set()
+    for seed in range(3):
+        batches = ImageBatches(some_images(30), 30, seed, AS_IT_IS)
+        orders |= {tuple(batch.labels.tolist()) for epoch in range(3) for batch in batches.iterate(epoch)}
+    assert len(orders) == 9
+
+
+def test_orders_and_windows_are_drawn_from_different_streams(monkeypatch):
+    """Of each epoch one for the order and one for each batch: the windows have nothing to do with the order."""
+    batches = [ImageBatches(some_images(6), 2, seed, AS_IT_IS, crop=1) for seed in (0, 1)]
+    new, states = np.random.default_rng, []
+
+    def followed(seed):
+        states.append(new(seed).bit_generator.state)
+        return new(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", followed)
+    for of_a_seed in batches:
+        for epoch in range(2):
+            list(of_a_seed.iterate(epoch))
+    assert len({str(state) for state in states}) == len(states) == 2 * 2 * (1 + 3)
+
+
 def test_batches_of_an_epoch_draw_different_windows():
     images = Images(np.repeat(some_images(1, (1, 8, 8)).pixels, 60, axis=0), np.zeros(60, np.int64))
     first, second, *_ = ImageBatches(images, 20, 1, AS_IT_IS, crop=4, flip=True).iterate(0)
@@ -132,6 +156,15 @@ def test_training_images_have_mean_0_and_deviation_1(count, channels, seed):
     assert normalized.dtype == np.float32
     np.testing.assert_allclose(normalized.mean((0, 2, 3)), 0, atol=1e-6)
     np.testing.assert_allclose(normalized.std((0, 2, 3)), 1, rtol=1e-5)
+
+
+@given(st.integers(0, 254), st.integers(1, 23))
+def test_a_channel_of_two_greys_side_by_side_has_deviation_1_too(grey, brighter):
+    """Pixels that vary by less than one are not taken for ones that are all the same."""
+    pixels = np.full((2, 1, 4, 3), grey, np.uint8)
+    pixels.ravel()[:brighter] += 1
+    normalized = Normalization.of(Images(pixels, np.zeros(2, np.int64)))(pixels)
+    np.testing.assert_allclose(normalized.std(), 1, rtol=1e-3)
 
 
 def test_blocks_of_images_are_counted_together(monkeypatch):

@@ -50,6 +50,7 @@ def test_a_file_that_is_cut_off_is_named(tmp_path_factory, data, packed):
     [
         (idx(some_numbers((2, 3))) + b"\0", "6 numbers, and it has 7; the cure: fetch it anew"),
         (b"\0\0\x0d\x01" + bytes(8), "the IDX type 0x0d, expected 0x08"),
+        (b"\0\0\x09\x01" + bytes([0, 0, 0, 1, 255]), "the IDX type 0x09, expected 0x08"),  # -1 in a signed byte
         (b"\x89PNG" + bytes(30), "is no IDX file: it begins with b'.x89PNG'"),
         (b"", "is no IDX file"),
         (struct.pack(">2xBB", 8, 100) + bytes([0, 0, 0, 1]) * 100 + b"x", "is damaged: its header says .*; the cure"),
@@ -73,7 +74,7 @@ def folder(tmp_path, monkeypatch):
     """A small data set in the form of Fashion-MNIST, which is taken for it."""
     contents = {}
     for name in MD5:
-        count = 240 if name.startswith("train") else 20
+        count = 360 if name.startswith("train") else 20
         labels = np.arange(count, dtype=np.uint8) % 10
         contents[name] = idx(some_numbers((count, 28, 28)) if "images" in name else labels)
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(contents[name]))
@@ -84,8 +85,8 @@ def folder(tmp_path, monkeypatch):
 
 def test_its_parts(folder):
     splits = load_fashion_mnist(folder)
-    assert [len(part) for part in (splits.train, splits.dev, splits.test)] == [220, 20, 20]
-    assert np.bincount(splits.dev.labels).tolist() == [2] * 10
+    assert [len(part) for part in (splits.train, splits.dev, splits.test)] == [330, 30, 20]
+    assert np.bincount(splits.dev.labels).tolist() == [3] * 10
     assert splits.train.shape == (1, 28, 28)
     assert splits.classes == CLASSES
     assert (splits.test.pixels[:, 0] == some_numbers((20, 28, 28))).all()
@@ -97,6 +98,7 @@ def test_it_is_found_by_the_variable_or_where_debian_puts_it(folder, monkeypatch
     monkeypatch.setenv("MINATTN_FASHION_MNIST", str(folder / "none"))
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz is not in .*none; the cure: apt install"):
         load_fashion_mnist()
+    assert len(load_fashion_mnist(folder).test) == 20  # a folder that is named goes before the variable
 
 
 def test_files_without_gzip_are_taken_too(folder):

@@ -170,8 +170,9 @@ def test_resnext_is_the_papers_equations():
     model = CifarResNeXt(CifarResNeXtConfig(11, groups=2, group_width=1, se=64, channels=1), np.random.default_rng(0))
     model, x = randomised(model, 0).eval(), images(shape=(1, 1, 3, 2))
     expected = by_hand.conv_norm(model.conv1, x, False, True)
-    for stage in model.stages:
+    for stage, stride in zip(model.stages, (1, 2, 2), strict=True):
         for block in stage.blocks:
+            assert [unit.conv.stride for unit in block.convolutions] == [1, stride, 1]
             expected, _ = by_hand.bottleneck(block, expected, "standard", False)
     np.testing.assert_allclose(model.features(ma.tensor(x)).data, expected, rtol=1e-7)
 
@@ -205,6 +206,16 @@ def test_a_block_whose_last_norm_is_zero_is_the_relu_of_its_input(seed):
     assert s is None
     np.testing.assert_array_equal(y.data, np.maximum(x.data, 0))
     np.testing.assert_array_equal(block(y)[0].data, y.data)
+
+
+@given(seed=SEEDS, option=st.sampled_from("AB"), new=st.integers(0, 2), stride=st.integers(1, 3))
+def test_a_block_with_any_stride_and_width_is_the_papers_equations(seed, option, new, stride):
+    """No published network has a stride without new channels; the shortcut has to shrink there all the same."""
+    block = randomised(BasicBlock(3, 3 + new, stride, np.random.default_rng(seed), option=option), seed).eval()
+    x = images(seed, (2, 3, 5, 4))
+    expected, _ = by_hand.basic_block(block, x, stride, option, False)
+    assert expected.shape == (2, 3 + new, -(-5 // stride), -(-4 // stride))
+    np.testing.assert_allclose(block(ma.tensor(x))[0].data, expected, rtol=1e-6, atol=1e-8)
 
 
 def test_the_two_options_differ_only_where_the_size_changes():
@@ -284,6 +295,7 @@ def test_every_depth_is_built_or_refused_with_one_that_is_not(depth, block):
         (CifarResNetConfig, {"classes": 0}, "classes must be a whole number"),
         (CifarResNetConfig, {"channels": 1.0}, "channels must be a whole number"),
         (CifarResNeXtConfig, {"depth": 30}, "depth 9n \\+ 2, got 30"),
+        (CifarResNeXtConfig, {"depth": 32}, "depth 9n \\+ 2, got 32"),
         (CifarResNeXtConfig, {"depth": 2}, "depth 9n \\+ 2, got 2"),
         (CifarResNeXtConfig, {"groups": 0}, "groups must be a whole number"),
     ],

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import ops, tensor
 from minattn.autograd.engine import mode
 from minattn.errors import ConfigError, ShapeError
@@ -117,6 +118,12 @@ class ByRow(Module):
 
 def test_a_linear_layer_counts_every_row():
     assert summarize(ByRow(np.random.default_rng(0)), (3, 4, 5)) == [Row("linear", "Linear", (4, 5, 7), 28, 20 * 21)]
+
+
+def test_the_shape_of_a_layer_with_two_outputs_is_that_of_the_first():
+    """Squeeze-and-excitation gives the scaled maps, and then its gates."""
+    gated = SqueezeExcitation(4, np.random.default_rng(0), reduction=2)
+    assert summarize(gated, (4, 5, 3)) == [Row("", "SqueezeExcitation", (4, 5, 3), 4 * 2 + 2 + 2 * 4 + 4, 16)]
 
 
 def test_a_weight_of_two_layers_counts_once():

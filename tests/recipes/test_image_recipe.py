@@ -1,6 +1,7 @@
 """The images recipe: its data, its score, its maps, and that a stopped run ends as if it had not been."""
 
 import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from minattn.recipes.classifier import Classifier, Looked
 from minattn.recipes.config import read_json
 from minattn.recipes.folder import REPORT
 from minattn.recipes.image_networks import ImageConfig, config_from
-from minattn.recipes.images import DataSource, examples, score
+from minattn.recipes.images import DataSource, draw_pictures, examples, score
 from minattn.training import LAST, LOG, Progress, load_checkpoint
 
 pytestmark = pytest.mark.skipif(find_spec("PIL") is None, reason="needs the extra images")
@@ -123,6 +124,10 @@ def test_images_that_have_changed_stop_a_resumed_run(source, tmp_path):
     next(Path(other.data, "dark").iterdir()).unlink()
     with pytest.raises(DataError, match=r"images of .*pictures changed since the run was started; the cure"):
         images.resume(folder, make_progress=Progress)
+    for path in sorted(Path(other.data, "dark").iterdir())[10:]:
+        path.unlink()
+    with pytest.raises(DataError, match=r"pictures changed since the run was started; the cure: .* by --test"):
+        images.evaluate(folder)
 
 
 def test_the_log_has_a_line_of_dev_errors_for_each_epoch(straight):
@@ -130,6 +135,21 @@ def test_the_log_has_a_line_of_dev_errors_for_each_epoch(straight):
     errors = [record["dev_error"] for record in records if "dev_error" in record]
     assert len(errors) == 3
     assert all(0 <= error <= 100 for error in errors)
+
+
+def test_the_best_model_is_chosen_by_the_dev_images(straight, source):
+    records = [json.loads(line) for line in (straight / LOG).read_text().splitlines()]
+    best = [record for record in records if record.get("best")][-1]
+    dev = source.load(CONFIG).dev
+    looked = Classifier.load(straight).look(dev)
+    assert best["dev_loss"] == pytest.approx(looked.loss, rel=1e-5)
+    assert best["dev_error"] == pytest.approx(100 * looked.errors(dev).mean())
+
+
+def test_every_parameter_learns(straight, source):
+    start = Classifier.of(CONFIG, source.load(CONFIG)).model.named_parameters()
+    trained = Classifier.load(straight).model.named_parameters()
+    assert [name for name in start if (start[name].data == trained[name].data).all()] == []
 
 
 # ---------------------------------------------------------------------------------------------- its parts
@@ -148,6 +168,21 @@ def test_examples_are_the_first_right_and_the_surest_wrong_answer_of_each_class(
     labels = np.array([0, 0, 1, 1, 1, 0])
     probabilities = np.array([[0.2, 0.8], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.1, 0.9], [0.8, 0.2]])
     assert examples(probabilities, labels).tolist() == [1, 4, 0, 3]
+
+
+def test_the_page_of_maps_is_drawn_of_the_examples_and_the_answers(straight, source, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(images, "draw_maps", lambda path, classifier, some, answers: drawn.append((some, answers)))
+    test = source.load(CONFIG).test
+    answers = (test.labels + np.arange(15) % 2) % 3
+    looked = Looked(np.eye(3)[answers], 0.5)
+    shutil.copy(straight / LOG, tmp_path)
+    draw_pictures(tmp_path, Classifier.load(straight), test, looked)
+    ((some, taken_for),) = drawn
+    chosen = examples(looked.probabilities, test.labels)
+    np.testing.assert_array_equal(some.pixels, test.pixels[chosen])
+    np.testing.assert_array_equal(taken_for, answers[chosen])
+    assert (taken_for != some.labels).any()
 
 
 @pytest.mark.parametrize("model", ["resnet8", "se_resnet8", "abn_resnet8"])

@@ -122,6 +122,11 @@ def _by_channel(row: Array, channels: int) -> Array:
     return row.reshape(row.size // channels, channels).sum(0, keepdims=True)
 
 
+def _products(a: Array, b: Array) -> Array:
+    """The sum of a b over the rows."""
+    return xp(a).einsum("ij,ij->j", a, b)
+
+
 # ---------------------------------------------------------------------------------------------- passes
 def _moments(rows: Array, channels: int, m: int) -> tuple[Array, Array]:
     """Mean and variance of each channel, out of those of each block."""
@@ -130,8 +135,8 @@ def _moments(rows: Array, channels: int, m: int) -> tuple[Array, Array]:
         count = block.size // channels
         mu = _by_channel(block.sum(0), channels) / count
         deviation = block - _along(block, mu[0])
-        deviation *= deviation
-        return mu, _by_channel(deviation.sum(0), channels), xp(block).full((1, 1), count, mu.dtype)
+        squares = _by_channel(_products(deviation, deviation), channels)
+        return mu, squares, xp(block).full((1, 1), count, mu.dtype)
 
     means, squares, counts = over_rows(body, rows)
     mu = (counts * means).sum(0) / m
@@ -158,9 +163,7 @@ def _sums(rows: Array, h: Array, mu: Array) -> tuple[Array, Array]:
     channels, mu = len(mu), _along(rows, mu)
 
     def body(block: Array, h: Array) -> tuple[Array, Array]:
-        deviation = block - mu
-        deviation *= h
-        return _by_channel(deviation.sum(0), channels), _by_channel(h.sum(0), channels)
+        return _by_channel(_products(block - mu, h), channels), _by_channel(h.sum(0), channels)
 
     with_deviation, alone = over_rows(body, rows, h)
     return with_deviation.sum(0), alone.sum(0)

@@ -19,7 +19,7 @@ def getitem(x: Array, /, index: Any) -> Result:
     y = x[index]
 
     def pullback(g: Array) -> Array:
-        out = xp(g).zeros(x.shape, g.dtype)
+        out = xp(g).zeros_like(x, dtype=g.dtype)  # in memory as x is
         if _is_basic(index):
             out[index] = g
         else:

@@ -31,8 +31,8 @@ SMALL = 1_000_000
 """Products of up to so many multiplications OpenBLAS computes without rearranging the matrices, which is quicker where
 channels are few, and in the caller's thread."""
 
-FEW_ROWS, MANY_ROWS = 64, 256
-"""Products are not cut into pieces of fewer rows; and kernels are slid where pieces may have many."""
+FEW_ROWS = 64
+"""Products are not cut into pieces of fewer rows; where pieces have more, kernels are slid and threads share blocks."""
 
 
 class Windows(NamedTuple):
@@ -73,9 +73,10 @@ class Windows(NamedTuple):
 
 
 class Way(NamedTuple):
-    """How a block is multiplied: conv2d's y of it, its part of dW, and its part of dx."""
+    """How a block is multiplied: conv2d's y of it, written to its last argument, its part of dW, which is added to its
+    total, and its part of dx."""
 
-    forward: Callable[[Array, Place, Array, Windows], Array]
+    forward: Callable[[Array, Place, Array, Windows, Array], None]
     by_weight: Callable[[Array, Array, Place, Array, Windows], None]
     by_input: Callable[[Array, Place, Array, Windows], Array]
 
@@ -93,33 +94,51 @@ def way_of(x: Array, weight: Array, windows: Windows) -> Way:
 def _may_slide(weight: Array, windows: Windows) -> bool:
     """Whether a kernel can be slid over the pixels, and its channels are few."""
     unit = (windows.stride, windows.dilation[1], windows.groups) == ((1, 1), 1, 1)
-    return unit and windows.padding[1] < windows.kernel[1] and MANY_ROWS * weight.size <= SMALL * windows.kernel[0]
+    return unit and windows.padding[1] < windows.kernel[1] and FEW_ROWS * weight.size <= SMALL * windows.kernel[0]
 
 
-def _slid(images: Array, place: Place, matrices: Array, windows: Windows) -> Array:
-    """y of a block: (N, rows, W, C_out)."""
-    seen, (rows, batch, row, width) = _slid_over(images, place, matrices.shape[3], windows)
+def _slid(images: Array, place: Place, matrices: Array, windows: Windows, y: Array) -> None:
+    """Write y of a block, (N, rows, W, C_out)."""
+    seen, lines = _slid_over(images, place, matrices.shape[3], windows)
     k_h, k_w, pieces, count, _ = seen.shape
-    parts = np.empty((k_h, pieces, count, k_w, matrices.shape[3]), np.result_type(seen, matrices))
+    parts = np.empty((k_h, pieces, count, k_w, matrices.shape[3]), y.dtype)
     matmul(seen, matrices[:, :, None], parts.transpose(0, 3, 1, 2, 4))
-    y = parts.sum(0).reshape(pieces * count * k_w, -1)[: rows * batch * row]
-    return y.reshape(rows, batch, row, -1)[:, :, :width].swapaxes(0, 1)
+    for part in parts[1:-1]:
+        parts[0] += part
+    first, last, y = lines.of(parts[0]), lines.of(parts[-1]), y.swapaxes(0, 1)
+    if k_h == 1:
+        y[...] = first
+    else:
+        np.add(first, last, y)
 
 
 def _slid_by_weight(images: Array, upstream: Array, place: Place, total: Array, windows: Windows) -> None:
     """Add the block's part to the gradients of the W_i."""
     outputs = upstream.shape[3]
-    seen, (rows, batch, row, width) = _slid_over(images, place, outputs, windows)
+    seen, lines = _slid_over(images, place, outputs, windows)
     _, k_w, pieces, count, _ = seen.shape
     g = np.zeros((pieces, count, k_w, outputs), upstream.dtype)
-    places = g.reshape(-1, outputs)[: rows * batch * row].reshape(rows, batch, row, outputs)
-    places[:, :, :width] = upstream[place].swapaxes(0, 1)
+    lines.of(g)[...] = upstream[place].swapaxes(0, 1)
     total += matmul(seen.swapaxes(3, 4), g.transpose(2, 0, 1, 3)).sum((1, 2))[:, None]
 
 
-def _slid_over(images: Array, place: Place, outputs: int, windows: Windows) -> tuple[Array, Shape]:
-    """What a kernel sees of a block, (k_h, k_w, pieces, count, k_w C), and how many rows y has of the block, how many
-    images, how many pixels there are in a row with its padding, and how many of them y has.
+class Lines(NamedTuple):
+    """Where the places of y are in a strip of pixels."""
+
+    rows: int
+    batch: int
+    row: int  # pixels from one line to the next
+    width: int  # of which y has so many
+
+    def of(self, pixels: Array) -> Array:
+        """(.., C) of a strip as (rows, N, W, C); a view."""
+        rows, batch, row, width = self
+        strip = pixels.reshape(-1, pixels.shape[-1])[: rows * batch * row]
+        return strip.reshape(rows, batch, row, -1)[:, :, :width]
+
+
+def _slid_over(images: Array, place: Place, outputs: int, windows: Windows) -> tuple[Array, Lines]:
+    """What a kernel sees of a block, (k_h, k_w, pieces, count, k_w C), and where y is in it.
 
     The block becomes one strip of pixels.  A row has its padding on the left; what is missing on the right is the
     padding of the next.  Row q of matrix (i, j) is the k_w neighbours from pixel j + k_w q of row i on: a view.
@@ -129,30 +148,27 @@ def _slid_over(images: Array, place: Place, outputs: int, windows: Windows) -> t
     row, (_, width) = images.shape[2] + left, windows.places(images.shape[1:3])
     line, height = windows.dilation[0] * batch * row, rows + windows.reach[0] - 1
     places = -(-rows * batch * row // k_w)
-    pieces = -(-places * k_w * channels * outputs // SMALL)
+    pieces = len(_pieces(places, k_w * channels * outputs))
     count = -(-places // pieces)
     strip = np.empty(((k_h - 1) * line + (pieces * count + 1) * k_w, channels), images.dtype)
     strip[height * batch * row :] = 0
     _fill(strip[: height * batch * row].reshape(height, batch, row, channels), images, place, windows)
     pixel = strip.strides[0]
     strides = line * pixel, pixel, count * k_w * pixel, k_w * pixel, strip.itemsize
-    return np.ndarray((k_h, k_w, pieces, count, k_w * channels), strip.dtype, strip, 0, strides), (
-        rows,
-        batch,
-        row,
-        width,
-    )
+    seen = np.ndarray((k_h, k_w, pieces, count, k_w * channels), strip.dtype, strip, 0, strides)
+    return seen, Lines(rows, batch, row, width)
 
 
 # ---------------------------------------------------------------------------------------------- shifted
-def _shifted(images: Array, place: Place, matrices: Array, windows: Windows) -> Array:
-    """y of a block: (N, rows, W, C_out)."""
+def _shifted(images: Array, place: Place, matrices: Array, windows: Windows, y: Array) -> None:
+    """Write y of a block, (N, rows, W, C_out)."""
     shifted, places = _copies(_padded(images, place, windows), windows)
-    y = _stacked(_under(shifted, 0, places[0], windows), matrices[0])
+    total = _stacked(_under(shifted, 0, places[0], windows), matrices[0])
     for i in range(1, len(matrices)):
-        y += _stacked(_under(shifted, i, places[0], windows), matrices[i])
-    y = y.reshape(len(y), places[0], shifted.shape[1], places[1], y.shape[2]).transpose(2, 1, 3, 0, 4)
-    return y.reshape(*y.shape[:3], -1 if y.size else len(matrices[0]) * matrices.shape[3])
+        total += _stacked(_under(shifted, i, places[0], windows), matrices[i])
+    groups, _, per_group = total.shape
+    total = total.reshape(groups, places[0], len(y), places[1], per_group).transpose(2, 1, 3, 0, 4)
+    y.reshape(*y.shape[:3], groups, per_group)[...] = total
 
 
 def _shifted_by_weight(images: Array, upstream: Array, place: Place, total: Array, windows: Windows) -> None:
@@ -191,7 +207,7 @@ def _add_product(a: Array, g: Array, total: Array) -> None:
 def _pieces(rows: int, multiplications: int) -> list[slice]:
     """The rows of a product in pieces of one size, where that leaves each of them enough; multiplications: of a row."""
     most = SMALL // max(1, multiplications)
-    count = -(-rows // most) if most >= FEW_ROWS else 1
+    count = max(1, -(-rows // most)) if most >= FEW_ROWS else 1
     return [slice(k * rows // count, (k + 1) * rows // count) for k in range(count)]
 
 
@@ -241,17 +257,17 @@ def _by_group(g: Array, groups: int) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------- taps
-def _taps(images: Array, place: Place, matrices: Array, windows: Windows) -> Array:
-    """y of a block: (N, rows, W, C)."""
-    y: Array = None
+def _taps(images: Array, place: Place, matrices: Array, windows: Windows, y: Array) -> None:
+    """Write y of a block, (N, rows, W, C)."""
+    total: Array = None
     part: Array = None
     for (i, j), seen in _each_tap(_padded(images, place, windows), windows):
         part = xp(seen).multiply(seen, _along_rows(matrices[i, :, j, 0], seen), part)
-        if y is None:
-            y, part = part, None
+        if total is None:
+            total, part = part, None
         else:
-            y += part
-    return y.swapaxes(0, 1)
+            total += part
+    y[...] = total.swapaxes(0, 1)
 
 
 def _taps_by_weight(images: Array, upstream: Array, place: Place, total: Array, windows: Windows) -> None:

@@ -45,7 +45,7 @@ def correlate(x: Array, weight: Array, windows: Windows) -> Array:
     way = way_of(x, weight, windows)
 
     def work(place: Place) -> None:
-        y[place] = way.forward(images, place, matrices, windows)
+        way.forward(images, place, matrices, windows, y[place])
 
     for_each(work, _blocks(x.shape, len(weight), windows, x), _is_shared(y, weight, windows))
     return y.transpose(0, 3, 1, 2)
