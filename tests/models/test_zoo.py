@@ -62,10 +62,10 @@ def test_no_two_networks_share_a_name():
     assert all(name == name.lower() for name in zoo.names())
 
 
-def test_a_network_of_100_megabytes_takes_none():
+def test_a_network_of_500_megabytes_takes_none():
     tracemalloc.start()
     try:
-        network = unallocated("resnet50")
+        network = unallocated("vgg16_bn")
         count_macs(network, image_of(network))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
