@@ -100,4 +100,4 @@ def scale(
             f"gates of shape {s.shape} do not fit maps of shape {u.shape}; the cure: gates (batch, channels) of maps "
             "(batch, channels, height, width)"
         )
-    return u * ops.reshape(s, (*s.shape, 1, 1))  # (10.4)
+    return ops.scale_channels(u, s)  # (10.4)

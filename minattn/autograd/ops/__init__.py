@@ -16,6 +16,7 @@ from minattn.autograd.ops.activations import (
     softplus,
 )
 from minattn.autograd.ops.batch_norm import batch_norm, batch_norm_fixed
+from minattn.autograd.ops.channels import scale_channels
 from minattn.autograd.ops.convolution import conv2d, conv_transpose2d
 from minattn.autograd.ops.elementwise import (
     abs,
@@ -148,6 +149,7 @@ __all__ = [
     "resize_bilinear",
     "resize_nearest",
     "roll",
+    "scale_channels",
     "scatter_add",
     "sigmoid",
     "silu",

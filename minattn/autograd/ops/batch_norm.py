@@ -6,18 +6,17 @@ For every channel, over the m numbers that the batch has of it,
 
 With h the gradient of y, its gradient is  dw = sum h n,  db = sum h,  dx = w / sqrt(var + eps) (h - db / m - n dw / m).
 
-In here channels come last, and a row of pixels is a row of a matrix: the numbers of one channel are C apart in it, and
-what there is of each channel is repeated along it.  Both passes over the rows run in blocks: one that sums, and one
-that writes the result.  Nothing is kept for the way back but x, y and the statistics.
+Both passes over the rows of pixels (`channels.py`) run in blocks: one that sums, and one that writes the result.
+Nothing is kept for the way back but x, y and the statistics.
 """
 
-import math
 from typing import Any
 
-from minattn.autograd.backend import Array, Shape, xp
+from minattn.autograd.backend import Array, xp
 from minattn.autograd.blocks import NEW, over_rows
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.activations import relu as relu_of
+from minattn.autograd.ops.channels import along, as_images, by_channel, products, rows_of_pixels
 from minattn.autograd.ops.elementwise import sqrt
 from minattn.autograd.ops.norms import channel_axes, numbers
 from minattn.autograd.ops.reductions import mean, var
@@ -45,7 +44,7 @@ def batch_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5, relu:
     """
     _, axes = channel_axes(x, weight=weight, bias=bias)
     m = numbers(x, axes)
-    rows = _rows(x.astype(xp(x).result_type(x, weight, bias, 1.0), copy=False))
+    rows = rows_of_pixels(x.astype(xp(x).result_type(x, weight, bias, 1.0), copy=False))
     mu, variance = _moments(rows, len(weight), m)
     inverse = 1 / xp(x).sqrt(variance + eps)
     y = _scaled(rows, mu, weight * inverse, bias, relu)
@@ -57,9 +56,9 @@ def batch_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5, relu:
         through_mean = (weight * inverse * d_bias - g_mean) / m
         through_variance = (weight * inverse * inverse * d_weight - 2 * g_variance) / m
         d_x = _d_x(rows, h, mu, weight * inverse, through_mean, through_variance, into)
-        return _images(d_x, x.shape), d_weight, d_bias
+        return as_images(d_x, x.shape), d_weight, d_bias
 
-    return (_images(y, x.shape), mu, variance), pullback
+    return (as_images(y, x.shape), mu, variance), pullback
 
 
 # ---------------------------------------------------------------------------------------------- given
@@ -84,7 +83,7 @@ def batch_norm_fixed(
     dx = w r h,  dw = r sum h (x - mean),  db = sum h,  dmean = - w r db,  dvar = - w r^2 dw / 2.
     """
     channel_axes(x, weight=weight, bias=bias, mean=mean, variance=variance)
-    rows = _rows(x.astype(xp(x).result_type(x, weight, bias, mean, variance, 1.0), copy=False))
+    rows = rows_of_pixels(x.astype(xp(x).result_type(x, weight, bias, mean, variance, 1.0), copy=False))
     inverse = 1 / xp(x).sqrt(variance + eps)
     slope = weight * inverse
     y = _scaled(rows, mean, slope, bias, relu)
@@ -93,38 +92,11 @@ def batch_norm_fixed(
         h, into = _upstream(g, y, relu)
         d_weight, d_bias = _sums(rows, h, mean)
         d_weight = d_weight * inverse
-        along = _along(h, slope)
-        d_x = over_rows(lambda h, d_x=None: xp(h).multiply(h, along, d_x), h, into=[into])
-        return _images(d_x, x.shape), d_weight, d_bias, -slope * d_bias, -0.5 * slope * inverse * d_weight
+        slopes = along(h, slope)
+        d_x = over_rows(lambda h, d_x=None: xp(h).multiply(h, slopes, d_x), h, into=[into])
+        return as_images(d_x, x.shape), d_weight, d_bias, -slope * d_bias, -0.5 * slope * inverse * d_weight
 
-    return _images(y, x.shape), pullback
-
-
-# ---------------------------------------------------------------------------------------------- rows of pixels
-def _rows(x: Array) -> Array:
-    """x (N, C, .., W) as a matrix with a row for each row of pixels, (N .., W C); a view where channels come last."""
-    last = xp(x).moveaxis(x, 1, -1)
-    return last.reshape(math.prod(last.shape[:-2]), math.prod(last.shape[-2:])) if x.ndim > 2 else last
-
-
-def _images(rows: Array, shape: Shape) -> Array:
-    """The inverse of `_rows`, for an x of that shape."""
-    return xp(rows).moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
-
-
-def _along(row: Array, channels: Array) -> Array:
-    """(C) repeated along a row of pixels."""
-    return xp(row).tile(channels, row.shape[-1] // len(channels))
-
-
-def _by_channel(row: Array, channels: int) -> Array:
-    """A row of pixels, summed over its pixels: (1, C)."""
-    return row.reshape(row.size // channels, channels).sum(0, keepdims=True)
-
-
-def _products(a: Array, b: Array) -> Array:
-    """The sum of a b over the rows."""
-    return xp(a).einsum("ij,ij->j", a, b)
+    return as_images(y, x.shape), pullback
 
 
 # ---------------------------------------------------------------------------------------------- passes
@@ -133,9 +105,9 @@ def _moments(rows: Array, channels: int, m: int) -> tuple[Array, Array]:
 
     def body(block: Array) -> tuple[Array, ...]:
         count = block.size // channels
-        mu = _by_channel(block.sum(0), channels) / count
-        deviation = block - _along(block, mu[0])
-        squares = _by_channel(_products(deviation, deviation), channels)
+        mu = by_channel(block.sum(0), channels) / count
+        deviation = block - along(block, mu[0])
+        squares = by_channel(products(deviation, deviation), channels)
         return mu, squares, xp(block).full((1, 1), count, mu.dtype)
 
     means, squares, counts = over_rows(body, rows)
@@ -145,12 +117,11 @@ def _moments(rows: Array, channels: int, m: int) -> tuple[Array, Array]:
 
 def _scaled(rows: Array, mu: Array, slope: Array, bias: Array, relu: bool) -> Array:
     """slope (x - mu) + bias, or its positive part."""
-
-    module, mu, slope, bias = xp(rows), _along(rows, mu), _along(rows, slope), _along(rows, bias)
+    module, mu, slope, bias = xp(rows), along(rows, mu), along(rows, slope), along(rows, bias)
     zeros = module.zeros_like(bias)  # NumPy compares two arrays several times as fast as an array and a number
 
     def body(block: Array, y: Array | None = None) -> Array:
-        y = module.subtract(block, mu, y)
+        y = module.subtract(block, mu, y)  # first: where a channel hardly varies, slope x and slope mu are large
         y *= slope
         y += bias
         return module.maximum(y, zeros, out=y) if relu else y
@@ -160,10 +131,10 @@ def _scaled(rows: Array, mu: Array, slope: Array, bias: Array, relu: bool) -> Ar
 
 def _sums(rows: Array, h: Array, mu: Array) -> tuple[Array, Array]:
     """sum h (x - mu) and sum h for each channel."""
-    channels, mu = len(mu), _along(rows, mu)
+    channels, mu = len(mu), along(rows, mu)
 
     def body(block: Array, h: Array) -> tuple[Array, Array]:
-        return _by_channel(_products(block - mu, h), channels), _by_channel(h.sum(0), channels)
+        return by_channel(products(block - mu, h), channels), by_channel(h.sum(0), channels)
 
     with_deviation, alone = over_rows(body, rows, h)
     return with_deviation.sum(0), alone.sum(0)
@@ -171,7 +142,7 @@ def _sums(rows: Array, h: Array, mu: Array) -> tuple[Array, Array]:
 
 def _upstream(g: Array, y: Array, relu: bool) -> tuple[Array, Array | None]:
     """The gradient of what the ReLU is given, as rows; and whether, or else where, it may be written over."""
-    g = _rows(g)
+    g = rows_of_pixels(g)
     if not relu:
         return g, NEW
     h = over_rows(lambda g, y, h=None: xp(g).multiply(g, y.real > 0, h), g, y, into=[NEW])
@@ -182,14 +153,14 @@ def _d_x(
     rows: Array, h: Array, mu: Array, slope: Array, constant: Array, linear: Array, into: Array | None = NEW
 ) -> Array:
     """slope h - constant - linear (x - mu), written `into` an array."""
-    mu, slope, constant, linear = (_along(rows, channels) for channels in (mu, slope, constant, linear))
+    mu, slope, constant, linear = (along(rows, channels) for channels in (mu, slope, constant, linear))
 
     def body(block: Array, h: Array, d_x: Array | None = None) -> Array:
-        deviation = block - mu
-        deviation *= linear
-        deviation += constant
+        through_moments = block - mu
+        through_moments *= linear
+        through_moments += constant
         d_x = xp(block).multiply(h, slope, d_x)
-        d_x -= deviation
+        d_x -= through_moments
         return d_x
 
     return over_rows(body, rows, h, into=[into])

@@ -15,22 +15,14 @@ from typing import Any
 from minattn.autograd.backend import Array, xp
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.elementwise import power, sqrt
-from minattn.autograd.ops.reductions import mean
+from minattn.autograd.ops.reductions import mean, one_after_another
 from minattn.autograd.ops.shaping import pad, reshape
 from minattn.errors import ConfigError, ShapeError
 
 
 # ---------------------------------------------------------------------------------------------- over a set
-def _sum(x: Array, axes: tuple[int, ...]) -> Array:
-    """The sum over `axes`, which stay with length 1.  One axis after the other: where channels come last in memory,
-    float32 would lose most digits in one long sum."""
-    for axis in reversed(axes):
-        x = x.sum(axis, keepdims=True)
-    return x
-
-
 def _mean(x: Array, axes: tuple[int, ...]) -> Array:
-    return _sum(x, axes) / math.prod(x.shape[axis] for axis in axes)
+    return one_after_another(x, axes) / math.prod(x.shape[axis] for axis in axes)
 
 
 def _standardised(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
@@ -105,7 +97,11 @@ def group_norm(x: Array, weight: Array, bias: Array, /, groups: int, eps: float 
     def pullback(g: Array) -> tuple[Array, Array, Array]:
         h = (g * scale).reshape(rows)
         d_x = _standardised_gradient(h, normal, inverse, (-1,))
-        return d_x.reshape(x.shape), _sum(g * of_x, axes).reshape(-1), _sum(g, axes).reshape(-1)
+        return (
+            d_x.reshape(x.shape),
+            one_after_another(g * of_x, axes).reshape(-1),
+            one_after_another(g, axes).reshape(-1),
+        )
 
     return of_x * scale + bias.reshape(shape), pullback
 

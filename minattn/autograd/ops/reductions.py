@@ -20,7 +20,9 @@ def sum(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result
 def mean(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The mean over `axis`."""
     kept, n = _kept_shape(x, axis), _count(x, axis)
-    return x.mean(axis, keepdims=keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept) / n, x.shape)
+    several = n > 0 and type(axis) is tuple and x.dtype.kind in "fc" and not x.flags.c_contiguous
+    y = one_after_another(x, _axes(x, axis), keepdims) / n if several else x.mean(axis, keepdims=keepdims)
+    return y, lambda g: xp(g).broadcast_to(g.reshape(kept) / n, x.shape)
 
 
 @op
@@ -110,6 +112,14 @@ def _kept_shape(x: Array, axis: Any) -> tuple[int, ...]:
             raise ValueError(f"axis {a} is out of range for {x.ndim} dimensions")
     reduced = _axes(x, axis)
     return tuple(1 if i in reduced else n for i, n in enumerate(x.shape))
+
+
+def one_after_another(x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
+    """The sum over one axis after the other.  Where the channels of images come last in memory, one sum over all
+    axes would take many steps of a few channels each, and lose most digits of float32."""
+    for axis in axes:
+        x = x.sum(axis, keepdims=True)
+    return x if keepdims else x.squeeze(axes)
 
 
 def _count(x: Array, axis: Any) -> int:

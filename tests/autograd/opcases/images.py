@@ -211,6 +211,25 @@ def loop_local_response_norm(x, n, k, alpha, beta):
 
 
 EPS = st.sampled_from([1e-5, 0.1])
+
+
+# ---------------------------------------------------------------------------------------------- scaling
+@st.composite
+def with_gates(draw):
+    """x (N, C, H, W) and a number for each map."""
+    dtype = draw(dtypes())
+    shape = tuple(draw(st.integers(0 if axis == 0 else 1, 4)) for axis in range(4))
+    x, s = (draw(strategies.layouts(draw(strategies.arrays(of, dtype)))) for of in (shape, shape[:2]))
+    return Call((x, s), {})
+
+
+def loop_scale_channels(x, s):
+    y = np.zeros(x.shape)
+    for n, c in np.ndindex(s.shape):
+        y[n, c] = s[n, c] * x[n, c]
+    return y
+
+
 CASES = {
     "max_pool2d": Case(pooled(distinct=True), loop_max_pool),
     "average_pool2d": Case(pooled(count_padding=st.booleans()), loop_average_pool),
@@ -220,6 +239,7 @@ CASES = {
     "resize_bilinear": Case(sized(align_corners=st.booleans()), loop_bilinear),
     "batch_norm": Case(off_kink(normalised(min_batch=1, eps=EPS), loop_batch_norm), loop_batch_norm),
     "batch_norm_fixed": Case(off_kink(with_statistics(), loop_batch_norm_fixed), loop_batch_norm_fixed),
+    "scale_channels": Case(with_gates(), loop_scale_channels),
     "group_norm": Case(normalised(groups=None, eps=EPS), loop_group_norm),
     "local_response_norm": Case(
         normalised(
