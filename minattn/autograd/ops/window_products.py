@@ -117,8 +117,8 @@ def _slid_by_weight(images: Array, upstream: Array, place: Place, total: Array, 
     outputs = upstream.shape[3]
     seen, lines = _slid_over(images, place, outputs, windows)
     _, k_w, pieces, count, _ = seen.shape
-    g = np.zeros((pieces, count, k_w, outputs), upstream.dtype)
-    lines.of(g)[...] = upstream[place].swapaxes(0, 1)
+    g = np.empty((pieces, count, k_w, outputs), upstream.dtype)
+    lines.write(g, upstream[place])
     total += matmul(seen.swapaxes(3, 4), g.transpose(2, 0, 1, 3)).sum((1, 2))[:, None]
 
 
@@ -130,11 +130,20 @@ class Lines(NamedTuple):
     row: int  # pixels from one line to the next
     width: int  # of which y has so many
 
-    def of(self, pixels: Array) -> Array:
-        """(.., C) of a strip as (rows, N, W, C); a view."""
-        rows, batch, row, width = self
-        strip = pixels.reshape(-1, pixels.shape[-1])[: rows * batch * row]
-        return strip.reshape(rows, batch, row, -1)[:, :, :width]
+    def of(self, strip: Array) -> Array:
+        """The places of y on a strip (.., C), as (rows, N, W, C); a view."""
+        return self._all(strip)[:, :, : self.width]
+
+    def write(self, strip: Array, g: Array) -> None:
+        """Write g (N, rows, W, C) to the places of y, and zeros between them."""
+        lines = self._all(strip)
+        lines[:, :, : self.width] = g.swapaxes(0, 1)
+        lines[:, :, self.width :] = 0
+        strip.reshape(-1, strip.shape[-1])[lines.size // strip.shape[-1] :] = 0
+
+    def _all(self, strip: Array) -> Array:
+        rows, batch, row, _ = self
+        return strip.reshape(-1, strip.shape[-1])[: rows * batch * row].reshape(rows, batch, row, -1)
 
 
 def _slid_over(images: Array, place: Place, outputs: int, windows: Windows) -> tuple[Array, Lines]:
