@@ -62,6 +62,8 @@ VARIABLE = "MINATTN_THREADS"
 MOST = 4  # threads, unless told otherwise: memory feeds no more
 
 Body = Callable[..., Any]
+Part = Any
+"""An index of some rows or images of an array; `...` is all of them."""
 
 
 def over_rows(body: Body, *arrays: Array, into: Sequence[Array | None] = ()) -> Any:
@@ -119,6 +121,16 @@ def _in_blocks(body: Body, arrays: Sequence[Array], x: Array, into: Sequence[Arr
     for_each(work, range(blocks), share=x.size >= LONG)
     results += [np.concatenate(parts) for parts in zip(*further, strict=True)]
     return tuple(results) if len(results) > 1 else results[0]
+
+
+def for_each_part(work: Callable[[Part], None], x: Array) -> None:
+    """work(part) for one block of x after another, `part` an index of its first axis; of all of x on a GPU and for
+    images without such an axis.  Threads share the parts of a long array: no part may write where another does."""
+    if x.ndim < 3 or type(x) is not np.ndarray:
+        work(...)
+        return
+    height = max(1, BLOCK // max(1, x[:1].size))
+    for_each(work, [slice(k, k + height) for k in range(0, len(x), height)], share=x.size >= LONG)
 
 
 def for_each(work: Callable[[Any], None], items: Sequence[Any], share: bool) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minattn.autograd.backend import Array, like, xp
+from minattn.autograd.blocks import Part, for_each_part
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.images import Pair, both_sizes, check_images, pair, two_sided
 from minattn.autograd.ops.reductions import max as max_of
@@ -117,18 +118,28 @@ def max_pool2d(x: Array, /, kernel: Pair, stride: Pair | None = None, padding: P
     height, width = _windows(x, kernel, stride, padding, ceil)
     module, grid = xp(x), list(_grid(height, width))
     y = module.full_like(x, _lowest(x), shape=(*x.shape[:-2], height.m, width.m))
-    for windows, pixels in grid:
-        y[windows] = module.maximum(y[windows], x[pixels])
+
+    def forward(images: Part) -> None:
+        for windows, pixels in grid:
+            so_far = y[images][windows]
+            module.maximum(so_far, x[images][pixels], out=so_far)
 
     def pullback(g: Array) -> Array:
-        ties = module.zeros_like(y.real, g.real.dtype)
-        for windows, pixels in grid:
-            ties[windows] += x[pixels].real == y[windows].real
-        share, d_x = g / ties, module.zeros_like(x, g.dtype)
-        for windows, pixels in grid:
-            d_x[pixels] += share[windows] * (x[pixels].real == y[windows].real)
+        d_x = module.zeros_like(x, g.dtype)
+
+        def backward(images: Part) -> None:
+            ties = module.zeros_like(y[images].real, g.real.dtype)
+            largest = [x[images][pixels].real == y[images][windows].real for windows, pixels in grid]
+            for (windows, _), here in zip(grid, largest, strict=True):
+                ties[windows] += here
+            share = g[images] / ties
+            for (windows, pixels), here in zip(grid, largest, strict=True):
+                d_x[images][pixels] += share[windows] * here
+
+        for_each_part(backward, x)
         return d_x
 
+    for_each_part(forward, x)
     return y, pullback
 
 
