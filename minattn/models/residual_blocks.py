@@ -12,9 +12,10 @@ each convolution followed by batch norm, and by ReLU but for the last.  Where th
     option A:     every second pixel of x, and zeros for the new channels: no parameters
     option B:     W_s is a 1x1 convolution with batch norm
 
-J. Hu, L. Shen and G. Sun, "Squeeze-and-excitation networks", CVPR 2018; figure 5 of the version in TPAMI:
+J. Hu, L. Shen and G. Sun, "Squeeze-and-excitation networks", CVPR 2018; figure 5 of the version in TPAMI (the numbers
+are this project's):
 
-    standard:     y = ReLU(SE(F(x)) + x)
+    standard:     y = ReLU(SE(F(x)) + x)                               (10.6); the others are (10.7)
     pre:          y = ReLU(F(SE(x)) + x)
     post:         y = SE(ReLU(F(x) + x))
     identity:     y = ReLU(F(x) + SE(x))

@@ -1,5 +1,6 @@
 """What the settings of all networks are checked for."""
 
+from numbers import Integral
 from typing import Any
 
 from minattn.errors import ConfigError
@@ -9,7 +10,7 @@ def check_sizes(config: Any, *names: str) -> None:
     """Raise ConfigError unless these settings are whole numbers from 1 on."""
     for name in names:
         size = getattr(config, name)
-        if not isinstance(size, int) or size < 1:
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}; the cure: {name}=1 or more")
 
 

@@ -246,6 +246,16 @@ def test_a_bias_that_does_not_fit_the_weight_is_refused_with_both_shapes(bias):
     assert f"a bias of shape {bias} does not" in str(error.value)
 
 
+@pytest.mark.parametrize("shape", [(1,), (3,), (2, 1)])
+def test_other_classes_than_one_for_each_image_are_refused(shape):
+    f, w, classes = ma.tensor(np.zeros((2, 2, 3, 3))), ma.tensor(np.zeros((2, 5))), np.zeros(shape, int)
+    said = f"the shape {shape} for a batch of 2 images; the cure: one class".replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(ShapeError, match=f"classes has {said}"):
+        inspect.unwrap(gradient_class_activation_map)(f, lambda f: ops.mean(f, (2, 3)), classes)
+    with pytest.raises(ShapeError, match=f"second has {said}"):
+        inspect.unwrap(contrastive_map)(f, w, np.zeros(2, int), classes)
+
+
 def test_a_class_that_the_network_has_not_is_refused():
     f, w = ma.tensor(np.zeros((1, 2, 3, 3))), ma.tensor(np.zeros((2, 5)))
     with pytest.raises(IndexError, match="5"):

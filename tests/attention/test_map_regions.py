@@ -79,6 +79,13 @@ def test_normalised_maps_do_not_depend_on_scale_and_offset(map_, scale, offset):
     assert normalised(maps.astype(np.float32)).dtype == np.float32
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_largest_numbers_there_are_have_a_normalised_map_and_a_segment(dtype):
+    most = np.finfo(dtype).max
+    np.testing.assert_array_equal(normalised(np.array([[[-most, most, 0]]], dtype)), [[[0, 1, 0.5]]])
+    assert largest_segment(np.array([[-most, most, 0]], dtype), 1 - 2**-20).tolist() == [[False, True, False]]
+
+
 def test_upsampled_maps_are_bilinear_and_keep_their_type():
     maps = np.random.default_rng(0).normal(size=(2, 4, 4)).astype(np.float32)
     larger = upsampled(maps, (7, 9))

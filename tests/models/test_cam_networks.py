@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from images_by_hand import close, linear, max_pool, random_images, randomised, unallocated, unit
 
-from minattn.attention.spatial.class_activation_map import class_activation_map
+from minattn.attention.spatial import class_activation_map, explained
 from minattn.autograd import no_grad, ops, tensor
 from minattn.errors import ConfigError
 from minattn.models import alexnet, inception, vgg
@@ -123,7 +123,9 @@ def test_the_pooling_is_what_the_scores_are_made_of(pooling, pooled):
     images = tensor(random_images((1, 3, 48, 48)).astype(np.float32))
     with no_grad():
         maps, logits = network.features(images).data, network(images)[0].data
+        explained_logits, _ = explained(network, images)
     assert logits.dtype == np.float32
+    np.testing.assert_array_equal(explained_logits.data, logits)
     assert maps.shape == (1, 1024, 3, 3)
     np.testing.assert_allclose(logits, linear(pooled(maps, (2, 3)), network.classifier), rtol=1e-4, atol=1e-5)
 

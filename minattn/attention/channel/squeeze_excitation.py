@@ -17,6 +17,7 @@ gate="hard_sigmoid" is min(max(x + 3, 0), 6) / 6 instead of sigma: the gate of t
 block (A. Howard et al., "Searching for MobileNetV3", ICCV 2019).
 """
 
+from numbers import Integral
 from typing import Literal
 
 from jaxtyping import Inexact
@@ -46,7 +47,8 @@ class SqueezeExcitation(Module):
         gate: Literal["sigmoid", "hard_sigmoid"] = "sigmoid",
         biases: bool = True,
     ) -> None:
-        if not all(isinstance(size, int) and size >= 1 for size in (channels, reduction)):
+        sizes = channels, reduction
+        if not all(isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in sizes):
             raise ConfigError(
                 f"squeeze-and-excitation needs at least one channel and a reduction of at least 1, got {channels} "
                 f"channels and the reduction {reduction}; the cure: the reduction 16, as in the paper"

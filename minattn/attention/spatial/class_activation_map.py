@@ -78,10 +78,11 @@ def class_scores(
 
 
 def explained(
-    network: EndsInPooling, images: Inexact[Tensor, "batch colours height width"], pooling: Pooling = "mean"
+    network: EndsInPooling, images: Inexact[Tensor, "batch colours height width"], pooling: Pooling | None = None
 ) -> tuple[Inexact[Tensor, "batch classes"], Inexact[Tensor, "batch classes rows columns"]]:
     """(logits, class activation maps) of a network that ends in pooling and a linear layer.
 
+    pooling: None is the network's own, which is `network.config.pooling` where there is such a setting, else the mean.
     The maps are as large as the network's last features; `regions.upsampled` lays them over the images.  Raises
     ConfigError for a network of another kind.
     """
@@ -90,6 +91,8 @@ def explained(
             f"{type(network).__name__} does not end in pooling and one linear layer and has no class activation maps; "
             "the cure: a network that does, such as resnet20, or gradient_class_activation_map"
         )
+    if pooling is None:
+        pooling = getattr(getattr(network, "config", None), "pooling", "mean")
     return class_scores(network.features(images), network.classifier.weight, network.classifier.bias, pooling)
 
 
@@ -104,7 +107,8 @@ def gradient_class_activation_map(
     the places and a linear layer.  It has no gradient of its own; parameters of the head get one, as in any backward
     pass.
     """
-    *_, height, width = features.shape
+    batch, _, height, width = features.shape
+    _check_classes(batch, classes=classes)
     f = features.detach()
     slope = grad(lambda f: ops.sum(ops.gather(head(f), classes[:, None], axis=1)))(f)  # dS_c / df_k
     return height * width * ops.sum(tensor(slope) * f, axis=1)  # (14.3)
@@ -121,8 +125,17 @@ def contrastive_map(
     The map (14.2) is linear in the weights, so this is the map of w^a - w^b.
     """
     _check_sizes(features, weight)
+    _check_classes(len(features), first=first, second=second)
     difference = ops.take(weight, first, axis=1) - ops.take(weight, second, axis=1)  # (channels, batch)
     return ops.einsum("nkyx,kn->nyx", features, difference)
+
+
+def _check_classes(batch: int, **classes: Array) -> None:
+    for name, each in classes.items():
+        if each.shape != (batch,):
+            raise ShapeError(
+                f"{name} has the shape {each.shape} for a batch of {batch} images; the cure: one class for each of them"
+            )
 
 
 def _check_sizes(features: Tensor, weight: Tensor) -> None:

@@ -51,6 +51,7 @@ def normalised(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.
             f"{np.count_nonzero(~finite):,} of {maps.size:,} values of the maps are not finite, and nothing lies "
             "between those; the cure: maps of a network whose weights are finite"
         )
+    maps = maps / 2  # the span of finite numbers is finite then
     lowest, highest = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
     span = highest - lowest
     varies = span > ROUNDING * np.finfo(maps.dtype).eps * np.abs(maps).max((1, 2), keepdims=True)
@@ -71,7 +72,8 @@ def largest_segment(map_: Float[np.ndarray, "height width"], share: float = SHAR
         raise ShapeError(f"a map of shape {map_.shape} has no segments; the cure: one map (height, width) with a pixel")
     from scipy import ndimage  # slow to import, and only needed here
 
-    labels, _ = ndimage.label(normalised(map_[None])[0] > share)
+    marked = normalised(map_[None])[0]
+    labels, _ = ndimage.label((marked > share) | (marked == marked.max()))  # a share may be rounded to 1
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # what is below the threshold
     return labels == sizes.argmax()

@@ -5,6 +5,7 @@ from typing import Any
 from minattn.autograd.backend import Array, xp
 from minattn.autograd.backend import matmul as gemm
 from minattn.autograd.engine import Result, op
+from minattn.errors import ShapeError
 
 
 @op
@@ -92,7 +93,14 @@ def column_sums(rows: Array) -> Array:
 @op
 def _einsum(*operands: Array, inputs: tuple[str, ...], output: str) -> Result:
     module = xp(*operands)
-    sizes = {letter: n for names, x in zip(inputs, operands, strict=True) for letter, n in _named(names, x)}
+    sizes: dict[str, int] = {}
+    for names, x in zip(inputs, operands, strict=True):
+        for letter, n in _named(names, x):
+            if sizes.setdefault(letter, n) != n:
+                raise ShapeError(
+                    f"the axis '{letter}' of '{','.join(inputs)}' has {sizes[letter]} places in one operand and {n} in "
+                    "another; the cure: one number of places for a letter (einsum stretches none)"
+                )
 
     def operand(i: int) -> Any:
         """d/d operand_i: exchange its indices with the output's; an index that it alone has is stretched."""

@@ -1,0 +1,46 @@
+"""Means of images whose channels come last in memory, which are taken one axis after the other, and einsum's axes."""
+
+import numpy as np
+import pytest
+
+import minattn as ma
+from minattn.autograd import ops
+from minattn.errors import ShapeError
+
+
+def channels_last(x):
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("axes", [(2, 3), (3, 2), (0, -1), (-2, -1), (1,), (), (0, 1, 2, 3)], ids=str)
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_the_mean_does_not_depend_on_the_order_in_memory(axes, keepdims):
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
+    last = channels_last(x)
+    assert not last.flags.c_contiguous
+    np.testing.assert_allclose(ops.mean(last, axes, keepdims).data, x.mean(axes, keepdims=keepdims), rtol=1e-13)
+
+
+def test_a_large_map_keeps_its_digits_where_channels_are_last():
+    """One long sum of float32 would lose three."""
+    x = 1000 + np.random.default_rng(0).normal(size=(1, 3, 512, 512))
+    got = ops.mean(channels_last(x).astype(np.float32), (2, 3)).data
+    np.testing.assert_allclose(got, x.astype(np.float32).astype(float).mean((2, 3)), rtol=1e-6)
+
+
+def test_the_mean_of_few_digits_is_summed_in_more():
+    assert (ops.mean(channels_last(np.full((1, 2, 128, 128), 5, np.float16)), (2, 3)).data == 5).all()
+
+
+@pytest.mark.parametrize("axes", [(2, 2), (2, -2), (1, 7)])
+def test_axes_that_cannot_be_are_refused_in_any_memory(axes):
+    x = np.ones((2, 4, 5, 3))
+    for each in (x, channels_last(x)):
+        with pytest.raises(ValueError, match=r"duplicate|out of range"):
+            ops.mean(each, axes)
+
+
+def test_einsum_stretches_no_axis():
+    a, b = ma.tensor(np.ones((3, 4))), ma.tensor(np.ones((4, 1)))
+    with pytest.raises(ShapeError, match=r"einsum: the axis 'n' of 'nk,kn' has 3 places .* and 1 in another; the cure"):
+        ops.einsum("nk,kn->n", a, b)
