@@ -13,9 +13,12 @@ writes the chain once, in plain array code, as a *body*:
 
     p = over_rows(body, x, into=[NEW])
 
-For short arrays, on CuPy and for complex numbers that is p = body(x) and nothing more.  For a long array the body gets
-one block of x after another, and the block of the result to write to.  It may run in several threads at the same time;
-it calls no matrix product, since BLAS has threads of its own.
+For short arrays, on CuPy and for other numbers than float32 and float64 that is p = body(x) and nothing more.  For a
+long array the body gets one block of x after another, and the block of the result to write to.  It may run in several
+threads at the same time; it calls no matrix product, since BLAS has threads of its own.
+
+An op whose blocks are not rows of one matrix walks through them by `for_each_part`, some images after others, or by
+`for_each`, with blocks of its own making; convolutions do, whose products are too small for the threads of BLAS.
 
     MINATTN_THREADS=1      the number of threads that share the blocks of one long array; by default as many as
                            OPENBLAS_NUM_THREADS or OMP_NUM_THREADS say, else one for each core, but 4 at most

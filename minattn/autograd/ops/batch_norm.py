@@ -6,7 +6,8 @@ For every channel, over the m numbers that the batch has of it,
 
 With h the gradient of y, its gradient is  dw = sum h n,  db = sum h,  dx = w / sqrt(var + eps) (h - db / m - n dw / m).
 
-Both passes over the rows of pixels (`channels.py`) run in blocks: one that sums, and one that writes the result.
+All passes over the rows of pixels (`channels.py`) run in blocks: one that sums, and one that writes the result; on the
+way back one before them, where a ReLU lets only some of the gradient through.
 Nothing is kept for the way back but x, y and the statistics.
 """
 
@@ -16,7 +17,7 @@ from minattn.autograd.backend import Array, xp
 from minattn.autograd.blocks import NEW, over_rows
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.activations import relu as relu_of
-from minattn.autograd.ops.channels import along, as_images, by_channel, products, rows_of_pixels
+from minattn.autograd.ops.channels import along, as_images, by_channel, rows_of_pixels, sum_of_products
 from minattn.autograd.ops.elementwise import sqrt
 from minattn.autograd.ops.norms import channel_axes, numbers
 from minattn.autograd.ops.reductions import mean, var
@@ -107,7 +108,7 @@ def _moments(rows: Array, channels: int, m: int) -> tuple[Array, Array]:
         count = block.size // channels
         mu = by_channel(block.sum(0), channels) / count
         deviation = block - along(block, mu[0])
-        squares = by_channel(products(deviation, deviation), channels)
+        squares = by_channel(sum_of_products(deviation, deviation), channels)
         return mu, squares, xp(block).full((1, 1), count, mu.dtype)
 
     means, squares, counts = over_rows(body, rows)
@@ -134,14 +135,15 @@ def _sums(rows: Array, h: Array, mu: Array) -> tuple[Array, Array]:
     channels, mu = len(mu), along(rows, mu)
 
     def body(block: Array, h: Array) -> tuple[Array, Array]:
-        return by_channel(products(block - mu, h), channels), by_channel(h.sum(0), channels)
+        return by_channel(sum_of_products(block - mu, h), channels), by_channel(h.sum(0), channels)
 
     with_deviation, alone = over_rows(body, rows, h)
     return with_deviation.sum(0), alone.sum(0)
 
 
 def _upstream(g: Array, y: Array, relu: bool) -> tuple[Array, Array | None]:
-    """The gradient of what the ReLU is given, as rows; and whether, or else where, it may be written over."""
+    """The gradient of what the ReLU is given, as rows; and where dx may be written: over it where it was made here,
+    else to an array of its own, NEW."""
     g = rows_of_pixels(g)
     if not relu:
         return g, NEW
@@ -149,9 +151,7 @@ def _upstream(g: Array, y: Array, relu: bool) -> tuple[Array, Array | None]:
     return h, h
 
 
-def _d_x(
-    rows: Array, h: Array, mu: Array, slope: Array, constant: Array, linear: Array, into: Array | None = NEW
-) -> Array:
+def _d_x(rows: Array, h: Array, mu: Array, slope: Array, constant: Array, linear: Array, into: Array | None) -> Array:
     """slope h - constant - linear (x - mu), written `into` an array."""
     mu, slope, constant, linear = (along(rows, channels) for channels in (mu, slope, constant, linear))
 

@@ -36,7 +36,7 @@ def by_channel(row: Array, channels: int) -> Array:
     return row.reshape(row.size // channels, channels).sum(0, keepdims=True)
 
 
-def products(a: Array, b: Array) -> Array:
+def sum_of_products(a: Array, b: Array) -> Array:
     """The sum of a b over the rows."""
     return xp(a).einsum("ij,ij->j", a, b)
 
@@ -55,7 +55,10 @@ def scale_channels(x: Array, s: Array, /) -> Result:
     Raises ShapeError where s is not one number for each map.
     """
     if x.ndim != 4 or s.shape != x.shape[:2]:
-        raise ShapeError(f"x (N, C, H, W) and s (N, C) are expected, got {x.shape} and {s.shape}; the cure: s[n, c]")
+        raise ShapeError(
+            f"x (N, C, H, W) and s (N, C) are expected, got {x.shape} and {s.shape}; the cure: one number for each "
+            "image and channel"
+        )
     batch, channels, height, width = x.shape
     of_image = (batch, height, width * channels)
     rows = rows_of_pixels(x).reshape(of_image)

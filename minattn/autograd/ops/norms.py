@@ -21,21 +21,17 @@ from minattn.errors import ConfigError, ShapeError
 
 
 # ---------------------------------------------------------------------------------------------- over a set
-def _mean(x: Array, axes: tuple[int, ...]) -> Array:
-    return one_after_another(x, axes) / math.prod(x.shape[axis] for axis in axes)
-
-
-def _standardised(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
-    """n and 1 / sqrt(var + eps) of the sets along `axes`."""
-    normal = x - _mean(x, axes)
-    inverse = 1 / xp(x).sqrt(_mean(normal * normal, axes) + eps)
+def _standardised(rows: Array, eps: float) -> tuple[Array, Array]:
+    """n and 1 / sqrt(var + eps) of the sets, which are the rows of a matrix."""
+    normal = rows - rows.mean(-1, keepdims=True)
+    inverse = 1 / xp(rows).sqrt((normal * normal).mean(-1, keepdims=True) + eps)
     normal *= inverse
     return normal, inverse
 
 
-def _standardised_gradient(h: Array, normal: Array, inverse: Array, axes: tuple[int, ...]) -> Array:
+def _standardised_gradient(h: Array, normal: Array, inverse: Array) -> Array:
     """(h - mean h - n mean(h n)) / sqrt(var + eps), written over h."""
-    mean_h, mean_hn = _mean(h, axes), _mean(h * normal, axes)
+    mean_h, mean_hn = h.mean(-1, keepdims=True), (h * normal).mean(-1, keepdims=True)
     h -= mean_h
     h -= normal * mean_hn
     h *= inverse
@@ -91,12 +87,12 @@ def group_norm(x: Array, weight: Array, bias: Array, /, groups: int, eps: float 
     shape, axes = channel_axes(x, weight=weight, bias=bias)
     rows = _grouped(x, groups)
     dtype = xp(x).result_type(x, weight, bias, 1.0)
-    normal, inverse = _standardised(x.reshape(rows).astype(dtype, copy=False), (-1,), eps)
+    normal, inverse = _standardised(x.reshape(rows).astype(dtype, copy=False), eps)
     scale, of_x = weight.reshape(shape), normal.reshape(x.shape)
 
     def pullback(g: Array) -> tuple[Array, Array, Array]:
         h = (g * scale).reshape(rows)
-        d_x = _standardised_gradient(h, normal, inverse, (-1,))
+        d_x = _standardised_gradient(h, normal, inverse)
         return (
             d_x.reshape(x.shape),
             one_after_another(g * of_x, axes).reshape(-1),

@@ -13,15 +13,14 @@ from minattn.autograd.engine import Result, op
 def sum(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The sum over `axis`."""
     kept = _kept_shape(x, axis)
-    return x.sum(axis, keepdims=keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept), x.shape)
+    return _sum(x, axis, keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept), x.shape)
 
 
 @op
 def mean(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The mean over `axis`."""
     kept, n = _kept_shape(x, axis), _count(x, axis)
-    y = x.mean(axis, keepdims=keepdims) if _at_once(x, axis) else one_after_another(x, _axes(x, axis), keepdims) / n
-    return y, lambda g: xp(g).broadcast_to(g.reshape(kept) / n, x.shape)
+    return _mean(x, axis, keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept) / n, x.shape)
 
 
 @op
@@ -30,8 +29,8 @@ def var(x: Array, /, axis: Axes | None = None, keepdims: bool = False, ddof: int
     kept, n = _kept_shape(x, axis), _count(x, axis)
     if n <= ddof:
         raise ValueError(f"the variance of {n} elements with ddof={ddof} does not exist")
-    deviation = x - x.mean(axis, keepdims=True)
-    y = (deviation * deviation).sum(axis, keepdims=keepdims) / (n - ddof)
+    deviation = x - _mean(x, axis, keepdims=True)
+    y = _sum(deviation * deviation, axis, keepdims) / (n - ddof)
     return y, lambda g: g.reshape(kept) * (2 / (n - ddof)) * deviation
 
 
@@ -113,9 +112,21 @@ def _kept_shape(x: Array, axis: Any) -> tuple[int, ...]:
     return tuple(1 if i in reduced else n for i, n in enumerate(x.shape))
 
 
+def _sum(x: Array, axis: Any, keepdims: bool) -> Array:
+    if _at_once(x, axis):
+        return x.sum(axis, keepdims=keepdims)
+    return one_after_another(x, _axes(x, axis), keepdims)
+
+
+def _mean(x: Array, axis: Any, keepdims: bool) -> Array:
+    if _at_once(x, axis):
+        return x.mean(axis, keepdims=keepdims)
+    return one_after_another(x, _axes(x, axis), keepdims) / _count(x, axis)
+
+
 def _at_once(x: Array, axis: Any) -> bool:
-    """Whether NumPy's own mean is to be taken: it is quick where memory has no gaps, sums few digits in more of them,
-    and refuses axes that occur twice."""
+    """Whether the backend's own sum or mean is to be taken: it is quick in C order, sums float16 in float32, and
+    refuses an axis given twice."""
     if type(axis) is not tuple or x.flags.c_contiguous or x.dtype.char not in "fdFD" or not x.size:
         return True
     return len(set(_axes(x, axis))) < len(axis)
@@ -123,7 +134,7 @@ def _at_once(x: Array, axis: Any) -> bool:
 
 def one_after_another(x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
     """The sum over one axis after the other.  Where the channels of images come last in memory, one sum over all
-    axes would take many steps of a few channels each, and lose most digits of float32."""
+    axes would take many steps of a few channels each, and lose two or three of float32's seven digits."""
     for axis in axes:
         x = x.sum(axis, keepdims=True)
     return x if keepdims else x.squeeze(axes)

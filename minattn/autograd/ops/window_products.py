@@ -5,9 +5,10 @@ are k_w C numbers, so that a convolution is one product for each of the kernel's
 
     y(h) = sum_i seen(s h + d i) W_i          seen: (.., k_w C), W_i: (k_w C, C_out)
 
-* **slid**, where the stride and the dilation are 1: k_w neighbours in memory are side by side already.  Rows of a
-  matrix may not overlap, so there are k_w matrices, each with every k_w-th of the places: plain views of the block, no
-  copies.  A row of pixels is followed by the padding of the next; what is computed there is thrown away.
+* **slid**, where the kernel moves from pixel to pixel and channels are few: the block is copied once, with its padding,
+  and k_w neighbours are side by side already.  Rows of a matrix may not overlap, so there are k_w matrices, each with
+  every k_w-th of the places, which are views of the copy.  A row of pixels is followed by the padding of the next; what
+  is computed there is thrown away.
 * **shifted**: the block is copied once for every column j of the kernel, shifted by d j.
 * **taps**, for depthwise kernels, whose matrices would have one number: each element of the kernel multiplies all
   pixels that lie under it.
@@ -32,7 +33,7 @@ SMALL = 1_000_000
 channels are few, and in the caller's thread."""
 
 FEW_ROWS = 64
-"""Products are not cut into pieces of fewer rows; where pieces have more, kernels are slid and threads share blocks."""
+"""Products are cut where SMALL has room for so many rows; there kernels are slid, and threads share blocks."""
 
 
 class Windows(NamedTuple):
@@ -86,13 +87,13 @@ def way_of(x: Array, weight: Array, windows: Windows) -> Way:
     if tuple(weight.shape[:2]) == (windows.groups, 1):
         return Way(_taps, _taps_by_weight, _taps_by_input)
     if xp(x) is np and _may_slide(weight, windows):
-        return Way(_slid, _slid_by_weight, _shifted_by_input)
+        return Way(_slid, _slid_by_weight, _shifted_by_input)  # dx itself is a correlation, see `windows.by_input`
     return Way(_shifted, _shifted_by_weight, _shifted_by_input)
 
 
 # ---------------------------------------------------------------------------------------------- slid
 def _may_slide(weight: Array, windows: Windows) -> bool:
-    """Whether a kernel can be slid over the pixels, and its channels are few."""
+    """Whether a kernel can be slid over the pixels, and its channels are few: up to 72 for 3x3."""
     unit = (windows.stride, windows.dilation[1], windows.groups) == ((1, 1), 1, 1)
     return unit and windows.padding[1] < windows.kernel[1] and FEW_ROWS * weight.size <= SMALL * windows.kernel[0]
 
@@ -155,16 +156,17 @@ def _slid_over(images: Array, place: Place, outputs: int, windows: Windows) -> t
     (k_h, k_w), (_, left), channels = windows.kernel, windows.padding, images.shape[3]
     rows, batch = place[1].stop - place[1].start, len(range(*place[0].indices(len(images))))
     row, (_, width) = images.shape[2] + left, windows.places(images.shape[1:3])
-    line, height = windows.dilation[0] * batch * row, rows + windows.reach[0] - 1
-    places = -(-rows * batch * row // k_w)
-    pieces = len(_pieces(places, k_w * channels * outputs))
-    count = -(-places // pieces)
-    strip = np.empty(((k_h - 1) * line + (pieces * count + 1) * k_w, channels), images.dtype)
+    kernel_row, height = windows.dilation[0] * batch * row, rows + windows.reach[0] - 1
+    of_each = -(-rows * batch * row // k_w)  # rows that each of the k_w matrices has, in all its pieces
+    pieces = len(_pieces(of_each, k_w * channels * outputs))
+    count = -(-of_each // pieces)
+    strip = np.empty(((k_h - 1) * kernel_row + (pieces * count + 1) * k_w, channels), images.dtype)  # 1: the last j
     strip[height * batch * row :] = 0
     _fill(strip[: height * batch * row].reshape(height, batch, row, channels), images, place, windows)
     pixel = strip.strides[0]
-    strides = line * pixel, pixel, count * k_w * pixel, k_w * pixel, strip.itemsize
-    seen = np.ndarray((k_h, k_w, pieces, count, k_w * channels), strip.dtype, strip, 0, strides)
+    strides = kernel_row * pixel, pixel, count * k_w * pixel, k_w * pixel, strip.itemsize
+    shape = k_h, k_w, pieces, count, k_w * channels
+    seen = np.ndarray(shape, strip.dtype, buffer=strip, strides=strides)
     return seen, Lines(rows, batch, row, width)
 
 

@@ -3,11 +3,11 @@
 A convolution is linear in its images x and in its weight W.  `correlate` computes its result y, `by_weight` and
 `by_input` are the transposed maps, which bring the gradient of y back to W and to x.
 
-A user's images are (N, C, H, W); in here channels come last, so that a pixel's channels are one row of a matrix.  The
-images go through in blocks: several images, or some rows of one.  A block is small enough for the cache, and no more
-than a block is ever copied; how it is multiplied by the kernel is in `window_products.py`.  Threads share the blocks
-where each product is so small that BLAS leaves it to one.  Results are (N, C, H, W) views of memory in which channels
-come last: a convolution that follows reads it as it lies.
+A user's images are (N, C, H, W); in here channels come last, so that a pixel's channels are one row of a matrix.  A 1x1
+kernel is one product over all pixels.  For others the images go through in blocks, several images or some rows of one:
+a block is small enough for the cache, and no more than a block is ever copied; how it is multiplied by the kernel is in
+`window_products.py`.  Threads share the blocks where a kernel has few channels.  Results are (N, C, H, W) views of
+memory in which channels come last: a convolution that follows reads it as it lies.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ from minattn.autograd.blocks import for_each
 from minattn.autograd.ops.window_products import FEW_ROWS, SMALL, Place, Windows, way_of
 
 HOST_BLOCK = 1 << 19
-"""How many numbers of copies and of products are in a block on the host: 2 MiB of float32, a part of which is at work
-at a time and stays in a core's own cache."""
+"""About how many numbers of copies and of products are in a block on the host, counted as for shifted copies: 2 MiB of
+float32, a part of which is at work at a time and stays in a core's own cache."""
 
 DEVICE_BLOCK = 1 << 26
 """The same on a GPU, where many small products would take longer than they compute."""
@@ -29,8 +29,8 @@ SHARED = 1 << 24
 """From how many multiplications on threads share a convolution: they wake faster than they compute so many."""
 
 PARTS = 4
-"""How many sums of its own a weight's gradient is made of where threads share it.  The number of threads does not
-matter to the result so."""
+"""How many sums of its own a weight's gradient is made of where threads share it, so that the result does not depend on
+the number of threads."""
 
 
 # ---------------------------------------------------------------------------------------------- the three maps
@@ -74,7 +74,8 @@ def by_weight(x: Array, g: Array, windows: Windows) -> Array:
 
 
 def by_input(g: Array, weight: Array, windows: Windows, size: Shape) -> Array:
-    """dx of the gradient g of y and W, for images of that size."""
+    """dx of the gradient g of y and W, for images of that size.  With stride 1 it is a correlation with the turned
+    kernel, unless the padding is wider than the kernel; else what the blocks put back to the pixels adds up."""
     opposite = windows.reach[0] - 1 - windows.padding[0], windows.reach[1] - 1 - windows.padding[1]
     if windows.stride == (1, 1) and min(opposite) >= 0:
         return correlate(g, _turned(weight, windows.groups), windows._replace(padding=opposite))
@@ -140,7 +141,8 @@ def _by_images(places: Sequence[Place]) -> list[list[Place]]:
 
 
 def _is_shared(y: Array, weight: Array, windows: Windows) -> bool:
-    """Whether threads share the blocks: on the host, where there is enough to do and BLAS does not share by itself."""
+    """Whether threads share the blocks: on the host, where there is enough to do, and channels so few that BLAS has
+    little to share."""
     multiplications = y.size * weight[0].size
     of_one_place = windows.kernel[1] * weight.shape[1] * len(weight) // windows.groups
     return xp(y) is np and multiplications >= SHARED and FEW_ROWS * of_one_place <= SMALL
