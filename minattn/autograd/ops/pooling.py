@@ -23,7 +23,7 @@ from minattn.autograd.ops.reductions import sum as sum_of
 from minattn.autograd.ops.shaping import pad, stack
 from minattn.errors import ConfigError, ShapeError
 
-Place = tuple[slice, slice]
+Tap = tuple[slice, slice]
 """One place of the window: the windows that have it inside the image, and what they find there."""
 
 
@@ -37,7 +37,7 @@ class AxisWindows(NamedTuple):
     p: int
     m: int
 
-    def places(self) -> list[Place]:
+    def taps(self) -> list[Tap]:
         """Place 0, 1, .. k - 1 of the window; those that lie in the padding for all windows are left out."""
         n, k, s, p, m = self
         found = []
@@ -84,7 +84,7 @@ def _along(n: int, k: int, s: int, p: int, ceil: bool) -> AxisWindows:
 
 def _grid(height: AxisWindows, width: AxisWindows) -> Iterator[tuple[Any, Any]]:
     """For every place of the window: an index of the windows, and one of the pixels that they find there."""
-    for (above, rows), (left, columns) in product(height.places(), width.places()):
+    for (above, rows), (left, columns) in product(height.taps(), width.taps()):
         yield (..., above, left), (..., rows, columns)
 
 

@@ -14,6 +14,7 @@ are k_w C numbers, so that a convolution is one product for each of the kernel's
   pixels that lie under it.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -82,9 +83,9 @@ class Way(NamedTuple):
     by_input: Callable[[Array, Place, Array, Windows], Array]
 
 
-def way_of(x: Array, weight: Array, windows: Windows) -> Way:
-    """The quickest way for a kernel on images x."""
-    if tuple(weight.shape[:2]) == (windows.groups, 1):
+def way_of(x: Array, weight: Shape, windows: Windows) -> Way:
+    """The quickest way for a weight of that shape on images x."""
+    if tuple(weight[:2]) == (windows.groups, 1):
         return Way(_taps, _taps_by_weight, _taps_by_input)
     if xp(x) is np and _may_slide(weight, windows):
         return Way(_slid, _slid_by_weight, _shifted_by_input)  # dx itself is a correlation, see `windows.by_input`
@@ -92,10 +93,10 @@ def way_of(x: Array, weight: Array, windows: Windows) -> Way:
 
 
 # ---------------------------------------------------------------------------------------------- slid
-def _may_slide(weight: Array, windows: Windows) -> bool:
+def _may_slide(weight: Shape, windows: Windows) -> bool:
     """Whether a kernel can be slid over the pixels, and its channels are few: up to 72 for 3x3."""
     unit = (windows.stride, windows.dilation[1], windows.groups) == ((1, 1), 1, 1)
-    return unit and windows.padding[1] < windows.kernel[1] and FEW_ROWS * weight.size <= SMALL * windows.kernel[0]
+    return unit and windows.padding[1] < windows.kernel[1] and FEW_ROWS * math.prod(weight) <= SMALL * windows.kernel[0]
 
 
 def _slid(images: Array, place: Place, matrices: Array, windows: Windows, y: Array) -> None:

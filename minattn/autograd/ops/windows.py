@@ -42,12 +42,12 @@ def correlate(x: Array, weight: Array, windows: Windows) -> Array:
     height, width = windows.places(x.shape[2:])
     images, matrices = x.transpose(0, 2, 3, 1), _matrices(weight, windows.groups)
     y = xp(x).empty((len(x), height, width, len(weight)), xp(x).result_type(x, weight))
-    way = way_of(x, weight, windows)
+    way = way_of(x, weight.shape, windows)
 
     def work(place: Place) -> None:
         way.forward(images, place, matrices, windows, y[place])
 
-    for_each(work, _blocks(x.shape, len(weight), windows, x), _is_shared(y, weight, windows))
+    for_each(work, _blocks(x.shape, len(weight), windows, x), _is_shared(y, weight.shape, windows))
     return y.transpose(0, 3, 1, 2)
 
 
@@ -55,21 +55,21 @@ def by_weight(x: Array, g: Array, windows: Windows) -> Array:
     """dW of x and the gradient g of y."""
     if windows.pointwise:
         return matmul(pixels(g).T, pixels(x))[:, :, None, None]
-    groups, (k_h, k_w) = windows.groups, windows.kernel
-    shape = g.shape[1], x.shape[1] // groups, k_h, k_w
+    groups, (k_h, k_w), inputs, outputs = windows.groups, windows.kernel, x.shape[1], g.shape[1]
+    shape = outputs, inputs // groups, k_h, k_w
     images, upstream = x.transpose(0, 2, 3, 1), g.transpose(0, 2, 3, 1)
-    places = _blocks(x.shape, g.shape[1], windows, x)
-    weight = xp(x).empty(shape, xp(x).result_type(x, g))
-    way, shared = way_of(x, weight, windows), _is_shared(g, weight, windows)
+    places = _blocks(x.shape, outputs, windows, x)
+    way, shared = way_of(x, shape, windows), _is_shared(g, shape, windows)
     parts = PARTS if shared else 1
-    totals = xp(x).zeros((parts, *_matrices(weight, groups).shape), weight.dtype)
+    of_each = k_h, groups, k_w * inputs // groups, outputs // groups  # that of `_matrices`
+    totals = xp(x).zeros((parts, *of_each), xp(x).result_type(x, g))
 
     def work(part: int) -> None:
         for place in places[part * len(places) // parts : (part + 1) * len(places) // parts]:
             way.by_weight(images, upstream, place, totals[part], windows)
 
     for_each(work, range(parts), shared)
-    total = totals.sum(0).reshape(k_h, groups, k_w, shape[1], shape[0] // groups)
+    total = totals.sum(0).reshape(k_h, groups, k_w, inputs // groups, outputs // groups)
     return total.transpose(1, 4, 3, 0, 2).reshape(shape)
 
 
@@ -83,7 +83,7 @@ def by_input(g: Array, weight: Array, windows: Windows, size: Shape) -> Array:
     upstream, matrices = g.transpose(0, 2, 3, 1), _matrices(weight, windows.groups)
     channels = windows.groups * weight.shape[1]
     dx = module.zeros((len(g), height + 2 * top, width + 2 * left, channels), module.result_type(g, weight))
-    way = way_of(g, weight, windows)
+    way = way_of(g, weight.shape, windows)
 
     def work(places: Sequence[Place]) -> None:
         for block, rows in places:
@@ -92,7 +92,7 @@ def by_input(g: Array, weight: Array, windows: Windows, size: Shape) -> Array:
             dx[block, first : first + piece.shape[1], : piece.shape[2]] += piece
 
     places = _blocks((len(g), channels, height, width), len(weight), windows, g)
-    for_each(work, _by_images(places), _is_shared(g, weight, windows))
+    for_each(work, _by_images(places), _is_shared(g, weight.shape, windows))
     return dx[:, top : top + height, left : left + width].transpose(0, 3, 1, 2)
 
 
@@ -140,11 +140,12 @@ def _by_images(places: Sequence[Place]) -> list[list[Place]]:
     return list(together.values())
 
 
-def _is_shared(y: Array, weight: Array, windows: Windows) -> bool:
+def _is_shared(y: Array, weight: Shape, windows: Windows) -> bool:
     """Whether threads share the blocks: on the host, where there is enough to do, and channels so few that BLAS has
     little to share."""
-    multiplications = y.size * weight[0].size
-    of_one_place = windows.kernel[1] * weight.shape[1] * len(weight) // windows.groups
+    outputs, per_group, k_h, k_w = weight
+    multiplications = y.size * per_group * k_h * k_w
+    of_one_place = k_w * per_group * outputs // windows.groups
     return xp(y) is np and multiplications >= SHARED and FEW_ROWS * of_one_place <= SMALL
 
 
