@@ -90,15 +90,14 @@ def make_stage(config: CifarResNetConfig, index: int, rng: Rng, stride: int | No
     stride = (1, 2, 2)[index] if stride is None else stride
     width, outputs = config.width * 2**index, config.outputs[index]
     inputs = config.width if index == 0 else config.outputs[index - 1]
-    blocks: list[Module] = []
-    for _ in range(config.n):
+
+    def block(inputs: int, stride: int) -> Module:
         settings = {"option": config.shortcut, "se": config.se}
         if config.block == "basic":
-            blocks.append(BasicBlock(inputs, outputs, stride, rng, **settings))
-        else:
-            blocks.append(Bottleneck(inputs, width, outputs, stride, rng, **settings))
-        inputs, stride = outputs, 1
-    return Stage(blocks)
+            return BasicBlock(inputs, outputs, stride, rng, **settings)
+        return Bottleneck(inputs, width, outputs, stride, rng, **settings)
+
+    return Stage.of(block, config.n, inputs, outputs, stride)
 
 
 class CifarResNet(ResidualNetwork):

@@ -58,16 +58,16 @@ CONFIGURATIONS = {
 """Table 7; with Squeeze-and-Excitation, `se_`, they are not from the papers."""
 
 
-def make_stage(config: CifarResNeXtConfig, index: int, rng: Rng, stride: int | None = None) -> Stage:
-    """Stage 0, 1 or 2; the first block has the stride (None: 1, 2 and 2)."""
-    stride = (1, 2, 2)[index] if stride is None else stride
+def make_stage(config: CifarResNeXtConfig, index: int, rng: Rng) -> Stage:
+    """Stage 0, 1 or 2; the first block of all but stage 0 has stride 2."""
+    stride = (1, 2, 2)[index]
     width, outputs = config.groups * config.group_width * 2**index, 256 * 2**index
     inputs = 64 if index == 0 else outputs // 2
-    blocks: list[Module] = []
-    for _ in range((config.depth - 2) // 9):
-        blocks.append(Bottleneck(inputs, width, outputs, stride, rng, groups=config.groups, se=config.se))
-        inputs, stride = outputs, 1
-    return Stage(blocks)
+
+    def block(inputs: int, stride: int) -> Module:
+        return Bottleneck(inputs, width, outputs, stride, rng, groups=config.groups, se=config.se)
+
+    return Stage.of(block, (config.depth - 2) // 9, inputs, outputs, stride)
 
 
 class CifarResNeXt(ResidualNetwork):

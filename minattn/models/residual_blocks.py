@@ -27,6 +27,7 @@ what follows the 3x3 convolution's batch norm and ReLU.  The weights of batch no
 last one too.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from jaxtyping import Inexact
@@ -41,8 +42,6 @@ Position = Literal["standard", "pre", "post", "identity", "3x3"]
 
 
 # ---------------------------------------------------------------------------------------------- shortcuts
-
-
 class PaddedShortcut(Module):
     """Option A: every `stride`-th pixel, and zeros for the channels that x does not have."""
 
@@ -164,6 +163,13 @@ class Stage(Module):
     def __init__(self, blocks: list[Module]) -> None:
         self.blocks = blocks
 
+    @classmethod
+    def of(cls, block: Callable[[int, int], Module], count: int, inputs: int, outputs: int, stride: int) -> "Stage":
+        """`count` blocks, each block(its inputs, its stride): the first has `inputs` and the stride, the others the
+        `outputs` of the one before and stride 1."""
+        first = block(inputs, stride)
+        return cls([first, *(block(outputs, 1) for _ in range(count - 1))])
+
     def forward(
         self, x: Inexact[Tensor, "batch inputs height width"]
     ) -> tuple[Inexact[Tensor, "batch outputs new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
@@ -196,7 +202,7 @@ class ResidualNetwork(Module):
         self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
     ) -> tuple[Inexact[Tensor, "batch classes"], tuple[Inexact[Tensor, "batch _"], ...] | None]:
         """(logits, excitations): with SE and weights=True the gates s (N, C) of every block in order, else None."""
-        maps, excitations = self.through_stages(images)
+        maps, excitations = self.maps_and_gates(images)
         logits = self.classifier(self.pool(maps))
         return logits, excitations if weights and self.config.se is not None else None
 
@@ -204,9 +210,9 @@ class ResidualNetwork(Module):
         self, images: Inexact[Tensor, "batch channels height width"]
     ) -> Inexact[Tensor, "batch filters new_height new_width"]:
         """The last maps, whose means the classifier takes."""
-        return self.through_stages(images)[0]
+        return self.maps_and_gates(images)[0]
 
-    def through_stages(
+    def maps_and_gates(
         self, images: Inexact[Tensor, "batch channels height width"]
     ) -> tuple[Inexact[Tensor, "batch filters new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
         """(the last maps, the gates of every block with SE)."""

@@ -23,8 +23,8 @@ convolutions of a bottleneck are twice as wide.
 J. Hu, L. Shen and G. Sun, "Squeeze-and-excitation networks", CVPR 2018, table 1: SE in every block.
 
 Deviations from the papers:
-* `strided`: the authors of ResNet and of the SENets have a bottleneck's stride in its first 1x1 convolution; the 3x3
-  one, the default, is how ResNeXt's authors have it and most have since.  The parameters are the same.
+* `strided`: the authors of ResNet and of the SE-ResNets have a bottleneck's stride in its first 1x1 convolution; the
+  3x3 one, the default, is how ResNeXt's authors have it and most have since.  The parameters are the same.
 * SE has biases, as the authors' models do and the formula does not; `position` is from the longer version of the paper.
 * Max pooling pads by 1 on every side, so that images of 224x224 have the sizes of the table.
 * Weights of convolutions are drawn He-normal as there, those of the linear layer Glorot-uniform; the last batch norm of
@@ -119,15 +119,14 @@ def make_stage(config: ResNetConfig, index: int, rng: Rng, stride: int | None = 
     stride = (1, 2, 2, 2)[index] if stride is None else stride
     width, outputs = config.width * 2**index, config.outputs[index]
     inputs = 64 if index == 0 else config.outputs[index - 1]
-    blocks: list[Module] = []
-    for _ in range(config.blocks[index]):
+
+    def block(inputs: int, stride: int) -> Module:
         if config.block == "basic":
-            blocks.append(BasicBlock(inputs, outputs, stride, rng, se=config.se))
-        else:
-            settings = {name: getattr(config, name) for name in ("strided", "groups", "se", "position")}
-            blocks.append(Bottleneck(inputs, width, outputs, stride, rng, **settings))
-        inputs, stride = outputs, 1
-    return Stage(blocks)
+            return BasicBlock(inputs, outputs, stride, rng, se=config.se)
+        settings = {name: getattr(config, name) for name in ("strided", "groups", "se", "position")}
+        return Bottleneck(inputs, width, outputs, stride, rng, **settings)
+
+    return Stage.of(block, config.blocks[index], inputs, outputs, stride)
 
 
 class ResNet(ResidualNetwork):

@@ -35,6 +35,7 @@ from minattn.errors import ConfigError
 from minattn.models.residual_blocks import ResidualBlock, ResidualNetwork, Stage
 from minattn.models.settings import check_settings
 from minattn.nn import ConvNorm, Dropout, Linear, Module
+from minattn.nn.convolution import check_groups
 from minattn.nn.initializers import Rng
 
 
@@ -54,6 +55,7 @@ class SENetConfig:
         check_settings(self, "groups")
         if len(self.blocks) != 4 or min(self.blocks) < 1:
             raise ConfigError(f"blocks are those of 4 stages, got {self.blocks}; the cure: for example (3, 8, 36, 3)")
+        check_groups(128, 256, self.groups)  # of the 3x3 convolutions in conv2_x; all others are multiples of these
 
 
 CONFIGURATIONS = {"senet154": SENetConfig()}
@@ -81,11 +83,11 @@ def make_stage(config: SENetConfig, index: int, rng: Rng) -> Stage:
     """Stage 0 to 3, conv2_x to conv5_x; the first block of all but conv2_x has stride 2."""
     stride, outputs = (1, 2, 2, 2)[index], 256 * 2**index
     inputs = outputs // 2
-    blocks: list[Module] = []
-    for _ in range(config.blocks[index]):
-        blocks.append(SENetBlock(config, inputs, outputs, stride, rng))
-        inputs, stride = outputs, 1
-    return Stage(blocks)
+
+    def block(inputs: int, stride: int) -> Module:
+        return SENetBlock(config, inputs, outputs, stride, rng)
+
+    return Stage.of(block, config.blocks[index], inputs, outputs, stride)
 
 
 class SENet(ResidualNetwork):

@@ -101,16 +101,15 @@ class WideBlock(Module):
         return residual + (x if self.padded is None else self.padded(x)), s
 
 
-def make_stage(config: WideResNetConfig, index: int, rng: Rng, stride: int | None = None) -> Stage:
-    """Stage 0, 1 or 2, the groups conv2, conv3 and conv4; the first block has the stride (None: 1, 2 and 2)."""
-    stride = (1, 2, 2)[index] if stride is None else stride
-    outputs = 16 * config.widening * 2**index
+def make_stage(config: WideResNetConfig, index: int, rng: Rng) -> Stage:
+    """Stage 0, 1 or 2, the groups conv2, conv3 and conv4; the first block of all but conv2 has stride 2."""
+    stride, outputs = (1, 2, 2)[index], 16 * config.widening * 2**index
     inputs = 16 if index == 0 else outputs // 2
-    blocks: list[Module] = []
-    for _ in range((config.depth - 4) // 6):
-        blocks.append(WideBlock(config, inputs, outputs, stride, rng))
-        inputs, stride = outputs, 1
-    return Stage(blocks)
+
+    def block(inputs: int, stride: int) -> Module:
+        return WideBlock(config, inputs, outputs, stride, rng)
+
+    return Stage.of(block, (config.depth - 4) // 6, inputs, outputs, stride)
 
 
 class WideResNet(ResidualNetwork):
@@ -129,9 +128,9 @@ class WideResNet(ResidualNetwork):
         """The first convolution, with nothing behind it."""
         return self.conv1(images)
 
-    def through_stages(
+    def maps_and_gates(
         self, images: Inexact[Tensor, "batch channels height width"]
     ) -> tuple[Inexact[Tensor, "batch filters new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
         """(the last maps, batch norm and ReLU included, and the gates of every block with SE)."""
-        maps, excitations = super().through_stages(images)
+        maps, excitations = super().maps_and_gates(images)
         return self.norm(maps, relu=True), excitations

@@ -12,7 +12,7 @@ from residual_by_hand import randomised
 import minattn as ma
 from minattn.errors import ConfigError
 from minattn.models.summary import count_macs, count_parameters
-from minattn.models.wide_resnet import CONFIGURATIONS, WideBlock, WideResNet, WideResNetConfig, make_stage
+from minattn.models.wide_resnet import CONFIGURATIONS, WideBlock, WideResNet, WideResNetConfig
 from minattn.nn.initializers import unallocated
 from minattn.testing import check_gradients
 
@@ -159,11 +159,6 @@ def test_float32_stays_float32():
     ma.sum(logits * logits).backward()
     found = [logits, *excitations, *(parameter.grad for parameter in model.parameters())]
     assert {array.dtype for array in found} == {np.dtype(np.float32)}
-
-
-def test_a_stage_can_keep_the_size():
-    stage = make_stage(small().config, 2, np.random.default_rng(0), stride=1).eval()
-    assert stage(ma.tensor(np.zeros((0, 32, 8, 8), np.float32)))[0].shape == (0, 64, 8, 8)
 
 
 # ---------------------------------------------------------------------------------------------- refused
