@@ -60,8 +60,15 @@ class DenseNetConfig:
 
 
 def cifar(depth: int, growth: int, bottleneck: bool) -> DenseNetConfig:
-    """The network L = depth, k = growth of table 2, plain or BC."""
-    layers = (depth - 4) // (6 if bottleneck else 3)
+    """The network L = depth, k = growth of table 2, plain or BC.
+
+    Raises ConfigError for a depth that three equal blocks do not make.
+    """
+    each = 6 if bottleneck else 3  # three blocks of layers of one convolution or two
+    layers, rest = divmod(depth - 4, each)
+    if layers < 1 or rest:
+        nearest = each * max(1, round((depth - 4) / each)) + 4
+        raise ConfigError(f"a DenseNet for CIFAR has depth {each}n + 4, got {depth}; the cure: for example {nearest}")
     first, theta = (2 * growth, 0.5) if bottleneck else (16, 1.0)
     return DenseNetConfig((layers,) * 3, growth, first, bottleneck, theta, classes=10, size=32)
 

@@ -22,7 +22,7 @@ from images_by_hand import (
 
 from minattn.autograd import no_grad, tensor
 from minattn.errors import ConfigError
-from minattn.models.densenet import CONFIGURATIONS, DenseBlock, DenseNet, DenseNetConfig
+from minattn.models.densenet import CONFIGURATIONS, DenseBlock, DenseNet, DenseNetConfig, cifar
 from minattn.models.summary import count_macs, count_parameters, summarize
 
 TOTALS = {
@@ -168,3 +168,24 @@ def test_every_weight_gets_a_gradient():
 def test_settings_that_cannot_be_are_refused(changes, said):
     with pytest.raises(ConfigError, match=said):
         DenseNetConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    ("depth", "bottleneck", "said"),
+    [
+        (50, True, r"depth 6n \+ 4, got 50; the cure: for example 52"),
+        (43, True, r"depth 6n \+ 4, got 43; the cure: for example 40"),  # three blocks of 13 plain layers
+        (41, False, r"depth 3n \+ 4, got 41; the cure: for example 40"),
+        (4, False, r"depth 3n \+ 4, got 4; the cure: for example 7"),
+        (-2, True, r"depth 6n \+ 4, got -2; the cure: for example 10"),
+    ],
+)
+def test_depths_that_three_equal_blocks_do_not_make_are_refused(depth, bottleneck, said):
+    with pytest.raises(ConfigError, match=said):
+        cifar(depth, 12, bottleneck)
+
+
+@given(st.integers(1, 50), st.booleans())
+def test_a_network_for_cifar_has_as_many_layers_as_its_depth_says(layers, bottleneck):
+    config = cifar((6 if bottleneck else 3) * layers + 4, 12, bottleneck)
+    assert config.blocks == (layers,) * 3
