@@ -97,7 +97,7 @@ class AlexNetMaps(Module):
             ConvReLU(w4, w5, 3, rng, padding=1, groups=config.groups),
         ]
         for layer, bias in zip(convolutions, (0.0, 1.0, 0.0, 1.0, 1.0), strict=True):
-            start(layer.conv, bias, rng)
+            initialised(layer.conv, bias, rng)
         gated = zip(convolutions, config.widths, strict=True)
         self.convolutions = [Gated(layer, width, rng, config.se) for layer, width in gated]
         self.response_norm = config.response_norm
@@ -123,9 +123,9 @@ class AlexNet(Module):
         self.config = config
         self.maps = AlexNetMaps(config, rng)
         inputs = config.widths[-1] * config.side**2
-        self.fc6 = start(Linear(inputs, 4096, rng), 1.0, rng)
-        self.fc7 = start(Linear(4096, 4096, rng), 1.0, rng)
-        self.fc8 = start(Linear(4096, config.classes, rng), 0.0, rng)
+        self.fc6 = initialised(Linear(inputs, 4096, rng), 1.0, rng)
+        self.fc7 = initialised(Linear(4096, 4096, rng), 1.0, rng)
+        self.fc8 = initialised(Linear(4096, config.classes, rng), 0.0, rng)
         self.dropout = Dropout(config.dropout, rng)
 
     def forward(
@@ -142,7 +142,7 @@ class AlexNet(Module):
         return self.fc8(x), excitations if weights and self.config.se is not None else None
 
 
-def start(layer: Conv2d | Linear, bias: float, rng: Rng) -> Conv2d | Linear:
+def initialised(layer: Conv2d | Linear, bias: float, rng: Rng) -> Conv2d | Linear:
     """The layer with weights from N(0, 0.01^2) and this value for every bias."""
     layer.weight = init.normal(layer.weight.shape, rng, std=0.01)
     layer.bias = init.constant(layer.bias.shape, bias)

@@ -15,7 +15,9 @@ In front are, for images of 224x224,
 both 3x3 with stride 2.  The mean over 7x7 and a linear layer give the classes' scores.
 
 Deviations from the paper:
-* The widths are those of the model that the authors of Squeeze-and-Excitation published.
+* Four outputs that figure 5 prints, 28x28 of 3c, 576 maps of 4c and of 4d, 14x14 and 1024 maps of 4e, are not what its
+  strides and widths make: 14x14, 608, 608, and 7x7 and 1056.  These are here, as in the model that the authors of
+  Squeeze-and-Excitation published.
 * `se` puts Squeeze-and-Excitation (Hu et al. 2018) behind each of the ten modules.
 * Convolutions have no biases, which the normalisation would take away again.  10,016 more parameters are counted
   where they have.

@@ -20,6 +20,9 @@ Deviations from the paper:
   default.  `groups=1`, the configurations `_ungrouped`, is the text.
 * The scores have a bias, as in the published networks; the paper ignores it, and so do the maps.
 * AlexNet* is the published network: conv5 has 384 channels, pool5 has stride 1.
+* The initial values of the added layers are not printed: convolutions are drawn He-normal, the linear layer Glorot-
+  uniform.  What is in front of the cut starts as its network does, that of AlexNet* from N(0, 0.01^2) with some biases
+  of 1.
 * The networks that are cut, without auxiliary classifiers, are in `alexnet.py` (2012), `vgg.py` (D) and `inception.py`.
 """
 
@@ -73,7 +76,7 @@ class CamNetwork(Module):
 
     def __init__(self, config: CamConfig, rng: Rng) -> None:
         self.config = config
-        self.trunk, inputs, added = trunk(config, rng)
+        self.trunk, inputs, added = cut(config, rng)
         self.added: list[Module] = []
         for outputs in added:
             self.added.append(ConvReLU(inputs, outputs, 3, rng, padding=1, groups=config.groups))
@@ -94,11 +97,11 @@ class CamNetwork(Module):
         self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
     ) -> tuple[Inexact[Tensor, "batch classes"], None]:
         """(the scores S, None): the networks have no Squeeze-and-Excitation, so that weights changes nothing."""
-        pooled = ops.mean if self.config.pooling == "mean" else ops.max
-        return self.classifier(pooled(self.features(images), axis=(2, 3))), None
+        pool = ops.mean if self.config.pooling == "mean" else ops.max
+        return self.classifier(pool(self.features(images), axis=(2, 3))), None
 
 
-def trunk(config: CamConfig, rng: Rng) -> tuple[Module, int, tuple[int, ...]]:
+def cut(config: CamConfig, rng: Rng) -> tuple[Module, int, tuple[int, ...]]:
     """(what is in front of the cut, the number of maps that it gives, the widths of the convolutions to add)."""
     channels = config.channels
     if config.network == "alexnet":
@@ -107,5 +110,5 @@ def trunk(config: CamConfig, rng: Rng) -> tuple[Module, int, tuple[int, ...]]:
     if config.network == "vggnet":
         maps = VGGMaps(VGGConfig(channels=channels), rng)
         return maps, maps.outputs, (1024,)
-    cut = GoogLeNetMaps(GoogLeNetConfig(channels=channels), rng, last="4e")
-    return cut, cut.outputs, (1024,)
+    maps = GoogLeNetMaps(GoogLeNetConfig(channels=channels), rng, last="4e")
+    return maps, maps.outputs, (1024,)

@@ -17,6 +17,7 @@ give the classes' scores.
 Deviations from the paper:
 * The two auxiliary classifiers, which the paper adds in training and discards, are not here.
 * The paper does not say where a pool's windows end: a last window that is partly in the image counts, as in Caffe.
+* Response normalisation has AlexNet's constants (k = 2, alpha = 1e-4, beta = 0.75, 5 maps); the paper prints none.
 * Batch normalisation is in the networks that are known as GoogLeNet today, such as torchvision's: `norm=True` is its
   form, ReLU(BN(x * W)) without biases, without response normalisation, with dropout 0.2, and with a 3x3 convolution
   in the branch "5x5".  Its last pool has 2x2 pixels and its BN the eps 1e-3 there; here 3x3 and 1e-5.
@@ -110,7 +111,7 @@ class Inception(Module):
 
 
 class GoogLeNetMaps(Module):
-    """Everything in front of the mean, or of the module `last` and what follows it: 7x7 of 5b, 14x14 of 4e."""
+    """Everything up to the module `last`: 7x7 of 5b, whose mean the classifier takes, 14x14 of 4e."""
 
     def __init__(self, config: GoogLeNetConfig, rng: Rng, last: str = "5b") -> None:
         unit = ConvNorm if config.norm else ConvReLU
@@ -120,10 +121,11 @@ class GoogLeNetMaps(Module):
         self.inception: dict[str, Gated] = {}
         self.outputs = 192
         for name, widths in TABLE_1.items():
-            if name <= last:
-                module = Inception(self.outputs, widths, rng, config.norm)
-                self.inception[name] = Gated(module, widths.outputs, rng, config.se)
-                self.outputs = widths.outputs
+            module = Inception(self.outputs, widths, rng, config.norm)
+            self.inception[name] = Gated(module, widths.outputs, rng, config.se)
+            self.outputs = widths.outputs
+            if name == last:
+                break
         self.response_norm = not config.norm
 
     def forward(
@@ -132,16 +134,18 @@ class GoogLeNetMaps(Module):
         """(the maps of the last module, the gates of every module with SE)."""
         x, excitations = self._stem(images), []
         for name, module in self.inception.items():
-            x = pool(x) if name in ("3a", "4a", "5a") else x
+            x = pool(x) if name in ("4a", "5a") else x
             x, s = module(x)
             excitations.append(s)
         return x, tuple(s for s in excitations if s is not None)
 
     def _stem(self, images: Tensor) -> Tensor:
+        """What is in front of 3a: (N, 192, 28, 28) of images of 224x224."""
         x = pool(self.conv1(images))
         x = ops.local_response_norm(x) if self.response_norm else x
         x = self.conv2(self.conv2_reduce(x))
-        return ops.local_response_norm(x) if self.response_norm else x
+        x = ops.local_response_norm(x) if self.response_norm else x
+        return pool(x)
 
 
 class GoogLeNet(Module):

@@ -2,8 +2,9 @@
 
 K. Simonyan and A. Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015.  Its
 table 1 is `TABLE_1` below, a column a network and an entry a convolution: 64 is "conv3-64", 1-256 is "conv1-256", a
-1x1 convolution, and LRN is response normalisation.  Each is followed by ReLU.  A comma is a pool of 2x2 pixels with
-stride 2, and there is one more at the end: 224 -> 112 -> 56 -> 28 -> 14 -> 7.  Then come
+1x1 convolution, and LRN is response normalisation with AlexNet's constants.  Each convolution is followed by ReLU.  A
+comma is a pool of 2x2 pixels with stride 2, and there is one more at the end: 224 -> 112 -> 56 -> 28 -> 14 -> 7.  Then
+come
 
     FC-4096, FC-4096, FC-1000       with ReLU and dropout 0.5 behind the first two
 
@@ -17,9 +18,9 @@ Deviations from the paper:
   last convolution's maps, so that class activation maps are defined.
 * VGG-8, for small images with one channel, is not in the paper: seven convolutions with batch normalisation, the mean
   and one linear layer.  It is for images of 28x28 and takes 8x8 too, and is small enough to be trained on a CPU.
-* The paper draws the deep networks' weights around those of a shallow trained one, and says that Glorot & Bengio's
-  initialisation does as well.  Here convolutions are drawn He-normal, linear layers Glorot-uniform.
-* Response normalisation has AlexNet's constants, as in the paper.
+* In the paper the deep networks start with the first four convolutions and the linear layers of net A, trained, and
+  with the others drawn with variance 1e-2; it says that Glorot & Bengio's initialisation does as well.  Here
+  convolutions are drawn He-normal, linear layers Glorot-uniform.
 """
 
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Every published image network by name: `build("resnet50", rng)`."""
+"""Every image network by name, published or not: `build("resnet50", rng)`."""
 
 import dataclasses
 import difflib
@@ -36,7 +36,7 @@ FAMILIES = (
     (wide_resnet.WideResNet, wide_resnet.CONFIGURATIONS),
     (attention_branch_network.AttentionBranchNetwork, attention_branch_network.CONFIGURATIONS),
 )
-"""(the network, its published configurations) of each file."""
+"""(the network, its configurations by name) of each file."""
 
 REDUCTION = 16  # r of Squeeze-and-Excitation where the name does not say it
 
@@ -52,10 +52,10 @@ def names() -> list[str]:
 
 
 def configuration(name: str, *, se: bool = False, classes: int | None = None, channels: int | None = None) -> Any:
-    """The published configuration of that name, with changes.
+    """The configuration of that name, with changes.
 
     se=True: with Squeeze-and-Excitation, r = 16 where the configuration has none; classes, channels: None keeps its.
-    Raises ConfigError for a name that does not exist, and for SE where it was not published with it.
+    Raises ConfigError for a name that does not exist, and for SE where its configuration has no `se`.
     """
     if name not in CONFIGURATIONS:
         near = difflib.get_close_matches(name.lower(), CONFIGURATIONS, n=4, cutoff=0.5)
