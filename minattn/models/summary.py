@@ -62,12 +62,12 @@ def summarize(network: Module, image: Shape = IMAGE, depth: int | None = None) -
     The network is looked at in evaluation mode, and afterwards is in the mode that it was in.
     Raises ConfigError for an image that is none, ShapeError for one that the network cannot take.
     """
-    return _rows(_walk(network, image), -1 if depth is None else depth)
+    return _rows(_calls(network, image), -1 if depth is None else depth)
 
 
 def count_macs(network: Module, image: Shape = IMAGE) -> int:
     """The multiply-accumulates of the network for one image (channels, height, width)."""
-    return _walk(network, image).total_macs
+    return _calls(network, image).total_macs
 
 
 def count_parameters(network: Module) -> ParameterCounts:
@@ -80,7 +80,7 @@ def count_parameters(network: Module) -> ParameterCounts:
     return ParameterCounts(weights, biases, sum(p.size for p in batch_norm.values()))
 
 
-# ---------------------------------------------------------------------------------------------- the walk
+# ---------------------------------------------------------------------------------------------- the calls
 @dataclass
 class _Call:
     """A module's call: what its own ops have used, and the calls inside it."""
@@ -101,7 +101,7 @@ class _Call:
         return self.macs + sum(call.total_macs for call in self.inside)
 
 
-class _Walk(Observer):
+class _Ledger(Observer):
     """Books what the ops use on the innermost module that is being called."""
 
     def __init__(self) -> None:
@@ -128,15 +128,15 @@ def _macs(name: str, inputs: Sequence[Tensor], output: Any) -> int:
     return 0
 
 
-def _walk(network: Module, image: Shape) -> _Call:
+def _calls(network: Module, image: Shape) -> _Call:
     """The tree of calls that one image makes."""
     if len(image) != 3 or min(image) < 1:
         raise ConfigError(f"an image is (channels, height, width), got {image}; the cure: three numbers above 0")
-    walk = _Walk()
+    ledger = _Ledger()
     nothing = tensor(to_device(np.zeros((0, *image), np.float32), _device(network)))
-    with no_grad(), _in_evaluation(network), _followed(network, walk), observe(walk):
+    with no_grad(), _in_evaluation(network), _followed(network, ledger), observe(ledger):
         network(nothing)
-    return walk.stack[0].inside[0]
+    return ledger.stack[0].inside[0]
 
 
 def _rows(call: _Call, depth: int) -> list[Row]:
@@ -163,25 +163,25 @@ def _in_evaluation(network: Module) -> Iterator[None]:
 
 
 @contextmanager
-def _followed(network: Module, walk: _Walk) -> Iterator[None]:
-    """Every module's `forward`, on the module alone and not on its class, enters its call into the walk."""
+def _followed(network: Module, ledger: _Ledger) -> Iterator[None]:
+    """Every module's `forward`, on the module alone and not on its class, enters its call into the ledger."""
     modules = network.named_modules()
     try:
         for path, module in modules.items():
-            vars(module)["forward"] = _entered(walk, path, type(module).__name__, module.forward)
+            vars(module)["forward"] = _entered(ledger, path, type(module).__name__, module.forward)
         yield
     finally:
         for module in modules.values():
             vars(module).pop("forward", None)  # the class has its own
 
 
-def _entered(walk: _Walk, path: str, kind: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+def _entered(ledger: _Ledger, path: str, kind: str, forward: Callable[..., Any]) -> Callable[..., Any]:
     def entered(*args: Any, **kwargs: Any) -> Any:
         call = _Call(path, kind)
-        walk.stack[-1].inside.append(call)
-        walk.stack.append(call)
+        ledger.stack[-1].inside.append(call)
+        ledger.stack.append(call)
         output = forward(*args, **kwargs)
-        walk.stack.pop()
+        ledger.stack.pop()
         first = output[0] if isinstance(output, tuple) else output
         call.shape = tuple(first.shape[1:])
         return output
