@@ -231,7 +231,7 @@ def test_no_images_give_no_gates():
 
 def test_the_gates_alone_are_those_of_the_whole():
     block, u = random_block(4, 2), ma.tensor(np.random.default_rng(0).normal(size=(2, 4, 3, 3)))
-    np.testing.assert_array_equal(block.excite(u).data, block(u)[1].data)
+    np.testing.assert_array_equal(block.gates(u).data, block(u)[1].data)
     np.testing.assert_array_equal(block.excitation(squeeze(u)).data, block(u)[1].data)
 
 
@@ -257,14 +257,15 @@ def test_a_gate_that_does_not_exist_is_refused():
 def test_maps_that_do_not_fit_are_refused_by_their_shape(shape):
     block = SqueezeExcitation(4, np.random.default_rng(0))
     with pytest.raises(ShapeError, match=r"expected \(batch, 4, height, width\)") as error:
-        inspect.unwrap(SqueezeExcitation.excite)(block, ma.tensor(np.zeros(shape)))
+        inspect.unwrap(SqueezeExcitation.gates)(block, ma.tensor(np.zeros(shape)))
     assert f"got maps of shape {shape}" in str(error.value)
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (1, 4), (2, 5), (4,)])  # the first two would stretch
 def test_gates_that_do_not_fit_are_refused_by_their_shape(shape):
-    with pytest.raises(ShapeError, match=r"do not fit maps of shape \(2, 4, 3, 3\)"):
+    with pytest.raises(ShapeError, match=r"\(2, 4, 3, 3\).*the cure: one number for each image and channel") as error:
         inspect.unwrap(scale)(ma.tensor(np.zeros((2, 4, 3, 3))), ma.tensor(np.zeros(shape)))
+    assert str(shape) in str(error.value)
 
 
 # ---------------------------------------------------------------------------------------------- devices

@@ -12,7 +12,8 @@ In the paper these are (2) to (4).  W_1 goes from C to C / r numbers and W_2 bac
 paper.  Vectors are rows here, so the matrices stand on the right: z W_1.
 
 Deviations from the paper: biases stand after both matrices, which the formula (10.3) does not print and the authors'
-models have; biases=False is the formula as printed.  The hidden width C / r is rounded down and is at least 1.
+models have; biases=False is the formula as printed.  The hidden width C / r is rounded down and is at least 1.  The
+paper draws all weights He-normal; W_2, which has no ReLU behind it, is drawn Glorot-uniform here.
 gate="hard_sigmoid" is min(max(x + 3, 0), 6) / 6 instead of sigma: the gate of the mobile networks that took over the
 block (A. Howard et al., "Searching for MobileNetV3", ICCV 2019).
 """
@@ -66,10 +67,10 @@ class SqueezeExcitation(Module):
         self, u: Inexact[Tensor, "batch channels height width"]
     ) -> tuple[Inexact[Tensor, "batch channels height width"], Inexact[Tensor, "batch channels"]]:
         """(the scaled maps x~, the gates s) of the maps u."""
-        s = self.excite(u)
+        s = self.gates(u)  # (10.2) and (10.3)
         return scale(u, s), s  # (10.4)
 
-    def excite(self, u: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels"]:
+    def gates(self, u: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels"]:
         """The gates s of the maps u, (10.2) and (10.3), for a block that scales other maps with them.
 
         Raises ShapeError where u has another number of channels.
@@ -85,21 +86,16 @@ class SqueezeExcitation(Module):
     def excitation(self, z: Inexact[Tensor, "batch channels"]) -> Inexact[Tensor, "batch channels"]:
         """s = sigma(W_2 delta(W_1 z)), (10.3)."""
         hidden = ops.relu(ops.linear(z, self.W_1, self.b_1))
-        return GATES[self.gate](ops.linear(hidden, self.W_2, self.b_2))  # (10.3)
+        return GATES[self.gate](ops.linear(hidden, self.W_2, self.b_2))
 
 
 def squeeze(u: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels"]:
     """z_c = 1/(HW) sum_ij u_c(i, j), (10.2)."""
-    return ops.mean(u, (2, 3))  # (10.2)
+    return ops.mean(u, (2, 3))
 
 
 def scale(
     u: Inexact[Tensor, "batch channels height width"], s: Inexact[Tensor, "batch channels"]
 ) -> Inexact[Tensor, "batch channels height width"]:
     """x~_c = s_c u_c, (10.4).  Raises ShapeError where the gates s are not one a channel of every image."""
-    if s.shape != u.shape[:2]:
-        raise ShapeError(
-            f"gates of shape {s.shape} do not fit maps of shape {u.shape}; the cure: gates (batch, channels) of maps "
-            "(batch, channels, height, width)"
-        )
-    return ops.scale_channels(u, s)  # (10.4)
+    return ops.scale_channels(u, s)
