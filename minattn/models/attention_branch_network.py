@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from jaxtyping import Inexact, Integer
 
-from minattn.attention.spatial.attention_branch import KERNELS, AttentionBranch, attend
+from minattn.attention.spatial.attention_branch import AttentionBranch, attend, check_kernel
 from minattn.autograd import Array, Tensor, ops
 from minattn.errors import ConfigError
 from minattn.models import cifar_resnet, resnet
@@ -57,8 +57,7 @@ class AttentionBranchNetworkConfig:
         check_sizes(self, "classes", "channels")
         if self.backbone not in BACKBONES:
             raise ConfigError(f"there is no backbone {self.backbone!r}; the cure: one of {', '.join(BACKBONES)}")
-        if self.kernel not in KERNELS:
-            raise ConfigError(f"the attention map's kernel is {self.kernel!r}; the cure: 3, as in the code, or 1")
+        check_kernel(self.kernel)
 
     @property
     def size(self) -> int:

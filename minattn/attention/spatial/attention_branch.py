@@ -27,7 +27,11 @@ from minattn.errors import ConfigError, ShapeError
 from minattn.nn import BatchNorm2d, Conv2d, ConvNorm, Module
 from minattn.nn.initializers import Rng
 
-KERNELS = (1, 3)
+
+def check_kernel(kernel: int) -> None:
+    """Raise ConfigError unless the convolution of (14.7) is the authors' code's 3x3 or the paper's 1x1."""
+    if kernel not in (1, 3):
+        raise ConfigError(f"the attention map's kernel is {kernel!r}; the cure: 3, as in the authors' code, or 1")
 
 
 class AttentionBranch(Module):
@@ -38,8 +42,7 @@ class AttentionBranch(Module):
     """
 
     def __init__(self, channels: int, classes: int, stage: Module, rng: Rng, kernel: int = 3) -> None:
-        if kernel not in KERNELS:
-            raise ConfigError(f"the attention map's kernel is {kernel!r}; the cure: 3, as in the authors' code, or 1")
+        check_kernel(kernel)
         self.stage = stage
         self.norm = BatchNorm2d(channels)
         self.class_maps = ConvNorm(channels, classes, 1, rng)

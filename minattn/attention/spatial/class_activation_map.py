@@ -17,7 +17,7 @@ Deviations from the paper: pooling="mean" divides F_k by HW, which networks do a
 mean of the map instead of its sum.  A bias of the linear layer adds to the score and not to the map.  Equal maxima
 share the gradient of (14.4).  (14.3) is not in the paper: it says what the map is for a head that is not linear
 (R. Selvaraju et al., "Grad-CAM", ICCV 2017, average the gradient over the places first and keep the positive part of
-the map; with one linear layer after a mean that part is all that differs, but for a factor).
+the map; with one linear layer after a mean, up to a factor, only that last step differs).
 """
 
 from collections.abc import Callable
@@ -86,7 +86,7 @@ def explained(
     The maps are as large as the network's last features; `regions.upsampled` lays them over the images.  Raises
     ConfigError for a network of another kind.
     """
-    if not hasattr(network, "features") or not isinstance(getattr(network, "classifier", None), Linear):
+    if not isinstance(network, EndsInPooling) or not isinstance(network.classifier, Linear):
         raise ConfigError(
             f"{type(network).__name__} does not end in pooling and one linear layer and has no class activation maps; "
             "the cure: a network that does, such as resnet20, or gradient_class_activation_map"

@@ -34,7 +34,10 @@ class Box(NamedTuple):
 def upsampled(
     maps: Inexact[Tensor | Array, "batch height width"], size: tuple[int, int]
 ) -> Float[np.ndarray, "batch rows columns"]:
-    """The maps at the size (rows, columns) of the images, bilinear."""
+    """The maps at the size (rows, columns) of the images, bilinear.
+
+    Raises ShapeError for a size below 1, and for maps without a place.
+    """
     images = asnumpy(maps.data if isinstance(maps, Tensor) else maps)[:, None]
     return asnumpy(ops.resize_bilinear(images, size).data)[:, 0]
 
