@@ -28,7 +28,6 @@ from typing import NamedTuple
 import numpy as np
 
 from minattn.attention.spatial.regions import upsampled
-from minattn.data.augmentation import ImageBatches
 from minattn.data.images import Images, ImageSplits
 from minattn.errors import CheckpointError, ConfigError, MinattnError
 from minattn.models import zoo
@@ -40,7 +39,7 @@ from minattn.recipes.folder import check_libraries, check_writable, has_begun
 from minattn.recipes.image_networks import ImageConfig
 from minattn.recipes.runs import run_quietly
 from minattn.recipes.threads import blas_threads
-from minattn.training import LAST, Plan, Progress, Trainer, load_checkpoint
+from minattn.training import LAST, Plan, Progress, load_checkpoint
 from minattn.viz import save_figure
 from minattn.viz.maps import COLORS, shown
 from minattn.viz.style import LINE, MUTED, PALETTE, axes_at, styled_figure, text_width
@@ -183,21 +182,8 @@ def trained(network: Network, config: ImageConfig, splits: ImageSplits, folder: 
         form = dataclasses.replace(zoo.configuration(config.model, **shape), residual=network.residual)
         classifier.model = AttentionBranchNetwork(form, np.random.default_rng(config.seed))
     meta = {**classifier.meta(), "residual": network.residual, "images": splits.train.fingerprint()}
-    batches = ImageBatches(
-        splits.train, config.batch_size, config.seed, classifier.normalization, config.crop, config.flip
-    )
-    trainer = Trainer(
-        classifier.model,
-        config.optimizer(classifier.model.named_parameters()),
-        batches,
-        classifier.loss,
-        folder,
-        Plan(epochs=config.epochs),
-        schedule=config.schedule(config.epochs * len(batches)),
-        meta=meta,
-        progress=Progress(),
-        threads=config.threads,
-    )
+    batches = classifier.batches(splits.train)
+    trainer = classifier.trainer(batches, folder, Plan(epochs=config.epochs), Progress(), meta)
     if has_begun(folder):
         _, stored = load_checkpoint(folder / LAST)
         if any(stored.get(key) != meta[key] for key in meta):

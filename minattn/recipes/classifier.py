@@ -1,25 +1,26 @@
 """A network with its classes and its pixels' mean: what the images recipe trains, scores and asks what it sees."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from minattn.attention.spatial.class_activation_map import EndsInPooling, class_activation_map
+from minattn.attention.spatial.class_activation_map import EndsInPooling, explained
 from minattn.autograd import Tensor, asnumpy, check_device, no_grad, ops, to_device
-from minattn.data.augmentation import ImageBatch, Normalization, evaluation_images
+from minattn.data.augmentation import ImageBatch, ImageBatches, Normalization, evaluation_images
 from minattn.data.image_folder import Color, read_image, read_image_folder
 from minattn.data.images import Images, ImageSplits, described
 from minattn.errors import DataError
-from minattn.models.attention_branch_network import BranchedLogits, branched_loss
+from minattn.models.attention_branch_network import AttentionBranchNetwork, BranchedLogits, branched_loss
 from minattn.recipes.config import from_stored
 from minattn.recipes.folder import CONFIG, read_run
 from minattn.recipes.image_networks import ImageConfig
 from minattn.recipes.runs import load_best
 from minattn.recipes.threads import blas_threads
-from minattn.training import arrays_under
+from minattn.training import Plan, Trainer, arrays_under
+from minattn.training.progress import Progress
 
 RECIPE = "images"
 
@@ -56,6 +57,37 @@ class Classifier:
         """An untrained one for images like these."""
         return cls(config, splits.classes, splits.train.shape, Normalization.of(splits.train))
 
+    # ------------------------------------------------------------------------------------------ training
+    def batches(self, images: Images) -> ImageBatches:
+        """These images to train on, as the settings say."""
+        config = self.config
+        return ImageBatches(images, config.batch_size, config.seed, self.normalization, config.crop, config.flip)
+
+    def trainer(
+        self,
+        batches: ImageBatches,
+        folder: Path,
+        plan: Plan,
+        progress: Progress,
+        meta: Mapping[str, Any],
+        evaluate: Callable[[Any], dict[str, float]] | None = None,
+    ) -> Trainer:
+        """What trains the network on these batches, as the settings say; the other arguments are those of `Trainer`."""
+        config = self.config
+        return Trainer(
+            self.model,
+            config.optimizer(self.model.named_parameters()),
+            batches,
+            self.loss,
+            folder,
+            plan,
+            schedule=config.schedule(config.epochs * len(batches)),
+            evaluate=evaluate,
+            meta=meta,
+            progress=progress,
+            threads=config.threads,
+        )
+
     # ------------------------------------------------------------------------------------------ measuring
     def loss(self, model: Any, batch: ImageBatch) -> Tensor:
         """What training minimises: the mean over the images of -log p(class), of smoothed classes; in nats.
@@ -90,11 +122,10 @@ class Classifier:
         self.model.eval()
         pixels = on_device(self.model, self.normalization(images.pixels))
         panels = []
-        said = self.model(pixels)
-        if isinstance(said, BranchedLogits):
-            panels.append(("attention branch", asnumpy(said.map.data)[:, 0]))
+        if isinstance(self.model, AttentionBranchNetwork):
+            panels.append(("attention branch", asnumpy(self.model(pixels).map.data)[:, 0]))
         if isinstance(self.model, EndsInPooling):
-            of_classes = class_activation_map(self.model.features(pixels), self.model.classifier.weight)
+            _, of_classes = explained(self.model, pixels)
             every = np.arange(len(images))
             for name, classes in (("answer", answers), ("right class", images.labels)):
                 panels.append((f"class map, {name}", asnumpy(of_classes.data)[every, classes]))

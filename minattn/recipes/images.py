@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 
 from minattn.autograd import check_device
-from minattn.data.augmentation import ImageBatches
 from minattn.data.digits import load_digits
 from minattn.data.fashion_mnist import has_idx_files, load_fashion_mnist
 from minattn.data.image_folder import load_image_folder
@@ -154,31 +153,18 @@ def _trainer(classifier: Classifier, splits: ImageSplits, folder: Path, device: 
     """What trains a classifier that has learned nothing yet."""
     config = classifier.config
     classifier.model.to(device)
-    batches = ImageBatches(
-        splits.train, config.batch_size, config.seed, classifier.normalization, config.crop, config.flip
-    )
+    batches = classifier.batches(splits.train)
     config.check_parts(batches.smallest, len(splits.classes), splits.train.shape)
     steps = config.epochs * len(batches)
     progress.note(f"{config.model} with {classifier.model.count_parameters():,} weights, to train for {steps:,} steps")
 
-    def evaluate(_: object) -> dict[str, float]:
+    def on_dev(_: object) -> dict[str, float]:
         progress.report(f"looking at the {len(splits.dev):,} dev images")
         looked = classifier.look(splits.dev)
         return {"dev_loss": looked.loss, "dev_error": 100 * float(looked.errors(splits.dev).mean())}
 
-    return Trainer(
-        classifier.model,
-        config.optimizer(classifier.model.named_parameters()),
-        batches,
-        classifier.loss,
-        folder,
-        Plan(epochs=config.epochs, metric="dev_error"),
-        schedule=config.schedule(steps),
-        evaluate=evaluate,
-        meta=classifier.meta(),
-        progress=progress,
-        threads=config.threads,
-    )
+    plan = Plan(epochs=config.epochs, metric="dev_error")
+    return classifier.trainer(batches, folder, plan, progress, classifier.meta(), on_dev)
 
 
 def _finished(outcome: Outcome, folder: Path, splits: ImageSplits, device: str, progress: Progress) -> Outcome:
