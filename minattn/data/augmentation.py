@@ -1,7 +1,7 @@
 """Batches of images to train on: normalised, and a little different in every epoch.
 
 As in He et al. 2016, Deep residual learning for image recognition, section 4.2: an image is padded on each side, a
-window of the image's own size is cut out of it at random, and half of the images are mirrored.  Padding is black.
+window of the image's own size is cut out of it at random, and each is mirrored with probability 1/2.  Padding is black.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class ImageBatches:
     differ by one image at most, so that none is too small for batch normalisation.
 
     crop: how many pixels an image is padded by on each side before a window is cut out of it; 0: none is.
-    flip: mirror half of the images, left to right.
+    flip: mirror each image with probability 1/2, left to right.
     Raises DataError where there are no images, ConfigError for a batch size below 1, a negative seed or crop, and a
     crop as large as the images.
     """
@@ -114,13 +114,11 @@ class ImageBatches:
                 "the cure: crop=0, or any less than their sides"
             )
         self._images = images
-        self.batch_size, self.seed, self.normalization, self.crop, self.flip = (
-            batch_size,
-            seed,
-            normalization,
-            crop,
-            flip,
-        )
+        self.batch_size = batch_size
+        self.seed = seed
+        self.normalization = normalization
+        self.crop = crop
+        self.flip = flip
 
     def __len__(self) -> int:
         """Batches per epoch."""

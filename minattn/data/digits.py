@@ -25,9 +25,10 @@ TRAIN, DEV = 1257, 180  # and 360 to test on
 
 
 def load_digits() -> ImageSplits:
-    """The digits, in the order of the file 1,257 to train on, 180 for dev and 360 to test on.
+    """The digits, in the order of the file, 1,257 to train on, 180 for dev and 360 to test on.
 
-    So dev and test are digits of other people, but for two who were cut in two.  Errors as in `read_digits`.
+    So dev and test are digits of other people, but for two whose digits are divided between two parts.  Errors as in
+    `read_digits`.
     """
     digits = read_digits()
     train, dev, test = slice(TRAIN), slice(TRAIN, TRAIN + DEV), slice(TRAIN + DEV, None)

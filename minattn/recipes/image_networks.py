@@ -43,7 +43,7 @@ class ImageConfig:
     weight_decay: float = 5e-4  # of matrices and kernels; not of biases, nor of batch normalisation
     label_smoothing: float = 0.1  # in training alone: development losses are without it
     crop: int = 4  # an image is padded by so many pixels on each side, and a window of its own size cut out
-    flip: bool = True  # half of the images are mirrored, left to right
+    flip: bool = True  # each image is mirrored with probability 1/2, left to right
     size: int = 0  # of a folder: scale its images to squares of this side; 0: leave them as they are
     color: Color = "keep"  # of a folder: make all its images grey, or all RGB
     threads: int = 1  # that share each batch
@@ -104,6 +104,7 @@ class ImageConfig:
             network.train(training)(Tensor(np.zeros((images, *shape), np.float32)))
 
     def optimizer(self, parameters: Mapping[str, Parameter]) -> Optimizer:
+        """Gradient descent with Nesterov's momentum; the weight decay is of all that has two axes or more."""
         nesterov = self.momentum > 0
         return SGD(
             parameters, self.lr, self.momentum, nesterov, self.weight_decay, lambda name: parameters[name].ndim > 1

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -16,8 +16,21 @@ from minattn.training.checkpoint import Arrays
 
 PARTS = ("train", "dev", "test")
 
+
+class Source(Protocol):
+    """Where a run's data come from: a dataclass, such as `DataFiles`, that config.json keeps."""
+
+    def absolute(self) -> Self:
+        """The same data, found from whatever folder a run is resumed in."""
+        ...
+
+    def source(self, part: str) -> str:
+        """Where the "train", "dev" or "test" part comes from."""
+        ...
+
+
 Config = TypeVar("Config")
-Files = TypeVar("Files", bound="DataFiles")
+Files = TypeVar("Files", bound=Source)
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,7 @@ class StoredRun(Generic[Config, Files]):
                 )
 
 
-def run_content(recipe: str, config: Any, files: DataFiles, data: Mapping[str, str]) -> dict[str, Any]:
+def run_content(recipe: str, config: Any, files: Source, data: Mapping[str, str]) -> dict[str, Any]:
     """The config.json that `StoredRun.read` reads."""
     settings, paths = dataclasses.asdict(config), dataclasses.asdict(files)
     return {"recipe": recipe, "config": settings, "files": paths, "data": dict(data)}
