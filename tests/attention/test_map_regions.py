@@ -94,6 +94,12 @@ def test_upsampled_maps_are_bilinear_and_keep_their_type():
     np.testing.assert_array_equal(upsampled(ma.tensor(maps), (7, 9)), larger)
 
 
+@pytest.mark.parametrize(("maps", "size"), [((2, 4, 4), (0, 9)), ((2, 4, 4), (9, -1)), ((2, 0, 4), (3, 3))])
+def test_maps_without_a_place_and_sizes_below_one_are_refused(maps, size):
+    with pytest.raises(ShapeError, match="the cure"):
+        upsampled(np.zeros(maps, np.float32), size)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.0, 20.0])
 def test_a_share_that_is_none_is_refused(share):
     with pytest.raises(ConfigError, match=rf"share of the maximum is {share}, expected 0 <= share < 1; the cure: 0\.2"):
