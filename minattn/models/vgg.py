@@ -1,10 +1,9 @@
 """VGG: nothing but 3x3 convolutions, and pools between them.
 
 K. Simonyan and A. Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015.  Its
-table 1 is `TABLE_1` below, a column a network and an entry a convolution: 64 is "conv3-64", 1-256 is "conv1-256", a
-1x1 convolution, and LRN is response normalisation with AlexNet's constants.  Each convolution is followed by ReLU.  A
-comma is a pool of 2x2 pixels with stride 2, and there is one more at the end: 224 -> 112 -> 56 -> 28 -> 14 -> 7.  Then
-come
+table 1 is `TABLE_1` below, a column a network and an entry a convolution: 64 is "conv3-64", 1-256 is "conv1-256", a 1x1
+convolution, and LRN is response normalisation with AlexNet's constants.  Each convolution is followed by ReLU.  A comma
+is a pool of 2x2 pixels with stride 2, and there is one more at the end: 224 -> 112 -> 56 -> 28 -> 14 -> 7.  Then come
 
     FC-4096, FC-4096, FC-1000       with ReLU and dropout 0.5 behind the first two
 
