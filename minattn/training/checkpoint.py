@@ -41,16 +41,24 @@ def save_checkpoint(path: PathLike, arrays: Mapping[str, np.ndarray], meta: Mapp
 def load_checkpoint(path: PathLike) -> tuple[Arrays, dict[str, Any]]:
     """`(arrays, meta)` as they were saved.
 
-    Raises CheckpointError where the file is missing, cut off, no minattn checkpoint, or of another format version.
+    Raises CheckpointError where the file is missing, unreadable, cut off, no minattn checkpoint, or of another format
+    version.
     """
     safetensors = _safetensors()
+    try:
+        with open(path, "rb"):  # safetensors says of every file that it cannot open that it is missing
+            pass
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path}; the cure: check the path") from error
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read: {error.strerror}; the cure: a file that may be read"
+        ) from error
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             _check_header(path, header)
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header["meta"])  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path}; the cure: check the path") from error
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"checkpoint {path} cannot be read, it is cut off or something else ({error}); "

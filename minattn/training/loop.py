@@ -107,8 +107,9 @@ class Trainer:
         """Train until the budget is spent, patience ends or Ctrl-C is pressed, and save.
 
         The first Ctrl-C lets the running step finish; a second one raises KeyboardInterrupt at once.
-        Raises TrainingError where the loss or the gradient is no longer finite (the last checkpoint stays as it is)
-        or the log cannot be written, CheckpointError where nothing can be saved or the folder holds another run.
+        Raises TrainingError where the loss, the gradient, the weights or all evaluations so far are not finite (the
+        last checkpoint stays as it is) or the log cannot be written, CheckpointError where nothing can be saved or the
+        folder holds another run.
         """
         self._make_folder()
         self._saved = time.monotonic()
@@ -165,18 +166,21 @@ class Trainer:
         for recent in self._recent:
             loss, norm = float(recent.loss), float(recent.norm)
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise self._diverged(recent, loss, norm)
+                place = f"step {recent.step} (batch {recent.position} of epoch {recent.epoch}, both from 0)"
+                raise self._diverged(place, recent.step, f"the loss is {loss:g}, the gradient norm {norm:g}")
             self.state.losses.append(loss)
             self.state.norms.append(norm)
         self._recent.clear()
 
-    def _diverged(self, recent: Recent, loss: float, norm: float) -> TrainingError:
+    def _diverged(self, place: str, step: int, what: str) -> TrainingError:
         return TrainingError(
-            f"training diverged at step {recent.step} (batch {recent.position} of epoch {recent.epoch}, both from 0): "
-            f"the loss is {loss:g}, the gradient norm {norm:g}; the cure: a lower learning rate (it was "
-            f"{self.schedule(recent.step):g}), a longer warm-up or clipping (max_norm, now {self.plan.max_norm}); "
+            f"training diverged at {place}: {what}; the cure: a lower learning rate (it was "
+            f"{self.schedule(step):g}), a longer warm-up or clipping (max_norm, now {self.plan.max_norm}); "
             f"minattn's NaN locator names the operation it began in; {self.folder / LAST} is from before"
         )
+
+    def _diverged_now(self, what: str) -> TrainingError:
+        return self._diverged(f"step {self.state.step}", max(1, self.state.step), what)
 
     def _log_step(self) -> None:
         """Log the means over the steps since the last such line."""
@@ -200,19 +204,23 @@ class Trainer:
     def _evaluate(self) -> None:
         """Measure, log, tell the schedule, and save the model if it is the best so far.
 
-        Losses are read first: a model that diverged is never measured.
+        Losses are read first: a model that diverged is never measured.  It may have done so in the last step, which no
+        loss tells: a model with a measure that is not finite is never the best, and where no better one was found
+        before, there is nothing to go on with.
         """
         self._read_losses()
         with self._speed.paused():
             metrics = self._measure()
         metric = metrics[self.plan.metric]
-        best = self.state.judge(metric)
+        finite = all(math.isfinite(value) for value in metrics.values())
+        best = self.state.judge(metric if finite else math.nan)
         self.schedule.observe(metric)
         self._log.write({**metrics, **self._where(), "best": best})
-        values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        self.progress.note(f"step {self.state.step:,}  evaluation: {values}{'  (best)' if best else ''}")
+        self.progress.note(f"step {self.state.step:,}  evaluation: {_told(metrics)}{'  (best)' if best else ''}")
         if best:
             self._save(BEST)
+        if not finite and self.state.best == math.inf:
+            raise self._diverged_now(f"the evaluation gives {_told(metrics)}")
 
     def _measure(self) -> dict[str, float]:
         assert self.evaluate is not None
@@ -269,12 +277,18 @@ class Trainer:
             raise CheckpointError(f"the folder {self.folder} cannot be made: {error.strerror}") from error
 
     def _save(self, file_name: str) -> None:
-        """Write a checkpoint of everything.  Losses are read first: a step that diverged is never saved."""
+        """Write a checkpoint of everything.
+
+        A step that diverged is never saved: its loss is read first, and the weights that it left are looked at.
+        """
         self._read_losses()
+        model = self.model.state_dict()
+        if wrong := [name for name, array in model.items() if not np.isfinite(array).all()]:
+            raise self._diverged_now(f"{len(wrong)} arrays of the model, {wrong[0]} the first, hold numbers not finite")
         self.state.seconds, self.state.log_bytes = self._seconds(), self._log.length
         optimizer = self.optimizer.state_dict()
         arrays = {f"optimizer/{name}": array for name, array in optimizer.pop("arrays").items()}
-        arrays |= {f"model/{name}": array for name, array in self.model.state_dict().items()}
+        arrays |= {f"model/{name}": array for name, array in model.items()}
         meta = {
             **self.meta,
             "state": asdict(self.state),
@@ -330,6 +344,10 @@ class Trainer:
             last=self.folder / LAST,
             best_checkpoint=self.folder / BEST if evaluated else None,
         )
+
+
+def _told(metrics: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
 def _generators_of(model: Module) -> dict[str, np.random.Generator]:

@@ -14,7 +14,8 @@ class Plan:
     epochs, steps, seconds: the budget; the first that is spent ends the run.  Seconds count over all resumed parts.
     max_norm: clip the gradient to this norm.
     evaluate_every: evaluate after so many steps; None: after each epoch.
-    metric: what makes a model the best one, and stops early: a name that the evaluation returns, lower is better.
+    metric: what makes a model the best one, and stops early: a name that the evaluation returns, lower is better;
+    a model with any measure that is not finite is never the best.
     patience: stop after so many evaluations in a row without a new best.
     log_every: read the loss from the device and log it after so many steps.
     save_every, save_seconds: write the `last` checkpoint after so many steps, and after so many seconds.

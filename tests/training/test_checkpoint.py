@@ -200,3 +200,14 @@ def test_a_state_of_another_generator_is_refused():
     state = rng_state(np.random.Generator(np.random.Philox(0)))
     with pytest.raises(CheckpointError, match="Philox generator, this one is PCG64"):
         restore_rng(np.random.default_rng(0), state)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_missing(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "locked", {}, {})
+
+    def refuse(path, *_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(CheckpointError, match=r"checkpoint .*locked cannot be read: Permission denied; the cure"):
+        load_checkpoint(tmp_path / "locked")

@@ -16,7 +16,18 @@ from tiny_run import STEPS, TinyModel, assert_same_run, log_of, loss_of, pairs, 
 
 from minattn.data.batching import LengthBucketedBatches
 from minattn.errors import CheckpointError, ConfigError, DataError, MissingDependencyError, TrainingError
-from minattn.training import LAST, LOG, SGD, BarProgress, PlainProgress, Plan, Trainer, load_checkpoint, save_checkpoint
+from minattn.training import (
+    BEST,
+    LAST,
+    LOG,
+    SGD,
+    BarProgress,
+    PlainProgress,
+    Plan,
+    Trainer,
+    load_checkpoint,
+    save_checkpoint,
+)
 from minattn.training.interrupt import CtrlC
 
 
@@ -295,6 +306,54 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path):
     with (
         np.errstate(invalid="ignore"),
         pytest.raises(TrainingError, match=r"step 5 .*the loss is \d.*, the gradient norm (inf|nan)"),
+    ):
+        trainer.run()
+    assert load_checkpoint(tmp_path / LAST)[1]["state"]["step"] == 0
+
+
+@pytest.mark.parametrize("steps", [6, 8])
+def test_a_model_whose_first_measures_are_not_finite_has_diverged(tmp_path, steps):
+    """At step 6 it is evaluated on the way, at step 8 at the end; the metric that the plan goes by is finite."""
+
+    def first_bad(model):
+        return {"dev_error": 50.0, "dev_loss": math.nan}
+
+    def run(trainer):
+        with pytest.raises(
+            TrainingError, match=r"diverged at step \d: the evaluation gives .*dev_loss nan; the cure: a l"
+        ):
+            trainer.run()
+        assert not (tmp_path / BEST).exists()
+
+    settings = {"evaluate": first_bad, "metric": "dev_error", "evaluate_every": steps, "steps": steps}
+    run(tiny_trainer(tmp_path, **settings))
+    again = tiny_trainer(tmp_path, **settings)
+    again.resume()
+    run(again)
+
+
+def test_a_measure_that_is_not_finite_is_never_the_best(tmp_path):
+    measures = iter([(9.0, 1.0), (5.0, math.inf), (7.0, 2.0), (8.0, 2.0)])
+
+    def noted(model):
+        return dict(zip(("dev_error", "dev_loss"), next(measures), strict=True))
+
+    outcome = tiny_trainer(tmp_path, evaluate=noted, metric="dev_error", steps=24).run()
+    assert (outcome.best, outcome.best_step) == (7.0, 18)
+
+
+def test_weights_that_the_last_step_left_not_finite_are_never_saved(tmp_path):
+    trainer = tiny_trainer(tmp_path, evaluate=None, patience=None, save_every=None, steps=3)
+    step, count = trainer.optimizer.step, itertools.count(1)
+
+    def breaks():
+        step()
+        if next(count) == 3:
+            trainer.model.output.weight.data[0, 0] = math.inf
+
+    trainer.optimizer.step = breaks
+    with pytest.raises(
+        TrainingError, match=r"diverged at step 3: .* output\.weight the first, .* not finite; the cure"
     ):
         trainer.run()
     assert load_checkpoint(tmp_path / LAST)[1]["state"]["step"] == 0
