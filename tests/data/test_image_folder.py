@@ -1,13 +1,15 @@
 """Images in folders, a folder for each class, and whatever can be wrong with them."""
 
+import os
 import re
+import socket
 import sys
 
 import numpy as np
 import pytest
 
 from minattn.data.image_folder import load_image_folder, read_image, read_image_folder
-from minattn.errors import DataError, MissingDependencyError
+from minattn.errors import ConfigError, DataError, MissingDependencyError
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -37,16 +39,43 @@ def test_grey_and_rgb_images_are_read_as_they_are(tmp_path):
     assert (read_image(tmp_path / "rgb.png") == rgb.transpose(2, 0, 1)).all()
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB"])
 def test_images_are_converted_where_that_is_asked_for(tmp_path, mode):
-    save(tmp_path / "a.png", (4, 5, 3), mode=mode)
-    assert read_image(tmp_path / "a.png", color="grey").shape == (1, 4, 5)
-    assert read_image(tmp_path / "a.png", color="rgb").shape == (3, 4, 5)
+    path = tmp_path / ("a.tiff" if mode in ("CMYK", "LAB") else "a.png")
+    save(path, (4, 5, 3), mode=mode)
+    assert read_image(path, color="grey").shape == (1, 4, 5)
+    assert read_image(path, color="rgb").shape == (3, 4, 5)
     if mode in ("L", "RGB"):
-        read_image(tmp_path / "a.png")
+        read_image(path)
     else:
-        with pytest.raises(DataError, match=rf"a.png has the mode {mode}; expected L or RGB; the cure: --set color="):
-            read_image(tmp_path / "a.png")
+        with pytest.raises(DataError, match=rf"{path} has the mode {mode}; expected L or RGB; the cure: --set color="):
+            read_image(path)
+
+
+@pytest.mark.parametrize("color", ["grey", "rgb"])
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_what_is_transparent_is_laid_on_white(tmp_path, mode, color):
+    """Black of which each pixel is a little more opaque than the one before."""
+    alpha = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image = Image.new(mode, (16, 16))
+    image.putalpha(Image.fromarray(alpha))
+    image.save(tmp_path / "a.png")
+    assert (read_image(tmp_path / "a.png", color=color) == 255 - alpha).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_a_color_that_is_transparent_becomes_white(tmp_path, mode):
+    """A logo: black on a ground of another colour, which the file says is transparent."""
+    ground = 9 if mode != "RGB" else (9, 9, 9)
+    image = Image.new(mode, (5, 4), ground)
+    if mode == "P":
+        image.putpalette(bytes([0, 0, 0, *range(27)]))
+    image.paste(0 if mode != "RGB" else (0, 0, 0), (1, 1, 3, 2))
+    image.save(tmp_path / "a.png", transparency=ground)
+    expected = np.full((4, 5), 255)
+    expected[1, 1:3] = 0
+    for color in ("grey", "rgb") if mode == "P" else ("keep", "grey", "rgb"):
+        assert (read_image(tmp_path / "a.png", color=color) == expected).all()
 
 
 @pytest.mark.parametrize("color", ["keep", "grey", "rgb"])
@@ -91,6 +120,87 @@ def test_what_is_no_image_is_named(tmp_path):
         read_image(tmp_path)
 
 
+@pytest.mark.parametrize("raised", [RuntimeError("Failed to decode image"), NotImplementedError("Unknown"), KeyError()])
+def test_whatever_a_plugin_raises_over_a_damaged_file_is_one_error(tmp_path, monkeypatch, raised):
+    def load(self):
+        raise raised
+
+    save(tmp_path / "bad.png")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    said = str(raised) or "KeyError"
+    with pytest.raises(DataError, match=f"bad.png cannot be read as an image: {said}; the cure: replace it"):
+        read_image(tmp_path / "bad.png")
+
+
+def test_what_cannot_be_converted_is_named(tmp_path, monkeypatch):
+    def convert(*_):
+        raise ValueError("no way")
+
+    save(tmp_path / "a.png")
+    monkeypatch.setattr("PIL.Image.Image.convert", convert)
+    with pytest.raises(DataError, match=r"a.png cannot be converted from the mode L to RGB: no way; the cure: save it"):
+        read_image(tmp_path / "a.png", color="rgb")
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("pixels", [30, 15])
+def test_a_decompression_bomb_is_refused_and_nothing_printed(tmp_path, monkeypatch, recwarn, pixels):
+    """Pillow only warns of images of up to twice the pixels that it allows."""
+    save(tmp_path / "large.png", (4, 8))
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", pixels)
+    with pytest.raises(DataError, match=r"large.png cannot be read as an image: .*exceeds limit.*; the cure"):
+        read_image(tmp_path / "large.png")
+    assert not recwarn
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes and sockets among files here")
+def test_pipes_and_sockets_are_not_waited_for(folder, monkeypatch):
+    monkeypatch.chdir(folder)  # the path of a socket must be short
+    os.mkfifo("cat/pipe")
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind("dog/socket")
+    monkeypatch.setattr("PIL.Image.open", lambda path: pytest.fail(f"{path} was opened"))
+    for path in ("cat/pipe", "dog/socket"):
+        with pytest.raises(DataError, match=f"{path} is a pipe, socket or device; expected an image file; the cure"):
+            read_image(path)
+
+
+def test_links_that_point_nowhere_are_named(folder):
+    for link in (folder / "cat" / "link.png", folder / "fox"):
+        link.symlink_to("none")
+        with pytest.raises(DataError, match=f"{link} is a link that points nowhere; the cure"):
+            read_image_folder(folder)
+        link.unlink()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text here")
+@pytest.mark.parametrize("name", [b"\xff", b"cat/\xff.png"])
+def test_names_that_are_not_utf8_are_refused(folder, name):
+    path = folder / os.fsdecode(name)
+    if path.suffix:
+        save(path)
+    else:
+        path.mkdir()
+    with pytest.raises(DataError, match=r"the name b'.*\\xff.*' is not UTF-8; the cure: rename it") as caught:
+        read_image_folder(folder)
+    assert str(caught.value).isascii()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"color": "blue"}, "the color is 'blue'; expected keep, grey or rgb; the cure"),
+        ({"size": (-1, 5)}, r"the size is \(-1, 5\); expected .* at least 1; the cure"),
+        ({"size": (3, 0)}, r"the size is \(3, 0\)"),
+    ],
+)
+def test_settings_that_no_image_can_have(folder, settings, says):
+    with pytest.raises(ConfigError, match=says):
+        read_image(folder / "cat" / "0.png", **settings)
+    with pytest.raises(ConfigError, match="the color is 'blue'" if "color" in settings else "the size is"):
+        load_image_folder(folder, **({"size": -1} if "size" in settings else settings))
+
+
 def test_without_pillow_the_cure_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'minattn\[images\]'"):
@@ -100,7 +210,8 @@ def test_without_pillow_the_cure_is_named(tmp_path, monkeypatch):
 # ---------------------------------------------------------------------------------------------- folders
 def test_subfolders_are_classes_and_what_lies_in_them_their_images(folder):
     (folder / ".cache").mkdir()
-    (folder / "cat" / ".hidden").touch()
+    for name in (".hidden", "Thumbs.db", "desktop.ini", "Desktop.ini"):
+        (folder / "cat" / name).touch()
     images, classes = read_image_folder(folder)
     assert classes == ("cat", "dog")
     assert images.labels.tolist() == [0] * 10 + [1] * 10
@@ -129,12 +240,29 @@ def test_parts_of_their_own_are_taken(folder, tmp_path, with_dev):
     assert splits.test.labels.tolist() == [1]  # the number that dog has among the classes of train
 
 
+@pytest.mark.parametrize(("name", "other"), [("train", "test"), ("test", "train")])
+def test_a_part_without_the_other_is_named(folder, tmp_path, name, other):
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    save(parts / "val" / "cat" / "b.png", seed=78)
+    folder.rename(parts / name)
+    with pytest.raises(
+        DataError, match=f"parts has {name}, with folders in it, but no {other}; .*; the cure: .*{other}"
+    ):
+        load_image_folder(parts)
+
+
+def test_train_may_be_the_name_of_a_class(folder):
+    (folder / "cat").rename(folder / "train")
+    assert load_image_folder(folder).classes == ("dog", "train")
+
+
 def test_a_class_that_is_not_among_those_to_train_on(folder, tmp_path):
     parts = tmp_path / "parts"
     parts.mkdir()
     folder.rename(parts / "train")
     save(parts / "test" / "fox" / "a.png")
-    with pytest.raises(DataError, match=r"test/fox is the folder of no class; expected cat, dog"):
+    with pytest.raises(DataError, match=r"test/fox is the folder of no class; expected cat, dog; the cure"):
         load_image_folder(parts)
 
 
@@ -154,7 +282,7 @@ def test_folders_that_cannot_be_used(folder, tmp_path):
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match=r"the class folder .*empty has no images; the cure"):
         read_image_folder(folder)
-    with pytest.raises(DataError, match="cat has no subfolders; expected one for each class"):
+    with pytest.raises(DataError, match=r"cat has no subfolders; expected one for each class.*; the cure"):
         read_image_folder(folder / "cat")
     with pytest.raises(DataError, match="there is no folder"):
         read_image_folder(tmp_path / "none")
