@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 
 from minattn.data.batching import check_place, deal_rows
 from minattn.data.images import Images, described
-from minattn.errors import ConfigError, DataError
+from minattn.errors import ConfigError, DataError, ShapeError
 
 BLOCK = 1024  # images whose pixels are counted at a time
 
@@ -37,14 +37,31 @@ class ImageBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Normalization:
-    """(pixel - mean) / std, with a mean and a standard deviation for each channel."""
+    """(pixel - mean) / std, with a mean and a standard deviation for each channel.
+
+    Raises ConfigError for a mean that is not finite, an std that is not above 0, and where there are not as many of
+    both; a call raises ShapeError for images that have not as many channels.
+    """
 
     mean: Sequence[float]
     std: Sequence[float]
 
+    def __post_init__(self) -> None:
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if not finite or min(self.std, default=0) <= 0 or len(self.mean) != len(self.std):
+            raise ConfigError(
+                f"the mean is {self.mean} and the std {self.std}; expected finite numbers, one of each for each "
+                "channel, and the std above 0; the cure: Normalization.of(images)"
+            )
+
     @classmethod
     def of(cls, images: Images) -> Normalization:
-        """That of all pixels of these images.  A channel that is the same everywhere is divided by 1."""
+        """That of all pixels of these images.  A channel that is the same everywhere is divided by 1.
+
+        Raises DataError where there are no pixels.
+        """
+        if not images.pixels.size:
+            raise DataError(f"images of shape {images.pixels.shape} have no mean; the cure: give at least one pixel")
         counts = sum(_counts(images.pixels[first : first + BLOCK]) for first in range(0, len(images), BLOCK))
         values = np.arange(256)
         mean = counts @ values / counts.sum(axis=1)
@@ -54,6 +71,11 @@ class Normalization:
     def __call__(
         self, pixels: UInt8[np.ndarray, "batch channels height width"]
     ) -> Float32[np.ndarray, "batch channels height width"]:
+        if pixels.ndim != 4 or pixels.shape[1] != len(self.mean):
+            raise ShapeError(
+                f"images of shape {pixels.shape} cannot be normalised with {len(self.mean)} means; expected (images, "
+                f"{len(self.mean)}, height, width); the cure: images like those that the means are of"
+            )
         mean, std = (np.array(numbers, np.float32)[:, None, None] for numbers in (self.mean, self.std))
         return (pixels - mean) / std
 
@@ -104,8 +126,7 @@ class ImageBatches:
         flip: bool = False,
     ) -> None:
         for name, number, least in (("batch size", batch_size, 1), ("seed", seed, 0), ("crop", crop, 0)):
-            if number < least:
-                raise ConfigError(f"the {name} must be at least {least}, and is {number}")
+            _check_least(name, number, least)
         if not len(images):
             raise DataError("there are no images to make batches of; the cure: give at least one")
         if crop and crop >= min(images.shape[1:]):
@@ -153,7 +174,12 @@ class ImageBatches:
 
 
 def evaluation_images(images: Images, batch_size: int, normalization: Normalization) -> Iterator[ImageBatch]:
-    """Batches of all images in their order, as they are."""
-    for first in range(0, len(images), batch_size):
-        some = images.at(slice(first, first + batch_size))
-        yield ImageBatch(normalization(some.pixels), some.labels)
+    """Batches of all images in their order, as they are.  Raises ConfigError for a batch size below 1."""
+    _check_least("batch size", batch_size, 1)
+    parts = (images.at(slice(first, first + batch_size)) for first in range(0, len(images), batch_size))
+    return (ImageBatch(normalization(part.pixels), part.labels) for part in parts)
+
+
+def _check_least(name: str, number: int, least: int) -> None:
+    if number < least:
+        raise ConfigError(f"the {name} must be at least {least}, and is {number}; the cure: {least} or more")

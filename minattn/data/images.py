@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from minattn.errors import DataError
+from minattn.errors import ConfigError, DataError
 
 SPLIT_SEED = 0
 """Which images are held out is the same in every run, so that runs of several seeds can be compared."""
@@ -16,10 +16,25 @@ SPLIT_SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images and the numbers of their classes."""
+    """Images and the numbers of their classes.
+
+    Raises DataError for pixels that are not bytes with four axes, and where there is not one label for each image.
+    """
 
     pixels: UInt8[np.ndarray, "images channels height width"]
     labels: Int64[np.ndarray, " images"]
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4:
+            raise DataError(
+                f"the pixels are {self.pixels.dtype} of shape {self.pixels.shape}; expected uint8 of shape "
+                "(images, channels, height, width); the cure: numbers from 0 to 255, and an axis for each of these"
+            )
+        if self.labels.shape != self.pixels.shape[:1]:
+            raise DataError(
+                f"the labels of {len(self.pixels):,} images have the shape {self.labels.shape}; "
+                "expected one for each image; the cure: give the labels of these images and no others"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -82,7 +97,10 @@ def hold_out_images(images: Images, share: float, seed: int = SPLIT_SEED) -> tup
     """`(kept, held_out)`: of each class the same share, drawn at random; both parts keep the order they had.
 
     Of a class with two images or more, at least one is held out; of a class with one, none.
+    Raises ConfigError for a share that is not between 0 and 1.
     """
+    if not 0 < share < 1:
+        raise ConfigError(f"the share to hold out is {share}; expected one between 0 and 1; the cure: such as 0.1")
     order = np.random.default_rng(seed).permutation(len(images))
     held_out = np.zeros(len(images), dtype=bool)
     for label in np.unique(images.labels):

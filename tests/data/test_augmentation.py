@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minattn.data.augmentation import ImageBatches, Normalization, crop_and_flip, evaluation_images
 from minattn.data.images import Images
-from minattn.errors import ConfigError, DataError
+from minattn.errors import ConfigError, DataError, ShapeError
 
 AS_IT_IS = Normalization([0.0], [1.0])
 
@@ -184,3 +184,26 @@ def test_images_are_evaluated_in_their_order_as_they_are():
     assert [len(batch.labels) for batch in batches] == [3, 3, 1]
     assert (np.concatenate([batch.images for batch in batches]) == images.pixels).all()
     assert np.concatenate([batch.labels for batch in batches]).tolist() == list(range(7))
+
+
+def test_evaluation_batches_of_no_images_are_refused():
+    with pytest.raises(ConfigError, match="batch size must be at least 1, and is 0; the cure"):
+        evaluation_images(some_images(3), 0, AS_IT_IS)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [([0.0], [0.0]), ([0.0], [-1.0]), ([np.nan], [1.0]), ([0.0], [np.inf]), ([0.0, 1.0], [1.0]), ([], [])],
+)
+def test_a_normalization_that_cannot_be(mean, std):
+    with pytest.raises(ConfigError, match=r"the mean is .* and the std .*; expected .*; the cure"):
+        Normalization(mean, std)
+
+
+def test_normalizations_are_for_images_of_their_channels():
+    with pytest.raises(ShapeError, match=r"\(2, 1, 5, 4\) cannot be normalised with 3 means; expected .*; the cure"):
+        Normalization([0.0] * 3, [1.0] * 3)(some_images(2).pixels)
+    with pytest.raises(ShapeError, match=r"\(1, 5, 4\) cannot be normalised with 1 means"):
+        AS_IT_IS(some_images(2).pixels[0])
+    with pytest.raises(DataError, match=r"images of shape \(0, 1, 5, 4\) have no mean; the cure"):
+        Normalization.of(some_images(0))
