@@ -110,15 +110,19 @@ def _content(path: Path) -> bytes:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is damaged or cut off: {error}; the cure: fetch it anew") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}; the cure: a file that can be read") from error
 
 
 def _parsed(content: bytes, path: Path) -> np.ndarray:
     if len(content) < 4 or content[:2] != b"\0\0":
-        raise DataError(f"{path} is no IDX file: it begins with {content[:4]!r}, expected two zero bytes")
+        raise DataError(
+            f"{path} is no IDX file: it begins with {content[:4]!r}, expected two zero bytes; the cure: fetch it anew"
+        )
     kind, axes = content[2], content[3]
     if kind != 8:
-        raise DataError(f"{path} has numbers of the IDX type {kind:#04x}, expected 0x08, bytes")
+        raise DataError(
+            f"{path} has numbers of the IDX type {kind:#04x}, expected 0x08, bytes; the cure: a file of bytes"
+        )
     first = 4 + 4 * axes
     if len(content) < first:
         raise DataError(f"{path} is cut off within its header; the cure: fetch it anew")

@@ -49,9 +49,9 @@ def test_a_file_that_is_cut_off_is_named(tmp_path_factory, data, packed):
     ("content", "says"),
     [
         (idx(some_numbers((2, 3))) + b"\0", "6 numbers, and it has 7; the cure: fetch it anew"),
-        (b"\0\0\x0d\x01" + bytes(8), "the IDX type 0x0d, expected 0x08"),
+        (b"\0\0\x0d\x01" + bytes(8), "the IDX type 0x0d, expected 0x08, bytes; the cure"),
         (b"\0\0\x09\x01" + bytes([0, 0, 0, 1, 255]), "the IDX type 0x09, expected 0x08"),  # -1 in a signed byte
-        (b"\x89PNG" + bytes(30), "is no IDX file: it begins with b'.x89PNG'"),
+        (b"\x89PNG" + bytes(30), "is no IDX file: it begins with b'.x89PNG', .*; the cure"),
         (b"", "is no IDX file"),
         (struct.pack(">2xBB", 8, 100) + bytes([0, 0, 0, 1]) * 100 + b"x", "is damaged: its header says .*; the cure"),
         (struct.pack(">2xBB3I", 8, 3, 0, *[2**32 - 1] * 2), "is damaged: its header says .*; the cure"),
@@ -64,7 +64,7 @@ def test_other_files_are_refused(tmp_path, content, says):
 
 
 def test_what_cannot_be_read(tmp_path):
-    with pytest.raises(DataError, match="none cannot be read: No such file"):
+    with pytest.raises(DataError, match=r"none cannot be read: No such file.*; the cure"):
         read_idx(tmp_path / "none")
 
 
