@@ -181,7 +181,7 @@ def _check_file(path: Path) -> None:
 
 
 def _kind(path: Path) -> int:
-    """What the path leads to, as its `st_mode` says.  Raises DataError for nothing, and for a name that is not UTF-8."""
+    """What the path leads to, as its `st_mode` says.  Raises DataError for nothing and for a name that is not UTF-8."""
     try:
         str(path).encode()
         return path.stat().st_mode

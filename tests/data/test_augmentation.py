@@ -203,7 +203,7 @@ def test_a_normalization_that_cannot_be(mean, std):
 def test_normalizations_are_for_images_of_their_channels():
     with pytest.raises(ShapeError, match=r"\(2, 1, 5, 4\) cannot be normalised with 3 means; expected .*; the cure"):
         Normalization([0.0] * 3, [1.0] * 3)(some_images(2).pixels)
-    with pytest.raises(ShapeError, match=r"\(1, 5, 4\) cannot be normalised with 1 means"):
-        AS_IT_IS(some_images(2).pixels[0])
+    with pytest.raises(ShapeError, match=r"\(2, 1, 4\) cannot be normalised with 1 means"):
+        AS_IT_IS(some_images(2).pixels[:, :, 0])
     with pytest.raises(DataError, match=r"images of shape \(0, 1, 5, 4\) have no mean; the cure"):
         Normalization.of(some_images(0))
