@@ -8,7 +8,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from minattn.cli.app import app, console, option
-from minattn.errors import ConfigError
+from minattn.errors import ConfigError, ShapeError
 from minattn.models import zoo
 from minattn.models.summary import Row, count_parameters, summarize
 from minattn.nn import Module, initializers
@@ -50,7 +50,7 @@ def summary(
     config = zoo.configuration(network, se=se, classes=classes, channels=given and given[0])
     shape = given or (config.channels, config.size, config.size)
     model = _unallocated(network, se=se, classes=classes, channels=shape[0])
-    rows = summarize(model, shape, depth)
+    rows = _rows(network, model, shape, depth)
     console.print(f"{network}{' with Squeeze-and-Excitation' if se else ''}, image {_by(shape)}\n")
     table = _layers(rows)
     if not console.is_terminal:  # a file or another program takes long lines
@@ -58,6 +58,17 @@ def summary(
     console.print(table, soft_wrap=False, crop=False)
     console.print()
     console.print(_totals(model, rows))
+
+
+def _rows(network: str, model: Module, shape: tuple[int, int, int], depth: int | None) -> list[Row]:
+    try:
+        return summarize(model, shape, depth)
+    except ShapeError as error:
+        size = zoo.configuration(network).size
+        raise ConfigError(
+            f"{network} does not take --image {_by(shape)}: {str(error).partition('; the cure: ')[0]}; "
+            f"the cure: a larger image, such as {_by((shape[0], size, size))}, for which it was published"
+        ) from error
 
 
 def _layers(rows: list[Row]) -> Table:
