@@ -9,8 +9,10 @@ from minattn.cli.app import Device, app, option
 from minattn.cli.classify import classify, evaluate_images
 from minattn.cli.pronounce import evaluate_words, pronounce
 from minattn.errors import ConfigError
-from minattn.recipes import classifier
+from minattn.recipes import classifier, pronouncer
 from minattn.recipes.folder import recipe_of
+
+RECIPES = (pronouncer.RECIPE, classifier.RECIPE)
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `minattn train g2p` or `images` made.")]
 Test = Annotated[
@@ -24,7 +26,7 @@ Inputs = Annotated[list[str], typer.Argument(metavar="WORD|IMAGE...", help="Word
 @app.command()
 def evaluate(run: RunFolder, device: Device = "cpu", test: Test = None, beam: Beam = None) -> None:
     """Score a run's best model on its test words (phoneme and word error rate) or images (accuracy)."""
-    if recipe_of(run) == classifier.RECIPE:
+    if recipe_of(run, *RECIPES) == classifier.RECIPE:
         _check_no_words({"--beam": beam})
         evaluate_images(run, device, test)
     else:
@@ -34,7 +36,7 @@ def evaluate(run: RunFolder, device: Device = "cpu", test: Test = None, beam: Be
 @app.command()
 def predict(run: RunFolder, inputs: Inputs, device: Device = "cpu", beam: Beam = None, plot: Plot = None) -> None:
     """Pronounce words, and show which letters each sound comes from; or tell what is on images."""
-    if recipe_of(run) == classifier.RECIPE:
+    if recipe_of(run, *RECIPES) == classifier.RECIPE:
         _check_no_words({"--beam": beam, "--plot": plot})
         classify(run, inputs, device)
     else:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,6 @@ from minattn.recipes.config import from_stored
 from minattn.recipes.folder import CONFIG, read_run
 from minattn.recipes.runs import load_best
 from minattn.recipes.threads import blas_threads
-from minattn.training import arrays_under
 
 RECIPE = "lm"
 
@@ -138,8 +137,8 @@ class CharacterModel:
         check_device(device)
         folder = Path(run)
         config = from_stored(LanguageConfig, read_run(folder, RECIPE).get("config"), folder / CONFIG)
-        arrays, meta = load_best(folder, RECIPE, config)
-        loaded = cls(config, Alphabet(meta["alphabet"]), meta["prompt"])
-        loaded.model.load_state_dict(arrays_under("model", arrays))
-        loaded.model.to(device)
-        return loaded
+
+        def build(meta: Mapping[str, Any]) -> Self:
+            return cls(config, Alphabet(meta["alphabet"]), meta["prompt"])
+
+        return load_best(folder, RECIPE, config, build, device)

@@ -12,17 +12,20 @@ from minattn.autograd import Tensor, asnumpy, check_device, no_grad, ops, to_dev
 from minattn.data.augmentation import ImageBatch, ImageBatches, Normalization, evaluation_images
 from minattn.data.image_folder import Color, read_image, read_image_folder
 from minattn.data.images import Images, ImageSplits, described
-from minattn.errors import DataError
+from minattn.errors import CheckpointError, DataError
 from minattn.models.attention_branch_network import AttentionBranchNetwork, BranchedLogits, branched_loss
 from minattn.recipes.config import from_stored
 from minattn.recipes.folder import CONFIG, read_run
 from minattn.recipes.image_networks import ImageConfig
 from minattn.recipes.runs import load_best
 from minattn.recipes.threads import blas_threads
-from minattn.training import Plan, Trainer, arrays_under
+from minattn.training import Plan, Trainer
 from minattn.training.progress import Progress
 
 RECIPE = "images"
+
+MODE_NAMES = {"1": "black and white", "L": "grey", "LA": "grey with alpha", "P": "with a palette"}
+"""What some of Pillow's modes are; the names of the others, such as RGB, say it."""
 
 EVALUATION_BATCH = 250
 """Images that are looked at at a time."""
@@ -33,6 +36,15 @@ class Looked(NamedTuple):
 
     probabilities: np.ndarray
     loss: float
+
+    def checked(self, run: str | Path) -> Self:
+        """Itself.  Raises CheckpointError where the model of `run` says something that is not finite."""
+        if not np.isfinite(self.probabilities).all():
+            raise CheckpointError(
+                f"what the model of {run} says is not finite: its training diverged; the cure: a new run with a lower "
+                "learning rate"
+            )
+        return self
 
     def errors(self, images: Images) -> np.ndarray:
         """(images,): True where the likeliest class is not the right one."""
@@ -101,8 +113,12 @@ class Classifier:
 
     @blas_threads()
     @no_grad()
+    @np.errstate(all="ignore")
     def look(self, images: Images) -> Looked:
-        """What the network says of these images, without label smoothing."""
+        """What the network says of these images, without label smoothing.
+
+        Without NumPy's warnings: `Looked.checked` says more of what is not finite.
+        """
         self.model.eval()
         probabilities, total = [], 0.0
         for batch in evaluation_images(images, EVALUATION_BATCH, self.normalization):
@@ -137,23 +153,41 @@ class Classifier:
         """What the model sees of an image."""
         return "grey" if self.shape[0] == 1 else "rgb"
 
-    def read(self, path: str | Path) -> tuple[np.ndarray, tuple[int, int, int]]:
-        """(the pixels of an image file as this model takes them, the shape that the file has)."""
+    def read(self, path: str | Path) -> tuple[np.ndarray, str]:
+        """(the pixels of an image file as this model takes them, what the file has, such as "28 x 28, RGBA")."""
         pixels = read_image(path, color=self.color)
-        return (pixels if pixels.shape == self.shape else read_image(path, self.shape[1:], self.color)), pixels.shape
+        from PIL import Image  # it is there, or reading would have failed
+
+        with Image.open(path) as file:
+            mode = MODE_NAMES.get(file.mode, file.mode)
+        _, height, width = pixels.shape
+        taken = pixels if pixels.shape == self.shape else read_image(path, self.shape[1:], self.color)
+        return taken, f"{width} x {height}, {mode}"
 
     def read_folder(self, folder: str | Path) -> Images:
-        """The images of a folder of classes.
+        """The images of a folder of classes; of one that is divided into "train" and "test", those to test on.
 
         Raises DataError where they are of another size, or a class is one that the model was not trained on.
         """
+        folder = Path(folder)
+        if (folder / "train").is_dir() and (folder / "test").is_dir():
+            folder = folder / "test"
         images, _ = read_image_folder(folder, self.config.size, self.color, self.classes)
+        self.check_takes(images, self.classes, str(folder))
+        return images
+
+    def check_takes(self, images: Images, classes: Sequence[str], source: str) -> None:
+        """Raise DataError where images are of another size or of other classes than those the model was trained on."""
         if images.shape != self.shape:
             raise DataError(
-                f"the images in {folder} are {described(images.shape)}, those that the model was trained on "
+                f"the images in {source} are {described(images.shape)}, those that the model was trained on "
                 f"{described(self.shape)}; the cure: images of that size"
             )
-        return images
+        if tuple(classes) != self.classes:
+            raise DataError(
+                f"the classes of {source} are {', '.join(classes)}, those that the model was trained on "
+                f"{', '.join(self.classes)}; the cure: images of those classes"
+            )
 
     # ------------------------------------------------------------------------------------------ checkpoints
     def meta(self) -> dict[str, Any]:
@@ -176,13 +210,31 @@ class Classifier:
         check_device(device)
         folder = Path(run)
         config = from_stored(ImageConfig, read_run(folder, RECIPE).get("config"), folder / CONFIG)
-        arrays, meta = load_best(folder, RECIPE, config)
-        channels, height, width = meta["shape"]
-        normalization = Normalization(meta["mean"], meta["std"])
-        classifier = cls(config, meta["classes"], (channels, height, width), normalization)
-        classifier.model.load_state_dict(arrays_under("model", arrays))
-        classifier.model.to(device)
-        return classifier
+
+        def build(meta: Mapping[str, Any]) -> Self:
+            _check_meta(meta)
+            channels, height, width = meta["shape"]
+            return cls(config, meta["classes"], (channels, height, width), Normalization(meta["mean"], meta["std"]))
+
+        return load_best(folder, RECIPE, config, build, device)
+
+
+def _check_meta(meta: Mapping[str, Any]) -> None:
+    """Raise CheckpointError, or KeyError, where a checkpoint does not say what `Classifier.meta` does."""
+    classes, shape = meta["classes"], meta["shape"]
+    if not (isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)):
+        raise CheckpointError(f"its classes are {classes!r}, expected a list of names")
+    if not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)):
+        raise CheckpointError(f"its shape is {shape!r}, expected [channels, height, width]")
+    for name in ("mean", "std"):
+        numbers = meta[name]
+        kinds = [type(number) for number in numbers] if isinstance(numbers, list) else []
+        if len(kinds) != shape[0] or not set(kinds) <= {int, float} or not np.isfinite(numbers).all():
+            raise CheckpointError(
+                f"its {name} is {numbers!r}, expected a finite number for each of {shape[0]} channels"
+            )
+    if min(meta["std"]) <= 0:
+        raise CheckpointError(f"its std is {meta['std']!r}, expected numbers above 0")
 
 
 def on_device(model: Any, images: np.ndarray) -> Tensor:

@@ -83,6 +83,14 @@ def from_stored(kind: type[Config], stored: Any, path: Path) -> Config:
     )
 
 
+def check_kinds(config: Any) -> None:
+    """Raise ConfigError for a setting of another type than that of its field, which Python does not look at."""
+    for key, kind in typing.get_type_hints(type(config)).items():
+        value = getattr(config, key)
+        if not _fits(value, kind):
+            raise ConfigError(f"{key} must be {_described(kind)}, got {value!r}; the cure: another value")
+
+
 def _fits(value: Any, kind: Any) -> bool:
     if typing.get_origin(kind) is typing.Literal:
         return value in typing.get_args(kind)

@@ -86,33 +86,27 @@ def new_run(folder: Path, content: dict[str, Any]) -> Iterator[None]:
         raise
 
 
-def read_run(folder: Path, recipe: str) -> dict[str, Any]:
+def read_run(folder: Path, *recipes: str) -> dict[str, Any]:
     """The content of a run's config.json.
 
-    Raises CheckpointError where the folder is none that this recipe made, or the file is damaged.
+    Raises CheckpointError where the folder is none that one of these recipes made, or the file is damaged.
     """
+    cure = f"the cure: a folder that {' or '.join(f'`minattn train {recipe}`' for recipe in recipes)} made"
     if not folder.is_dir():
         what = "is a file, not a run's folder" if folder.exists() else "does not exist"
-        raise CheckpointError(f"{folder} {what}; the cure: a folder that `minattn train {recipe}` made")
+        raise CheckpointError(f"{folder} {what}; {cure}")
     if not (folder / CONFIG).exists():
-        raise CheckpointError(
-            f"{folder} is not a run's folder: it has no {CONFIG}; the cure: a folder that `minattn train {recipe}` made"
-        )
+        raise CheckpointError(f"{folder} is not a run's folder: it has no {CONFIG}; {cure}")
     content = read_json(folder / CONFIG)
-    if content.get("recipe") != recipe:
-        raise CheckpointError(
-            f"{folder} is a run of {content.get('recipe', 'an unknown recipe')}, not of {recipe}; "
-            f"the cure: a folder that `minattn train {recipe}` made"
-        )
+    if content.get("recipe") not in recipes:
+        made_by = content.get("recipe", "an unknown recipe")
+        raise CheckpointError(f"{folder} is a run of {made_by}, not of {' or '.join(recipes)}; {cure}")
     return content
 
 
-def recipe_of(folder: Path) -> str | None:
-    """The recipe that made a run's folder; None where that cannot be told, of which `read_run` tells more."""
-    try:
-        return str(read_json(folder / CONFIG).get("recipe"))
-    except CheckpointError:
-        return None
+def recipe_of(folder: Path, *recipes: str) -> str:
+    """Which of these recipes made a run's folder.  Errors as of `read_run`."""
+    return str(read_run(folder, *recipes)["recipe"])
 
 
 def is_finished(folder: Path) -> bool:

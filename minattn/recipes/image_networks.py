@@ -16,11 +16,11 @@ import numpy as np
 from minattn.autograd import Tensor, no_grad
 from minattn.data.fashion_mnist import has_idx_files
 from minattn.data.image_folder import Color
-from minattn.errors import ConfigError, ShapeError
+from minattn.errors import ConfigError, DataError, ShapeError
 from minattn.models import zoo
 from minattn.nn import Module, Parameter
 from minattn.nn.initializers import unallocated
-from minattn.recipes.config import with_settings
+from minattn.recipes.config import check_kinds, with_settings
 from minattn.training import SGD, Cosine, LinearWarmup, Optimizer, Schedule
 
 SHOWN_MODELS = ("resnet8", "resnet20", "se_resnet20", "abn_resnet20")
@@ -50,6 +50,7 @@ class ImageConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for name, least in (("epochs", 1), ("batch_size", 1), ("threads", 1), ("crop", 0), ("size", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
@@ -122,6 +123,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """What a run on a known data set has in place of the defaults of `ImageConfig`."""
 
 
+def holds_idx_files(folder: str) -> bool:
+    """Whether the folder is one of the files of Fashion-MNIST.  Raises DataError where it may not be looked into."""
+    try:
+        return has_idx_files(Path(folder))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}; the cure: a folder that can be read") from error
+
+
 def config_from(settings: Sequence[str], model: str | None = None, data: str | None = None) -> ImageConfig:
     """The default settings for a data set or folder (None: digits), changed by `settings` of the form "key=value".
 
@@ -131,6 +140,6 @@ def config_from(settings: Sequence[str], model: str | None = None, data: str | N
     named = [setting.partition("=")[2] for setting in settings if setting.startswith("model=")]
     if model is not None and any(name != model for name in named):
         raise ConfigError(f"the model is given twice, as {model!r} and by model={named[-1]}; the cure: give it once")
-    known = "fashion-mnist" if data and has_idx_files(Path(data)) else data or "digits"
+    known = "fashion-mnist" if data and holds_idx_files(data) else data or "digits"
     config = ImageConfig(**DEFAULTS.get(known, {}))
     return with_settings(config if model is None else dataclasses.replace(config, model=model), settings)

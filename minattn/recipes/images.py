@@ -5,6 +5,7 @@ share of the test images that the best model names rightly; the best is that wit
 which are held out of those to train on.  The settings are told in `minattn.recipes.image_networks`.
 """
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +15,15 @@ import numpy as np
 
 from minattn.autograd import check_device
 from minattn.data.digits import load_digits
-from minattn.data.fashion_mnist import has_idx_files, load_fashion_mnist
+from minattn.data.fashion_mnist import load_fashion_mnist
 from minattn.data.image_folder import load_image_folder
 from minattn.data.images import Images, ImageSplits, described
-from minattn.errors import ConfigError, DataError
+from minattn.errors import CheckpointError, ConfigError, DataError
 from minattn.recipes import runs
 from minattn.recipes.classifier import RECIPE, Classifier, Looked
 from minattn.recipes.config import from_stored, write_json
 from minattn.recipes.folder import CURVES, MAPS, REPORT, check_libraries, check_unused
-from minattn.recipes.image_networks import ImageConfig, config_from
+from minattn.recipes.image_networks import ImageConfig, config_from, holds_idx_files
 from minattn.recipes.runs import PARTS, begin, go_on, run_content
 from minattn.recipes.threads import blas_threads
 from minattn.training import LOG, Outcome, Plan, Trainer
@@ -31,6 +32,8 @@ from minattn.training.progress import Progress, default_progress
 __all__ = ["DATA_SETS", "DataSource", "config_from", "evaluate", "resume", "stored_run", "train"]
 
 DATA_SETS = ("digits", "fashion-mnist")
+
+EXPECTED = f"{', '.join(DATA_SETS)} or a folder"
 
 SHOWN = 10
 """How many right answers, and how many wrong ones, the page of maps shows."""
@@ -43,6 +46,10 @@ class DataSource:
     Fashion-MNIST."""
 
     data: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.data is not None and not self.data:
+            raise ConfigError(f"the data have an empty name; expected {EXPECTED}; the cure: name one of them")
 
     @property
     def named(self) -> bool:
@@ -57,9 +64,22 @@ class DataSource:
         """Where the "train", "dev" or "test" part comes from."""
         return self.data or DATA_SETS[0]
 
+    def of_classes(self) -> bool:
+        """Whether it is a folder of classes.
+
+        Raises DataError for a folder that may not be looked into, or that is none and has nearly a data set's name.
+        """
+        if self.named or holds_idx_files(self.data):
+            return False
+        name = Path(self.data).name.lower().replace("_", "-")
+        near = difflib.get_close_matches(name, DATA_SETS, n=1, cutoff=0.7)
+        if near and not Path(self.data).exists():
+            raise DataError(f"there is no folder {self.data}; expected {EXPECTED}; the cure: {near[0]}")
+        return True
+
     def load(self, config: ImageConfig) -> ImageSplits:
         """The images.  Raises DataError for a folder that cannot be used, ConfigError for settings that it ignores."""
-        if not self.named and not has_idx_files(Path(self.data)):
+        if self.of_classes():
             return load_image_folder(self.data, config.size, config.color)
         if config.size or config.color != "keep":
             raise ConfigError(f"size and color are settings of a folder of images; {self.source('train')} has its own")
@@ -96,6 +116,7 @@ def train(
     folder, files = Path(folder), files.absolute()
     check_libraries()
     check_device(device)
+    _check_outside(folder, files)
     check_unused(folder)
     progress = make_progress()
     splits = _load(files, config, progress)
@@ -124,18 +145,39 @@ def resume(
 
 
 def evaluate(run: str | Path, device: str = "cpu", test: str | None = None) -> dict[str, Any]:
-    """The score of a run's best model, as in report.json, on its test images, or on those of the folder `test`."""
+    """The score of a run's best model, as in report.json, on its test images, or on others.
+
+    test: a data set's name or a folder, as `DataSource` takes them; of what is divided, the part to test on, and all
+    images of a folder of classes.
+    """
     stored = stored_run(run)
     classifier = Classifier.load(run, device)
     if test is not None:
-        images = classifier.read_folder(test)
-        return score(classifier.look(images), images, classifier.classes)
+        images = _to_report_on(classifier, DataSource(test))
+        return score(classifier.look(images).checked(run), images, classifier.classes)
     images = stored.files.load(stored.config).test
     stored.check_same({"test": images.fingerprint()}, "images", "put the old ones back, or name the new ones by --test")
-    return score(classifier.look(images), images, classifier.classes)
+    return score(classifier.look(images).checked(run), images, classifier.classes)
 
 
 # ---------------------------------------------------------------------------------------------- its parts
+def _check_outside(folder: Path, files: DataSource) -> None:
+    """Raise CheckpointError where the run would lie among its images, and be taken for a class of them."""
+    if files.of_classes() and folder.resolve().is_relative_to(Path(files.data).resolve()):
+        raise CheckpointError(
+            f"{folder} is inside the folder of the images, {files.data}, and would be taken for a class; "
+            "the cure: another folder by --out"
+        )
+
+
+def _to_report_on(classifier: Classifier, files: DataSource) -> Images:
+    if files.of_classes():
+        return classifier.read_folder(files.data)
+    splits = files.load(ImageConfig())
+    classifier.check_takes(splits.test, splits.classes, files.source("test"))
+    return splits.test
+
+
 def _load(files: DataSource, config: ImageConfig, progress: Progress) -> ImageSplits:
     progress.note(f"reading {files.source('train')}")
     splits = files.load(config)
@@ -144,6 +186,11 @@ def _load(files: DataSource, config: ImageConfig, progress: Progress) -> ImageSp
             raise DataError(
                 f"there are no {name} images in {files.source('train')}; the cure: more images of each class"
             )
+    if len(splits.classes) < 2:
+        raise DataError(
+            f"{files.source('train')} has one class, {splits.classes[0]}; expected two or more to tell apart; "
+            "the cure: a folder for each class"
+        )
     counts = ", ".join(f"{len(getattr(splits, name)):,} {name}" for name in PARTS)
     progress.note(f"images: {counts}; {described(splits.train.shape)}; {len(splits.classes)} classes")
     return splits
@@ -174,7 +221,7 @@ def _finished(outcome: Outcome, folder: Path, splits: ImageSplits, device: str, 
     progress.note(outcome.message)
     classifier = Classifier.load(folder, device)
     progress.note(f"looking at the {len(splits.test):,} test images")
-    looked = classifier.look(splits.test)
+    looked = classifier.look(splits.test).checked(folder)
     progress.note("drawing the pictures")
     draw_pictures(folder, classifier, splits.test, looked)
     report = {

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,7 +16,6 @@ from minattn.recipes.folder import CONFIG, read_run
 from minattn.recipes.networks import G2PConfig, stored_config
 from minattn.recipes.runs import load_best
 from minattn.recipes.threads import blas_threads
-from minattn.training import arrays_under
 from minattn.training.metrics import Score, score
 
 RECIPE = "g2p"
@@ -175,12 +174,12 @@ class Pronouncer:
         check_device(device)
         folder = Path(run)
         config = stored_config(read_run(folder, RECIPE).get("config"), folder / CONFIG)
-        arrays, meta = load_best(folder, RECIPE, config)
-        letters, phonemes = (Vocabulary.from_list(meta[name]) for name in ("letters", "phonemes"))
-        pronouncer = cls(config, letters, phonemes)
-        pronouncer.model.load_state_dict(arrays_under("model", arrays))
-        pronouncer.model.to(device)
-        return pronouncer
+
+        def build(meta: Mapping[str, Any]) -> Self:
+            letters, phonemes = (Vocabulary.from_list(meta[name]) for name in ("letters", "phonemes"))
+            return cls(config, letters, phonemes)
+
+        return load_best(folder, RECIPE, config, build, device)
 
 
 def as_mask(mask: Array) -> Array | None:

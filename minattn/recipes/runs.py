@@ -8,11 +8,11 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-from minattn.errors import CheckpointError, ConfigError, DataError
+from minattn.errors import CheckpointError, ConfigError, DataError, MinattnError
+from minattn.nn import Module
 from minattn.recipes.config import completed, from_stored
 from minattn.recipes.folder import CONFIG, has_begun, new_run, read_run
-from minattn.training import BEST, LAST, Outcome, Trainer, load_checkpoint
-from minattn.training.checkpoint import Arrays
+from minattn.training import BEST, LAST, Outcome, Trainer, arrays_under, load_checkpoint
 
 PARTS = ("train", "dev", "test")
 
@@ -132,14 +132,27 @@ def check_checkpoint(path: Path, expected: Mapping[str, Any]) -> None:
     other = [key for key in expected if meta.get(key) != expected[key]]
     if other:
         raise CheckpointError(
-            f"{path} belongs to another run: its {', '.join(other)} differ; the cure: put the run's own checkpoint back"
+            f"{path} belongs to another run: it differs in {', '.join(other)}; "
+            "the cure: put the run's own checkpoint back"
         )
 
 
-def load_best(folder: Path, recipe: str, config: Any) -> tuple[Arrays, Mapping[str, Any]]:
-    """The arrays and the `meta` of a run's best model, or of the last where none was evaluated yet.
+class Trained(Protocol):
+    """What has a trained network, such as a `Classifier`."""
 
-    Raises CheckpointError where there is none, or where it is damaged or another run's.
+    model: Module
+
+
+TrainedKind = TypeVar("TrainedKind", bound=Trained)
+
+
+def load_best(
+    folder: Path, recipe: str, config: Any, build: Callable[[Mapping[str, Any]], TrainedKind], device: str
+) -> TrainedKind:
+    """A run's best model on the device, or its last where none was evaluated yet.
+
+    build(meta): the untrained one, of what the checkpoint says of its model.
+    Raises CheckpointError where there is no checkpoint, or where it is damaged, another run's or not finite.
     """
     path = folder / BEST if (folder / BEST).exists() else folder / LAST
     if not path.exists():
@@ -150,4 +163,22 @@ def load_best(folder: Path, recipe: str, config: Any) -> tuple[Arrays, Mapping[s
             f"{path} belongs to another run: its settings are not those of {folder / CONFIG}; "
             "the cure: put the run's own checkpoint back"
         )
-    return arrays, meta
+    weights = arrays_under("model", arrays)
+    if not all(np.isfinite(array).all() for array in weights.values()):
+        raise CheckpointError(
+            f"{path} has weights that are not finite: its training diverged; the cure: a new run with a lower "
+            "learning rate"
+        )
+    try:
+        trained = build(meta)
+        trained.model.load_state_dict(weights)
+    except KeyError as error:
+        raise _damaged(path, f"it lacks {error}") from error
+    except (MinattnError, TypeError, ValueError) as error:
+        raise _damaged(path, str(error).partition("; the cure: ")[0]) from error
+    trained.model.to(device)
+    return trained
+
+
+def _damaged(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged: {what}; the cure: put the run's own checkpoint back, or a new run")

@@ -220,7 +220,7 @@ class Trainer:
         if best:
             self._save(BEST)
         if not finite and self.state.best == math.inf:
-            raise self._diverged_now(f"the evaluation gives {_told(metrics)}")
+            raise self._diverged_now(f"the evaluation gives {_told(metrics, ', ')}")
 
     def _measure(self) -> dict[str, float]:
         assert self.evaluate is not None
@@ -346,8 +346,8 @@ class Trainer:
         )
 
 
-def _told(metrics: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+def _told(metrics: Mapping[str, float], between: str = "  ") -> str:
+    return between.join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
 def _generators_of(model: Module) -> dict[str, np.random.Generator]:

@@ -270,6 +270,7 @@ def _checked_panel(panel: Panel, n: int) -> Panel:
         )
     if not np.isfinite(maps).all():
         raise DataError(
-            f"attention_maps: {np.count_nonzero(~np.isfinite(maps))} numbers in the maps {panel.title!r} are not finite"
+            f"attention_maps: {np.count_nonzero(~np.isfinite(maps))} numbers in the maps {panel.title!r} are not "
+            "finite; the cure: maps of a model whose training did not diverge"
         )
     return Panel(panel.title, maps)

@@ -204,7 +204,11 @@ def test_a_run_with_damaged_settings_is_refused(refused, a_run, command, damage,
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_is_no_run_is_refused(refused, words, tmp_path, command):
     for path, says in (("nowhere", "does not exist"), ("dev.tsv", "is a file"), (".", "it has no config.json")):
-        refused(*command_on(path, command), says=[path, says, "`minattn train g2p` made"], folder=tmp_path)
+        refused(
+            *command_on(path, command),
+            says=[path, says, "the cure: a folder that `minattn train g2p` ", " made"],
+            folder=tmp_path,
+        )
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict"])

@@ -16,7 +16,7 @@ from minattn.recipes import images
 from minattn.recipes.classifier import Classifier
 from minattn.recipes.config import read_json
 from minattn.recipes.folder import CONFIG, REPORT
-from minattn.training import BEST
+from minattn.training import BEST, load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.skipif(find_spec("PIL") is None, reason="needs the extra images")
 
@@ -81,6 +81,28 @@ def test_evaluate_looks_at_another_folder(minattn, image_run, pictures):
     assert result.out.endswith(" over 25 images\n")
 
 
+def test_evaluate_takes_the_test_part_of_a_divided_folder(minattn, image_run, pictures):
+    shutil.copytree("pictures", "divided/train")
+    shutil.copytree("pictures/dark", "divided/test/dark")
+    result = minattn("evaluate", image_run, "--test", "divided")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.endswith(" over 25 images\n")
+
+
+@pytest.mark.parametrize("classes", [CLASSES, ("0", "1", "2")])
+def test_evaluate_takes_data_sets_by_name(minattn, image_run, monkeypatch, classes):
+    some = images.Images(np.zeros((7, 1, 8, 8), np.uint8), np.arange(7) % 3)
+    monkeypatch.setattr(images, "load_digits", lambda: images.ImageSplits(some, some, some, classes))
+    result = minattn("evaluate", image_run, "--test", "digits")
+    if classes == CLASSES:
+        assert (result.status, result.err) == (0, "")
+        assert result.out.endswith(" over 7 images\n")
+    else:
+        assert result.err.startswith(
+            "error: the classes of digits are 0, 1, 2, those that the model was trained on brig"
+        )
+
+
 def test_predict_names_the_likeliest_classes(minattn, image_run, pictures):
     paths = [f"pictures/{name}/03.png" for name in CLASSES]
     result = minattn("predict", image_run, *paths)
@@ -101,7 +123,17 @@ def test_predict_scales_and_converts_what_it_is_given(minattn, image_run, pictur
     result = minattn("predict", image_run, "wide.png")
     assert result.status == 0
     assert result.out.startswith("wide.png  ")
-    assert result.err == "note: wide.png is 30 x 20, grey; the model saw it as 8 x 8, grey\n"
+    assert result.err == "note: wide.png is 30 x 20, RGBA; the model saw it as 8 x 8, grey\n"
+
+
+@pytest.mark.parametrize(("mode", "name"), [("RGB", "RGB"), ("CMYK", "CMYK"), ("P", "with a palette")])
+def test_predict_says_what_an_image_of_the_right_size_was(minattn, image_run, pictures, mode, name):
+    from PIL import Image
+
+    Image.open("pictures/dark/03.png").convert(mode).save("other.tif")
+    result = minattn("predict", image_run, "other.tif")
+    assert result.status == 0
+    assert result.err == f"note: other.tif is 8 x 8, {name}; the model saw it as 8 x 8, grey\n"
 
 
 def test_a_run_that_is_not_finished_says_so(minattn, image_run, pictures):
@@ -139,6 +171,13 @@ OUT = ("--out", "deep/run")
     [
         ([*OUT, "--train", "pictures"], ["images takes its data by --data, so --train cannot be given"]),
         ([*OUT, "--data", "none"], ["there is no folder", "none: check the path"]),
+        ([*OUT, "--data", ""], ["the data have an empty name; expected digits, fashion-mnist or a folder", "the cure"]),
+        ([*OUT, "--data", "fashion_mnist"], ["there is no folder", "fashion_mnist; expected", "cure: fashion-mnist"]),
+        ([*OUT, "--data", "Digits"], ["there is no folder", "Digits; expected digits", "the cure: digits"]),
+        (
+            ["--out", "pictures/run", "--data", "pictures"],
+            ["pictures/run is inside the folder of the images", "the cure"],
+        ),
         ([*OUT, "--data", "notes.txt"], ["notes.txt is a file; expected a folder"]),
         ([*OUT, "--data", "pictures/dark"], ["has no subfolders; expected one for each class"]),
         ([*OUT, "--data", "pictures", "--model", "vgg99"], ["there is no network 'vgg99'", "the cure"]),
@@ -153,6 +192,64 @@ OUT = ("--out", "deep/run")
 )
 def test_what_cannot_be_trained(refused, pictures, arguments, says):
     refused("train", "images", *arguments, says=says, folder=pictures)
+
+
+def test_one_class_alone_is_refused(refused, pictures):
+    shutil.copytree("pictures/dark", "one/dark")
+    refused("train", "images", *OUT, "--data=one", says=["one has one class, dark; expected two"], folder=pictures)
+
+
+def test_training_that_diverges_in_its_last_step(minattn, pictures):
+    says = "error: training diverged at step 1: the evaluation gives dev_loss "
+    for arguments in (
+        train_arguments("run", "epochs=1", "batch_size=99", "lr=1e6"),
+        ("train", "images", "--resume=run"),
+    ):
+        result = minattn(*arguments)
+        assert result.status == 1
+        assert result.err.startswith(says)
+        assert result.err.count("\n") == 1
+    assert not Path("run", BEST).exists()
+
+
+def damaged(image_run, change):
+    """A copy of the run, with a change made to the arrays and the `meta` of its best checkpoint."""
+    shutil.copytree(image_run, "run")
+    arrays, meta = load_checkpoint(image_run / BEST)
+    change(arrays, meta)
+    save_checkpoint(Path("run", BEST), arrays, meta)
+    return "run"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda arrays, meta: meta.pop("shape"), "it lacks 'shape'"),
+        (lambda arrays, meta: meta.update(shape=[1, 8]), "its shape is [1, 8], expected [channels, height, width]"),
+        (
+            lambda arrays, meta: meta.update(mean=[1, 2, 3]),
+            "its mean is [1, 2, 3], expected a finite number for each of 1",
+        ),
+        (lambda arrays, meta: meta.update(std=[0.0]), "its std is [0.0], expected numbers above 0"),
+        (lambda arrays, meta: meta.update(classes=["a", "b"]), "is damaged: "),
+        (lambda arrays, meta: arrays.pop("model/classifier.bias"), "is damaged: "),
+        (lambda arrays, meta: arrays["model/classifier.bias"].fill(np.nan), "has weights that are not finite"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(refused, image_run, pictures, change, says):
+    run = damaged(image_run, change)
+    says = [f"run/{BEST}", says, "the cure: "]
+    refused("predict", run, "pictures/dark/00.png", says=says, folder=pictures)
+
+
+def test_answers_that_are_not_finite_are_refused(refused, image_run, pictures):
+    def change(arrays, meta):
+        for array in arrays.values():
+            array *= 1e30
+
+    run = damaged(image_run, change)
+    for command in (("predict", run, "pictures/dark/00.png"), ("evaluate", run)):
+        refused(*command, says=["what the model of run says is not finite", "the cure: "], folder=pictures)
 
 
 def test_a_broken_image_is_named(refused, pictures):

@@ -1,6 +1,8 @@
 """The images recipe: its data, its score, its maps, and that a stopped run ends as if it had not been."""
 
+import errno
 import json
+import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +15,7 @@ from minattn.autograd import no_grad, ops, tensor
 from minattn.data.augmentation import ImageBatch, Normalization
 from minattn.data.images import Images
 from minattn.errors import ConfigError, DataError
-from minattn.recipes import images
+from minattn.recipes import image_networks, images
 from minattn.recipes.classifier import Classifier, Looked
 from minattn.recipes.config import read_json
 from minattn.recipes.folder import REPORT
@@ -272,6 +274,30 @@ def test_defaults_are_those_of_the_data(tmp_path):
 def test_settings_that_make_no_sense_are_refused(setting, says):
     with pytest.raises(ConfigError, match=says):
         config_from([setting])
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"epochs": 2.5}, "epochs must be a whole number, got 2.5; the cure"),
+        ({"color": "blue"}, "color must be one of keep, grey, rgb, got 'blue'; the cure"),
+        ({"flip": 1}, "flip must be true or false, got 1"),
+        ({"lr": "0.1"}, "lr must be a number, got '0.1'"),
+    ],
+)
+def test_settings_of_another_type_are_refused(settings, says):
+    with pytest.raises(ConfigError, match=says):
+        ImageConfig(**settings)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named(source, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(image_networks, "has_idx_files", refuse)
+    for look in (lambda: config_from([], data=source.data), lambda: source.load(CONFIG)):
+        with pytest.raises(DataError, match=r"pictures cannot be read: Permission denied; the cure"):
+            look()
 
 
 def test_a_model_that_is_given_twice():

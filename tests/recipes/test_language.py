@@ -287,7 +287,7 @@ def test_a_checkpoint_of_another_run_is_told(files, tmp_path):
         with pytest.raises(Killed):
             language.train(LanguageConfig(**{**SMALL, "seed": seed}), files, name, make_progress=lambda: Told(step=5))
     Path("other", LAST).replace(Path("one", LAST))
-    with pytest.raises(CheckpointError, match="belongs to another run: its config differ"):
+    with pytest.raises(CheckpointError, match="belongs to another run: it differs in config;"):
         language.resume("one", make_progress=Told)
     Path("one", BEST).unlink()
     with pytest.raises(CheckpointError, match="belongs to another run: its settings"):

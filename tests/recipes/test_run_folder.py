@@ -107,6 +107,8 @@ def test_what_is_no_run_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="nowhere does not exist; the cure: a folder that `minattn train g2p` ma"):
         read_run(tmp_path / "nowhere", "g2p")
+    with pytest.raises(CheckpointError, match="cure: a folder that `minattn train g2p` or `minattn train images` made"):
+        read_run(tmp_path / "nowhere", "g2p", "images")
     with pytest.raises(CheckpointError, match="file is a file, not a run's folder"):
         read_run(tmp_path / "file", "g2p")
     with pytest.raises(CheckpointError, match=r"is not a run's folder: it has no config\.json"):
