@@ -1,4 +1,4 @@
-"""The errors minattn raises on purpose.  Each says what was given, what was expected and the cure.
+"""The errors minattn raises on purpose.  Each says what was given, what was expected and hint.
 
 Every one is a `MinattnError` and also the built-in error a NumPy user would expect to catch.
 """
@@ -45,7 +45,7 @@ class MissingDependencyError(MinattnError, ImportError):
     """An optional library is needed and not installed."""
 
 
-def cure_of_writing(error: OSError) -> str:
+def hint_for_write_error(error: OSError) -> str:
     """What helps where a file or a folder could not be written, by what the system said of it."""
     if error.errno in FULL:
         return "free space"

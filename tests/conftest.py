@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 LAYERS = Path(__file__).parents[1] / "minattn" / "nn"
 SHAPELESS = ("__init__", "initializers", "module")
 CHECKED = [f"minattn.nn.{file.stem}" for file in LAYERS.glob("*.py") if file.stem not in SHAPELESS]
-CHECKED += ["minattn.attention", "minattn.models"]
+CHECKED += ["minattn.nn.recurrent", "minattn.attention", "minattn.models"]
 if early := [name for name in CHECKED if name in sys.modules]:
     raise RuntimeError(f"{early} were imported before tests/conftest.py, so their annotations would not be checked")
 jaxtyping.install_import_hook(CHECKED, "shape_checks.checked")

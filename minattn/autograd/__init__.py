@@ -1,4 +1,4 @@
-"""The engine: arrays on either backend, tensors, ops with their gradients, and the walk back."""
+"""The engine: arrays on either backend, tensors, ops with their gradients, and the backward pass."""
 
 from minattn.autograd import ops
 from minattn.autograd.backend import Array, asnumpy, check_device, device_of, to_device, xp

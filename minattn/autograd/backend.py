@@ -42,18 +42,18 @@ def is_array(value: object) -> bool:
 def cuda() -> ModuleType:
     """CuPy, imported on first use.
 
-    Raises `DeviceError` saying which is missing, CuPy or a usable GPU, and the cure.
+    Raises `DeviceError` saying which is missing, CuPy or a usable GPU, and hint.
     """
     try:
         import cupy
     except ImportError as error:
         raise DeviceError(
-            "device 'cuda' needs CuPy, which is not installed; the cure: pip install 'minattn[cuda13]' "
+            "device 'cuda' needs CuPy, which is not installed; hint: pip install 'minattn[cuda13]' "
             "(or 'minattn[cuda12]' for a CUDA 12 driver), or use device 'cpu'"
         ) from error
     if not cupy.cuda.is_available():
         raise DeviceError(
-            "CuPy is installed, but no usable GPU was found (no CUDA device or no driver); the cure: check "
+            "CuPy is installed, but no usable GPU was found (no CUDA device or no driver); hint: check "
             "that nvidia-smi lists a GPU and that its driver fits this CuPy, or use device 'cpu'"
         )
     _modules[cupy.ndarray] = cupy
@@ -123,7 +123,7 @@ def as_mask(mask: Any, array: Array, what: str) -> Array:
         raise TypeError(f"{what} must be boolean, got {mask.dtype}")
     if not isinstance(mask, np.ndarray) and xp(mask) is not xp(array):
         raise DeviceError(
-            f"{what} is on {device_of(mask)}, what it masks on {device_of(array)}; the cure: move them to one device"
+            f"{what} is on {device_of(mask)}, what it masks on {device_of(array)}; hint: move them to one device"
         )
     return like(mask, array) if isinstance(mask, np.ndarray) else mask
 

@@ -1,4 +1,4 @@
-"""Reverse-mode automatic differentiation: how an op is recorded, and the walk back.
+"""Reverse-mode automatic differentiation: how an op is recorded, and the backward pass.
 
 An *op* is one function on raw arrays that returns its value and its *pullback*, the map from the gradient of
 the value to the gradients of the arguments:
@@ -307,7 +307,7 @@ def _record_several(name: str, inputs: Sequence[Any], values: tuple[Any, ...], p
     return tuple(output(position, value) for position, value in enumerate(values))
 
 
-# ---------------------------------------------------------------------------------------------- the walk back
+# ---------------------------------------------------------------------------------------------- the backward pass
 def backward(root: "Tensor", seed: Array) -> None:
     """Add the gradient of <seed, root> to `.grad` of every leaf that `root` depends on.
 
@@ -388,12 +388,12 @@ def _refusal(node: Any) -> GradientError:
     """Why this node cannot be walked through."""
     if node._inputs is FREED:
         return GradientError(
-            f"backward through {node._name}: its graph was already walked and freed; the cure: compute the forward "
+            f"backward through {node._name}: its graph was already walked and freed; hint: compute the forward "
             "pass again, or add the losses and call backward once"
         )
     return GradientError(
         f"backward through {node._name}: the data of one of its inputs was written to after the forward pass, so the "
-        "gradient would be wrong; the cure: call backward before updating, or detach"
+        "gradient would be wrong; hint: call backward before updating, or detach"
     )
 
 
@@ -506,7 +506,7 @@ def _explained(name: str, error: Exception, arrays: Sequence[Any]) -> Exception:
     devices = {device_of(array) for array in arrays if is_array(array)}
     if len(devices) > 1:
         return DeviceError(
-            f"{name}: its arguments are on {' and '.join(sorted(devices))} (given: {given}); the cure: move them to "
+            f"{name}: its arguments are on {' and '.join(sorted(devices))} (given: {given}); hint: move them to "
             'one device with .to("cpu") or .to("cuda")'
         )
     kinds = (TypeError, IndexError, ValueError)

@@ -27,7 +27,7 @@ def value_and_grad(function: Callable[..., Tensor]) -> Callable[..., tuple[Tenso
         if mode.recording and any(isinstance(a, Tensor) and a.requires_grad for a in arguments):
             raise GradientError(
                 "grad of a tensor that itself requires a gradient would be second order, which is not kept; "
-                "the cure: minattn.hvp(fn, x, v) gives exact Hessian-vector products, or pass x.detach()"
+                "hint: minattn.hvp(fn, x, v) gives exact Hessian-vector products, or pass x.detach()"
             )
         leaves = [tensor(a, requires_grad=True) for a in arguments]
         value = function(*leaves, **parameters)

@@ -146,7 +146,7 @@ class WriteDetector(Observer):
             if _checksum(array) != before:
                 raise GradientError(
                     f"{name}: {describe(array)}, an input or the output of this op, was written to after the forward "
-                    "pass; the cure: call backward first, or work on a copy"
+                    "pass; hint: call backward first, or work on a copy"
                 )
 
 

@@ -16,7 +16,7 @@ class Tensor:
     `backward()` collects in `.grad`, a raw array of the same shape, dtype and device.
 
     Tensors are not written to in place: `x[i] = v` is refused (use `where`, `put` or `scatter_add`), and `x += y`
-    makes a new tensor.  A leaf's values may be replaced through `.data`, as optimisers do.
+    makes a new tensor.  A leaf's values may be replaced through `.data`, as optimizers do.
     """
 
     __slots__ = (
@@ -43,7 +43,7 @@ class Tensor:
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         """`data`: a raw array, which is kept and not copied; `tensor(...)` also takes lists and numbers."""
         if not is_array(data):
-            raise TypeError(f"Tensor takes a NumPy or CuPy array, got {type(data).__name__}; the cure: tensor(...)")
+            raise TypeError(f"Tensor takes a NumPy or CuPy array, got {type(data).__name__}; hint: tensor(...)")
         if requires_grad and data.dtype.kind not in "fc":
             raise GradientError(f"only floating-point tensors can require a gradient, this one is {data.dtype}")
         self._data = data
@@ -67,7 +67,7 @@ class Tensor:
     def data(self, array: Array) -> None:
         if self._inputs is not None:
             raise GradientError(
-                f"the data of a tensor in a graph (made by {self._name}) cannot be replaced; the cure: compute a new "
+                f"the data of a tensor in a graph (made by {self._name}) cannot be replaced; hint: compute a new "
                 "tensor (where, put, scatter_add), or detach() first"
             )
         if not is_array(array):
@@ -77,7 +77,7 @@ class Tensor:
                 f"data of {self._data.dtype} {self.shape} cannot be replaced by {array.dtype} {array.shape}"
             )
         if device_of(array) != self.device:
-            raise DeviceError(f"data is on {self.device}, the new array on {device_of(array)}; the cure: to(device)")
+            raise DeviceError(f"data is on {self.device}, the new array on {device_of(array)}; hint: to(device)")
         self._data = array
         self._version += 1
 
@@ -111,7 +111,7 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.device != "cpu":
-            raise DeviceError(f"a tensor on {self.device} is not converted silently; the cure: tensor.numpy()")
+            raise DeviceError(f"a tensor on {self.device} is not converted silently; hint: tensor.numpy()")
         return np.array(self._data, dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **parameters: Any) -> Any:
@@ -139,7 +139,7 @@ class Tensor:
         return int(self._data)
 
     def __contains__(self, value: object) -> bool:
-        raise TypeError("'in' is not defined for tensors; the cure: (x == value).numpy().any()")
+        raise TypeError("'in' is not defined for tensors; hint: (x == value).numpy().any()")
 
     def __repr__(self) -> str:
         values = np.array2string(self.numpy(), prefix="Tensor(", separator=", ", threshold=50)
@@ -160,11 +160,11 @@ class Tensor:
         """
         if create_graph:
             raise GradientError(
-                "gradients are first order only, no graph of the gradient is kept; the cure: minattn.hvp(fn, x, v) "
+                "gradients are first order only, no graph of the gradient is kept; hint: minattn.hvp(fn, x, v) "
                 "gives exact Hessian-vector products"
             )
         if not self.requires_grad:
-            raise GradientError("backward: nothing here requires a gradient; the cure: requires_grad=True on a leaf")
+            raise GradientError("backward: nothing here requires a gradient; hint: requires_grad=True on a leaf")
         engine.backward(self, self._seed(gradient))
 
     def _seed(self, gradient: Any) -> Array:
@@ -174,7 +174,7 @@ class Tensor:
             if self.size != 1:
                 raise GradientError(
                     f"backward without an upstream gradient needs a scalar, this tensor has shape {self.shape}; "
-                    "the cure: .sum().backward() or .backward(gradient)"
+                    "hint: .sum().backward() or .backward(gradient)"
                 )
             return module.ones(self.shape, self.dtype)
         if isinstance(gradient, Tensor):
@@ -198,7 +198,7 @@ class Tensor:
     def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
         """Switch the collecting of gradients on or off for a leaf; returns the tensor."""
         if not self.is_leaf:
-            raise GradientError("only a leaf's requires_grad can be changed; the cure: detach()")
+            raise GradientError("only a leaf's requires_grad can be changed; hint: detach()")
         if requires_grad and self.dtype.kind not in "fc":
             raise GradientError(f"only floating-point tensors can require a gradient, this one is {self.dtype}")
         self.requires_grad = requires_grad
@@ -307,7 +307,7 @@ class Tensor:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise GradientError(
-            "tensors are not written to in place: the graph would lose the old values; the cure: where(mask, a, b), "
+            "tensors are not written to in place: the graph would lose the old values; hint: where(mask, a, b), "
             "put(x, index, values) or scatter_add(x, index, values) give a new tensor"
         )
 

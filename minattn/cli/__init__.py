@@ -48,7 +48,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     except typer.TyperException as error:
         status = _told(f"{error.format_message().rstrip('.')}; see minattn COMMAND --help", error.exit_code)
     except MemoryError as error:
-        status = _told(f"the memory is too small ({error}); the cure: a smaller model or smaller batches")
+        status = _told(f"the memory is too small ({error}); hint: a smaller model or smaller batches")
     except OSError as error:
         status = _told(f"{error.strerror}: {error.filename or 'the output'}")
     try:

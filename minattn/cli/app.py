@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from minattn.recipes.folder import has_begun, is_finished
+from minattn.tasks.run_folder import has_begun, is_finished
 from minattn.training import BEST
 
 app = typer.Typer(

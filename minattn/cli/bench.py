@@ -57,9 +57,9 @@ def bench(
 
     Each engine gets an environment of its own, made when it is first wanted.  --against none measures minattn alone.
     """
-    from minattn.benchmarks import command
-    from minattn.benchmarks.environments import DEFAULT_FOLDER
-    from minattn.benchmarks.terminal import print_list
+    from benchmarks import command
+    from benchmarks.environments import DEFAULT_FOLDER
+    from benchmarks.terminal import print_list
 
     if listing:
         print_list(console)
@@ -73,7 +73,7 @@ def bench(
 
 
 def _attention_memory(context: typer.Context, out: Path, rounds: int) -> None:
-    from minattn.benchmarks import attention_memory
+    from benchmarks import attention_memory
 
     sources = {name: context.get_parameter_source(name) for name in context.params}
     given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from minattn.cli.app import console, errors, note_unfinished
-from minattn.data.images import Images, described
-from minattn.recipes import images
-from minattn.recipes.classifier import Classifier
+from minattn.data.images.dataset import Images, described
+from minattn.tasks.images import task as images
+from minattn.tasks.images.classifier import Classifier
 
 SHOWN_CLASSES = 3
 

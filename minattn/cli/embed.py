@@ -9,7 +9,7 @@ from rich.table import Table
 
 from minattn.cli.app import Device, app, console, errors, option
 from minattn.errors import ConfigError
-from minattn.recipes.embedding import (
+from minattn.tasks.embedding import (
     Embedder,
     check_layer_and_head,
     check_output_path,
@@ -51,13 +51,13 @@ def embed(
     truncate: Truncate = False,
 ) -> None:
     """Embed texts with a published BERT, compare them, and show where its heads look."""
-    from minattn.models.bert import BertConfig
+    from minattn.models.sequence.bert import BertConfig
     from minattn.viz.saving import check_picture_path
 
     if bool(texts) == bool(file):
         raise ConfigError("there must be texts to embed, or a --file of them, and not both")
     if attention is None and (layer is not None or head is not None):
-        raise ConfigError("--layer and --head choose what is drawn; the cure: give --attention FILE.png too")
+        raise ConfigError("--layer and --head choose what is drawn; hint: give --attention FILE.png too")
     if out is not None:
         check_output_path(out)
     if attention is not None:

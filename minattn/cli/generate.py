@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from minattn.cli.app import Device, app, note_unfinished, option
-from minattn.recipes.character_model import CharacterModel
-from minattn.recipes.threads import blas_threads
+from minattn.tasks.lm.character_model import CharacterModel
+from minattn.tasks.threads import blas_threads
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `minattn train lm` made.")]
 Prompt = Annotated[

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from minattn.cli.app import console, note_unfinished
 from minattn.errors import ConfigError
-from minattn.recipes import g2p
-from minattn.recipes.pronouncer import Pronouncer
+from minattn.tasks.g2p import task as g2p
+from minattn.tasks.g2p.pronouncer import Pronouncer
 from minattn.training import BarProgress, Progress
 
 
@@ -29,7 +29,7 @@ def pronounce(run: Path, words: Sequence[str], device: str, beam: int | None, pl
     pronouncer = Pronouncer.load(run, device)
     attends = pronouncer.config.attends
     if plot is not None and not attends:
-        raise ConfigError("this run's model has no attention to plot; the cure: a run with another model")
+        raise ConfigError("this run's model has no attention to plot; hint: a run with another model")
     said = pronouncer.pronounce(words, beam or pronouncer.config.beam)
     note_unfinished(run)
     for p in said:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from minattn.cli.app import app, console, option
 from minattn.errors import ConfigError, ShapeError
-from minattn.models import zoo
+from minattn.models import registry
 from minattn.models.summary import Row, count_parameters, summarize
 from minattn.nn import Module, initializers
 
@@ -43,11 +43,11 @@ def summary(
     """
     if network is None:
         if se or classes or image or depth is not None:
-            raise ConfigError("--se, --classes, --image and --depth need a network; the cure: minattn summary resnet20")
+            raise ConfigError("--se, --classes, --image and --depth need a network; hint: minattn summary resnet20")
         console.print(_list())
         return
     given = _parsed(image) if image else None
-    config = zoo.configuration(network, se=se, classes=classes, channels=given and given[0])
+    config = registry.configuration(network, se=se, classes=classes, channels=given and given[0])
     shape = given or (config.channels, config.size, config.size)
     model = _unallocated(network, se=se, classes=classes, channels=shape[0])
     rows = _rows(network, model, shape, depth)
@@ -64,10 +64,10 @@ def _rows(network: str, model: Module, shape: tuple[int, int, int], depth: int |
     try:
         return summarize(model, shape, depth)
     except ShapeError as error:
-        size = zoo.configuration(network).size
+        size = registry.configuration(network).size
         raise ConfigError(
-            f"{network} does not take --image {_by(shape)}: {str(error).partition('; the cure: ')[0]}; "
-            f"the cure: a larger image, such as {_by((shape[0], size, size))}, for which it was published"
+            f"{network} does not take --image {_by(shape)}: {str(error).partition('; hint: ')[0]}; "
+            f"hint: a larger image, such as {_by((shape[0], size, size))}, for which it was published"
         ) from error
 
 
@@ -97,7 +97,7 @@ def _totals(model: Module, rows: list[Row]) -> Table:
 def _list() -> Table:
     """A line a network."""
     table = _table("network", numbers=("image", "parameters"))
-    for name, config in zoo.CONFIGURATIONS.items():
+    for name, config in registry.CONFIGURATIONS.items():
         image = _by((config.channels, config.size, config.size))
         table.add_row(name, image, _number(_unallocated(name).count_parameters()))
     return table
@@ -114,7 +114,7 @@ def _table(*words: str, numbers: tuple[str, ...]) -> Table:
 
 def _unallocated(name: str, **changes: Any) -> Module:
     with initializers.unallocated():
-        return zoo.build(name, np.random.default_rng(0), **changes)
+        return registry.build(name, np.random.default_rng(0), **changes)
 
 
 def _parsed(text: str) -> tuple[int, int, int]:
@@ -122,7 +122,7 @@ def _parsed(text: str) -> tuple[int, int, int]:
     sizes = text.lower().split("x")
     if len(sizes) != 3 or not all(size.isdecimal() and len(size) < 10 and 1 <= int(size) <= LARGEST for size in sizes):
         raise ConfigError(
-            f"--image is CHANNELSxHEIGHTxWIDTH, each from 1 to {LARGEST:,}, got {text[:40]!r}; the cure: for example "
+            f"--image is CHANNELSxHEIGHTxWIDTH, each from 1 to {LARGEST:,}, got {text[:40]!r}; hint: for example "
             "3x32x32"
         )
     channels, height, width = map(int, sizes)

@@ -14,7 +14,7 @@ from minattn import __version__
 from minattn.cli.app import INTERRUPTED, Device, app, console, option
 from minattn.cli.trainable import RECIPES, Trainable
 from minattn.errors import ConfigError
-from minattn.recipes.folder import has_begun, is_finished
+from minattn.tasks.run_folder import has_begun, is_finished
 from minattn.training import Outcome
 
 Recipe = StrEnum("Recipe", [(name, name) for name in RECIPES])

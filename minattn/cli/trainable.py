@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minattn.recipes import g2p, images, language
-from minattn.recipes.config import read_json
-from minattn.recipes.folder import ALIGNMENTS, CURVES, MAPS, REPORT, SAMPLES
-from minattn.recipes.image_networks import SHOWN_MODELS
-from minattn.recipes.networks import MODELS
+from minattn.tasks.config import read_json
+from minattn.tasks.g2p import task as g2p
+from minattn.tasks.g2p.settings import MODELS
+from minattn.tasks.images import task as images
+from minattn.tasks.images.settings import SHOWN_MODELS
+from minattn.tasks.lm import task as language
+from minattn.tasks.run_folder import ALIGNMENTS, CURVES, MAPS, REPORT, SAMPLES
 from minattn.training import Outcome
 
 

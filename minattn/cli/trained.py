@@ -9,8 +9,9 @@ from minattn.cli.app import Device, app, option
 from minattn.cli.classify import classify, evaluate_images
 from minattn.cli.pronounce import evaluate_words, pronounce
 from minattn.errors import ConfigError
-from minattn.recipes import classifier, pronouncer
-from minattn.recipes.folder import recipe_of
+from minattn.tasks.g2p import pronouncer
+from minattn.tasks.images import classifier
+from minattn.tasks.run_folder import recipe_of
 
 RECIPES = (pronouncer.RECIPE, classifier.RECIPE)
 

@@ -1,6 +1,5 @@
 """Data sets, vocabularies and batches.  Everything here is NumPy on the host and needs no engine."""
 
-from minattn.data.augmentation import ImageBatch, ImageBatches, Normalization, evaluation_images
 from minattn.data.batching import (
     LengthBucketedBatches,
     PaddedBatch,
@@ -8,17 +7,18 @@ from minattn.data.batching import (
     pad_sequences,
     source_batches,
 )
-from minattn.data.cmudict import load_cmudict, read_cmudict
-from minattn.data.digits import load_digits
-from minattn.data.docstrings import load_docstrings
-from minattn.data.fashion_mnist import load_fashion_mnist
-from minattn.data.image_folder import load_image_folder, read_image, read_image_folder
-from minattn.data.images import Images, ImageSplits, hold_out_images
-from minattn.data.lexicon import Lexicon, read_lexicon
+from minattn.data.images.augmentation import ImageBatch, ImageBatches, Normalization, evaluation_images
+from minattn.data.images.dataset import Images, ImageSplits, hold_out_images
+from minattn.data.images.digits import load_digits
+from minattn.data.images.fashion_mnist import load_fashion_mnist
+from minattn.data.images.folder import load_image_folder, read_image, read_image_folder
 from minattn.data.splits import Splits, hold_out, split_lexicon
-from minattn.data.texts import Alphabet, Texts, read_text, split_text
-from minattn.data.vocabulary import Vocabulary
-from minattn.data.windows import TextBatch, TextWindows, evaluation_windows
+from minattn.data.text.cmudict import load_cmudict, read_cmudict
+from minattn.data.text.docstrings import load_docstrings
+from minattn.data.text.lexicon import Lexicon, read_lexicon
+from minattn.data.text.texts import Alphabet, Texts, read_text, split_text
+from minattn.data.text.vocabulary import Vocabulary
+from minattn.data.text.windows import TextBatch, TextWindows, evaluation_windows
 
 __all__ = [
     "Alphabet",

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from minattn.data.vocabulary import PAD, Numbers
+from minattn.data.text.vocabulary import PAD, Numbers
 from minattn.errors import ConfigError, DataError
 
 BATCHES_PER_FETCH = 20

@@ -1,4 +1,4 @@
-"""Dividing a lexicon by its words, the same way everywhere: the hash of a word decides, not its neighbours.
+"""Dividing a lexicon by its words, the same way everywhere: the hash of a word decides, not its neighbors.
 
 Words are divided and not lines, so that no pronunciation of a test word is ever trained on.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from minattn.data.lexicon import Lexicon
+from minattn.data.text.lexicon import Lexicon
 from minattn.errors import DataError
 
 CANONICAL_DEV_WORDS = 2670

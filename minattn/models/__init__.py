@@ -1,23 +1,23 @@
 """The papers' networks, one file each, with the published sizes as named configurations."""
 
-from minattn.models.alexnet import AlexNet, AlexNetConfig
-from minattn.models.attention_branch_network import AttentionBranchNetwork, AttentionBranchNetworkConfig
-from minattn.models.bert import Bert, BertConfig
-from minattn.models.bn_inception import BNInception, BNInceptionConfig
-from minattn.models.cam_networks import CamConfig, CamNetwork
-from minattn.models.cifar_resnet import CifarResNet, CifarResNetConfig
-from minattn.models.cifar_resnext import CifarResNeXt, CifarResNeXtConfig
-from minattn.models.densenet import DenseNet, DenseNetConfig
-from minattn.models.inception import GoogLeNet, GoogLeNetConfig
-from minattn.models.language_model import LanguageModel, LanguageModelConfig
-from minattn.models.resnet import ResNet, ResNetConfig
-from minattn.models.rnnsearch import RNNsearch, RNNsearchConfig
-from minattn.models.search import Hypothesis, beam_search, greedy_search
-from minattn.models.senet import SENet, SENetConfig
+from minattn.models.sequence.bert import Bert, BertConfig
+from minattn.models.sequence.language_model import LanguageModel, LanguageModelConfig
+from minattn.models.sequence.rnnsearch import RNNsearch, RNNsearchConfig
+from minattn.models.sequence.search import Hypothesis, beam_search, greedy_search
+from minattn.models.sequence.transformer import Transformer, TransformerConfig
 from minattn.models.summary import count_macs, summarize
-from minattn.models.transformer import Transformer, TransformerConfig
-from minattn.models.vgg import VGG, VGGConfig
-from minattn.models.wide_resnet import WideResNet, WideResNetConfig
+from minattn.models.vision.alexnet import AlexNet, AlexNetConfig
+from minattn.models.vision.attention_branch_network import AttentionBranchNetwork, AttentionBranchNetworkConfig
+from minattn.models.vision.bn_inception import BNInception, BNInceptionConfig
+from minattn.models.vision.cam_networks import CamConfig, CamNetwork
+from minattn.models.vision.cifar_resnet import CifarResNet, CifarResNetConfig
+from minattn.models.vision.cifar_resnext import CifarResNeXt, CifarResNeXtConfig
+from minattn.models.vision.densenet import DenseNet, DenseNetConfig
+from minattn.models.vision.inception import GoogLeNet, GoogLeNetConfig
+from minattn.models.vision.resnet import ResNet, ResNetConfig
+from minattn.models.vision.senet import SENet, SENetConfig
+from minattn.models.vision.vgg import VGG, VGGConfig
+from minattn.models.vision.wide_resnet import WideResNet, WideResNetConfig
 
 __all__ = [
     "VGG",

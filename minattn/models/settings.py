@@ -11,7 +11,7 @@ def check_sizes(config: Any, *names: str) -> None:
     for name in names:
         size = getattr(config, name)
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-            raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}; the cure: {name}=1 or more")
+            raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}; hint: {name}=1 or more")
 
 
 def check_settings(config: Any, *sizes: str) -> None:
@@ -20,7 +20,7 @@ def check_settings(config: Any, *sizes: str) -> None:
     check_sizes(config, "classes", "channels", "size", *sizes, *se)
     dropout = getattr(config, "dropout", 0.0)
     if not 0 <= dropout < 1:
-        raise ConfigError(f"dropout must be in [0, 1), got {dropout}; the cure: 0 for no dropout")
+        raise ConfigError(f"dropout must be in [0, 1), got {dropout}; hint: 0 for no dropout")
 
 
 def check_choices(config: Any, **choices: tuple[str, ...]) -> None:
@@ -28,4 +28,4 @@ def check_choices(config: Any, **choices: tuple[str, ...]) -> None:
     for name, allowed in choices.items():
         if getattr(config, name) not in allowed:
             known = ", ".join(f'"{choice}"' for choice in allowed)
-            raise ConfigError(f"{name} must be one of {known}; got {getattr(config, name)!r}; the cure: one of these")
+            raise ConfigError(f"{name} must be one of {known}; got {getattr(config, name)!r}; hint: one of these")

@@ -9,7 +9,7 @@ The multiply-accumulates (MACs) of one image are those of convolutions and linea
     transposed convolution  places of its input x weights
     linear layer            rows x weights (one row, after pooling)
 
-Normalisation, activations, pooling and sums are not counted.
+Normalization, activations, pooling and sums are not counted.
 """
 
 import math
@@ -71,7 +71,7 @@ def count_macs(network: Module, image: Shape = IMAGE) -> int:
 
 
 def count_parameters(network: Module) -> ParameterCounts:
-    """Weights (all that has two axes or more), the scales and shifts of batch normalisation, and other vectors."""
+    """Weights (all that has two axes or more), the scales and shifts of batch normalization, and other vectors."""
     modules = network.named_modules().values()
     batch_norm = {id(p): p for m in modules if isinstance(m, BatchNorm2d) for p in m.parameters()}
     others = [p for p in network.parameters() if id(p) not in batch_norm]
@@ -131,7 +131,7 @@ def _macs(name: str, inputs: Sequence[Tensor], output: Any) -> int:
 def _calls(network: Module, image: Shape) -> _Call:
     """The tree of calls that one image makes."""
     if len(image) != 3 or min(image) < 1:
-        raise ConfigError(f"an image is (channels, height, width), got {image}; the cure: three numbers above 0")
+        raise ConfigError(f"an image is (channels, height, width), got {image}; hint: three numbers above 0")
     ledger = _Ledger()
     nothing = tensor(to_device(np.zeros((0, *image), np.float32), _device(network)))
     with no_grad(), _in_evaluation(network), _followed(network, ledger), observe(ledger):

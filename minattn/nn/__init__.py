@@ -1,8 +1,7 @@
-"""Layers: modules with parameters, initialisers, losses."""
+"""Layers: modules with parameters, initializers, losses."""
 
 from minattn.nn import initializers
 from minattn.nn.convolution import Conv2d, ConvNorm
-from minattn.nn.gru import GRU, BidirectionalGRU, GRUCell, gated_sequence, gated_unit
 from minattn.nn.layers import Dropout, Embedding, LayerNorm, Linear, Maxout, maxout
 from minattn.nn.losses import (
     binary_cross_entropy_with_logits,
@@ -13,9 +12,10 @@ from minattn.nn.losses import (
     mean_squared_error,
     negative_log_likelihood,
 )
-from minattn.nn.lstm import LSTM, BidirectionalLSTM, LSTMCell, lstm_sequence, lstm_unit
 from minattn.nn.module import Buffer, Module, Parameter
 from minattn.nn.normalization import BatchNorm2d, GroupNorm
+from minattn.nn.recurrent.gru import GRU, BidirectionalGRU, GRUCell, gru, gru_cell
+from minattn.nn.recurrent.lstm import LSTM, BidirectionalLSTM, LSTMCell, lstm, lstm_cell
 
 __all__ = [
     "GRU",
@@ -38,13 +38,13 @@ __all__ = [
     "Parameter",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
-    "gated_sequence",
-    "gated_unit",
+    "gru",
+    "gru_cell",
     "huber",
     "initializers",
     "kl_divergence",
-    "lstm_sequence",
-    "lstm_unit",
+    "lstm",
+    "lstm_cell",
     "maxout",
     "mean_absolute_error",
     "mean_squared_error",

@@ -1,4 +1,4 @@
-"""The layers of convolutional networks: convolution, and convolution with batch normalisation and ReLU."""
+"""The layers of convolutional networks: convolution, and convolution with batch normalization and ReLU."""
 
 from jaxtyping import Inexact
 
@@ -36,7 +36,7 @@ class Conv2d(Module):
     ) -> None:
         height, width = pair(kernel, "kernel")
         if min(height, width) < 1:
-            raise ConfigError(f"a kernel has one pixel at least, got {kernel!r}; the cure: kernel=1 or more")
+            raise ConfigError(f"a kernel has one pixel at least, got {kernel!r}; hint: kernel=1 or more")
         check_groups(inputs, outputs, groups)
         self.weight = init.he_normal((outputs, inputs // groups, height, width), rng)
         self.bias = init.zeros((outputs,)) if bias else None
@@ -54,7 +54,7 @@ class Conv2d(Module):
 class ConvNorm(Module):
     """ReLU(BN(x * W)), or BN(x * W) with relu=False: the unit of nearly all networks since Ioffe & Szegedy 2015.
 
-    The convolution has no bias, which the normalisation would take away again.
+    The convolution has no bias, which the normalization would take away again.
     """
 
     def __init__(
@@ -83,6 +83,6 @@ def check_groups(inputs: int, outputs: int, groups: int) -> None:
     """Raise ConfigError unless `groups` divides both numbers of channels."""
     if min(inputs, outputs, groups) < 1 or inputs % groups or outputs % groups:
         raise ConfigError(
-            f"groups={groups} must divide the {inputs} channels that come in and the {outputs} that go out; the cure: "
+            f"groups={groups} must divide the {inputs} channels that come in and the {outputs} that go out; hint: "
             "a number of groups that divides both"
         )

@@ -62,13 +62,13 @@ class LayerNorm(Module):
 
 
 def maxout_equation(x: Any, pieces: int = 2) -> Any:
-    """t_j = max over the `pieces` neighbours x_{pieces (j-1) + 1} .. x_{pieces j}."""
+    """t_j = max over the `pieces` neighbors x_{pieces (j-1) + 1} .. x_{pieces j}."""
     return ops.max(ops.reshape(x, (*x.shape[:-1], x.shape[-1] // pieces, pieces)), axis=-1)
 
 
 @op(equation=maxout_equation)
 def maxout(x: Array, /, pieces: int = 2) -> Result:
-    """The largest of each group of `pieces` neighbours on the last axis: (.., d) -> (.., d / pieces).
+    """The largest of each group of `pieces` neighbors on the last axis: (.., d) -> (.., d / pieces).
 
     t_j = max(x_{2j-1}, x_{2j}) for pieces = 2, eq. (1.8) of Bahdanau et al. 2015.  Goodfellow et al. 2013.
     Equal members of a group share the gradient.

@@ -110,7 +110,7 @@ class Module:
         ]
         if problems:
             raise ShapeError(
-                f"this state does not fit {type(self).__name__}; {'; '.join(problems)}; the cure: build the model with "
+                f"this state does not fit {type(self).__name__}; {'; '.join(problems)}; hint: build the model with "
                 "the sizes that the state was saved from"
             )
         arrays = {name: to_device(np.array(state[name], tensor.dtype), tensor.device) for name, tensor in own.items()}
@@ -130,7 +130,7 @@ def _named(root: Module, kind: type[T]) -> dict[str, T]:
     for path, value in _walk(root):
         if isinstance(value, kind):
             if path in found:
-                raise ConfigError(f"{type(root).__name__} has two things named {path!r}; the cure: rename a dict's key")
+                raise ConfigError(f"{type(root).__name__} has two things named {path!r}; hint: rename a dict's key")
             found[path] = value
     return found
 

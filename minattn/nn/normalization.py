@@ -1,4 +1,4 @@
-"""Layers that normalise images (N, C, H, W): batch normalisation and group normalisation."""
+"""Layers that normalize images (N, C, H, W): batch normalization and group normalization."""
 
 import numpy as np
 from jaxtyping import Inexact
@@ -18,7 +18,7 @@ class BatchNorm2d(Module):
         running = (1 - momentum) running + momentum (mean or variance of the batch),
 
     for the m numbers of a channel the unbiased variance, m / (m - 1) times the one that divides (algorithm 2, step 10).
-    In evaluation the running ones are used, so that an image's result does not depend on its neighbours.
+    In evaluation the running ones are used, so that an image's result does not depend on its neighbors.
 
     Deviations from the paper: it takes the mean of some batches after training; the moving average, which it mentions
     in section 3.1, needs no such pass.
@@ -26,7 +26,7 @@ class BatchNorm2d(Module):
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         if not 0 <= momentum <= 1:
-            raise ConfigError(f"momentum is the share of the newest batch, got {momentum}; the cure: between 0 and 1")
+            raise ConfigError(f"momentum is the share of the newest batch, got {momentum}; hint: between 0 and 1")
         self.weight = init.ones((channels,))
         self.bias = init.zeros((channels,))
         self.running_mean = Buffer(np.zeros(channels, np.float32))
@@ -43,11 +43,11 @@ class BatchNorm2d(Module):
         """
         if not self.training:
             running = self.running_mean, self.running_variance
-            return ops.batch_norm_fixed(x, self.weight, self.bias, *running, self.eps, relu)
+            return ops.batch_norm_inference(x, self.weight, self.bias, *running, self.eps, relu)
         m = x.size // max(1, self.weight.size)
         if m == 1:
             raise ShapeError(
-                f"a batch of shape {x.shape} has one number for each channel, which has no variance; the cure: a "
+                f"a batch of shape {x.shape} has one number for each channel, which has no variance; hint: a "
                 "larger batch, or eval()"
             )
         y, mean, variance = ops.batch_norm(x, self.weight, self.bias, self.eps, relu)

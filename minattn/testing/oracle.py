@@ -112,7 +112,7 @@ def _chosen(problem: Problem, method: str) -> tuple[Oracle, dict[str, Tolerance]
     if reason is None:
         return complex_step, EXACT
     if method == "complex":
-        raise GradientMismatch(f'the complex step is not possible: {reason}; the cure: method="difference"')
+        raise GradientMismatch(f'the complex step is not possible: {reason}; hint: method="difference"')
     return central_difference, DIFFERENCE
 
 
@@ -120,7 +120,7 @@ def _require_repeatable(problem: Problem) -> None:
     for first, second in zip(problem.values(problem.point()), problem.values(problem.point()), strict=True):
         if not np.array_equal(first, second, equal_nan=True):
             raise GradientMismatch(
-                "fn gave two values for one input, so it has no gradient to check; the cure: make its random generator "
+                "fn gave two values for one input, so it has no gradient to check; hint: make its random generator "
                 "inside fn, from a fixed seed"
             )
 

@@ -122,7 +122,7 @@ class Problem:
                 parameter._data = original
 
     def _backward(self, arguments: Sequence[Tensor]) -> list[Array | None]:
-        """The gradients that one walk back leaves in the variables; the parameters' own `.grad` is put back."""
+        """The gradients that one backward pass leaves in the variables; the parameters' own `.grad` is put back."""
         variables = [arguments[i] for i in self.places] + self.parameters
         kept = [p.grad for p in self.parameters]
         for parameter in self.parameters:
@@ -141,7 +141,7 @@ class Problem:
         after = self.inputs + [p.data for p in self.parameters]
         for name, old, new in zip(names, self._before, after, strict=True):
             if not np.array_equal(old, asnumpy(new), equal_nan=old.dtype.kind in "fc"):
-                raise GradientMismatch(f"{name} was written to by fn or by its backward pass; the cure: copy first")
+                raise GradientMismatch(f"{name} was written to by fn or by its backward pass; hint: copy first")
 
     def _require_own_memory(self, gradients: Sequence[Array | None]) -> None:
         owners = [(name, array) for name, array in zip(self.names, self.arrays, strict=True)]
@@ -151,7 +151,7 @@ class Problem:
                 continue
             for owner, array in owners:
                 if xp(gradient).may_share_memory(gradient, array):
-                    raise GradientMismatch(f"the gradient of {name} shares memory with {owner}; the cure: copy it")
+                    raise GradientMismatch(f"the gradient of {name} shares memory with {owner}; hint: copy it")
             owners.append((f"the gradient of {name}", gradient))
 
     def _require_dtypes_and_shapes(self, gradients: Sequence[Array | None]) -> None:
@@ -159,7 +159,7 @@ class Problem:
         for i, y in zip(self.judged, self.result_arrays, strict=True):
             if y.dtype != common:
                 raise GradientMismatch(
-                    f"result {i} of fn is {y.dtype}, its inputs are {common}; the cure: constants as Python numbers, "
+                    f"result {i} of fn is {y.dtype}, its inputs are {common}; hint: constants as Python numbers, "
                     "math.sqrt in place of np.sqrt, arrays made in the dtype of the input"
                 )
         for name, array, gradient in zip(self.names, self.arrays, gradients, strict=True):
@@ -190,7 +190,7 @@ def walk_back(results: Sequence[Tensor], upstream: Sequence[Array]) -> None:
         remove()
     for gradient, copy in received:
         if not np.array_equal(asnumpy(gradient), asnumpy(copy), equal_nan=True):
-            raise GradientMismatch("a pullback wrote into the upstream gradient it was given; the cure: a new array")
+            raise GradientMismatch("a pullback wrote into the upstream gradient it was given; hint: a new array")
 
 
 def _array(value: Any) -> Array:

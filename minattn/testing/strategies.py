@@ -21,7 +21,7 @@ try:
     from hypothesis.extra import numpy as hnp
 except ImportError as error:
     raise MissingDependencyError(
-        "minattn.testing.strategies needs hypothesis, which is not installed; the cure: pip install 'minattn[testing]'"
+        "minattn.testing.strategies needs hypothesis, which is not installed; hint: pip install 'minattn[testing]'"
     ) from error
 
 Shape = tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Training: optimisers, schedules, clipping, checkpoints, metrics and the loop."""
+"""Training: optimizers, schedules, clipping, checkpoints, metrics and the loop."""
 
 from minattn.training.checkpoint import arrays_under, load_checkpoint, restore_rng, rng_state, save_checkpoint
 from minattn.training.clipping import clip_grad_norm, clip_grad_value, grad_norm

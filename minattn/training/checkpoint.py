@@ -34,7 +34,7 @@ def save_checkpoint(path: PathLike, arrays: Mapping[str, np.ndarray], meta: Mapp
     except OSError as error:
         raise CheckpointError(
             f"checkpoint {path} could not be written: {error.strerror}; what stood there before is untouched; "
-            "the cure: free space or choose a folder that can be written to"
+            "hint: free space or choose a folder that can be written to"
         ) from error
 
 
@@ -49,10 +49,10 @@ def load_checkpoint(path: PathLike) -> tuple[Arrays, dict[str, Any]]:
         with open(path, "rb"):  # safetensors says of every file that it cannot open that it is missing
             pass
     except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path}; the cure: check the path") from error
+        raise CheckpointError(f"there is no checkpoint {path}; hint: check the path") from error
     except OSError as error:
         raise CheckpointError(
-            f"checkpoint {path} cannot be read: {error.strerror}; the cure: a file that may be read"
+            f"checkpoint {path} cannot be read: {error.strerror}; hint: a file that may be read"
         ) from error
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -62,7 +62,7 @@ def load_checkpoint(path: PathLike) -> tuple[Arrays, dict[str, Any]]:
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"checkpoint {path} cannot be read, it is cut off or something else ({error}); "
-            "the cure: use another checkpoint of the run"
+            "hint: use another checkpoint of the run"
         ) from error
 
 
@@ -86,7 +86,7 @@ def restore_rng(generator: np.random.Generator, state: Mapping[str, Any]) -> Non
     if state.get("bit_generator") != kind:
         raise CheckpointError(
             f"the saved random state is of a {state.get('bit_generator')} generator, this one is {kind}; "
-            "the cure: resume with the kind of generator the run was started with"
+            "hint: resume with the kind of generator the run was started with"
         )
     generator.bit_generator.state = state
 
@@ -137,11 +137,11 @@ def _sync_folder(folder: Path) -> None:
 
 def _check_header(path: PathLike, header: Mapping[str, str]) -> None:
     if header.get("kind") != KIND:
-        raise CheckpointError(f"{path} is a safetensors file, but no minattn checkpoint; the cure: check the path")
+        raise CheckpointError(f"{path} is a safetensors file, but no minattn checkpoint; hint: check the path")
     if header.get("format") != FORMAT:
         raise CheckpointError(
             f"checkpoint {path} has format {header.get('format')}, this minattn reads format {FORMAT}; "
-            "the cure: use the minattn version that wrote it"
+            "hint: use the minattn version that wrote it"
         )
 
 

@@ -54,4 +54,4 @@ def clip_grad_value(parameters: Iterable[Parameter], limit: float) -> None:
 
 def _check_limit(name: str, value: float) -> None:
     if not 0 < value < float("inf"):
-        raise ConfigError(f"{name} must be a finite number above 0, got {value}; the cure: leave out the clipping")
+        raise ConfigError(f"{name} must be a finite number above 0, got {value}; hint: leave out the clipping")

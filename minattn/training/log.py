@@ -49,7 +49,7 @@ class JsonLog:
 
     def _failure(self, error: OSError) -> TrainingError:
         return TrainingError(
-            f"the log {self.path} cannot be written: {error.strerror}; the cure: free space or choose a folder that "
+            f"the log {self.path} cannot be written: {error.strerror}; hint: free space or choose a folder that "
             "can be written to, then resume the run from its last checkpoint"
         )
 

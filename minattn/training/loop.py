@@ -56,7 +56,7 @@ class Trainer:
     """Trains a model: `run()` starts in a new folder; `resume()` and then `run()` go on with a run that was stopped.
 
     loss_fn(model, batch): the loss of one batch, a 0-d Tensor.
-    schedule: step -> learning rate; None keeps the optimiser's.
+    schedule: step -> learning rate; None keeps the optimizer's.
     evaluate(model): metrics by name; called in evaluation mode, without gradients.
     generators: the random generators that training draws from, by name, but for those that are attributes of the
     model's modules: these are found.
@@ -84,9 +84,9 @@ class Trainer:
         threads: int = 1,
     ) -> None:
         if not len(batches):
-            raise DataError("there are no batches to train on; the cure: give at least one")
+            raise DataError("there are no batches to train on; hint: give at least one")
         if plan.patience is not None and evaluate is None:
-            raise ConfigError("patience counts evaluations, and there are none; the cure: evaluate=...")
+            raise ConfigError("patience counts evaluations, and there are none; hint: evaluate=...")
         self.model, self.optimizer, self.batches = model, optimizer, batches
         self.parallel = DataParallel(model, loss_fn, threads)
         self.folder, self.plan = Path(folder), plan
@@ -174,7 +174,7 @@ class Trainer:
 
     def _diverged(self, place: str, step: int, what: str) -> TrainingError:
         return TrainingError(
-            f"training diverged at {place}: {what}; the cure: a lower learning rate (it was "
+            f"training diverged at {place}: {what}; hint: a lower learning rate (it was "
             f"{self.schedule(step):g}), a longer warm-up or clipping (max_norm, now {self.plan.max_norm}); "
             f"minattn's NaN locator names the operation it began in; {self.folder / LAST} is from before"
         )
@@ -231,7 +231,7 @@ class Trainer:
         if self.plan.metric not in metrics:
             raise ConfigError(
                 f"the evaluation returns {', '.join(metrics) or 'nothing'}, and the plan goes by {self.plan.metric!r}; "
-                "the cure: metric=... in the plan"
+                "hint: metric=... in the plan"
             )
         return metrics
 
@@ -269,7 +269,7 @@ class Trainer:
     def _make_folder(self) -> None:
         if not self._resumed and (self.folder / LAST).exists():
             raise CheckpointError(
-                f"{self.folder} holds a run already; the cure: resume it, or choose another folder for the new run"
+                f"{self.folder} holds a run already; hint: resume it, or choose another folder for the new run"
             )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -300,9 +300,9 @@ class Trainer:
         self._saved = time.monotonic()
 
     def resume(self) -> None:
-        """Put model, optimiser, schedule, random generators and state where the folder's last checkpoint has them.
+        """Put model, optimizer, schedule, random generators and state where the folder's last checkpoint has them.
 
-        Raises CheckpointError where there is none, or where it belongs to another model or another optimiser.
+        Raises CheckpointError where there is none, or where it belongs to another model or another optimizer.
         """
         path = self.folder / LAST
         arrays, meta = load_checkpoint(path)
@@ -321,7 +321,7 @@ class Trainer:
         if meta["generators"].keys() != self.generators.keys():
             raise CheckpointError(
                 f"it has the random generators {sorted(meta['generators'])}, this run {sorted(self.generators)}; "
-                "the cure: resume with those the run was started with"
+                "hint: resume with those the run was started with"
             )
         for name, generator in self.generators.items():
             restore_rng(generator, meta["generators"][name])
@@ -332,10 +332,10 @@ class Trainer:
         reason = "stopped by Ctrl-C" if interrupted else self.plan.spent(state, self._seconds())
         evaluated = state.best < math.inf
         best = f"; best {self.plan.metric} {state.best:.4g} at step {state.best_step:,}" if evaluated else ""
-        cure = f"; to go on, resume the run in {self.folder}" if interrupted else ""
+        hint = f"; to go on, resume the run in {self.folder}" if interrupted else ""
         return Outcome(
             interrupted=interrupted,
-            message=f"{reason}, after step {state.step:,} and {self._seconds():,.0f} s{best}{cure}",
+            message=f"{reason}, after step {state.step:,} and {self._seconds():,.0f} s{best}{hint}",
             step=state.step,
             epoch=state.epoch,
             seconds=self._seconds(),

@@ -1,4 +1,4 @@
-"""Optimisers: how a gradient becomes a step.
+"""Optimizers: how a gradient becomes a step.
 
 Each is one `update(p, g, state)`, elementwise array code with its paper's equation beside it.  p, the parameter, and
 the arrays of `state` are written in place, so they keep their dtype and device; g, the gradient, is only read.  Where
@@ -19,7 +19,7 @@ BLOCK = 1 << 15
 """How many numbers of a parameter are updated at a time on the host: with the arrays of the state they fit a cache."""
 
 State = dict[str, Any]
-"""What an optimiser remembers of one parameter: `t`, the updates it has had, and an array under each slot's name."""
+"""What an optimizer remembers of one parameter: `t`, the updates it has had, and an array under each slot's name."""
 
 
 def every_parameter(name: str) -> bool:
@@ -28,7 +28,7 @@ def every_parameter(name: str) -> bool:
 
 
 class Optimizer:
-    """The part that all optimisers share: which parameters, where their state is, weight decay, saving.
+    """The part that all optimizers share: which parameters, where their state is, weight decay, saving.
 
     parameters: name -> Parameter, as `model.named_parameters()` gives them; the state is saved under these names.
     lr: the learning rate; a schedule sets the attribute before each step.
@@ -49,8 +49,8 @@ class Optimizer:
     ) -> None:
         if not isinstance(parameters, Mapping) or not parameters:
             raise ConfigError(
-                f"an optimiser takes a non-empty mapping of names to parameters, got {type(parameters).__name__} "
-                "(empty or no mapping); the cure: model.named_parameters()"
+                f"an optimizer takes a non-empty mapping of names to parameters, got {type(parameters).__name__} "
+                "(empty or no mapping); hint: model.named_parameters()"
             )
         self.parameters = dict(parameters)
         self.lr = lr
@@ -133,27 +133,27 @@ class Optimizer:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave, on the parameters' devices.
 
-        Raises CheckpointError where the state is another optimiser's or does not fit the parameters, and then
+        Raises CheckpointError where the state is another optimizer's or does not fit the parameters, and then
         changes nothing.
         """
         if saved["kind"] != type(self).__name__:
             raise CheckpointError(
-                f"the saved optimiser is {saved['kind']}, this one is {type(self).__name__}; "
-                "the cure: resume with the optimiser the run was started with"
+                f"the saved optimizer is {saved['kind']}, this one is {type(self).__name__}; "
+                "hint: resume with the optimizer the run was started with"
             )
         states = {name: self._loaded_state(name, t, saved["arrays"]) for name, t in saved["t"].items()}
         self.lr, self.states = saved["lr"], states
 
     def _loaded_state(self, name: str, t: int, arrays: Mapping[str, np.ndarray]) -> State:
         if name not in self.parameters:
-            raise CheckpointError(f"the saved optimiser state has a parameter {name!r}, which this model has not")
+            raise CheckpointError(f"the saved optimizer state has a parameter {name!r}, which this model has not")
         p = self.parameters[name].data
         state: State = {"t": t}
         for slot in self.slots:
             array = arrays.get(f"{slot}/{name}")
             if array is None or array.shape != p.shape or array.dtype != p.dtype:
                 found = "nothing" if array is None else f"{array.dtype} {array.shape}"
-                raise CheckpointError(f"optimiser state {slot}/{name}: expected {p.dtype} {p.shape}, found {found}")
+                raise CheckpointError(f"optimizer state {slot}/{name}: expected {p.dtype} {p.shape}, found {found}")
             state[slot] = to_device(np.array(array), device_of(p))
         return state
 
@@ -181,7 +181,7 @@ class SGD(Optimizer):
         super().__init__(parameters, lr, weight_decay, decays)
         self.momentum = _fraction("momentum", momentum)
         if nesterov and not momentum:
-            raise ConfigError("nesterov=True needs a momentum above 0, got momentum=0; the cure: momentum=0.9")
+            raise ConfigError("nesterov=True needs a momentum above 0, got momentum=0; hint: momentum=0.9")
         self.nesterov = nesterov
         self.slots = ("velocity",) if momentum else ()
 

@@ -51,7 +51,7 @@ class DataParallel:
             raise ConfigError(f"threads must be at least 1, got {threads}")
         devices = {parameter.device for parameter in model.parameters()}
         if threads > 1 and devices != {"cpu"}:
-            raise ConfigError(f"threads share work on the cpu, and the model is on {', '.join(devices)}; the cure: 1")
+            raise ConfigError(f"threads share work on the cpu, and the model is on {', '.join(devices)}; hint: 1")
         self.model, self.loss_fn = model, loss_fn
         self.replicas = [_replica(model, number) for number in range(1, threads)]
         self._helpers = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="minattn-part")

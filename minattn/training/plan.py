@@ -39,7 +39,7 @@ class Plan:
             if not value > 0:
                 raise ConfigError(f"{name} of a training plan must be above 0, got {value}")
         if self.epochs is None and self.steps is None and self.seconds is None:
-            raise ConfigError("nothing would end this training; the cure: give epochs, steps or seconds")
+            raise ConfigError("nothing would end this training; hint: give epochs, steps or seconds")
 
     def spent(self, state: "State", seconds: float) -> str:
         """Which limit is reached, in words; empty while none is."""

@@ -1,7 +1,7 @@
 """Where a model looked: attention weights as a heat map, in a figure and in a terminal.
 
 After Figure 3 of D. Bahdanau, K. Cho and Y. Bengio, "Neural machine translation by jointly learning to align and
-translate", ICLR 2015: the source along the top, one row for each output, in grey scale from black = 0 to white = 1.
+translate", ICLR 2015: the source along the top, one row for each output, in gray scale from black = 0 to white = 1.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,10 +40,10 @@ KEY_TEXT = "attention weight"
 CELL_EDGE = "#484848"
 UPRIGHT = 2  # characters: a longer label above a column is wider than its cell, so it is turned by 90 degrees
 
-# Of a terminal: how weights 0, 1/4, 1/2, 3/4, 1 look where there is no colour.
+# Of a terminal: how weights 0, 1/4, 1/2, 3/4, 1 look where there is no color.
 SHADES = "·░▒▓█"
 ASCII_SHADES = ".:+%@"
-DARKEST = 24  # of 255, the grey of weight 0
+DARKEST = 24  # of 255, the gray of weight 0
 CELL_WIDTHS = (3, 2, 1)  # characters, the first that fits; 2 is nearly square
 
 
@@ -195,7 +195,7 @@ def key_width(most: str = "1") -> float:
 
 
 def draw_key(figure: "matplotlib.figure.Figure", x: float, y: float, most: str = "1") -> None:
-    """A strip from black to white that says what the greys mean; `most` is what white is."""
+    """A strip from black to white that says what the grays mean; `most` is what white is."""
     x += text_width(f"{KEY_TEXT} 0") + LABEL_GAP
     axes = axes_at(figure, x, y, KEY_WIDTH, KEY_HEIGHT)
     axes.pcolormesh(np.linspace(0, 1, 64)[None], cmap="gray", vmin=0, vmax=1, rasterized=True)
@@ -217,7 +217,7 @@ def draw_key(figure: "matplotlib.figure.Figure", x: float, y: float, most: str =
 def terminal_alignment(weights: np.ndarray, source: Sequence[str], target: Sequence[str]) -> "TerminalAlignment":
     """The same heat map for a terminal: print it with a `rich.console.Console`.
 
-    Grey blocks as in the figure; where there is no colour (a pipe, NO_COLOR), characters of growing density.  It is as
+    Gray blocks as in the figure; where there is no color (a pipe, NO_COLOR), characters of growing density.  It is as
     wide as the console allows; a longer source goes on in a second heat map below.
 
     Raises `ShapeError` as `alignment_figure` does, `MissingDependencyError` where rich is not installed.
@@ -248,11 +248,11 @@ class TerminalAlignment:
         from rich.style import Style
 
         shades = ASCII_SHADES if options.ascii_only else SHADES
-        in_colour = console.color_system is not None and not console.no_color
+        in_color = console.color_system is not None and not console.no_color
 
         def cell(weight: float, width: int) -> Segment:
-            if in_colour:
-                return Segment(" " * width, Style(bgcolor=_grey(weight)))
+            if in_color:
+                return Segment(" " * width, Style(bgcolor=_gray(weight)))
             level = round(weight * (len(shades) - 1))
             return Segment(shades[level] * width if level else shades[0].center(width))
 
@@ -286,8 +286,8 @@ class TerminalAlignment:
             first = last
 
 
-def _grey(weight: float) -> str:
-    """The colour of a weight, from nearly black, which still shows on a black terminal, to `#ffffff` for 1."""
+def _gray(weight: float) -> str:
+    """The color of a weight, from nearly black, which still shows on a black terminal, to `#ffffff` for 1."""
     level = round(DARKEST + (255 - DARKEST) * min(max(weight, 0.0), 1.0))
     return f"#{level:02x}{level:02x}{level:02x}"
 

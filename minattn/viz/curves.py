@@ -157,7 +157,7 @@ def _is_number(value: object) -> bool:
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """The mean over a small window, centred so that it does not lag, and cut short at both ends."""
+    """The mean over a small window, centerd so that it does not lag, and cut short at both ends."""
     half = round(len(values) * SMOOTHED_SHARE / 2)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))

@@ -1,7 +1,7 @@
 """Where each head of multi-head attention looked: all of them as small heat maps, or a few as lines between words.
 
 The lines are after Figures 3 to 5 of A. Vaswani et al., "Attention is all you need", NIPS 2017: what attends on the
-left, what it attends to on the right, a line for each weight, as opaque as the weight is large, and a colour a head.
+left, what it attends to on the right, a line for each weight, as opaque as the weight is large, and a color a head.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ BOX_WIDTH, BOX_HEIGHT = 0.19, 0.17
 FAINTEST = 0.05  # the weight of the faintest line; the many below it would only make a haze
 LINES_A_WORD = 4  # of those to words, on average; where there would be more, the faintest weight is higher
 
-# Heads have the palette's colours as far as it goes; more heads have these, by hue, none paler than this.
+# Heads have the palette's colors as far as it goes; more heads have these, by hue, none paler than this.
 MORE_COLORS, PALEST = "turbo", 0.55
 
 
@@ -166,12 +166,12 @@ def attention_lines(
     title: str | None = None,
     names: Sequence[str] | None = None,
 ) -> "matplotlib.figure.Figure":
-    """Lines from what attends, on the left, to what it attends to, on the right; each head in a colour of its own.
+    """Lines from what attends, on the left, to what it attends to, on the right; each head in a color of its own.
 
     weights: (heads, queries, keys), each in 0 to 1: how opaque the line is.  names: what to call the heads, their
     numbers from 1 on unless given.  Lines of less than 0.05 are left out; where there would still be more than 4 a
     word, so are those of less than a higher weight, which the picture names.  Those to [CLS], [SEP] and their like are
-    not counted in this, and lie behind the others.  The boxes on the right name the colours: each is as opaque as the
+    not counted in this, and lie behind the others.  The boxes on the right name the colors: each is as opaque as the
     strongest line to its word.
 
     Raises what `attention_heads` raises, and `ConfigError` for another number of names than of heads.
@@ -183,7 +183,7 @@ def attention_lines(
     weights = _checked_heads("attention_lines", weights, queries, keys, ("heads",))
     names = [str(head + 1) for head in range(len(weights))] if names is None else list(names)
     if len(names) != len(weights):
-        raise ConfigError(f"attention_lines: {len(names)} names for {len(weights)} heads; the cure: one for each head")
+        raise ConfigError(f"attention_lines: {len(names)} names for {len(weights)} heads; hint: one for each head")
     colors = head_colors(len(weights))
     faintest = faintest_line(weights, keys)
     note = f"lines: weights of {faintest:.2f} and more" if faintest > FAINTEST else ""
@@ -237,7 +237,7 @@ def faintest_line(weights: np.ndarray, keys: Sequence[str]) -> float:
 
 
 def head_colors(count: int) -> list[tuple[float, float, float]]:
-    """A colour for each head, as red, green and blue in 0 to 1: the palette's, or, for more heads, one by hue."""
+    """A color for each head, as red, green and blue in 0 to 1: the palette's, or, for more heads, one by hue."""
     import matplotlib
     from matplotlib.colors import to_rgb
 

@@ -60,7 +60,7 @@ def accuracy_by_length(
         )
     if len(lines) > len(PALETTE):
         raise DataError(
-            f"accuracy_by_length: {len(lines)} models, but there are colours for {len(PALETTE)} only; draw fewer"
+            f"accuracy_by_length: {len(lines)} models, but there are colors for {len(PALETTE)} only; draw fewer"
         )
 
     most = max(int(count.max()) for _, _, count in lines.values())
@@ -98,9 +98,9 @@ def wilson_interval(accuracy: np.ndarray, count: np.ndarray) -> tuple[np.ndarray
     Unlike the normal interval, it stays in 0 to 1 and keeps a width where every trial, or none, succeeded.
     """
     z2 = NORMAL_95**2 / count
-    centre = (accuracy + z2 / 2) / (1 + z2)
+    center = (accuracy + z2 / 2) / (1 + z2)
     half = np.sqrt(z2 * (accuracy * (1 - accuracy) + z2 / 4)) / (1 + z2)
-    return centre - half, centre + half
+    return center - half, center + half
 
 
 def _draw_lines(axes: "matplotlib.axes.Axes", lines: Mapping[str, np.ndarray], label: str) -> None:

@@ -1,8 +1,8 @@
 """Where a network looked in images: its maps laid over them, right answers above and wrong ones below.
 
 After the figures of B. Zhou et al., "Learning deep features for discriminative localization", CVPR 2016, and H. Fukui
-et al., "Attention Branch Network", CVPR 2019.  The image is grey under its map, so that all colour is the map's; the
-colours go from dark to light in steps that look equal, also in print and to those who see few colours.
+et al., "Attention Branch Network", CVPR 2019.  The image is gray under its map, so that all color is the map's; the
+colors go from dark to light in steps that look equal, also in print and to those who see few colors.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from minattn.attention.spatial.regions import normalised, upsampled
+from minattn.attention.spatial.regions import normalized, upsampled
 from minattn.errors import ConfigError, DataError, ShapeError
 from minattn.viz.alignment import LABEL_GAP, PAGE_MARGIN
 from minattn.viz.saving import check_picture_path, save_figure
@@ -56,7 +56,7 @@ def attention_maps(
 ) -> "matplotlib.figure.Figure":
     """A page of images and of maps over them: the first `columns` right answers above, as many wrong ones below.
 
-    images: (n, height, width), grey, or (n, 1 or 3, height, width), in 0 to 1; panels: (title, maps (n, h, w)), one row
+    images: (n, height, width), gray, or (n, 1 or 3, height, width), in 0 to 1; panels: (title, maps (n, h, w)), one row
     each, such as the class activation map of the answer, that of the true class, or an attention branch's map; labels,
     predictions: (n), class ids; classes: their names.  path: where to save the page as well, as PNG, SVG or PDF.
 
@@ -95,9 +95,9 @@ class _Block(NamedTuple):
     heading: str
     note: str  # beside the heading
     color: str
-    images: np.ndarray  # (m, colours, height, width)
+    images: np.ndarray  # (m, colors, height, width)
     panels: list[Panel]
-    names: list[list[tuple[str, str]]]  # for each image, lines of (text, colour)
+    names: list[list[tuple[str, str]]]  # for each image, lines of (text, color)
 
     @property
     def top(self) -> float:
@@ -162,7 +162,7 @@ def _draw_block(figure: "matplotlib.figure.Figure", block: _Block, left: float, 
 
 
 def _draw_key(figure: "matplotlib.figure.Figure", left: float, top: float) -> None:
-    """A strip with the map's colours."""
+    """A strip with the map's colors."""
     least, most = KEY_TEXTS
     start, middle = left + text_width(least) + LABEL_GAP, top + LINE / 2
     axes = axes_at(figure, start, middle - KEY_HEIGHT / 2, KEY_WIDTH, KEY_HEIGHT)
@@ -180,11 +180,11 @@ def shown(images: np.ndarray) -> np.ndarray:
 
 
 def laid_over(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Maps (m, h, w), each from its smallest value to its largest in colours, over the same pictures in grey."""
-    grey = shown(images) @ np.array(LUMA)
-    height = normalised(upsampled(maps, grey.shape[1:]))
+    """Maps (m, h, w), each from its smallest value to its largest in colors, over the same pictures in gray."""
+    gray = shown(images) @ np.array(LUMA)
+    height = normalized(upsampled(maps, gray.shape[1:]))
     seen = SEEN_MOST + (SEEN_LEAST - SEEN_MOST) * height[..., None]
-    return np.clip(seen * grey[..., None] + (1 - seen) * _colored(height), 0, 1)
+    return np.clip(seen * gray[..., None] + (1 - seen) * _colored(height), 0, 1)
 
 
 def _colored(values: np.ndarray) -> np.ndarray:
@@ -238,8 +238,8 @@ def _checked_images(images: np.ndarray) -> np.ndarray:
         )
     if not np.isfinite(images).all() or images.min() < 0 or images.max() > 1:
         raise DataError(
-            f"attention_maps: images in {images.min():.4g} to {images.max():.4g}, expected 0 to 1; the cure: images as "
-            "they were before they were normalised"
+            f"attention_maps: images in {images.min():.4g} to {images.max():.4g}, expected 0 to 1; hint: images as "
+            "they were before they were normalized"
         )
     return images
 
@@ -255,7 +255,7 @@ def _checked_labels(
         if ids.min() < 0 or ids.max() >= len(classes):
             raise DataError(
                 f"attention_maps: {name} from {ids.min()} to {ids.max()}, but there are names for {len(classes)} "
-                "classes; the cure: a name for every class"
+                "classes; hint: a name for every class"
             )
     return labels, predictions
 
@@ -271,6 +271,6 @@ def _checked_panel(panel: Panel, n: int) -> Panel:
     if not np.isfinite(maps).all():
         raise DataError(
             f"attention_maps: {np.count_nonzero(~np.isfinite(maps))} numbers in the maps {panel.title!r} are not "
-            "finite; the cure: maps of a model whose training did not diverge"
+            "finite; hint: maps of a model whose training did not diverge"
         )
     return Panel(panel.title, maps)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minattn.errors import ConfigError, MinattnError, cure_of_writing
+from minattn.errors import ConfigError, MinattnError, hint_for_write_error
 from minattn.viz.style import drawing_style, require_matplotlib
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def check_file_place(path: Path) -> None:
     if not path.parent.is_dir():
         raise ConfigError(f"cannot save {path}: there is no folder {path.parent}; create it first")
     if path.is_dir():
-        raise ConfigError(f"cannot save {path}: it is a folder; the cure: the name of a file")
+        raise ConfigError(f"cannot save {path}: it is a folder; hint: the name of a file")
     temporary = _beside(path)
     try:
         temporary.touch()
         temporary.unlink()
     except OSError as error:
-        raise ConfigError(f"cannot save {path}: {error.strerror}; the cure: {cure_of_writing(error)}") from error
+        raise ConfigError(f"cannot save {path}: {error.strerror}; hint: {hint_for_write_error(error)}") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -66,7 +66,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        raise MinattnError(f"{path} cannot be written: {error.strerror}; the cure: {cure_of_writing(error)}") from error
+        hint = hint_for_write_error(error)
+        raise MinattnError(f"{path} cannot be written: {error.strerror}; hint: {hint}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

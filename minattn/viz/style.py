@@ -1,4 +1,4 @@
-"""How minattn's pictures look: one restrained style, colour-blind-safe, on a light page.
+"""How minattn's pictures look: one restrained style, color-blind-safe, on a light page.
 
 Nothing here touches pyplot: a figure is a plain `matplotlib.figure.Figure` with an Agg canvas, so that the pictures are
 drawn the same way on a laptop, in a notebook and on a server without a display.
@@ -19,7 +19,7 @@ INK = "#262626"  # words and axes
 MUTED = "#6e6e6e"  # words that explain
 FAINT = "#dcdcdc"  # grid lines, histograms
 
-# The palette of Okabe & Ito (2008), which people tell apart whatever their colour vision; its yellow is too pale for a
+# The palette of Okabe & Ito (2008), which people tell apart whatever their color vision; its yellow is too pale for a
 # line and is left out, and the palest come last.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", INK, "#cc79a7", "#e69f00", "#56b4e9")
 
@@ -150,7 +150,7 @@ def text_width(text: str, weight: str = "normal") -> float:
 
 
 class LineName(NamedTuple):
-    """What to call a line, its colour, and its last value, which is where the name goes."""
+    """What to call a line, its color, and its last value, which is where the name goes."""
 
     text: str
     color: str
@@ -178,9 +178,9 @@ def name_lines(axes: "matplotlib.axes.Axes", names: Sequence[LineName]) -> None:
 
 
 def spread_apart(positions: Sequence[float], gap: float) -> list[float]:
-    """Ascending `positions` moved as little as needed so that neighbours are at least `gap` apart.
+    """Ascending `positions` moved as little as needed so that neighbors are at least `gap` apart.
 
-    Positions that are too close become a block centred on their mean; blocks that then touch are joined.
+    Positions that are too close become a block centerd on their mean; blocks that then touch are joined.
     """
     blocks: list[list[float]] = []
 

@@ -201,21 +201,21 @@ def test_the_parameters_are_those_of_the_equations(kernel):
 # ---------------------------------------------------------------------------------------------- refused
 @pytest.mark.parametrize("kernel", [0, 2, 5])
 def test_a_kernel_that_nobody_published_is_refused(kernel):
-    with pytest.raises(ConfigError, match=rf"kernel is {kernel}; the cure: 3, as in the authors' code, or 1"):
+    with pytest.raises(ConfigError, match=rf"kernel is {kernel}; hint: 3, as in the authors' code, or 1"):
         AttentionBranch(2, 3, Module(), np.random.default_rng(0), kernel)
 
 
 def test_a_stage_that_loses_places_is_refused():
     rng = np.random.default_rng(0)
     branch = AttentionBranch(3, 4, Conv2d(2, 3, 3, rng, padding=1, stride=2), rng)
-    with pytest.raises(ShapeError, match=r"made \(2, 3\) places of \(4, 6\); the cure: .* stride 1"):
+    with pytest.raises(ShapeError, match=r"made \(2, 3\) places of \(4, 6\); hint: .* stride 1"):
         branch(ma.tensor(np.zeros((1, 2, 4, 6), np.float32)))
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 4, 5), (2, 3, 4, 4), (1, 1, 4, 4), (2, 4, 4), (2, 1, 1, 1)])
 def test_a_map_that_does_not_fit_is_refused_with_both_shapes(shape):
     g, m = ma.tensor(np.zeros((2, 3, 4, 4))), ma.tensor(np.zeros(shape))
-    with pytest.raises(ShapeError, match=r"does not fit features of shape \(2, 3, 4, 4\); the cure") as error:
+    with pytest.raises(ShapeError, match=r"does not fit features of shape \(2, 3, 4, 4\); hint") as error:
         inspect.unwrap(attend)(g, m)
     assert f"map of shape {shape}" in str(error.value)
 

@@ -372,7 +372,7 @@ def test_mixing_devices_is_an_error_that_names_both(op, causal):
     with fakecupy.installed():
         for which in range(3):
             inputs = [ma.tensor(x, device="cuda" if i == which else "cpu") for i, x in enumerate(SIZES)]
-            with pytest.raises(DeviceError, match=r"on cpu and cuda:0.*the cure: move them"):
+            with pytest.raises(DeviceError, match=r"on cpu and cuda:0.*hint: move them"):
                 op(*inputs, causal=causal)
 
 

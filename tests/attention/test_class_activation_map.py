@@ -18,7 +18,7 @@ from minattn.attention.spatial import (
 )
 from minattn.autograd import asnumpy, ops
 from minattn.errors import ConfigError, ShapeError
-from minattn.models.cifar_resnet import CifarResNet, CifarResNetConfig
+from minattn.models.vision.cifar_resnet import CifarResNet, CifarResNetConfig
 from minattn.nn import Conv2d, Linear, Module
 from minattn.testing import check_gradients, strategies
 
@@ -219,9 +219,7 @@ def test_a_weight_that_does_not_fit_the_features_is_refused_with_both_shapes(fea
     arguments = ma.tensor(np.zeros(features)), ma.tensor(np.zeros(weight))
     ids = np.zeros(2, int)
     for function, more in ((class_activation_map, ()), (contrastive_map, (ids, ids))):
-        with pytest.raises(
-            ShapeError, match=r"expected \(batch, channels, height, width\) and \(ch.*the cure"
-        ) as error:
+        with pytest.raises(ShapeError, match=r"expected \(batch, channels, height, width\) and \(ch.*hint") as error:
             inspect.unwrap(function)(*arguments, *more)
         assert f"{features} and a weight of shape {weight}" in str(error.value)
 
@@ -229,19 +227,19 @@ def test_a_weight_that_does_not_fit_the_features_is_refused_with_both_shapes(fea
 def test_a_network_of_another_kind_is_refused():
     network = TwoLayers(ops.mean, np.random.default_rng(0))
     network.classifier = [network.classifier, network.classifier]
-    with pytest.raises(ConfigError, match=r"TwoLayers does not end in pooling and one linear layer.*the cure: "):
+    with pytest.raises(ConfigError, match=r"TwoLayers does not end in pooling and one linear layer.*hint: "):
         inspect.unwrap(explained)(network, ma.tensor(np.zeros((1, 1, 6, 6), np.float32)))
 
 
 def test_a_pooling_that_does_not_exist_is_refused():
-    with pytest.raises(ConfigError, match="pooling 'median' does not exist; the cure: one of sum, mean, max"):
+    with pytest.raises(ConfigError, match="pooling 'median' does not exist; hint: one of sum, mean, max"):
         inspect.unwrap(class_scores)(ma.tensor(np.zeros((1, 2, 3, 3))), ma.tensor(np.zeros((2, 2))), pooling="median")
 
 
 @pytest.mark.parametrize("bias", [(5,), (1,), (), (1, 2)])
 def test_a_bias_that_does_not_fit_the_weight_is_refused_with_both_shapes(bias):
     f, w = ma.tensor(np.zeros((1, 2, 3, 3))), ma.tensor(np.zeros((2, 2)))
-    with pytest.raises(ShapeError, match=r"weight of shape \(2, 2\); the cure: one number for each class") as error:
+    with pytest.raises(ShapeError, match=r"weight of shape \(2, 2\); hint: one number for each class") as error:
         inspect.unwrap(class_scores)(f, w, ma.tensor(np.zeros(bias)))
     assert f"a bias of shape {bias} does not" in str(error.value)
 
@@ -249,7 +247,7 @@ def test_a_bias_that_does_not_fit_the_weight_is_refused_with_both_shapes(bias):
 @pytest.mark.parametrize("shape", [(1,), (3,), (2, 1)])
 def test_other_classes_than_one_for_each_image_are_refused(shape):
     f, w, classes = ma.tensor(np.zeros((2, 2, 3, 3))), ma.tensor(np.zeros((2, 5))), np.zeros(shape, int)
-    said = f"the shape {shape} for a batch of 2 images; the cure: one class".replace("(", r"\(").replace(")", r"\)")
+    said = f"the shape {shape} for a batch of 2 images; hint: one class".replace("(", r"\(").replace(")", r"\)")
     with pytest.raises(ShapeError, match=f"classes has {said}"):
         inspect.unwrap(gradient_class_activation_map)(f, lambda f: ops.mean(f, (2, 3)), classes)
     with pytest.raises(ShapeError, match=f"second has {said}"):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minattn as ma
-from minattn.attention.sequence import AttentiveGRU, attentive_sequence
-from minattn.nn import Parameter, gated_unit
+from minattn.attention.sequence import AttentiveGRU, attentive_gru
+from minattn.nn import Parameter, gru_cell
 from minattn.testing import strategies
 
 
@@ -32,7 +32,7 @@ def test_all_steps_at_once_are_the_steps_one_by_one(data, bias, dtype):
     states, contexts, alignment = unit(x, annotations, state, mask)
     for i in range(time):
         context, weights = unit.attention(state, annotations, mask)  # (1.5) (1.6)
-        state = gated_unit(unit.project(x[:, i]) + context @ unit.C, state, unit.U)  # (1.7)
+        state = gru_cell(unit.project(x[:, i]) + context @ unit.C, state, unit.U)  # (1.7)
         for whole, step in (states, state), (contexts, context), (alignment, weights):
             assert whole.dtype == dtype
             tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-10, "atol": 1e-12}
@@ -62,14 +62,14 @@ def test_sizes_that_do_not_fit_are_named(wrong):
     shapes = [(2, 3, 6), (2, 2), (2, 4, 5), (2, 4, 7), (2, 5), (5,), (7, 6), (2, 6)]
     shapes[wrong] = (*shapes[wrong][:-1], shapes[wrong][-1] + 1)
     with pytest.raises(ValueError, match=r"expected projected \(batch, time, 3n\).*U \(n, 3n\); got"):
-        attentive_sequence(*(np.zeros(shape) for shape in shapes))
+        attentive_gru(*(np.zeros(shape) for shape in shapes))
 
 
 @pytest.mark.parametrize("mask", [np.ones((2, 4)), np.ones((2, 3), bool)], ids=["numbers", "another length"])
 def test_a_mask_that_does_not_fit_is_named(mask):
     shapes = [(2, 3, 6), (2, 2), (2, 4, 5), (2, 4, 7), (2, 5), (5,), (7, 6), (2, 6)]
     with pytest.raises(ValueError, match=r"the mask must be boolean \(batch, time of the source\) = \(2, 4\)"):
-        attentive_sequence(*(np.zeros(shape) for shape in shapes), mask=mask)
+        attentive_gru(*(np.zeros(shape) for shape in shapes), mask=mask)
 
 
 def test_without_a_graph_one_step_is_kept_only():
@@ -79,7 +79,7 @@ def test_without_a_graph_one_step_is_kept_only():
     inputs = [np.ones(shape, np.float32) for shape in shapes]
     with ma.no_grad():
         tracemalloc.start()
-        attentive_sequence(*inputs)
+        attentive_gru(*inputs)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 4 * batch * time * source * a  # bytes of the hidden layers of all steps: 1 MiB

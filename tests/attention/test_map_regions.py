@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minattn as ma
-from minattn.attention.spatial import Box, box_of, class_activation_map, largest_segment, normalised, upsampled
+from minattn.attention.spatial import Box, box_of, class_activation_map, largest_segment, normalized, upsampled
 from minattn.autograd import ops
 from minattn.errors import ConfigError, DataError, ShapeError
 from minattn.testing import strategies
@@ -37,7 +37,7 @@ def flooded(above):
 def test_the_largest_segment_and_its_box_by_walking(map_, share):
     lowest, highest = map_.min(), map_.max()
     span = highest - lowest
-    above = normalised(map_[None])[0] > share
+    above = normalized(map_[None])[0] > share
     if span > 1e-3:  # the threshold, written out; not within rounding of it
         clear = np.abs(map_ - lowest - share * span) > 1e-5
         np.testing.assert_array_equal(above[clear], (map_ - lowest > share * span)[clear])
@@ -69,20 +69,20 @@ def test_a_box_around_the_larger_of_two_segments():
 
 
 @given(MAPS, st.floats(0.1, 10), st.floats(-5, 5))
-def test_normalised_maps_do_not_depend_on_scale_and_offset(map_, scale, offset):
+def test_normalized_maps_do_not_depend_on_scale_and_offset(map_, scale, offset):
     maps = map_.astype(np.float64)[None]
-    unit = normalised(maps)
+    unit = normalized(maps)
     assert unit.dtype == np.float64
     assert unit.max() == 1
     assert (unit >= 0).all()
-    np.testing.assert_allclose(normalised(scale * maps + offset), unit, atol=1e-9)
-    assert normalised(maps.astype(np.float32)).dtype == np.float32
+    np.testing.assert_allclose(normalized(scale * maps + offset), unit, atol=1e-9)
+    assert normalized(maps.astype(np.float32)).dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_the_largest_numbers_there_are_have_a_normalised_map_and_a_segment(dtype):
+def test_the_largest_numbers_there_are_have_a_normalized_map_and_a_segment(dtype):
     most = np.finfo(dtype).max
-    np.testing.assert_array_equal(normalised(np.array([[[-most, most, 0]]], dtype)), [[[0, 1, 0.5]]])
+    np.testing.assert_array_equal(normalized(np.array([[[-most, most, 0]]], dtype)), [[[0, 1, 0.5]]])
     assert largest_segment(np.array([[-most, most, 0]], dtype), 1 - 2**-20).tolist() == [[False, True, False]]
 
 
@@ -96,13 +96,13 @@ def test_upsampled_maps_are_bilinear_and_keep_their_type():
 
 @pytest.mark.parametrize(("maps", "size"), [((2, 4, 4), (0, 9)), ((2, 4, 4), (9, -1)), ((2, 0, 4), (3, 3))])
 def test_maps_without_a_place_and_sizes_below_one_are_refused(maps, size):
-    with pytest.raises(ShapeError, match="the cure"):
+    with pytest.raises(ShapeError, match="hint"):
         upsampled(np.zeros(maps, np.float32), size)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 20.0])
 def test_a_share_that_is_none_is_refused(share):
-    with pytest.raises(ConfigError, match=rf"share of the maximum is {share}, expected 0 <= share < 1; the cure: 0\.2"):
+    with pytest.raises(ConfigError, match=rf"share of the maximum is {share}, expected 0 <= share < 1; hint: 0\.2"):
         largest_segment(np.ones((2, 2)), share)
 
 
@@ -114,7 +114,7 @@ def test_a_share_that_is_none_is_refused(share):
     ],
 )
 def test_a_map_without_segments_is_refused(map_, message):
-    with pytest.raises(ShapeError, match=message + ".*the cure: one map"):
+    with pytest.raises(ShapeError, match=message + ".*hint: one map"):
         inspect.unwrap(largest_segment)(map_)
 
 
@@ -122,14 +122,14 @@ def test_a_map_without_segments_is_refused(map_, message):
 def test_a_value_that_is_not_finite_is_refused(value):
     maps = np.ones((3, 2, 2))
     maps[1, 0, 1] = value
-    with pytest.raises(DataError, match=r"1 of 12 values of the maps are not finite.*; the cure: maps of a network"):
-        normalised(maps)
+    with pytest.raises(DataError, match=r"1 of 12 values of the maps are not finite.*; hint: maps of a network"):
+        normalized(maps)
     with pytest.raises(DataError, match="1 of 4 values"):
         box_of(maps[1])
-    assert (normalised(maps[:1]) == 1).all()
+    assert (normalized(maps[:1]) == 1).all()
 
 
 def test_maps_on_a_device_are_brought_to_the_host(backend):
     maps = np.random.default_rng(0).normal(size=(2, 3, 3)).astype(np.float32)
-    np.testing.assert_array_equal(normalised(backend.tensor(maps)), normalised(maps))
+    np.testing.assert_array_equal(normalized(backend.tensor(maps)), normalized(maps))
     np.testing.assert_array_equal(upsampled(backend.tensor(maps), (5, 5)), upsampled(maps, (5, 5)))

@@ -340,7 +340,7 @@ def test_gradients_through_what_is_kept(weights):
     [(5, 2, None, None), (4, 8, None, None), (5, 2, 3, None), (5, 2, None, 3)],
 )
 def test_heads_that_do_not_divide_the_model_are_refused(d_model, heads, d_k, d_v):
-    with pytest.raises(ConfigError, match=f"d_model = {d_model} does not divide into {heads} heads; the cure"):
+    with pytest.raises(ConfigError, match=f"d_model = {d_model} does not divide into {heads} heads; hint"):
         MultiHeadAttention(d_model, heads, np.random.default_rng(0), d_k, d_v)
     MultiHeadAttention(5, 2, np.random.default_rng(0), 3, 4)
 

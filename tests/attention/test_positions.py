@@ -137,7 +137,7 @@ def test_an_odd_size_is_refused(d):
 @pytest.mark.parametrize(("n", "start"), [(6, 0), (1, 5), (3, 3), (100, 0)])
 def test_more_positions_than_were_learned_are_refused_with_both_numbers(n, start):
     positions = LearnedPositions(5, 2, np.random.default_rng(0))
-    with pytest.raises(ShapeError, match=f"{n + start} positions are needed, and 5 were learned; the cure"):
+    with pytest.raises(ShapeError, match=f"{n + start} positions are needed, and 5 were learned; hint"):
         positions(ma.tensor(np.zeros((1, n, 2), np.float32)), start=start)
     assert positions(ma.tensor(np.zeros((1, 5, 2), np.float32))).shape == (1, 5, 2)
 

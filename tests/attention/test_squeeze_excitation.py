@@ -242,14 +242,14 @@ def test_the_gates_alone_are_those_of_the_whole():
 def test_sizes_that_are_no_whole_numbers_from_one_on_are_refused(sizes):
     given_ = {"channels": 8, "reduction": 16} | sizes
     block = object.__new__(SqueezeExcitation)
-    with pytest.raises(ConfigError, match=r"at least one channel .* the cure: the reduction 16") as error:
+    with pytest.raises(ConfigError, match=r"at least one channel .* hint: the reduction 16") as error:
         inspect.unwrap(SqueezeExcitation.__init__)(block, given_["channels"], None, given_["reduction"])
     assert f"got {given_['channels']} channels and the reduction {given_['reduction']}" in str(error.value)
 
 
 def test_a_gate_that_does_not_exist_is_refused():
     block = object.__new__(SqueezeExcitation)
-    with pytest.raises(ConfigError, match="gate 'tanh' does not exist; the cure: one of sigmoid, hard_sigmoid"):
+    with pytest.raises(ConfigError, match="gate 'tanh' does not exist; hint: one of sigmoid, hard_sigmoid"):
         inspect.unwrap(SqueezeExcitation.__init__)(block, 8, np.random.default_rng(0), gate="tanh")
 
 
@@ -263,7 +263,7 @@ def test_maps_that_do_not_fit_are_refused_by_their_shape(shape):
 
 @pytest.mark.parametrize("shape", [(2, 1), (1, 4), (2, 5), (4,)])  # the first two would stretch
 def test_gates_that_do_not_fit_are_refused_by_their_shape(shape):
-    with pytest.raises(ShapeError, match=r"\(2, 4, 3, 3\).*the cure: one number for each image and channel") as error:
+    with pytest.raises(ShapeError, match=r"\(2, 4, 3, 3\).*hint: one number for each image and channel") as error:
         inspect.unwrap(scale)(ma.tensor(np.zeros((2, 4, 3, 3))), ma.tensor(np.zeros(shape)))
     assert str(shape) in str(error.value)
 

@@ -107,9 +107,7 @@ class TestDevices:
     def test_mixing_devices_is_an_error_that_names_both(self, fn):
         host, device = ma.tensor([1.0, 2.0]), ma.tensor([1.0, 2.0], device="cuda")
         for a, b in ((host, device), (device, host)):
-            with pytest.raises(
-                DeviceError, match=r"arguments are on cpu and cuda:0 \(given: .*\); the cure: move them"
-            ):
+            with pytest.raises(DeviceError, match=r"arguments are on cpu and cuda:0 \(given: .*\); hint: move them"):
                 fn(a, b)
 
     def test_a_plain_array_of_the_other_device_is_an_error_too(self):
@@ -133,7 +131,7 @@ class TestDevices:
 
     def test_nothing_is_copied_to_the_host_silently(self):
         x = ma.tensor([1.0, 2.0], device="cuda")
-        with pytest.raises(DeviceError, match=r"on cuda:0 is not converted silently; the cure: tensor.numpy\(\)"):
+        with pytest.raises(DeviceError, match=r"on cuda:0 is not converted silently; hint: tensor.numpy\(\)"):
             np.asarray(x)
 
     def test_ids_from_the_host_are_checked_before_they_travel(self):
@@ -160,7 +158,5 @@ class TestDevices:
 
 def test_without_cupy_the_device_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(
-        DeviceError, match=r"needs CuPy, which is not installed; the cure: pip install 'minattn\[cuda13\]'"
-    ):
+    with pytest.raises(DeviceError, match=r"needs CuPy, which is not installed; hint: pip install 'minattn\[cuda13\]'"):
         ma.tensor([1.0]).to("cuda")

@@ -23,7 +23,7 @@ from minattn.testing import assert_equation, check_gradients, strategies
 ROWS = ("softmax", "log_softmax", "cross_entropy", "layer_norm")
 ELEMENTS = ("gelu", "gelu_tanh")
 IN_BLOCKS = ROWS + ELEMENTS
-IMAGES = ("batch_norm", "batch_norm_fixed", "add_relu", "max_pool2d")  # which run in blocks too, several times each
+IMAGES = ("batch_norm", "batch_norm_inference", "add_relu", "max_pool2d")  # which run in blocks too, several times each
 
 
 @pytest.fixture(params=[1, 2, 3], ids="{} thread(s)".format)
@@ -156,7 +156,7 @@ def test_images_whose_channels_come_last_stay_so():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "_share", lambda work, count: (counts.append(count), work()))
         normal, _, _ = ma.batch_norm(ma.tensor(y), weight, bias, relu=True)
-        fixed = ma.batch_norm_fixed(ma.tensor(y), weight, bias, bias, weight)
+        fixed = ma.batch_norm_inference(ma.tensor(y), weight, bias, bias, weight)
     assert len(counts) == 3  # the statistics and twice a result
     for result in (normal, fixed):
         assert result.data.transpose(0, 2, 3, 1).flags.c_contiguous

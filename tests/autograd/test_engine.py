@@ -1,4 +1,4 @@
-"""The rules of the engine, one test each: the graph, the walk back, and what is refused."""
+"""The rules of the engine, one test each: the graph, the backward pass, and what is refused."""
 
 import gc
 import subprocess
@@ -87,7 +87,7 @@ def test_gradients_add_up_over_uses_and_over_calls():
 
 def test_backward_needs_a_scalar_or_an_upstream_gradient():
     x = leaf(1.0, 2.0)
-    with pytest.raises(GradientError, match=r"needs a scalar, this tensor has shape \(2,\); the cure: .sum\(\)"):
+    with pytest.raises(GradientError, match=r"needs a scalar, this tensor has shape \(2,\); hint: .sum\(\)"):
         (x * 2.0).backward()
     with pytest.raises(ShapeError, match=r"upstream gradient has shape \(3,\), the tensor \(2,\)"):
         (x * 2.0).backward(np.ones(3))
@@ -105,7 +105,7 @@ def test_backward_from_a_leaf():
 
 
 def test_backward_where_nothing_requires_a_gradient():
-    with pytest.raises(GradientError, match="nothing here requires a gradient; the cure: requires_grad=True"):
+    with pytest.raises(GradientError, match="nothing here requires a gradient; hint: requires_grad=True"):
         ma.tensor([1.0]).sum().backward()
 
 
@@ -230,7 +230,7 @@ def test_a_second_walk_is_refused():
     shared = x * 2.0
     one, two = shared.sum(), (shared * 3.0).sum()
     one.backward()
-    with pytest.raises(GradientError, match=r"backward through sum: its graph was already walked and freed; the cure"):
+    with pytest.raises(GradientError, match=r"backward through sum: its graph was already walked and freed; hint"):
         one.backward()
     with pytest.raises(GradientError, match=r"backward through multiply: its graph was already walked and freed"):
         two.backward()
@@ -427,7 +427,7 @@ def test_only_floating_point_tensors_require_a_gradient():
         ma.tensor([1, 2], requires_grad=True)
     with pytest.raises(GradientError, match="only floating-point"):
         ma.tensor([True]).requires_grad_()
-    with pytest.raises(GradientError, match=r"only a leaf's requires_grad can be changed; the cure: detach\(\)"):
+    with pytest.raises(GradientError, match=r"only a leaf's requires_grad can be changed; hint: detach\(\)"):
         (leaf(1.0) * 2.0).requires_grad_(False)
     frozen = leaf(1.0).requires_grad_(False)
     assert not (frozen * 2.0).requires_grad

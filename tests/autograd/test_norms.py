@@ -1,4 +1,4 @@
-"""Normalisation of images beyond the table of cases: limiting cases, what is remembered, digits, errors."""
+"""Normalization of images beyond the table of cases: limiting cases, what is remembered, digits, errors."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_fixed_statistics_that_are_the_batchs_own_give_the_same_and_its_gradient
         x, weight, bias = leaves(*call.inputs)
         if fixed:
             axes = tuple(axis for axis in range(x.ndim) if axis != 1)
-            y = ma.batch_norm_fixed(x, weight, bias, x.mean(axes), x.var(axes), **call.parameters)
+            y = ma.batch_norm_inference(x, weight, bias, x.mean(axes), x.var(axes), **call.parameters)
         else:
             y, _, _ = ma.batch_norm(x, weight, bias, **call.parameters)
         y.backward(rng(seed).standard_normal(y.shape).astype(y.dtype))
@@ -56,7 +56,7 @@ def test_every_channel_has_the_mean_and_the_deviation_that_the_weights_say():
     np.testing.assert_allclose(variance.data, images(0, 4, 3, 5, 6).var((0, 2, 3)))
 
 
-def test_the_gradient_of_a_batch_is_orthogonal_to_what_is_normalised_away():
+def test_the_gradient_of_a_batch_is_orthogonal_to_what_is_normalized_away():
     """A shift and a scale of a channel change nothing, so nothing is pulled that way."""
     (x,) = leaves(images(1, 4, 3, 5, 6))
     y, _, _ = ma.batch_norm(x, np.ones(3), np.zeros(3), eps=0.0)
@@ -82,7 +82,7 @@ def test_a_large_mean_costs_few_digits_in_float32(last):
     np.testing.assert_allclose(ma.group_norm(ma.tensor(stored[:1]), one, zero, 2).data[0, 0].std(), 1, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["batch_norm", "batch_norm_fixed", "group_norm"])
+@pytest.mark.parametrize("name", ["batch_norm", "batch_norm_inference", "group_norm"])
 def test_gradients_of_the_weights_keep_their_digits_where_channels_come_last(name):
     """The sums for the bias are over 80 000 numbers near 1."""
     upstream = (1 + 0.1 * rng().random((8, 2, 100, 100))).astype(np.float32)
@@ -94,14 +94,14 @@ def test_gradients_of_the_weights_keep_their_digits_where_channels_come_last(nam
 
 def test_a_bias_that_is_infinite_stays_in_its_channel():
     x, one, bias = images(1, 2, 3, 4, 4), np.ones(3), np.array([np.inf, 0.0, -np.inf])
-    for y in (ma.batch_norm(x, one, bias, relu=True)[0], ma.batch_norm_fixed(x, one, bias, one, one, relu=True)):
+    for y in (ma.batch_norm(x, one, bias, relu=True)[0], ma.batch_norm_inference(x, one, bias, one, one, relu=True)):
         assert (y.data[:, 0] == np.inf).all()
         assert np.isfinite(y.data[:, 1]).all()
         assert (y.data[:, 2] == 0).all()
 
 
 # ---------------------------------------------------------------------------------------------- group norm
-def test_as_many_groups_as_channels_are_instance_normalisation():
+def test_as_many_groups_as_channels_are_instance_normalization():
     x, weight, bias = images(3, 2, 4, 5, 3), *images(4, 2, 4)
     y = ma.group_norm(ma.tensor(x), weight, bias, groups=4)
     for image in range(2):
@@ -109,7 +109,7 @@ def test_as_many_groups_as_channels_are_instance_normalisation():
         np.testing.assert_allclose(y.data[image], alone.data[0], rtol=1e-12)
 
 
-def test_one_group_is_layer_normalisation_of_the_whole_image():
+def test_one_group_is_layer_normalization_of_the_whole_image():
     x = images(5, 2, 4, 5, 3)
     rows = ma.layer_norm(ma.tensor(x.reshape(2, 60)), np.ones(60), np.zeros(60))
     y = ma.group_norm(ma.tensor(x), np.ones(4), np.zeros(4), groups=1)
@@ -130,7 +130,7 @@ def test_no_image_and_no_group_depends_on_another():
 def test_local_response_with_the_papers_constants():
     x = np.full((1, 4, 1, 1), 10.0)
     y = ma.local_response_norm(ma.tensor(x)).data[0, :, 0, 0]
-    expected = [10 / (2 + 1e-4 * 100 * neighbours) ** 0.75 for neighbours in (3, 4, 4, 3)]
+    expected = [10 / (2 + 1e-4 * 100 * neighbors) ** 0.75 for neighbors in (3, 4, 4, 3)]
     np.testing.assert_allclose(y, expected, rtol=1e-14)
 
 
@@ -151,7 +151,7 @@ def test_enough_neighbours_are_all_channels():
 # ---------------------------------------------------------------------------------------------- all of them
 NORMS = {
     "batch_norm": lambda x, w, b: ma.batch_norm(x, w, b)[0],
-    "batch_norm_fixed": lambda x, w, b: ma.batch_norm_fixed(x, w, b, [1.0, 2.0], [1.0, 4.0]),
+    "batch_norm_inference": lambda x, w, b: ma.batch_norm_inference(x, w, b, [1.0, 2.0], [1.0, 4.0]),
     "group_norm": lambda x, w, b: ma.group_norm(x, w, b, 2),
     "local_response_norm": lambda x, w, b: ma.local_response_norm(x) * 1.0 + 0.0 * (w.sum() + b.sum()),
 }
@@ -177,14 +177,14 @@ def test_integers_give_what_float64_gives(name):
 
 def test_a_batch_without_a_number_has_no_statistics():
     for shape in ((0, 2, 3, 3), (3, 2, 0, 3)):
-        with pytest.raises(ShapeError, match=r"batch_norm: .*no mean over axes \(0, 2, 3\).*the cure: at least one"):
+        with pytest.raises(ShapeError, match=r"batch_norm: .*no mean over axes \(0, 2, 3\).*hint: at least one"):
             ma.batch_norm(ma.tensor(np.zeros(shape)), np.ones(2), np.zeros(2))
 
 
 @pytest.mark.parametrize("name", sorted(set(NORMS) - {"local_response_norm"}))
 def test_weights_of_another_number_of_channels_are_refused(name):
     x, two, three = (ma.tensor(np.ones(shape)) for shape in ((2, 2, 3, 3), 2, 3))
-    message = r"of shape \(3,\) does not go with 2 channels; the cure: .* of shape \(2,\)"
+    message = r"of shape \(3,\) does not go with 2 channels; hint: .* of shape \(2,\)"
     with pytest.raises(ShapeError, match=f"weight {message}"):
         NORMS[name](x, three, two)
     with pytest.raises(ShapeError, match=f"bias {message}"):
@@ -193,7 +193,7 @@ def test_weights_of_another_number_of_channels_are_refused(name):
 
 @pytest.mark.parametrize("name", NORMS)
 def test_what_has_no_channels_is_refused(name):
-    with pytest.raises(ShapeError, match=r"shape \(4,\) has no channels; the cure: the shape \(N, C, H, W\)"):
+    with pytest.raises(ShapeError, match=r"shape \(4,\) has no channels; hint: the shape \(N, C, H, W\)"):
         NORMS[name](ma.tensor(np.ones(4)), ma.tensor(np.ones(4)), ma.tensor(np.ones(4)))
 
 
@@ -206,11 +206,11 @@ def test_images_of_no_channels_are_refused(name):
 
 @pytest.mark.parametrize("groups", [0, 4, 12, -2])
 def test_groups_that_do_not_divide_the_channels_are_refused(groups):
-    with pytest.raises(ConfigError, match=f"6 channels do not make {groups} groups of one size; the cure: .*divides 6"):
+    with pytest.raises(ConfigError, match=f"6 channels do not make {groups} groups of one size; hint: .*divides 6"):
         ma.group_norm(ma.tensor(np.ones((1, 6, 2, 2))), np.ones(6), np.zeros(6), groups)
 
 
 @pytest.mark.parametrize("n", [0, 2, -1])
 def test_a_number_of_neighbours_without_a_middle_is_refused(n):
-    with pytest.raises(ConfigError, match=f"{n} channels have none in their middle; the cure: an odd number n"):
+    with pytest.raises(ConfigError, match=f"{n} channels have none in their middle; hint: an odd number n"):
         ma.local_response_norm(ma.tensor(np.ones((1, 6, 2, 2))), n)

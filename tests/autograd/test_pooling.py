@@ -203,7 +203,7 @@ def test_what_is_not_finite_stays_in_its_windows():
             "padding of 2 .* kernel of 2.*between 0 and 1",
         ),
         ((1, 1, 4, 4), {"kernel": 2, "padding": -1}, ConfigError, "a padding of -1"),
-        ((4,), {"kernel": 2}, ShapeError, r"shape \(4,\) holds no images; the cure: the shape \(N, C, H, W\)"),
+        ((4,), {"kernel": 2}, ShapeError, r"shape \(4,\) holds no images; hint: the shape \(N, C, H, W\)"),
     ],
 )
 def test_windows_that_cannot_be(pool, shape, windows, error, message):
@@ -216,14 +216,14 @@ def test_numbers_of_numpy_are_taken_and_fractions_are_not():
     assert ma.max_pool2d(x, np.int64(2), [np.int32(1), 2]).shape == (1, 1, 3, 2)
     for wrong in (2.5, (2, 2, 2), (1, None)):
         for name, how in {"kernel": {"kernel": wrong}, "stride": {"kernel": 2, "stride": wrong}}.items():
-            message = f"{name} must be an int or a pair (height, width), got {wrong!r}; the cure: one int or two"
+            message = f"{name} must be an int or a pair (height, width), got {wrong!r}; hint: one int or two"
             with pytest.raises(ConfigError, match=re.escape(message)):
                 ma.average_pool2d(x, **how)
 
 
 @pytest.mark.parametrize("pool", [ma.adaptive_max_pool2d, ma.adaptive_average_pool2d])
 def test_sizes_that_cannot_be(pool):
-    with pytest.raises(ShapeError, match="cannot have the size 0 x 3; the cure: a height and a width of at least 1"):
+    with pytest.raises(ShapeError, match="cannot have the size 0 x 3; hint: a height and a width of at least 1"):
         pool(ma.tensor(np.zeros((1, 1, 4, 4))), (0, 3))
     with pytest.raises(ShapeError, match="images of 4 x 0 have no pixel"):
         pool(ma.tensor(np.zeros((1, 1, 4, 0))), 2)

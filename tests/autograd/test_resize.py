@@ -110,7 +110,7 @@ def test_integers(name):
 @pytest.mark.parametrize("size", [0, (3, 0), (-1, 2)])
 def test_sizes_below_one_are_refused(name, size):
     h, w = size if isinstance(size, tuple) else (size, size)
-    with pytest.raises(ShapeError, match=f"cannot have the size {h} x {w}; the cure: a height and a width of at least"):
+    with pytest.raises(ShapeError, match=f"cannot have the size {h} x {w}; hint: a height and a width of at least"):
         RESIZE[name](ma.tensor(np.zeros((1, 1, 4, 4))), size)
 
 
@@ -118,5 +118,5 @@ def test_sizes_below_one_are_refused(name, size):
 def test_what_is_no_image_is_refused(name):
     with pytest.raises(ShapeError, match=r"shape \(4,\) holds no images"):
         RESIZE[name](ma.tensor(np.zeros(4)), 2)
-    with pytest.raises(ShapeError, match="images of 0 x 4 have no pixel; the cure: images of at least 1 x 1"):
+    with pytest.raises(ShapeError, match="images of 0 x 4 have no pixel; hint: images of at least 1 x 1"):
         RESIZE[name](ma.tensor(np.zeros((2, 0, 4))), 2)

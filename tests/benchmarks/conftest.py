@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from minattn.benchmarks import harness
-from minattn.benchmarks.harness import Harness, Plan
-from minattn.benchmarks.workloads import WORKLOADS
+from benchmarks import harness
+from benchmarks.harness import Harness, Plan
+from benchmarks.workloads import WORKLOADS
 from minattn.cli import run
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")

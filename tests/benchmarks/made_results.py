@@ -1,6 +1,6 @@
 """Results made by hand, of times that a test chooses."""
 
-from minattn.benchmarks.results import Comparison, Results, Round, Timing
+from benchmarks.results import Comparison, Results, Round, Timing
 
 
 def timing(*seconds, losses=(1.0, 0.5), peak_mib=100.0, version="1.0", **round_facts):

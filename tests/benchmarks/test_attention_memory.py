@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks import attention_memory
+from benchmarks.attention_memory import HEADS, MIB, Point, extra_bytes, markdown, measure, row, write
 from minattn.autograd import tensor
-from minattn.benchmarks import attention_memory
-from minattn.benchmarks.attention_memory import HEADS, MIB, Point, extra_bytes, markdown, measure, row, write
 
 
 def point(length, causal=False, lean=MIB, equation=3 * MIB):

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from minattn.benchmarks import command
-from minattn.benchmarks.command import Wanted
-from minattn.benchmarks.environments import ENGINES
-from minattn.benchmarks.harness import Plan
-from minattn.benchmarks.workloads import WORKLOADS
+from benchmarks import command
+from benchmarks.command import Wanted
+from benchmarks.environments import ENGINES
+from benchmarks.harness import Plan
+from benchmarks.workloads import WORKLOADS
 from minattn.errors import ConfigError
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minattn import benchmarks
-from minattn.benchmarks import workloads
-from minattn.benchmarks.environments import ENGINES
-from minattn.benchmarks.workloads import IMPORT, WORKLOADS, Limit
+import benchmarks
+from benchmarks import workloads
+from benchmarks.environments import ENGINES
+from benchmarks.workloads import IMPORT, WORKLOADS, Limit
 
 FOLDER = Path(benchmarks.__file__).parent
 FILES = {file.stem.removeprefix("with_").replace("_", "-"): file for file in FOLDER.glob("engines/with_*.py")}
@@ -112,7 +112,7 @@ def softmax(x, _=None):
     return e / e.sum()
 
 
-def normalised(x, weight, bias):
+def normalized(x, weight, bias):
     return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weight + bias
 
 
@@ -122,7 +122,7 @@ def gelu(x, _=None):
 
 ROW_FUNCTIONS = {
     "W8-softmax": softmax,
-    "W8-layernorm": lambda x, arrays: normalised(x, arrays["weight"], arrays["bias"]),
+    "W8-layernorm": lambda x, arrays: normalized(x, arrays["weight"], arrays["bias"]),
     "W8-gelu": gelu,
 }
 
@@ -144,7 +144,7 @@ def rnnsearch_loss(weights, source, previous, target):
         state, logits = np.tanh(backwards[0] @ p["W_s"] + p["b_s"]), []
         for word in before:
             context = softmax(np.tanh(state @ p["W_a"] + annotations @ p["U_a"]) @ p["v"]) @ annotations
-            state = gated_unit(p, "decoder", np.concatenate([p["target_embedding"][word], context]), state)
+            state = gru_cell(p, "decoder", np.concatenate([p["target_embedding"][word], context]), state)
             logits.append(np.concatenate([state, context]) @ p["W_o"] + p["b_o"])
         losses.append(cross_entropy(logits, after))
     return np.mean(losses)
@@ -153,11 +153,11 @@ def rnnsearch_loss(weights, source, previous, target):
 def states(p, unit, read):
     found = [np.zeros(len(p[f"{unit}_U"]))]
     for x in read:
-        found.append(gated_unit(p, unit, x, found[-1]))
+        found.append(gru_cell(p, unit, x, found[-1]))
     return np.array(found[1:])
 
 
-def gated_unit(p, unit, x, state):
+def gru_cell(p, unit, x, state):
     """z: how much is kept."""
     W_r, W_z, W_n = np.split(x @ p[f"{unit}_W"] + p[f"{unit}_b"], 3)
     U_r, U_z, U_n = np.split(p[f"{unit}_U"], 3, axis=1)
@@ -222,7 +222,7 @@ def feed_forward(p, name, x, activation):
 
 
 def layer_norm(p, name, x):
-    return np.array([normalised(row, p[f"{name}_weight"], p[f"{name}_bias"]) for row in x])
+    return np.array([normalized(row, p[f"{name}_weight"], p[f"{name}_bias"]) for row in x])
 
 
 def sinusoids(length, d):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minattn.benchmarks import environments
-from minattn.benchmarks.environments import ENGINES, RECIPE, Engine, UnavailableError, interpreter_of, variables_of
+from benchmarks import environments
+from benchmarks.environments import ENGINES, RECIPE, Engine, UnavailableError, interpreter_of, variables_of
 
 LIBRARY = Engine("library", "Library", "library", ("library==1.0", "other<2"))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
-from minattn import benchmarks
+import benchmarks
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from made_results import comparison, results, timing
 from rich.console import Console
 
-from minattn.benchmarks.picture import OURS, draw_ratios
-from minattn.benchmarks.report import (
+from benchmarks.picture import OURS, draw_ratios
+from benchmarks.report import (
     MARKDOWN,
     PICTURE,
     check_folder,
@@ -18,9 +18,9 @@ from minattn.benchmarks.report import (
     remarks,
     write_report,
 )
-from minattn.benchmarks.storage import JSON
-from minattn.benchmarks.terminal import print_comparison, print_summary
-from minattn.benchmarks.workloads import WORKLOADS
+from benchmarks.storage import JSON
+from benchmarks.terminal import print_comparison, print_summary
+from benchmarks.workloads import WORKLOADS
 from minattn.errors import ConfigError, MinattnError
 
 MLP = comparison(

@@ -5,7 +5,7 @@ import math
 import pytest
 from made_results import comparison, timing
 
-from minattn.benchmarks.results import (
+from benchmarks.results import (
     Round,
     Spread,
     failures_of_minattn,
@@ -14,7 +14,7 @@ from minattn.benchmarks.results import (
     ratios,
     spread,
 )
-from minattn.benchmarks.workloads import LIMIT_WORK, WORKLOADS, Limit
+from benchmarks.workloads import LIMIT_WORK, WORKLOADS, Limit
 
 
 def test_quartiles():

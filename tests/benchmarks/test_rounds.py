@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from minattn.benchmarks import harness, processes
-from minattn.benchmarks.harness import Plan, Watcher, attempt_round, steps_a_round, take_round
-from minattn.benchmarks.processes import Contender, Meter, Steps, processors, thread_variables
-from minattn.benchmarks.results import Round
-from minattn.benchmarks.workloads import find_workloads
+from benchmarks import harness, processes
+from benchmarks.harness import Plan, Watcher, attempt_round, steps_a_round, take_round
+from benchmarks.processes import Contender, Meter, Steps, processors, thread_variables
+from benchmarks.results import Round
+from benchmarks.workloads import find_workloads
 
 
 class Scripted(Contender):

@@ -3,8 +3,8 @@
 import pytest
 from made_results import comparison, results, timing
 
-from minattn.benchmarks.report import write_report
-from minattn.benchmarks.storage import JSON, as_json, joined, read_results
+from benchmarks.report import write_report
+from benchmarks.storage import JSON, as_json, joined, read_results
 from minattn.errors import ConfigError
 
 MLP = comparison(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from minattn.benchmarks import harness
-from minattn.benchmarks.environments import UnavailableError
-from minattn.benchmarks.harness import Watcher
+from benchmarks import harness
+from benchmarks.environments import UnavailableError
+from benchmarks.harness import Watcher
 
 TROUBLES = {
     "cannot": "it has no tanh",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minattn.benchmarks.workloads import (
+from benchmarks.workloads import (
     WORKLOADS,
     Limit,
     find_workloads,
@@ -13,7 +13,7 @@ from minattn.benchmarks.workloads import (
     rnnsearch_work,
     transformer_work,
 )
-from minattn.models import zoo
+from minattn.models import registry
 from minattn.models.summary import count_macs
 from minattn.nn import initializers
 
@@ -90,7 +90,7 @@ def test_operations_of_the_language_model():
 def test_operations_of_the_residual_network(se):
     """As the model itself counts them; in training twice as many again, but for the images, which need no gradient."""
     with initializers.unallocated():
-        model = zoo.build("resnet20", np.random.default_rng(0), se=se)
+        model = registry.build("resnet20", np.random.default_rng(0), se=se)
     macs, first = count_macs(model, (3, 32, 32)), count_macs(model.conv1, (3, 32, 32))
     assert resnet_work(se, training=False) == 2 * 64 * macs
     assert resnet_work(se, training=True) == 2 * 64 * (3 * macs - first)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_bert import CONFIG, published_model, random_weights, write_model, write_pooling, write_tokenizer
 
-from minattn.models.bert import Bert
+from minattn.models.sequence.bert import Bert
 
 pytest.importorskip("tokenizers")
 
@@ -139,12 +139,12 @@ def test_a_published_model(minattn, tmp_path, monkeypatch):
         (["a", "--file", "texts.txt"], ["not both"]),
         (["--file", "none.txt"], ["there is no file none.txt"]),
         (["--file", "."], ["is a directory"]),
-        (["a", " "], ["text 2 is empty: ' '", "the cure"]),
+        (["a", " "], ["text 2 is empty: ' '", "hint"]),
         (["a", "cats " * 5], ["text 2 is longer than the positions", "12 word pieces", "reads 9", "--truncate"]),
         (["a", "--out", "e.txt"], ["'e.txt'", ".npy or .npz"]),
         (["a", "--out", "none/e.npy"], ["there is no folder none"]),
-        (["a", "--out", "folder.npy"], ["folder.npy: it is a folder", "the cure"]),
-        (["a", "--attention", "folder.png"], ["folder.png: it is a folder", "the cure"]),
+        (["a", "--out", "folder.npy"], ["folder.npy: it is a folder", "hint"]),
+        (["a", "--attention", "folder.png"], ["folder.png: it is a folder", "hint"]),
         (["a", "--attention", "e.gif"], ["'e.gif'", ".png, .svg, .pdf"]),
         (["a", "--attention", "none/e.png"], ["there is no folder none"]),
         (["a", "--layer", "1"], ["--attention FILE.png"]),
@@ -174,9 +174,9 @@ def test_weights_without_use_are_no_news_where_something_fails(refused, model, t
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "holds no text; the cure"),
-        (b"\n", "line 1, is empty; the cure"),
-        (b"a\n\nb\n", "line 2, is empty; the cure"),
+        (b"", "holds no text; hint"),
+        (b"\n", "line 1, is empty; hint"),
+        (b"a\n\nb\n", "line 2, is empty; hint"),
         (b"a\ncaf\xe9\n", "line 2: the line is not UTF-8 text"),
     ],
 )
@@ -200,11 +200,11 @@ def test_files_of_texts(refused, model, no_work, tmp_path, content, says):
 )
 def test_damaged_and_other_models(refused, model, no_work, tmp_path, damage, says):
     damage(model)
-    refused("embed", model, "a", "--out=e.npy", "--attention=e.png", says=[*says, "the cure"], folder=tmp_path)
+    refused("embed", model, "a", "--out=e.npy", "--attention=e.png", says=[*says, "hint"], folder=tmp_path)
 
 
 def test_folders_that_are_none(refused, model, tmp_path):
-    refused("embed", "none", "a", says=["none does not exist", "the cure"], folder=tmp_path)
+    refused("embed", "none", "a", says=["none does not exist", "hint"], folder=tmp_path)
     refused("embed", model / "config.json", "a", says=["is a file, not a folder"], folder=tmp_path)
     refused("embed", says=["Missing argument", "MODEL_DIR"], folder=tmp_path)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from small_g2p import SMALL, STEPS, lines, train_arguments
 
-from minattn.recipes.config import read_json, write_json
-from minattn.recipes.folder import CONFIG, REPORT
+from minattn.tasks.config import read_json, write_json
+from minattn.tasks.run_folder import CONFIG, REPORT
 from minattn.training import BEST, LAST, LOG, load_checkpoint, save_checkpoint
 
 RUN_FILES = ["alignments.png", BEST, "config.json", "curves.png", LAST, "log.jsonl", "report.json"]
@@ -105,7 +105,7 @@ def test_predict_draws_the_alignments(minattn, finished_run, tmp_path):
     ("word", "says"),
     [
         ("", "an empty word cannot be pronounced"),
-        ("a1", "the word 'a1' has '1', which no training word has; the cure: spell it with a b c d e"),
+        ("a1", "the word 'a1' has '1', which no training word has; hint: spell it with a b c d e"),
         ("cafe\u0301", "has 'f'"),
         ("dé", "has 'é'"),
         ("a b", "the word 'a b' has ' '"),
@@ -198,7 +198,7 @@ def command_on(run, command):
 @pytest.mark.parametrize(("damage", "says"), DAMAGED_CONFIG)
 def test_a_run_with_damaged_settings_is_refused(refused, a_run, command, damage, says):
     damage(a_run)
-    refused(*command_on(a_run, command), says=[says, "the cure"], folder=a_run.parent)
+    refused(*command_on(a_run, command), says=[says, "hint"], folder=a_run.parent)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -206,7 +206,7 @@ def test_what_is_no_run_is_refused(refused, words, tmp_path, command):
     for path, says in (("nowhere", "does not exist"), ("dev.tsv", "is a file"), (".", "it has no config.json")):
         refused(
             *command_on(path, command),
-            says=[path, says, "the cure: a folder that `minattn train g2p` ", " made"],
+            says=[path, says, "hint: a folder that `minattn train g2p` ", " made"],
             folder=tmp_path,
         )
 
@@ -216,7 +216,7 @@ def test_what_is_no_run_is_refused(refused, words, tmp_path, command):
 def test_a_run_with_a_damaged_best_model_is_refused(refused, a_run, command, damage, says):
     (a_run / REPORT).unlink()
     damage(a_run / BEST)
-    refused(*command_on(a_run, command), says=[BEST, says, "the cure"], folder=a_run.parent)
+    refused(*command_on(a_run, command), says=[BEST, says, "hint"], folder=a_run.parent)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
@@ -259,7 +259,7 @@ def test_resume_goes_with_no_other_choice(refused, a_run, extra):
 @pytest.mark.parametrize(("damage", "says"), [*DAMAGED_CHECKPOINTS, (Path.unlink, "there is no checkpoint")])
 def test_resume_refuses_a_checkpoint_that_is_not_the_runs(refused, unfinished, damage, says):
     damage(unfinished / LAST)
-    refused("train", "g2p", "--resume", unfinished, says=[LAST, says, "the cure"], folder=unfinished.parent)
+    refused("train", "g2p", "--resume", unfinished, says=[LAST, says, "hint"], folder=unfinished.parent)
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def unfinished(a_run):
 def test_resume_refuses_words_that_have_changed(refused, unfinished, name):
     with Path(f"{name}.tsv").open("a") as file:
         file.write(lines(["abab"]))
-    says = [f"the {name} words of", "changed since the run was started", "the cure"]
+    says = [f"the {name} words of", "changed since the run was started", "hint"]
     refused("train", "g2p", "--resume", unfinished, says=says, folder=unfinished.parent)
 
 
@@ -318,7 +318,7 @@ def test_a_run_without_attention(minattn, words):
     assert re.fullmatch(r"bad  .+  \(probability .+\)\n", result.out)
     result = minattn("predict", "run", "bad", "--plot", "p.png")
     assert result.status == 1
-    assert result.err == "error: this run's model has no attention to plot; the cure: a run with another model\n"
+    assert result.err == "error: this run's model has no attention to plot; hint: a run with another model\n"
 
 
 def test_a_run_on_another_device(minattn, words, finished_run):

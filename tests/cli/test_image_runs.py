@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from small_images import CLASSES, SMALL, train_arguments, write_images
 
-from minattn.data.image_folder import read_image
+from minattn.data.images.folder import read_image
 from minattn.errors import MissingDependencyError
-from minattn.recipes import images
-from minattn.recipes.classifier import Classifier
-from minattn.recipes.config import read_json
-from minattn.recipes.folder import CONFIG, REPORT
+from minattn.tasks.config import read_json
+from minattn.tasks.images import task as images
+from minattn.tasks.images.classifier import Classifier
+from minattn.tasks.run_folder import CONFIG, REPORT
 from minattn.training import BEST, load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.skipif(find_spec("PIL") is None, reason="needs the extra images")
@@ -123,7 +123,7 @@ def test_predict_scales_and_converts_what_it_is_given(minattn, image_run, pictur
     result = minattn("predict", image_run, "wide.png")
     assert result.status == 0
     assert result.out.startswith("wide.png  ")
-    assert result.err == "note: wide.png is 30 x 20, RGBA; the model saw it as 8 x 8, grey\n"
+    assert result.err == "note: wide.png is 30 x 20, RGBA; the model saw it as 8 x 8, gray\n"
 
 
 @pytest.mark.parametrize(("mode", "name"), [("RGB", "RGB"), ("CMYK", "CMYK"), ("P", "with a palette")])
@@ -133,7 +133,7 @@ def test_predict_says_what_an_image_of_the_right_size_was(minattn, image_run, pi
     Image.open("pictures/dark/03.png").convert(mode).save("other.tif")
     result = minattn("predict", image_run, "other.tif")
     assert result.status == 0
-    assert result.err == f"note: other.tif is 8 x 8, {name}; the model saw it as 8 x 8, grey\n"
+    assert result.err == f"note: other.tif is 8 x 8, {name}; the model saw it as 8 x 8, gray\n"
 
 
 def test_a_run_that_is_not_finished_says_so(minattn, image_run, pictures):
@@ -171,19 +171,19 @@ OUT = ("--out", "deep/run")
     [
         ([*OUT, "--train", "pictures"], ["images takes its data by --data, so --train cannot be given"]),
         ([*OUT, "--data", "none"], ["there is no folder", "none: check the path"]),
-        ([*OUT, "--data", ""], ["the data have an empty name; expected digits, fashion-mnist or a folder", "the cure"]),
-        ([*OUT, "--data", "fashion_mnist"], ["there is no folder", "fashion_mnist; expected", "cure: fashion-mnist"]),
-        ([*OUT, "--data", "Digits"], ["there is no folder", "Digits; expected digits", "the cure: digits"]),
+        ([*OUT, "--data", ""], ["the data have an empty name; expected digits, fashion-mnist or a folder", "hint"]),
+        ([*OUT, "--data", "fashion_mnist"], ["there is no folder", "fashion_mnist; expected", "hint: fashion-mnist"]),
+        ([*OUT, "--data", "Digits"], ["there is no folder", "Digits; expected digits", "hint: digits"]),
         (
             ["--out", "pictures/run", "--data", "pictures"],
-            ["pictures/run is inside the folder of the images", "the cure"],
+            ["pictures/run is inside the folder of the images", "hint"],
         ),
         ([*OUT, "--data", "notes.txt"], ["notes.txt is a file; expected a folder"]),
         ([*OUT, "--data", "pictures/dark"], ["has no subfolders; expected one for each class"]),
-        ([*OUT, "--data", "pictures", "--model", "vgg99"], ["there is no network 'vgg99'", "the cure"]),
+        ([*OUT, "--data", "pictures", "--model", "vgg99"], ["there is no network 'vgg99'", "hint"]),
         ([*OUT, "--data", "pictures", "--model=alexnet"], ["alexnet does not take images of 8 x 8", "size=2"]),
-        ([*OUT, "--data", "pictures", "--set", "color=red"], ["color must be one of keep, grey, rgb"]),
-        ([*OUT, "--data", "pictures", "--set", "crop=8"], ["crop of 8 pixels leaves nothing of", "8 x 8, grey"]),
+        ([*OUT, "--data", "pictures", "--set", "color=red"], ["color must be one of keep, gray, rgb"]),
+        ([*OUT, "--data", "pictures", "--set", "crop=8"], ["crop of 8 pixels leaves nothing of", "8 x 8, gray"]),
         ([*OUT, "--data", "digits", "--set", "size=16"], ["size and color are settings of a folder"]),
         ([*OUT, "--data", "pictures", "--seed", "-1"], ["seed must be at least 0"]),
         (["--resume", "none", "--data", "x"], ["--resume goes on with the run as it was started, so --data cannot"]),
@@ -238,7 +238,7 @@ def damaged(image_run, change):
 )
 def test_a_damaged_checkpoint_is_named(refused, image_run, pictures, change, says):
     run = damaged(image_run, change)
-    says = [f"run/{BEST}", says, "the cure: "]
+    says = [f"run/{BEST}", says, "hint: "]
     refused("predict", run, "pictures/dark/00.png", says=says, folder=pictures)
 
 
@@ -249,7 +249,7 @@ def test_answers_that_are_not_finite_are_refused(refused, image_run, pictures):
 
     run = damaged(image_run, change)
     for command in (("predict", run, "pictures/dark/00.png"), ("evaluate", run)):
-        refused(*command, says=["what the model of run says is not finite", "the cure: "], folder=pictures)
+        refused(*command, says=["what the model of run says is not finite", "hint: "], folder=pictures)
 
 
 def test_a_broken_image_is_named(refused, pictures):
@@ -296,7 +296,7 @@ def test_what_cannot_be_told(refused, image_run, pictures, command, arguments, s
 def test_images_of_another_size_cannot_be_evaluated(refused, image_run, pictures):
     shutil.rmtree("pictures")
     write_images(pictures, (9, 9))
-    says = ["the images in pictures are 9 x 9, grey, those that the model was trained on 8 x 8, grey; the cure"]
+    says = ["the images in pictures are 9 x 9, gray, those that the model was trained on 8 x 8, gray; hint"]
     refused("evaluate", image_run, "--test", "pictures", says=says, folder=pictures)
 
 

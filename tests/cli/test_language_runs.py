@@ -9,9 +9,9 @@ import pytest
 from small_language import train_arguments, write_text
 
 from minattn.data import Texts
-from minattn.recipes import language
-from minattn.recipes.config import read_json
-from minattn.recipes.folder import CONFIG, REPORT
+from minattn.tasks.config import read_json
+from minattn.tasks.lm import task as language
+from minattn.tasks.run_folder import CONFIG, REPORT
 
 RUN_FILES = ["best.safetensors", "config.json", "curves.png", "last.safetensors", "log.jsonl", "report.json"]
 
@@ -73,7 +73,7 @@ def test_on_a_gpu(minattn, text):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["a bug {€}"], ["does not know", "'b'", "'{'", "'€'", "the cure"]),
+        (["a bug {€}"], ["does not know", "'b'", "'{'", "'€'", "hint"]),
         ([""], ["nothing to go on from", "a prompt"]),
         (["a", "--temperature", "0"], ["temperature must be a finite number above 0, got 0.0"]),
         (["a", "--temperature", "-1"], ["temperature must be a finite number above 0, got -1.0"]),
@@ -134,7 +134,7 @@ OUT = ("--out", "deep/run", "--train=text.txt")
         ([*OUT, "--model", "transformer"], ["lm has one network", "--model cannot be given", "--set"]),
         ([*OUT, "--set", "epochs=3"], ["no setting 'epochs'", "steps"]),
         ([*OUT, "--set", "heads=5"], ["heads"]),
-        ([*OUT, "--set", "context=800"], ["windows of 800 need at least 1,600", "the cure"]),
+        ([*OUT, "--set", "context=800"], ["windows of 800 need at least 1,600", "hint"]),
         ([*OUT, "--seed", "-1"], ["seed must be at least 0, got -1"]),
         ([*OUT, "--dev", "text.txt"], ["--dev goes with --test"]),
         (["--dev", "text.txt"], ["--dev and --test go with --train", "documentation strings of Python"]),
@@ -142,11 +142,11 @@ OUT = ("--out", "deep/run", "--train=text.txt")
         (["--out", "run", "--train=."], ["is a directory"]),
         (
             [*OUT, "--test=empty.txt"],
-            ["there is no test text in", "empty.txt, 0 characters where 2 are the least", "the cure"],
+            ["there is no test text in", "empty.txt, 0 characters where 2 are the least", "hint"],
         ),
         (
             ["--out", "run", "--train=empty.txt"],
-            ["there is no train text in", "empty.txt, 0 characters where 2 are the least", "the cure"],
+            ["there is no train text in", "empty.txt, 0 characters where 2 are the least", "hint"],
         ),
         (["--out", "run", "--train=latin.txt"], ["latin.txt, line 2: the line is not UTF-8"]),
         (["--resume", "run", "--model", "x"], ["--resume goes on with the run as it was started, so --model cannot"]),

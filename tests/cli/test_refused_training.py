@@ -9,8 +9,8 @@ import pytest
 from small_g2p import STEPS, lines, train_arguments
 
 from minattn.__main__ import main
-from minattn.recipes.config import read_json
-from minattn.recipes.pronouncer import Pronouncer
+from minattn.tasks.config import read_json
+from minattn.tasks.g2p.pronouncer import Pronouncer
 from minattn.training import LAST
 
 FILES = ("--train=train.tsv", "--dev=dev.tsv", "--test=test.tsv")
@@ -88,7 +88,7 @@ def test_files_that_are_none(refused, words, tmp_path, path, says):
 def test_letters_and_phonemes_that_were_never_trained(refused, words, tmp_path, which, line, says):
     with Path(words[which]).open("a", encoding="utf-8") as file:
         file.write(line)
-    says = [*says, f"the {which} words of {words[which]}", "the cure"]
+    says = [*says, f"the {which} words of {words[which]}", "hint"]
     refused("train", "g2p", *OUT, *FILES, says=says, folder=tmp_path)
 
 
@@ -160,7 +160,7 @@ def full_disk_after(monkeypatch, target, name, calls):
 @pytest.mark.parametrize(("target", "name"), [(Path, "write_text"), (os, "fsync"), (Path, "mkdir")])
 def test_a_disk_that_is_full_from_the_start_leaves_nothing(refused, words, tmp_path, monkeypatch, target, name):
     full_disk_after(monkeypatch, target, name, 0)
-    refused(*train_arguments(tmp_path / "a" / "run"), says=["No space left on device", "the cure"], folder=tmp_path)
+    refused(*train_arguments(tmp_path / "a" / "run"), says=["No space left on device", "hint"], folder=tmp_path)
 
 
 def test_a_disk_that_fills_up_costs_nothing_that_was_saved(minattn, words, tmp_path):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from small_g2p import train_arguments, write_words
 
-from minattn.recipes.config import read_json
-from minattn.recipes.folder import CONFIG, REPORT
+from minattn.tasks.config import read_json
+from minattn.tasks.run_folder import CONFIG, REPORT
 from minattn.training import BEST, LAST, load_checkpoint
 
 LONG = "epochs=40"  # a few seconds of training, so that there is something to interrupt
@@ -56,7 +56,7 @@ def straight(tmp_path_factory):
 
 
 def assert_same_run(folder, straight):
-    """Bit for bit the same weights, optimiser, scores and settings."""
+    """Bit for bit the same weights, optimizer, scores and settings."""
     for name in (LAST, BEST):
         arrays, expected = (load_checkpoint(place / "run" / name)[0] for place in (folder, straight))
         assert arrays.keys() == expected.keys()

@@ -3,7 +3,7 @@
 import pytest
 
 from minattn.cli.app import console
-from minattn.models import zoo
+from minattn.models import registry
 
 
 def lines_of(result):
@@ -34,12 +34,12 @@ def test_squeeze_and_excitation_classes_image_and_depth(minattn):
 
 
 def test_without_a_name_it_lists_all_with_their_sizes(minattn, monkeypatch):
-    for name in zoo.names():
+    for name in registry.names():
         if "1202" in name:  # the deepest take nearly as long as all the others
-            monkeypatch.delitem(zoo.CONFIGURATIONS, name)
+            monkeypatch.delitem(registry.CONFIGURATIONS, name)
     lines = lines_of(minattn("summary"))
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
-    assert list(rows) == zoo.names()
+    assert list(rows) == registry.names()
     assert rows["resnet20"] == ["3x32x32", "269,722"]
 
 
@@ -53,10 +53,10 @@ def test_lines_are_folded_for_a_narrow_terminal_only(minattn, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["resnt20"], ["no network 'resnt20'", "the cure: resnet20"]),
-        (["resnet20", "--image", "32x32"], ["--image", "'32x32'", "the cure", "3x32x32"]),
+        (["resnt20"], ["no network 'resnt20'", "hint: resnet20"]),
+        (["resnet20", "--image", "32x32"], ["--image", "'32x32'", "hint", "3x32x32"]),
         (["resnet20", "--image", "3x0x32"], ["--image", "'3x0x32'"]),
-        (["alexnet", "--image", "3x8x8"], ["alexnet does not take --image 3x8x8: ", "the cure", "as 3x224x224"]),
+        (["alexnet", "--image", "3x8x8"], ["alexnet does not take --image 3x8x8: ", "hint", "as 3x224x224"]),
         (["resnet20", "--image", "threexfourxfive"], ["--image"]),
         (["resnet20", "--image", "3x99999999999x1"], ["--image", "each from 1 to 1,000,000"]),
         (["resnet20", "--image", f"{'9' * 5000}x1x1"], ["--image", "'99999"]),

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from small_g2p import SMALL_TRANSFORMER, train_arguments, write_words
 
-from minattn.recipes.config import read_json
-from minattn.recipes.folder import ALIGNMENTS, CONFIG, REPORT
+from minattn.tasks.config import read_json
+from minattn.tasks.run_folder import ALIGNMENTS, CONFIG, REPORT
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,6 @@ def test_settings_of_the_transformer_are_refused_without_it(refused, words, tmp_
 def test_words_longer_than_the_learned_positions_are_refused_before_the_work(refused, words, tmp_path):
     with Path(words["train"]).open("a", encoding="utf-8") as file:
         file.write("a" * 65 + "\tA\n")
-    says = ["the train words of", "has 65 letters, and this model learned 64 positions", "the cure"]
+    says = ["the train words of", "has 65 letters, and this model learned 64 positions", "hint"]
     arguments = train_arguments(tmp_path / "run", "positions=learned", small=SMALL_TRANSFORMER)
     refused(*arguments, says=says, folder=tmp_path)

@@ -1,12 +1,12 @@
-"""Batches of images: every image once, the same after a stop, normalised, cropped and mirrored."""
+"""Batches of images: every image once, the same after a stop, normalized, cropped and mirrored."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minattn.data.augmentation import ImageBatches, Normalization, crop_and_flip, evaluation_images
-from minattn.data.images import Images
+from minattn.data.images.augmentation import ImageBatches, Normalization, crop_and_flip, evaluation_images
+from minattn.data.images.dataset import Images
 from minattn.errors import ConfigError, DataError, ShapeError
 
 AS_IT_IS = Normalization([0.0], [1.0])
@@ -129,7 +129,7 @@ def test_a_batch_is_dealt_out(parts):
         ({"batch_size": 0}, "batch size must be at least 1"),
         ({"seed": -1}, "seed"),
         ({"crop": -1}, "crop"),
-        ({"crop": 4}, "crop of 4 pixels leaves nothing of .* 4 x 5, grey; the cure"),
+        ({"crop": 4}, "crop of 4 pixels leaves nothing of .* 4 x 5, gray; hint"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, says):
@@ -147,7 +147,7 @@ def test_places_that_do_not_exist_are_refused():
         ImageBatches(some_images(0), 2, 0, AS_IT_IS)
 
 
-# ---------------------------------------------------------------------------------------------- normalised
+# ---------------------------------------------------------------------------------------------- normalized
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 5))
 def test_training_images_have_mean_0_and_deviation_1(count, channels, seed):
     images = some_images(count, (channels, 4, 3), seed)
@@ -159,16 +159,16 @@ def test_training_images_have_mean_0_and_deviation_1(count, channels, seed):
 
 
 @given(st.integers(0, 254), st.integers(1, 23))
-def test_a_channel_of_two_greys_side_by_side_has_deviation_1_too(grey, brighter):
+def test_a_channel_of_two_grays_side_by_side_has_deviation_1_too(gray, brighter):
     """Pixels that vary by less than one are not taken for ones that are all the same."""
-    pixels = np.full((2, 1, 4, 3), grey, np.uint8)
+    pixels = np.full((2, 1, 4, 3), gray, np.uint8)
     pixels.ravel()[:brighter] += 1
     normalized = Normalization.of(Images(pixels, np.zeros(2, np.int64)))(pixels)
     np.testing.assert_allclose(normalized.std(), 1, rtol=1e-3)
 
 
 def test_blocks_of_images_are_counted_together(monkeypatch):
-    monkeypatch.setattr("minattn.data.augmentation.BLOCK", 3)
+    monkeypatch.setattr("minattn.data.images.augmentation.BLOCK", 3)
     images = some_images(10)
     assert Normalization.of(images).mean == pytest.approx([images.pixels.mean()])
 
@@ -187,7 +187,7 @@ def test_images_are_evaluated_in_their_order_as_they_are():
 
 
 def test_evaluation_batches_of_no_images_are_refused():
-    with pytest.raises(ConfigError, match="batch size must be at least 1, and is 0; the cure"):
+    with pytest.raises(ConfigError, match="batch size must be at least 1, and is 0; hint"):
         evaluation_images(some_images(3), 0, AS_IT_IS)
 
 
@@ -196,14 +196,14 @@ def test_evaluation_batches_of_no_images_are_refused():
     [([0.0], [0.0]), ([0.0], [-1.0]), ([np.nan], [1.0]), ([0.0], [np.inf]), ([0.0, 1.0], [1.0]), ([], [])],
 )
 def test_a_normalization_that_cannot_be(mean, std):
-    with pytest.raises(ConfigError, match=r"the mean is .* and the std .*; expected .*; the cure"):
+    with pytest.raises(ConfigError, match=r"the mean is .* and the std .*; expected .*; hint"):
         Normalization(mean, std)
 
 
 def test_normalizations_are_for_images_of_their_channels():
-    with pytest.raises(ShapeError, match=r"\(2, 1, 5, 4\) cannot be normalised with 3 means; expected .*; the cure"):
+    with pytest.raises(ShapeError, match=r"\(2, 1, 5, 4\) cannot be normalized with 3 means; expected .*; hint"):
         Normalization([0.0] * 3, [1.0] * 3)(some_images(2).pixels)
-    with pytest.raises(ShapeError, match=r"\(2, 1, 4\) cannot be normalised with 1 means"):
+    with pytest.raises(ShapeError, match=r"\(2, 1, 4\) cannot be normalized with 1 means"):
         AS_IT_IS(some_images(2).pixels[:, :, 0])
-    with pytest.raises(DataError, match=r"images of shape \(0, 1, 5, 4\) have no mean; the cure"):
+    with pytest.raises(DataError, match=r"images of shape \(0, 1, 5, 4\) have no mean; hint"):
         Normalization.of(some_images(0))

@@ -6,7 +6,7 @@ from importlib import metadata
 import pytest
 
 from minattn.data import Vocabulary, load_cmudict
-from minattn.data.cmudict import _entries
+from minattn.data.text.cmudict import _entries
 from minattn.errors import MissingDependencyError
 
 LETTERS = set("abcdefghijklmnopqrstuvwxyz'")

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from minattn.data import digits
-from minattn.data.digits import load_digits, read_digits
+from minattn.data.images import digits
+from minattn.data.images.digits import load_digits, read_digits
 from minattn.errors import DataError, MissingDependencyError
 
 installed = pytest.mark.skipif(find_spec("sklearn") is None, reason="needs the extra images")
@@ -39,7 +39,7 @@ def test_they_are_divided_by_their_place_in_the_file():
 @installed
 def test_scikit_learn_is_not_imported():
     program = (
-        "import sys; from minattn.data.digits import read_digits; read_digits(); sys.exit('sklearn' in sys.modules)"
+        "import sys; from minattn.data.images import digits; digits.read_digits(); sys.exit('sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
@@ -82,5 +82,5 @@ ROW = ",".join(["1"] * 65)
 )
 def test_a_file_that_is_damaged(fake, content, says):
     fake.write_bytes(content)
-    with pytest.raises(DataError, match=f"digits.csv.gz .*{says}.*the cure: pip install --force-reinstall"):
+    with pytest.raises(DataError, match=f"digits.csv.gz .*{says}.*hint: pip install --force-reinstall"):
         read_digits()

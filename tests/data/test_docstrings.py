@@ -1,8 +1,8 @@
 import pytest
 
 from minattn.data import load_docstrings
-from minattn.data.docstrings import docstrings, source_files
 from minattn.data.splits import place_of
+from minattn.data.text.docstrings import docstrings, source_files
 from minattn.errors import DataError
 
 SOURCE = '''
@@ -113,7 +113,7 @@ def test_a_string_that_stands_in_two_modules_counts_where_it_comes_first(tmp_pat
 @pytest.mark.parametrize("modules", [{}, {"a": "x = 1"}])
 def test_a_python_without_sources_is_told_with_the_cure(tmp_path, modules):
     write(tmp_path, **modules)
-    with pytest.raises(DataError, match=r"no sources of its standard library in .*the cure: .*--train FILE"):
+    with pytest.raises(DataError, match=r"no sources of its standard library in .*hint: .*--train FILE"):
         load_docstrings(tmp_path)
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minattn.data import fashion_mnist
-from minattn.data.fashion_mnist import CLASSES, DEBIAN, MD5, has_idx_files, load_fashion_mnist, read_idx
+from minattn.data.images import fashion_mnist
+from minattn.data.images.fashion_mnist import CLASSES, DEBIAN, MD5, has_idx_files, load_fashion_mnist, read_idx
 from minattn.errors import DataError
 
 shapes = st.lists(st.integers(0, 5), min_size=1, max_size=4)
@@ -48,13 +48,13 @@ def test_a_file_that_is_cut_off_is_named(tmp_path_factory, data, packed):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (idx(some_numbers((2, 3))) + b"\0", "6 numbers, and it has 7; the cure: fetch it anew"),
-        (b"\0\0\x0d\x01" + bytes(8), "the IDX type 0x0d, expected 0x08, bytes; the cure"),
+        (idx(some_numbers((2, 3))) + b"\0", "6 numbers, and it has 7; hint: fetch it anew"),
+        (b"\0\0\x0d\x01" + bytes(8), "the IDX type 0x0d, expected 0x08, bytes; hint"),
         (b"\0\0\x09\x01" + bytes([0, 0, 0, 1, 255]), "the IDX type 0x09, expected 0x08"),  # -1 in a signed byte
-        (b"\x89PNG" + bytes(30), "is no IDX file: it begins with b'.x89PNG', .*; the cure"),
+        (b"\x89PNG" + bytes(30), "is no IDX file: it begins with b'.x89PNG', .*; hint"),
         (b"", "is no IDX file"),
-        (struct.pack(">2xBB", 8, 100) + bytes([0, 0, 0, 1]) * 100 + b"x", "is damaged: its header says .*; the cure"),
-        (struct.pack(">2xBB3I", 8, 3, 0, *[2**32 - 1] * 2), "is damaged: its header says .*; the cure"),
+        (struct.pack(">2xBB", 8, 100) + bytes([0, 0, 0, 1]) * 100 + b"x", "is damaged: its header says .*; hint"),
+        (struct.pack(">2xBB3I", 8, 3, 0, *[2**32 - 1] * 2), "is damaged: its header says .*; hint"),
     ],
 )
 def test_other_files_are_refused(tmp_path, content, says):
@@ -64,7 +64,7 @@ def test_other_files_are_refused(tmp_path, content, says):
 
 
 def test_what_cannot_be_read(tmp_path):
-    with pytest.raises(DataError, match=r"none cannot be read: No such file.*; the cure"):
+    with pytest.raises(DataError, match=r"none cannot be read: No such file.*; hint"):
         read_idx(tmp_path / "none")
 
 
@@ -96,7 +96,7 @@ def test_it_is_found_by_the_variable_or_where_debian_puts_it(folder, monkeypatch
     monkeypatch.setattr(fashion_mnist, "DEBIAN", folder)
     assert len(load_fashion_mnist().test) == 20
     monkeypatch.setenv("MINATTN_FASHION_MNIST", str(folder / "none"))
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz is not in .*none; the cure: apt install"):
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz is not in .*none; hint: apt install"):
         load_fashion_mnist()
     assert len(load_fashion_mnist(folder).test) == 20  # a folder that is named goes before the variable
 
@@ -122,7 +122,7 @@ def test_another_file_of_that_name_is_refused(folder, name):
 @pytest.mark.parametrize("name", MD5)
 def test_a_missing_file_is_named(folder, name):
     (folder / f"{name}.gz").unlink()
-    with pytest.raises(DataError, match=rf"{name}.gz is not in .*; the cure: .*dataset-fashion-mnist"):
+    with pytest.raises(DataError, match=rf"{name}.gz is not in .*; hint: .*dataset-fashion-mnist"):
         load_fashion_mnist(folder)
 
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from minattn.data.image_folder import load_image_folder, read_image, read_image_folder
+from minattn.data.images.folder import load_image_folder, read_image, read_image_folder
 from minattn.errors import ConfigError, DataError, MissingDependencyError
 
 Image = pytest.importorskip("PIL.Image")
@@ -25,7 +25,7 @@ def save(path, shape=(4, 5), seed=0, mode=None):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Ten grey images of each of two classes."""
+    """Ten gray images of each of two classes."""
     for number, name in enumerate(("cat", "dog")):
         for i in range(10):
             save(tmp_path / "animals" / name / f"{i}.png", seed=10 * number + i)
@@ -33,9 +33,9 @@ def folder(tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------- one image
-def test_grey_and_rgb_images_are_read_as_they_are(tmp_path):
-    grey, rgb = save(tmp_path / "grey.png"), save(tmp_path / "rgb.png", (4, 5, 3))
-    assert (read_image(tmp_path / "grey.png") == grey[None]).all()
+def test_gray_and_rgb_images_are_read_as_they_are(tmp_path):
+    gray, rgb = save(tmp_path / "gray.png"), save(tmp_path / "rgb.png", (4, 5, 3))
+    assert (read_image(tmp_path / "gray.png") == gray[None]).all()
     assert (read_image(tmp_path / "rgb.png") == rgb.transpose(2, 0, 1)).all()
 
 
@@ -43,16 +43,16 @@ def test_grey_and_rgb_images_are_read_as_they_are(tmp_path):
 def test_images_are_converted_where_that_is_asked_for(tmp_path, mode):
     path = tmp_path / ("a.tiff" if mode in ("CMYK", "LAB") else "a.png")
     save(path, (4, 5, 3), mode=mode)
-    assert read_image(path, color="grey").shape == (1, 4, 5)
+    assert read_image(path, color="gray").shape == (1, 4, 5)
     assert read_image(path, color="rgb").shape == (3, 4, 5)
     if mode in ("L", "RGB"):
         read_image(path)
     else:
-        with pytest.raises(DataError, match=rf"{path} has the mode {mode}; expected L or RGB; the cure: --set color="):
+        with pytest.raises(DataError, match=rf"{path} has the mode {mode}; expected L or RGB; hint: --set color="):
             read_image(path)
 
 
-@pytest.mark.parametrize("color", ["grey", "rgb"])
+@pytest.mark.parametrize("color", ["gray", "rgb"])
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_what_is_transparent_is_laid_on_white(tmp_path, mode, color):
     """Black of which each pixel is a little more opaque than the one before."""
@@ -65,7 +65,7 @@ def test_what_is_transparent_is_laid_on_white(tmp_path, mode, color):
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB"])
 def test_a_color_that_is_transparent_becomes_white(tmp_path, mode):
-    """A logo: black on a ground of another colour, which the file says is transparent."""
+    """A logo: black on a ground of another color, which the file says is transparent."""
     ground = 9 if mode != "RGB" else (9, 9, 9)
     image = Image.new(mode, (5, 4), ground)
     if mode == "P":
@@ -74,14 +74,14 @@ def test_a_color_that_is_transparent_becomes_white(tmp_path, mode):
     image.save(tmp_path / "a.png", transparency=ground)
     expected = np.full((4, 5), 255)
     expected[1, 1:3] = 0
-    for color in ("grey", "rgb") if mode == "P" else ("keep", "grey", "rgb"):
+    for color in ("gray", "rgb") if mode == "P" else ("keep", "gray", "rgb"):
         assert (read_image(tmp_path / "a.png", color=color) == expected).all()
 
 
-@pytest.mark.parametrize("color", ["keep", "grey", "rgb"])
+@pytest.mark.parametrize("color", ["keep", "gray", "rgb"])
 def test_deep_images_are_refused_and_not_cut_off(tmp_path, color):
     Image.fromarray(np.full((4, 5), 40_000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(DataError, match=r"deep.png has the mode I.*more than 8 bits; the cure"):
+    with pytest.raises(DataError, match=r"deep.png has the mode I.*more than 8 bits; hint"):
         read_image(tmp_path / "deep.png", color=color)
 
 
@@ -106,7 +106,7 @@ def test_a_truncated_image_is_named(tmp_path):
     content = (tmp_path / "cut.png").read_bytes()
     for length in (0, 10, 60, len(content) // 2, len(content) - 30):
         (tmp_path / "cut.png").write_bytes(content[:length])
-        with pytest.raises(DataError, match=r"cut.png cannot be read as an image: .*; the cure"):
+        with pytest.raises(DataError, match=r"cut.png cannot be read as an image: .*; hint"):
             read_image(tmp_path / "cut.png")
 
 
@@ -128,7 +128,7 @@ def test_whatever_a_plugin_raises_over_a_damaged_file_is_one_error(tmp_path, mon
     save(tmp_path / "bad.png")
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
     said = str(raised) or "KeyError"
-    with pytest.raises(DataError, match=f"bad.png cannot be read as an image: {said}; the cure: replace it"):
+    with pytest.raises(DataError, match=f"bad.png cannot be read as an image: {said}; hint: replace it"):
         read_image(tmp_path / "bad.png")
 
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_converted_is_named(tmp_path, monkeypatch):
 
     save(tmp_path / "a.png")
     monkeypatch.setattr("PIL.Image.Image.convert", convert)
-    with pytest.raises(DataError, match=r"a.png cannot be converted from the mode L to RGB: no way; the cure: save it"):
+    with pytest.raises(DataError, match=r"a.png cannot be converted from the mode L to RGB: no way; hint: save it"):
         read_image(tmp_path / "a.png", color="rgb")
 
 
@@ -148,7 +148,7 @@ def test_a_decompression_bomb_is_refused_and_nothing_printed(tmp_path, monkeypat
     """Pillow only warns of images of up to twice the pixels that it allows."""
     save(tmp_path / "large.png", (4, 8))
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", pixels)
-    with pytest.raises(DataError, match=r"large.png cannot be read as an image: .*exceeds limit.*; the cure"):
+    with pytest.raises(DataError, match=r"large.png cannot be read as an image: .*exceeds limit.*; hint"):
         read_image(tmp_path / "large.png")
     assert not recwarn
 
@@ -161,14 +161,14 @@ def test_pipes_and_sockets_are_not_waited_for(folder, monkeypatch):
         opened.bind("dog/socket")
     monkeypatch.setattr("PIL.Image.open", lambda path: pytest.fail(f"{path} was opened"))
     for path in ("cat/pipe", "dog/socket"):
-        with pytest.raises(DataError, match=f"{path} is a pipe, socket or device; expected an image file; the cure"):
+        with pytest.raises(DataError, match=f"{path} is a pipe, socket or device; expected an image file; hint"):
             read_image(path)
 
 
 def test_links_that_point_nowhere_are_named(folder):
     for link in (folder / "cat" / "link.png", folder / "fox"):
         link.symlink_to("none")
-        with pytest.raises(DataError, match=f"{link} is a link that points nowhere; the cure"):
+        with pytest.raises(DataError, match=f"{link} is a link that points nowhere; hint"):
             read_image_folder(folder)
         link.unlink()
 
@@ -181,7 +181,7 @@ def test_names_that_are_not_utf8_are_refused(folder, name):
         save(path)
     else:
         path.mkdir()
-    with pytest.raises(DataError, match=r"the name b'.*\\xff.*' is not UTF-8; the cure: rename it") as caught:
+    with pytest.raises(DataError, match=r"the name b'.*\\xff.*' is not UTF-8; hint: rename it") as caught:
         read_image_folder(folder)
     assert str(caught.value).isascii()
 
@@ -189,8 +189,8 @@ def test_names_that_are_not_utf8_are_refused(folder, name):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"color": "blue"}, "the color is 'blue'; expected keep, grey or rgb; the cure"),
-        ({"size": (-1, 5)}, r"the size is \(-1, 5\); expected .* at least 1; the cure"),
+        ({"color": "blue"}, "the color is 'blue'; expected keep, gray or rgb; hint"),
+        ({"size": (-1, 5)}, r"the size is \(-1, 5\); expected .* at least 1; hint"),
         ({"size": (3, 0)}, r"the size is \(3, 0\)"),
     ],
 )
@@ -246,9 +246,7 @@ def test_a_part_without_the_other_is_named(folder, tmp_path, name, other):
     parts.mkdir()
     save(parts / "val" / "cat" / "b.png", seed=78)
     folder.rename(parts / name)
-    with pytest.raises(
-        DataError, match=f"parts has {name}, with folders in it, but no {other}; .*; the cure: .*{other}"
-    ):
+    with pytest.raises(DataError, match=f"parts has {name}, with folders in it, but no {other}; .*; hint: .*{other}"):
         load_image_folder(parts)
 
 
@@ -262,27 +260,27 @@ def test_a_class_that_is_not_among_those_to_train_on(folder, tmp_path):
     parts.mkdir()
     folder.rename(parts / "train")
     save(parts / "test" / "fox" / "a.png")
-    with pytest.raises(DataError, match=r"test/fox is the folder of no class; expected cat, dog; the cure"):
+    with pytest.raises(DataError, match=r"test/fox is the folder of no class; expected cat, dog; hint"):
         load_image_folder(parts)
 
 
 @pytest.mark.parametrize(
     ("shape", "says"),
-    [((5, 5), "5 x 5, grey, the first image 5 x 4, grey"), ((4, 5, 3), "5 x 4, RGB, the first image 5 x 4, grey")],
+    [((5, 5), "5 x 5, gray, the first image 5 x 4, gray"), ((4, 5, 3), "5 x 4, RGB, the first image 5 x 4, gray")],
 )
 def test_an_image_of_another_shape_is_named(folder, shape, says):
     save(folder / "dog" / "x.png", shape)
-    with pytest.raises(DataError, match=rf"dog/x.png is {says}; the cure: .*--set size="):
+    with pytest.raises(DataError, match=rf"dog/x.png is {says}; hint: .*--set size="):
         read_image_folder(folder)
-    images, _ = read_image_folder(folder, size=3, color="grey")
+    images, _ = read_image_folder(folder, size=3, color="gray")
     assert images.pixels.shape == (21, 1, 3, 3)
 
 
 def test_folders_that_cannot_be_used(folder, tmp_path):
     (folder / "empty").mkdir()
-    with pytest.raises(DataError, match=r"the class folder .*empty has no images; the cure"):
+    with pytest.raises(DataError, match=r"the class folder .*empty has no images; hint"):
         read_image_folder(folder)
-    with pytest.raises(DataError, match=r"cat has no subfolders; expected one for each class.*; the cure"):
+    with pytest.raises(DataError, match=r"cat has no subfolders; expected one for each class.*; hint"):
         read_image_folder(folder / "cat")
     with pytest.raises(DataError, match="there is no folder"):
         read_image_folder(tmp_path / "none")

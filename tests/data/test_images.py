@@ -1,11 +1,11 @@
-"""Images with their classes: what is held out, what fits together, and by what they are recognised."""
+"""Images with their classes: what is held out, what fits together, and by what they are recognized."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minattn.data.images import Images, ImageSplits, check_labels, hold_out_images
+from minattn.data.images.dataset import Images, ImageSplits, check_labels, hold_out_images
 from minattn.errors import ConfigError, DataError
 
 
@@ -59,16 +59,16 @@ def test_a_label_out_of_range_is_refused(label):
 
 
 def test_parts_of_several_shapes_are_refused():
-    with pytest.raises(DataError, match="the test images are 3 x 2, RGB, those to train on 2 x 2, grey"):
+    with pytest.raises(DataError, match="the test images are 3 x 2, RGB, those to train on 2 x 2, gray"):
         ImageSplits(numbered([0]), numbered([0]), numbered([0], (3, 2, 3)), ("a",))
 
 
 @pytest.mark.parametrize(
     ("pixels", "labels", "says"),
     [
-        (np.zeros((2, 3, 3), np.uint8), [0, 0], r"pixels are uint8 of shape \(2, 3, 3\); expected uint8 .*; the cure"),
-        (np.zeros((2, 1, 3, 3)), [0, 0], r"pixels are float64 of shape \(2, 1, 3, 3\); expected uint8 .*; the cure"),
-        (np.zeros((2, 1, 3, 3), np.uint8), [0], r"the labels of 2 images have the shape \(1,\); .*; the cure"),
+        (np.zeros((2, 3, 3), np.uint8), [0, 0], r"pixels are uint8 of shape \(2, 3, 3\); expected uint8 .*; hint"),
+        (np.zeros((2, 1, 3, 3)), [0, 0], r"pixels are float64 of shape \(2, 1, 3, 3\); expected uint8 .*; hint"),
+        (np.zeros((2, 1, 3, 3), np.uint8), [0], r"the labels of 2 images have the shape \(1,\); .*; hint"),
         (np.zeros((2, 1, 3, 3), np.uint8), [[0], [0]], r"the labels of 2 images have the shape \(2, 1\)"),
     ],
 )
@@ -79,5 +79,5 @@ def test_what_are_no_images_with_their_labels(pixels, labels, says):
 
 @pytest.mark.parametrize("share", [-1, 0, 1, 2, float("nan")])
 def test_a_share_that_leaves_nothing_is_refused(share):
-    with pytest.raises(ConfigError, match=f"the share to hold out is {share}; expected one between 0 and 1; the cure"):
+    with pytest.raises(ConfigError, match=f"the share to hold out is {share}; expected one between 0 and 1; hint"):
         hold_out_images(numbered([0, 0, 1]), share)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minattn.data import Alphabet, TextWindows, evaluation_windows, read_text, split_text
-from minattn.data.texts import cut_tail
+from minattn.data.text.texts import cut_tail
 from minattn.errors import ConfigError, DataError
 
 windows = st.integers(1, 9)
@@ -84,7 +84,7 @@ def test_windows_are_copies():
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        ((19, 10, 2, 1), DataError, "has 19 characters, and windows of 10 need at least 20; the cure"),
+        ((19, 10, 2, 1), DataError, "has 19 characters, and windows of 10 need at least 20; hint"),
         ((100, 0, 2, 1), ConfigError, "the window must be at least 1, and is 0"),
         ((100, 10, 0, 1), ConfigError, "the batch size must be at least 1, and is 0"),
         ((100, 10, 2, -1), ConfigError, "the seed must not be negative, and is -1"),

@@ -1,6 +1,6 @@
 """RNNsearch and RNNencdec written out from appendix A of the paper, one number at a time.
 
-Nothing is vectorised, batched or masked: a sentence is a list of word numbers, a vector a list, and x @ W a sum over
+Nothing is vectorized, batched or masked: a sentence is a list of word numbers, a vector a list, and x @ W a sum over
 indices.  The weights are read out of the module, whose matrices have the paper's transposed.
 """
 
@@ -34,7 +34,7 @@ def rnnsearch(model, sentence, previous):
         else:
             context, alpha = first, [1.0]  # (1.9)
         before_gates = added(product(y, p["decoder.W"]), product(context, p["decoder.C"]), p.get("decoder.b"))
-        new = gated_unit(before_gates, s, p["decoder.U"], n)  # (1.7)
+        new = gru_cell(before_gates, s, p["decoder.U"], n)  # (1.7)
         logits.append(output(s if c.readout == "previous" else new, y, context, p))
         alignment.append(alpha)
         s = new
@@ -44,12 +44,12 @@ def rnnsearch(model, sentence, previous):
 def encode(x, p, unit, n):
     h, states = [0.0] * n, []
     for x_i in x:
-        h = gated_unit(added(product(x_i, p[f"{unit}.W"]), p.get(f"{unit}.bias")), h, p[f"{unit}.U"], n)
+        h = gru_cell(added(product(x_i, p[f"{unit}.W"]), p.get(f"{unit}.bias")), h, p[f"{unit}.U"], n)
         states.append(h)
     return states
 
 
-def gated_unit(before_gates, h, U, n):
+def gru_cell(before_gates, h, U, n):
     """(1.2) and (1.7), from what does not depend on the state, [z | r | h~], and the state."""
     from_z, from_r, from_h = (before_gates[g * n : (g + 1) * n] for g in range(3))
     U_z, U_r, U_h = ([row[g * n : (g + 1) * n] for row in U] for g in range(3))

@@ -22,7 +22,7 @@ def conv(x, layer, stride=1, padding=0, groups=1):
 
 
 def norm(x, layer):
-    """Batch normalisation with the running mean and variance."""
+    """Batch normalization with the running mean and variance."""
     scale = layer.weight.data / np.sqrt(layer.running_variance.data + 1e-5)
     return (x - layer.running_mean.data[:, None, None]) * scale[:, None, None] + layer.bias.data[:, None, None]
 
@@ -32,7 +32,7 @@ def relu(x):
 
 
 def unit(x, layer, stride=1, padding=0, groups=1):
-    """Convolution, batch normalisation where the layer has it, ReLU."""
+    """Convolution, batch normalization where the layer has it, ReLU."""
     y = conv(x, layer.conv, stride, padding, groups)
     has_norm = isinstance(layer, ConvNorm) or layer.norm is not None
     return relu(norm(y, layer.norm) if has_norm else y)

@@ -12,7 +12,7 @@ from minattn.models import (
     TransformerConfig,
 )
 
-SIZES = {"source_words": 6, "target_words": 5, "embedding": 2, "hidden": 3, "alignment": 2, "maxout": 2}
+SIZES = {"source_vocab_size": 6, "target_vocab_size": 5, "embedding": 2, "hidden": 3, "alignment": 2, "maxout": 2}
 SMALL = {"layers": 2, "d_model": 4, "d_ff": 3, "heads": 2, "dropout": 0.0, "max_length": 7}
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -24,16 +24,16 @@ def random_model(seed=0, dtype=np.float32, **settings):
 
 def random_transformer(seed=0, dtype=np.float32, **settings):
     """The same of the Transformer, with two vocabularies unless tied="all" is asked for."""
-    words = {"source_words": SIZES["source_words"], "target_words": SIZES["target_words"], "tied": "target"}
+    vocabularies = {name: SIZES[name] for name in ("source_vocab_size", "target_vocab_size")}
     if settings.get("tied") == "all":
-        words["source_words"] = words["target_words"] = max(words["source_words"], words["target_words"])
-    config = TransformerConfig(**{**SMALL, **words, **settings})
+        vocabularies = dict.fromkeys(vocabularies, max(vocabularies.values()))
+    config = TransformerConfig(**{**SMALL, "tied": "target", **vocabularies, **settings})
     return randomised(Transformer(config, np.random.default_rng(seed)), seed, dtype)
 
 
 def random_language_model(seed=0, dtype=np.float32, **settings):
     """The same of the language model."""
-    config = LanguageModelConfig(**{**SMALL, "words": SIZES["target_words"], **settings})
+    config = LanguageModelConfig(**{**SMALL, "words": SIZES["target_vocab_size"], **settings})
     return randomised(LanguageModel(config, np.random.default_rng(seed)), seed, dtype)
 
 
@@ -57,8 +57,8 @@ def batches(draw, max_batch=3, max_time=4):
     """(source ids, previous target ids, mask): padding in any place, or no mask at all."""
     batch, source_time, target_time = (draw(st.integers(1, n)) for n in (max_batch, max_time, max_time))
     rng = np.random.default_rng(draw(SEEDS))
-    source = rng.integers(0, SIZES["source_words"], (batch, source_time))
-    previous = rng.integers(0, SIZES["target_words"], (batch, target_time))
+    source = rng.integers(0, SIZES["source_vocab_size"], (batch, source_time))
+    previous = rng.integers(0, SIZES["target_vocab_size"], (batch, target_time))
     return source, previous, draw(st.none() | st.just(rng.random(source.shape) < 0.7))
 
 

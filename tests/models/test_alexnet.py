@@ -22,8 +22,8 @@ from images_by_hand import (
 
 from minattn.autograd import no_grad, tensor
 from minattn.errors import ConfigError, ShapeError
-from minattn.models.alexnet import CONFIGURATIONS, AlexNet, AlexNetConfig, AlexNetMaps
 from minattn.models.summary import count_macs, count_parameters
+from minattn.models.vision.alexnet import CONFIGURATIONS, AlexNet, AlexNetConfig, AlexNetMaps
 
 COUNTS = {
     # name: (weights, biases, multiply-accumulates)
@@ -104,7 +104,7 @@ def maps_by_hand(images, maps, groups, padding, with_response_norm):
 def test_the_convolutions_against_a_transcription(groups, padding, with_response_norm, se):
     config = AlexNetConfig((4, 6, 8, 6, 4), groups, padding, with_response_norm, se=se, channels=2, size=75)
     maps = randomised(AlexNetMaps(config, np.random.default_rng(1)))
-    images = random_images((2, 2, 75, 75)) * 30  # large, so that response normalisation is far from a constant
+    images = random_images((2, 2, 75, 75)) * 30  # large, so that response normalization is far from a constant
     got, gates = maps(tensor(images))
     expected, expected_gates = maps_by_hand(images, maps, groups, padding, with_response_norm)
     assert close(got, expected)

@@ -10,14 +10,14 @@ import minattn as ma
 from minattn.attention.spatial import attend, explained
 from minattn.autograd import asnumpy, ops
 from minattn.errors import ConfigError
-from minattn.models.attention_branch_network import (
+from minattn.models.summary import count_macs
+from minattn.models.vision.attention_branch_network import (
     CONFIGURATIONS,
     AttentionBranchNetwork,
     AttentionBranchNetworkConfig,
     branched_loss,
     predicted,
 )
-from minattn.models.summary import count_macs
 from minattn.nn.initializers import unallocated
 from minattn.testing import check_gradients
 
@@ -205,7 +205,7 @@ def test_it_has_class_activation_maps_as_well():
 
 # ---------------------------------------------------------------------------------------------- refused
 def test_a_backbone_that_does_not_exist_is_refused():
-    with pytest.raises(ConfigError, match=r"no backbone 'resnet51'; the cure: one of resnet18, resnet34, resnet50"):
+    with pytest.raises(ConfigError, match=r"no backbone 'resnet51'; hint: one of resnet18, resnet34, resnet50"):
         AttentionBranchNetworkConfig("resnet51")
 
 

@@ -8,7 +8,8 @@ from images_by_hand import close, gate, linear, max_pool, mean_pool, random_imag
 
 from minattn.autograd import no_grad, tensor
 from minattn.errors import ConfigError, ShapeError
-from minattn.models.bn_inception import (
+from minattn.models.summary import count_macs, count_parameters, summarize
+from minattn.models.vision.bn_inception import (
     CONFIGURATIONS,
     FIGURE_5,
     BNInception,
@@ -16,7 +17,6 @@ from minattn.models.bn_inception import (
     BNInceptionModule,
     Widths,
 )
-from minattn.models.summary import count_macs, count_parameters, summarize
 
 MODULES = {
     # name: (channels, side)
@@ -58,7 +58,7 @@ def test_with_squeeze_and_excitation():
 
 
 def test_the_published_files_size():
-    """45.6 MiB of float32: the parameters, and the running mean and variance of every normalisation."""
+    """45.6 MiB of float32: the parameters, and the running mean and variance of every normalization."""
     network = published("se_bn_inception")
     numbers = network.count_parameters() + sum(buffer.size for buffer in network.named_buffers().values())
     assert round(numbers * 4 / 2**20, 1) == 45.6

@@ -9,9 +9,9 @@ from images_by_hand import close, linear, max_pool, random_images, randomised, u
 from minattn.attention.spatial import class_activation_map, explained
 from minattn.autograd import no_grad, ops, tensor
 from minattn.errors import ConfigError
-from minattn.models import alexnet, inception, vgg
-from minattn.models.cam_networks import CONFIGURATIONS, CamConfig, CamNetwork
 from minattn.models.summary import count_macs
+from minattn.models.vision import alexnet, inception, vgg
+from minattn.models.vision.cam_networks import CONFIGURATIONS, CamConfig, CamNetwork
 from minattn.nn import Linear
 
 TOTALS = {

@@ -12,11 +12,11 @@ from residual_by_hand import randomised
 import minattn as ma
 from minattn.autograd import asnumpy
 from minattn.errors import ConfigError, ShapeError
-from minattn.models import cifar_resnet, cifar_resnext
-from minattn.models.cifar_resnet import CifarResNet, CifarResNetConfig
-from minattn.models.cifar_resnext import CifarResNeXt, CifarResNeXtConfig
-from minattn.models.residual_blocks import BasicBlock, PaddedShortcut
 from minattn.models.summary import count_macs, count_parameters
+from minattn.models.vision import cifar_resnet, cifar_resnext
+from minattn.models.vision.cifar_resnet import CifarResNet, CifarResNetConfig
+from minattn.models.vision.cifar_resnext import CifarResNeXt, CifarResNeXtConfig
+from minattn.models.vision.residual_blocks import BasicBlock, PaddedShortcut
 from minattn.nn.initializers import unallocated
 from minattn.testing import check_gradients
 

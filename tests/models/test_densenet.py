@@ -22,8 +22,8 @@ from images_by_hand import (
 
 from minattn.autograd import no_grad, tensor
 from minattn.errors import ConfigError
-from minattn.models.densenet import CONFIGURATIONS, DenseBlock, DenseNet, DenseNetConfig, cifar
 from minattn.models.summary import count_macs, count_parameters, summarize
+from minattn.models.vision.densenet import CONFIGURATIONS, DenseBlock, DenseNet, DenseNetConfig, cifar
 
 TOTALS = {
     "densenet121": 7_978_856,
@@ -173,11 +173,11 @@ def test_settings_that_cannot_be_are_refused(changes, said):
 @pytest.mark.parametrize(
     ("depth", "bottleneck", "said"),
     [
-        (50, True, r"depth 6n \+ 4, got 50; the cure: for example 52"),
-        (43, True, r"depth 6n \+ 4, got 43; the cure: for example 40"),  # three blocks of 13 plain layers
-        (41, False, r"depth 3n \+ 4, got 41; the cure: for example 40"),
-        (4, False, r"depth 3n \+ 4, got 4; the cure: for example 7"),
-        (-2, True, r"depth 6n \+ 4, got -2; the cure: for example 10"),
+        (50, True, r"depth 6n \+ 4, got 50; hint: for example 52"),
+        (43, True, r"depth 6n \+ 4, got 43; hint: for example 40"),  # three blocks of 13 plain layers
+        (41, False, r"depth 3n \+ 4, got 41; hint: for example 40"),
+        (4, False, r"depth 3n \+ 4, got 4; hint: for example 7"),
+        (-2, True, r"depth 6n \+ 4, got -2; hint: for example 10"),
     ],
 )
 def test_depths_that_three_equal_blocks_do_not_make_are_refused(depth, bottleneck, said):

@@ -1,4 +1,4 @@
-"""GoogLeNet, as printed and with batch normalisation: its table, its sizes, and its modules against a transcription."""
+"""GoogLeNet, as printed and with batch normalization: its table, its sizes, and its modules against a transcription."""
 
 import functools
 
@@ -8,8 +8,8 @@ from images_by_hand import close, gate, linear, max_pool, random_images, randomi
 
 from minattn.autograd import no_grad, tensor
 from minattn.errors import ConfigError
-from minattn.models.inception import CONFIGURATIONS, GoogLeNet, GoogLeNetConfig, Inception, Widths
 from minattn.models.summary import count_macs, count_parameters, summarize
+from minattn.models.vision.inception import CONFIGURATIONS, GoogLeNet, GoogLeNetConfig, Inception, Widths
 
 MODULES = {
     # name: (channels, side, parameters with biases)
@@ -24,7 +24,7 @@ MODULES = {
     "5b": (1024, 7, 1_444_080),
 }
 COUNTS = {
-    # name: (weights, biases, batch normalisation, multiply-accumulates)
+    # name: (weights, biases, batch normalization, multiply-accumulates)
     "googlenet": (6_990_272, 8_280, 0, 1_582_671_872),
     "googlenet_bn": (6_609_344, 1_000, 14_560, 1_498_376_192),
 }

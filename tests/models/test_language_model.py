@@ -14,7 +14,7 @@ from minattn.errors import ConfigError, ShapeError, TrainingError
 from minattn.models import LanguageModel, LanguageModelConfig
 from minattn.testing import check_gradients
 
-WORDS = SIZES["target_words"]
+WORDS = SIZES["target_vocab_size"]
 CHOICES = {"norm": ["post", "pre"], "positions": ["sinusoidal", "learned"], "activation": ["relu", "gelu", "gelu_tanh"]}
 
 
@@ -201,7 +201,7 @@ def test_nothing_is_recorded_but_outside_it_is():
 @pytest.mark.parametrize(
     ("prompt", "length", "temperature", "top_k", "message"),
     [
-        ([], 3, 1.0, None, "a prompt needs at least one symbol, got none; the cure"),
+        ([], 3, 1.0, None, "a prompt needs at least one symbol, got none; hint"),
         ([1], -1, 1.0, None, "length must be at least 0, got -1"),
         ([1], 3, -0.5, None, "temperature must be a finite number of at least 0.*got -0.5"),
         ([1], 3, float("nan"), None, "temperature must be a finite number of at least 0.*got nan"),
@@ -221,10 +221,10 @@ def test_a_symbol_that_does_not_exist_and_a_text_that_is_too_long_are_refused():
     model = random_language_model()
     with pytest.raises(IndexError, match="embedding: id 5 is out of range for 5"):
         model(np.array([[1, 5]]))
-    with pytest.raises(ShapeError, match="8 positions are needed, and 7 were learned; the cure"):
+    with pytest.raises(ShapeError, match="8 positions are needed, and 7 were learned; hint"):
         model(some_text(n=8))
     state, _ = model.step(None, some_text(n=7))
-    with pytest.raises(ShapeError, match="8 positions are needed, and 7 were learned; the cure"):
+    with pytest.raises(ShapeError, match="8 positions are needed, and 7 were learned; hint"):
         model.step(state, some_text(n=1))
 
 

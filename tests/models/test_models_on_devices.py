@@ -31,8 +31,8 @@ CASES = pytest.mark.parametrize(
 def a_batch():
     """Source ids, previous ids, target ids with padding, and the source's mask."""
     rng = np.random.default_rng(0)
-    source = rng.integers(0, SIZES["source_words"], (3, 5))
-    previous, targets = rng.integers(0, SIZES["target_words"], (2, 3, 4))
+    source = rng.integers(0, SIZES["source_vocab_size"], (3, 5))
+    previous, targets = rng.integers(0, SIZES["target_vocab_size"], (2, 3, 4))
     targets[1, 2:] = PAD
     return source, previous, targets, np.arange(5) < np.array([[5], [3], [1]])
 

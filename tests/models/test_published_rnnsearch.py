@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minattn.models import RNNsearch, RNNsearchConfig
-from minattn.models.rnnsearch import CONFIGURATIONS
+from minattn.models.sequence.rnnsearch import CONFIGURATIONS
 from minattn.nn import initializers
 
 BLOCKS = {
@@ -84,7 +84,7 @@ def test_one_more_row_for_unknown_words(name):
 
 def test_the_default_sizes_are_the_papers():
     config = RNNsearchConfig()
-    assert (config.source_words, config.target_words) == (30_000, 30_000)
+    assert (config.source_vocab_size, config.target_vocab_size) == (30_000, 30_000)
     assert (config.embedding, config.hidden, config.alignment, config.maxout) == (620, 1000, 1000, 500)
     assert (config.dropout, config.biases, config.readout, config.initial) == (0.0, False, "previous", "paper")
     assert CONFIGURATIONS["rnnsearch"] == config

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from minattn.models import LanguageModel, LanguageModelConfig, Transformer, TransformerConfig
-from minattn.models.transformer import CONFIGURATIONS
+from minattn.models.sequence.transformer import CONFIGURATIONS
 from minattn.nn import initializers
 
 MILLIONS = {
@@ -37,7 +37,7 @@ def unallocated(name="base", **changes):
 
 
 def with_words(name, words):
-    return unallocated(name, source_words=words, target_words=words)
+    return unallocated(name, source_vocab_size=words, target_vocab_size=words)
 
 
 def in_matrices(module):
@@ -65,9 +65,12 @@ def test_base_block_by_block():
 @pytest.mark.parametrize("words", [1, 41_100, 50_000])
 def test_the_count_is_a_formula_of_the_vocabulary(words):
     assert in_matrices(with_words("base", words)) == 44_040_192 + 512 * words
-    untied = unallocated(source_words=words, target_words=words + 1, tied="target")
+    untied = unallocated(source_vocab_size=words, target_vocab_size=words + 1, tied="target")
     assert in_matrices(untied) == 44_040_192 + 512 * (2 * words + 1)
-    assert in_matrices(unallocated(source_words=words, target_words=words, tied="none")) == 44_040_192 + 3 * 512 * words
+    assert (
+        in_matrices(unallocated(source_vocab_size=words, target_vocab_size=words, tied="none"))
+        == 44_040_192 + 3 * 512 * words
+    )
 
 
 @pytest.mark.parametrize("name", MILLIONS)
@@ -105,7 +108,7 @@ def test_row_e_adds_the_positions_and_nothing_else():
 
 def test_the_sizes_are_the_papers():
     base = TransformerConfig()
-    assert (base.source_words, base.target_words, base.tied) == (37_000, 37_000, "all")
+    assert (base.source_vocab_size, base.target_vocab_size, base.tied) == (37_000, 37_000, "all")
     assert (base.layers, base.d_model, base.d_ff, base.heads, base.dropout) == (6, 512, 2048, 8, 0.1)
     assert (base.norm, base.positions, base.biases) == ("post", "sinusoidal", False)
     changed = {

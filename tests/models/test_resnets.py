@@ -11,9 +11,9 @@ from residual_by_hand import randomised
 
 import minattn as ma
 from minattn.errors import ConfigError
-from minattn.models.residual_blocks import Bottleneck
-from minattn.models.resnet import CONFIGURATIONS, ResNet, ResNetConfig, make_stage
 from minattn.models.summary import count_macs, count_parameters
+from minattn.models.vision.residual_blocks import Bottleneck
+from minattn.models.vision.resnet import CONFIGURATIONS, ResNet, ResNetConfig, make_stage
 from minattn.nn import ConvNorm
 from minattn.nn.initializers import unallocated
 
@@ -209,7 +209,7 @@ def test_the_published_networks_can_be_built_and_run():
         ({"groups": 3}, "groups=3 must divide the 64 channels"),
         ({"blocks": (3, 4, 6)}, "blocks are those of 4 stages"),
         ({"blocks": (3, 0, 6, 3)}, "blocks are those of 4 stages"),
-        ({"block": "basic", "groups": 32}, 'basic blocks have groups 1.*the cure: block="bottleneck"'),
+        ({"block": "basic", "groups": 32}, 'basic blocks have groups 1.*hint: block="bottleneck"'),
         ({"block": "basic", "width": 128}, "basic blocks have"),
         ({"block": "basic", "position": "3x3"}, "basic blocks have"),
     ],

@@ -35,8 +35,8 @@ def loss_of(model, source, previous, targets, mask, pad=0):
 def some_batch(seed=0, batch=3, time=4):
     """Ids, targets with padding (0), and a mask with padding at the end of all rows but the first."""
     rng = np.random.default_rng(seed)
-    source = rng.integers(0, SIZES["source_words"], (batch, time))
-    previous, targets = rng.integers(1, SIZES["target_words"], (2, batch, time - 1))
+    source = rng.integers(0, SIZES["source_vocab_size"], (batch, time))
+    previous, targets = rng.integers(1, SIZES["target_vocab_size"], (2, batch, time - 1))
     targets[-1, -1] = 0
     mask = np.arange(time) < np.array([time, *rng.integers(1, time, batch - 1)])[:, None]
     return source, previous, targets, mask
@@ -78,7 +78,7 @@ def test_a_word_changes_nothing_before_it(settings, batch, seed, data):
     model, (source, previous, mask) = random_model(seed, np.float64, **settings), batch
     i = data.draw(st.integers(0, previous.shape[1] - 1))
     other = previous.copy()
-    other[:, i] = (other[:, i] + 1) % SIZES["target_words"]
+    other[:, i] = (other[:, i] + 1) % SIZES["target_vocab_size"]
     (logits, alignment), (again, realigned) = (run(model, source, p, mask) for p in (previous, other))
     np.testing.assert_array_equal(logits[:, :i], again[:, :i])
     np.testing.assert_array_equal(alignment[:, : i + 1], realigned[:, : i + 1])  # alpha_i is of s_{i-1}, not of y_{i-1}
@@ -175,7 +175,7 @@ def test_padding_a_batch_changes_nothing(settings, batch, seed, extra):
     model, (source, previous, mask) = random_model(seed, np.float64, **settings), batch
     time = source.shape[1]
     mask = np.ones(source.shape, bool) if mask is None else mask
-    padded = np.pad(source, ((0, 0), (0, extra)), constant_values=seed % SIZES["source_words"])
+    padded = np.pad(source, ((0, 0), (0, extra)), constant_values=seed % SIZES["source_vocab_size"])
     logits, alignment = run(model, source, previous, mask)
     again, longer = run(model, padded, previous, np.pad(mask, ((0, 0), (0, extra))))
     np.testing.assert_allclose(again, logits, rtol=1e-10, atol=1e-12)

@@ -12,11 +12,11 @@ from residual_by_hand import randomised
 import minattn as ma
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.errors import ConfigError
-from minattn.models import senet
-from minattn.models.residual_blocks import BasicBlock, Bottleneck
-from minattn.models.resnet import CONFIGURATIONS, ResNet, ResNetConfig
-from minattn.models.senet import SENet, SENetBlock, SENetConfig
 from minattn.models.summary import count_macs, count_parameters
+from minattn.models.vision import senet
+from minattn.models.vision.residual_blocks import BasicBlock, Bottleneck
+from minattn.models.vision.resnet import CONFIGURATIONS, ResNet, ResNetConfig
+from minattn.models.vision.senet import SENet, SENetBlock, SENetConfig
 from minattn.nn import Linear
 from minattn.nn.initializers import unallocated
 from minattn.testing import check_gradients

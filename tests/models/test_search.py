@@ -12,7 +12,7 @@ from table_model import TableModel, sequences
 import minattn as ma
 from minattn.errors import ConfigError, TrainingError
 from minattn.models import Transformer, beam_search, greedy_search
-from minattn.models.search import Source
+from minattn.models.sequence.search import Source
 
 BEGIN, END = 0, 1
 KINDS = pytest.mark.parametrize("attention", [True, False], ids=["RNNsearch", "RNNencdec"])
@@ -73,7 +73,7 @@ def teacher_forced(model, source, mask, decoded):
 def some_sources(seed=0, batch=3, time=4):
     rng = np.random.default_rng(seed)
     mask = np.arange(time) < rng.integers(1, time + 1, batch)[:, None]
-    return rng.integers(0, SIZES["source_words"], (batch, time)), mask
+    return rng.integers(0, SIZES["source_vocab_size"], (batch, time)), mask
 
 
 # ---------------------------------------------------------------------------------------------- identities
@@ -124,7 +124,7 @@ def test_1d9_a_beam_of_every_sequence_finds_them_all_in_order(drawn, more):
 @KINDS
 @given(seed=SEEDS)
 def test_1d9_a_beam_of_every_sequence_is_exhaustive_on_the_model(attention, seed):
-    model = random_model(seed, np.float64, attention=attention, biases=True, target_words=3)
+    model = random_model(seed, np.float64, attention=attention, biases=True, target_vocab_size=3)
     sources, masks = some_sources(seed, batch=1)
     every = list(sequences(3, END, 3))
     found = beam_search(model, model.encode(sources, masks), len(every), BEGIN, END, 3)[0]
@@ -259,7 +259,7 @@ def test_the_penalty_lets_a_longer_sequence_win():
 # ---------------------------------------------------------------------------------------------- the Transformer
 @given(seed=SEEDS, norm=st.sampled_from(["post", "pre"]), alpha=ALPHAS)
 def test_a_beam_of_every_sequence_is_exhaustive_on_the_transformer(seed, norm, alpha):
-    model = random_transformer(seed, np.float64, norm=norm, target_words=3)
+    model = random_transformer(seed, np.float64, norm=norm, target_vocab_size=3)
     sources, masks = some_sources(seed, batch=1)
     every = list(sequences(3, END, 3))
     found = beam_search(model, model.encode(sources, masks), len(every), BEGIN, END, 3, alpha)[0]

@@ -199,7 +199,7 @@ def test_it_takes_no_memory():
 
 @pytest.mark.parametrize("image", [(3, 10), (3, 0, 6), (1, 3, 10, 6), (-3, 10, 6)])
 def test_an_image_that_is_none_is_refused(small, image):
-    with pytest.raises(ConfigError, match=r"channels, height, width.*the cure"):
+    with pytest.raises(ConfigError, match=r"channels, height, width.*hint"):
         summarize(small, image)
 
 

@@ -13,8 +13,8 @@ from small_models import SEEDS, SIZES, SMALL, batches, random_transformer, trans
 import minattn as ma
 from minattn.errors import ConfigError, ShapeError
 from minattn.models import Transformer, TransformerConfig
-from minattn.models.language_model import LanguageModelConfig
-from minattn.models.transformer_layers import (
+from minattn.models.sequence.language_model import LanguageModelConfig
+from minattn.models.sequence.transformer_layers import (
     DecoderLayer,
     EncoderLayer,
     FeedForward,
@@ -50,8 +50,8 @@ def inputs(seed=0, batch=2, n=5, d=4):
 def some_batch(seed=0, batch=2, time=4):
     """Ids, targets with padding (0), and a mask with padding at the end of all rows but the first."""
     rng = np.random.default_rng(seed)
-    source = rng.integers(1, SIZES["source_words"], (batch, time))
-    previous, targets = rng.integers(1, SIZES["target_words"], (2, batch, time - 1))
+    source = rng.integers(1, SIZES["source_vocab_size"], (batch, time))
+    previous, targets = rng.integers(1, SIZES["target_vocab_size"], (2, batch, time - 1))
     targets[-1, -1] = 0
     mask = np.arange(time) < np.array([time, *rng.integers(1, time, batch - 1)])[:, None]
     return source * mask, previous, targets, mask
@@ -112,7 +112,7 @@ def test_4d4_a_word_changes_nothing_before_it(settings, batch, seed, data):
     model, (source, previous, mask) = random_transformer(seed, np.float64, **settings), batch
     i = data.draw(st.integers(0, previous.shape[1] - 1))
     other = previous.copy()
-    other[:, i] = (other[:, i] + 1) % SIZES["target_words"]
+    other[:, i] = (other[:, i] + 1) % SIZES["target_vocab_size"]
     logits, again = (model(source, p, mask)[0].data for p in (previous, other))
     np.testing.assert_allclose(logits[:, :i], again[:, :i], rtol=1e-7, atol=1e-9)
 
@@ -238,7 +238,7 @@ def test_4d12_rows_of_the_state_may_be_picked_at_every_step(settings, batch, see
     assert read.batch == len(sources)
     state, words = read.state, np.zeros((len(sources), 0), int)
     for _ in range(data.draw(st.integers(1, 3))):
-        new = rng.integers(0, SIZES["target_words"], len(sources))
+        new = rng.integers(0, SIZES["target_vocab_size"], len(sources))
         words = np.concatenate([words, new[:, None]], 1)
         state, log_p, _ = model.step(state, new, read)
         expected, _ = model(source[sources], words, None if mask is None else mask[sources])
@@ -354,8 +354,11 @@ def test_dropout_is_off_in_eval_and_drawn_from_the_models_generator():
         ({"positions": "none"}, 'positions must be one of "sinusoidal", "learned"; got \'none\''),
         ({"tied": True}, 'tied must be one of "all", "target", "none"; got True'),
         ({"layer_norm_eps": 0.0}, "layer_norm_eps must be positive, got 0.0"),
-        ({"d_model": 511}, "sinusoidal positions need an even d_model, got 511; the cure"),
-        ({"target_words": 5}, 'one vocabulary, got source_words = 37000 and target_words = 5; the cure: tied="target"'),
+        ({"d_model": 511}, "sinusoidal positions need an even d_model, got 511; hint"),
+        (
+            {"target_vocab_size": 5},
+            'one vocabulary, got source_vocab_size = 37000 and target_vocab_size = 5; hint: tied="target"',
+        ),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(wrong, message):
@@ -402,7 +405,7 @@ def test_what_calls_it_says_so_too():
     """As users have it: the tests' own check of shapes in signatures would come first."""
     word_embedding = WordEmbedding(3, 2, np.random.default_rng(0))
     unchecked = inspect.unwrap(WordEmbedding.forward)
-    with pytest.raises(ShapeError, match=r"ids must be \(batch, n\).*got \(3,\); the cure for one text: ids\[None\]"):
+    with pytest.raises(ShapeError, match=r"ids must be \(batch, n\).*got \(3,\); hint for one text: ids\[None\]"):
         unchecked(word_embedding, np.zeros(3, int))
 
 
@@ -410,7 +413,7 @@ def test_more_words_than_learned_positions_are_refused():
     model, long, short = random_transformer(positions="learned"), np.ones((1, 8), int), np.ones((1, 7), int)
     model(short, short)
     for source, previous in ((long, short), (short, long)):
-        with pytest.raises(ShapeError, match="8 positions are needed, and 7 were learned; the cure"):
+        with pytest.raises(ShapeError, match="8 positions are needed, and 7 were learned; hint"):
             model(source, previous)
     read = model.encode(short)
     state = read.state

@@ -20,7 +20,7 @@ from images_by_hand import (
 from minattn.autograd import no_grad, ops, tensor
 from minattn.errors import ConfigError, ShapeError
 from minattn.models.summary import count_macs, count_parameters, summarize
-from minattn.models.vgg import CONFIGURATIONS, VGG, VGGConfig
+from minattn.models.vision.vgg import CONFIGURATIONS, VGG, VGGConfig
 from minattn.training import Adam
 
 TOTALS = {
@@ -144,7 +144,7 @@ def test_the_linear_form_against_a_transcription():
     np.testing.assert_allclose(logits.data, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_response_normalisation_is_behind_the_first_convolution():
+def test_response_normalization_is_behind_the_first_convolution():
     config = VGGConfig("4 LRN, 4", head="mean", classes=3, channels=1)
     network = randomised(VGG(config, np.random.default_rng(1)))
     images = random_images((1, 1, 6, 6)) * 30

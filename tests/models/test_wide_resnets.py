@@ -12,7 +12,7 @@ from residual_by_hand import randomised
 import minattn as ma
 from minattn.errors import ConfigError
 from minattn.models.summary import count_macs, count_parameters
-from minattn.models.wide_resnet import CONFIGURATIONS, WideBlock, WideResNet, WideResNetConfig
+from minattn.models.vision.wide_resnet import CONFIGURATIONS, WideBlock, WideResNet, WideResNetConfig
 from minattn.nn.initializers import unallocated
 from minattn.testing import check_gradients
 
@@ -165,8 +165,8 @@ def test_float32_stays_float32():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"depth": 27}, "depth 6N \\+ 4, got 27; the cure: for example 28"),
-        ({"depth": 4}, "depth 6N \\+ 4, got 4; the cure: for example 10"),
+        ({"depth": 27}, "depth 6N \\+ 4, got 27; hint: for example 28"),
+        ({"depth": 4}, "depth 6N \\+ 4, got 4; hint: for example 10"),
         ({"widening": 0}, "widening must be a whole number"),
         ({"dropout": 1.0}, "dropout must be in"),
         ({"shortcut": "C"}, 'shortcut must be one of "A", "B"'),

@@ -1,6 +1,6 @@
 """The Transformer written out from "Attention is all you need", one number at a time.
 
-Nothing is vectorised or batched: a sentence is a list of word numbers, x a list of vectors, and a mask the list of the
+Nothing is vectorized or batched: a sentence is a list of word numbers, x a list of vectors, and a mask the list of the
 positions that are real.  The weights are read out of the module.
 """
 

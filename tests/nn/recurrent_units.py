@@ -8,7 +8,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minattn import nn
-from minattn.nn import Parameter, gru, lstm
+from minattn.nn import Parameter
+from minattn.nn.recurrent import gru, lstm
+from minattn.nn.recurrent.shared import RecurrentUnit
 from minattn.testing import strategies
 
 
@@ -41,7 +43,7 @@ def gated_unit_by_hand(x, states, W, U, bias):
 
 
 def lstm_unit_by_hand(x, states, W, U, bias):
-    """The equations of nn/lstm.py: the new hidden state and cell from x and the old ones."""
+    """The equations of nn/recurrent/lstm.py: the new hidden state and cell from x and the old ones."""
     h, c = states
     n = len(h)
     new_h, new_c = [0.0] * n, [0.0] * n
@@ -93,7 +95,9 @@ class Unit:
         """A layer of class `kind` with every weight drawn from N(0, 1), the biases too."""
         rng = np.random.default_rng(seed)
         layer = kind(inputs, size, rng, **parameters)
-        for part in (layer,) if isinstance(layer, nn.recurrent.RecurrentUnit) else (layer.forwards, layer.backwards):
+        for part in (
+            (layer,) if isinstance(layer, nn.recurrent.shared.RecurrentUnit) else (layer.forwards, layer.backwards)
+        ):
             for name, old in part.named_parameters().items():
                 setattr(part, name, Parameter(rng.normal(size=old.shape).astype(dtype)))
         return layer
@@ -104,10 +108,10 @@ UNITS = {
         nn.GRUCell,
         nn.GRU,
         nn.BidirectionalGRU,
-        nn.gated_unit,
-        gru.gated_unit_equation,
-        nn.gated_sequence,
-        gru.gated_sequence_equation,
+        nn.gru_cell,
+        gru.gru_cell_equation,
+        nn.gru,
+        gru.gru_equation,
         gated_unit_by_hand,
         gates=3,
         states=1,
@@ -116,10 +120,10 @@ UNITS = {
         nn.LSTMCell,
         nn.LSTM,
         nn.BidirectionalLSTM,
-        nn.lstm_unit,
-        lstm.lstm_unit_equation,
-        nn.lstm_sequence,
-        lstm.lstm_sequence_equation,
+        nn.lstm_cell,
+        lstm.lstm_cell_equation,
+        nn.lstm,
+        lstm.lstm_equation,
         lstm_unit_by_hand,
         gates=4,
         states=2,

@@ -52,7 +52,7 @@ def test_weights_are_drawn_he_normal_by_their_inputs():
 
 @pytest.mark.parametrize(("inputs", "outputs", "groups"), [(4, 6, 4), (4, 6, 3), (4, 6, 0), (4, 6, -2), (0, 4, 1)])
 def test_groups_that_do_not_divide_the_channels_are_refused(inputs, outputs, groups):
-    says = f"groups={groups} must divide the {inputs} channels that come in and the {outputs} that go out; the cure"
+    says = f"groups={groups} must divide the {inputs} channels that come in and the {outputs} that go out; hint"
     for layer in (Conv2d, ConvNorm):
         with pytest.raises(ConfigError, match=says):
             layer(inputs, outputs, 3, rng(), groups=groups)
@@ -60,11 +60,11 @@ def test_groups_that_do_not_divide_the_channels_are_refused(inputs, outputs, gro
 
 @pytest.mark.parametrize("kernel", [0, -1, (3, 0), (3, 3, 3), 1.5, None])
 def test_a_kernel_that_cannot_be_is_refused(kernel):
-    with pytest.raises(ConfigError, match=r"kernel .*; the cure"):
+    with pytest.raises(ConfigError, match=r"kernel .*; hint"):
         inspect.unwrap(Conv2d.__init__)(object.__new__(Conv2d), 2, 2, kernel, rng())
 
 
-# ---------------------------------------------------------------------------------------------- with normalisation
+# ---------------------------------------------------------------------------------------------- with normalization
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("training", [True, False])
 def test_a_unit_is_a_convolution_without_bias_then_batch_norm_then_relu(relu, training):

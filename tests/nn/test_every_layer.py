@@ -13,10 +13,10 @@ from minattn.nn import Module
 
 COVERED = {
     "maxout": "test_layers.py",
-    "gated_unit": "test_recurrent.py",
-    "gated_sequence": "test_recurrent.py",
-    "lstm_unit": "test_recurrent.py",
-    "lstm_sequence": "test_recurrent.py",
+    "gru_cell": "test_recurrent.py",
+    "gru": "test_recurrent.py",
+    "lstm_cell": "test_recurrent.py",
+    "lstm": "test_recurrent.py",
 }
 
 

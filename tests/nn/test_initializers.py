@@ -1,4 +1,4 @@
-"""Initialisers: the distribution that each one states, held to by statistics from fixed seeds."""
+"""Initializers: the distribution that each one states, held to by statistics from fixed seeds."""
 
 import math
 

@@ -142,7 +142,7 @@ def test_a_rate_outside_its_range_is_refused(rate):
 # ---------------------------------------------------------------------------------------------- maxout
 @st.composite
 def groups(draw, distinct=True):
-    """Rows of several groups of `pieces` neighbours."""
+    """Rows of several groups of `pieces` neighbors."""
     pieces = draw(st.integers(1, 3))
     shape = (*draw(LEADING), pieces * draw(st.integers(0, 3)))
     return draw(strategies.arrays(shape, distinct=distinct)), pieces

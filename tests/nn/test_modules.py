@@ -128,7 +128,7 @@ def test_a_state_that_does_not_fit_is_refused_whole(structure, data):
         return
     with pytest.raises(ShapeError) as error:
         module.load_state_dict(state)
-    problems = str(error.value).partition("; ")[2].partition("; the cure")[0]
+    problems = str(error.value).partition("; ")[2].partition("; hint")[0]
     listed = dict(part.split(": ") for part in problems.split("; "))
     assert set(listed.get("missing", "").split(", ")) - {""} == missing
     assert set(listed.get("unexpected", "").split(", ")) - {""} == unexpected

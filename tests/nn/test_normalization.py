@@ -1,4 +1,4 @@
-"""Batch and group normalisation as layers: what is remembered, when it is used, on every backend."""
+"""Batch and group normalization as layers: what is remembered, when it is used, on every backend."""
 
 import contextlib
 import inspect
@@ -143,7 +143,7 @@ def test_the_same_numbers_everywhere_and_nobody_waits(backend, scrambled):
 def test_a_single_number_has_no_variance(shape):
     (channels,) = shape
     layer, x = BatchNorm2d(channels), ma.tensor(np.ones((1, channels, 1, 1), np.float32))
-    with pytest.raises(ShapeError, match=r"one number for each channel.*the cure: a larger batch, or eval\(\)"):
+    with pytest.raises(ShapeError, match=r"one number for each channel.*hint: a larger batch, or eval\(\)"):
         layer(x)
     assert layer.eval()(x).shape == x.shape
 
@@ -166,11 +166,11 @@ def test_an_empty_batch_is_refused_in_training_alone():
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.5])
 def test_a_momentum_that_is_no_share_is_refused(momentum):
-    with pytest.raises(ConfigError, match=f"share of the newest batch, got {momentum}; the cure: between 0 and 1"):
+    with pytest.raises(ConfigError, match=f"share of the newest batch, got {momentum}; hint: between 0 and 1"):
         BatchNorm2d(2, momentum=momentum)
 
 
 @pytest.mark.parametrize("groups", [0, 4])
 def test_groups_that_do_not_divide_the_channels_are_refused(groups):
-    with pytest.raises(ConfigError, match=f"6 channels do not make {groups} groups of one size; the cure: .*divides 6"):
+    with pytest.raises(ConfigError, match=f"6 channels do not make {groups} groups of one size; hint: .*divides 6"):
         GroupNorm(groups, 6)

@@ -331,7 +331,7 @@ def test_sizes_that_do_not_fit_are_refused(unit, which, shape):
 
 
 def test_a_cell_of_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"lstm_unit: the cell must have the shape of the hidden state, \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"lstm_cell: the cell must have the shape of the hidden state, \(2, 1\)"):
         UNITS["LSTM"].step(np.zeros((2, 4)), np.zeros((2, 1)), np.zeros((1, 1)), np.zeros((1, 4)))
 
 

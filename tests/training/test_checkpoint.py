@@ -75,7 +75,7 @@ def test_a_file_cut_at_any_length_is_refused(tmp_path):
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match=r"c\.safetensors.*cut off.*the cure"):
+        with pytest.raises(CheckpointError, match=r"c\.safetensors.*cut off.*hint"):
             load_checkpoint(path)
 
 
@@ -209,5 +209,5 @@ def test_a_file_that_may_not_be_read_is_not_called_missing(tmp_path, monkeypatch
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     monkeypatch.setattr("builtins.open", refuse)
-    with pytest.raises(CheckpointError, match=r"checkpoint .*locked cannot be read: Permission denied; the cure"):
+    with pytest.raises(CheckpointError, match=r"checkpoint .*locked cannot be read: Permission denied; hint"):
         load_checkpoint(tmp_path / "locked")

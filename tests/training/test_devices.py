@@ -46,7 +46,7 @@ def some_gradients(count):
 
 
 def trained(make, array, gradients):
-    """Parameter and optimiser after one clipped step per gradient."""
+    """Parameter and optimizer after one clipped step per gradient."""
     parameters = {"w": Parameter(array(np.ones((2, 3), np.float32)))}
     optimizer = make(parameters)
     for gradient in gradients:

@@ -1,4 +1,4 @@
-"""Optimisers against transcriptions of their papers, one number at a time in Python's own arithmetic."""
+"""Optimizers against transcriptions of their papers, one number at a time in Python's own arithmetic."""
 
 import math
 
@@ -13,7 +13,7 @@ from minattn.errors import CheckpointError, ConfigError, ShapeError
 from minattn.nn import Parameter
 from minattn.training import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop, optimizers
 
-# Optimiser: its class, its settings, and its paper: a function of the first value and the gradients of one weight.
+# Optimizer: its class, its settings, and its paper: a function of the first value and the gradients of one weight.
 
 
 def sgd(p, gradients, lr):
@@ -31,7 +31,7 @@ def momentum(p, gradients, lr, mu):
 
 
 def nesterov(p, gradients, lr, mu):
-    """Sutskever's theta; the gradients are taken as those at theta + mu v, the point that the optimiser keeps."""
+    """Sutskever's theta; the gradients are taken as those at theta + mu v, the point that the optimizer keeps."""
     theta, v = p, 0.0
     for g in gradients:
         v = mu * v - lr * g
@@ -314,8 +314,8 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(optimizer, sav
         (lambda p: RMSprop(p, rho=-0.1), "rho must be"),
         (lambda p: Adagrad(p, eps=-1), "eps must be"),
         (lambda p: Adadelta(p, rho=1), "rho must be"),
-        (lambda p: SGD({}, 0.1), r"the cure: model\.named_parameters\(\)"),
-        (lambda p: SGD(list(p.values()), 0.1), r"the cure: model\.named_parameters\(\)"),
+        (lambda p: SGD({}, 0.1), r"hint: model\.named_parameters\(\)"),
+        (lambda p: SGD(list(p.values()), 0.1), r"hint: model\.named_parameters\(\)"),
     ],
 )
 def test_impossible_settings_are_refused(make, message):

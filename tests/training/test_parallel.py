@@ -11,7 +11,7 @@ from tiny_run import assert_same_run, loss_of, pairs, tiny_trainer
 
 import minattn as ma
 from minattn.data.batching import LengthBucketedBatches, deal_rows
-from minattn.data.windows import TextBatch
+from minattn.data.text.windows import TextBatch
 from minattn.errors import ConfigError
 from minattn.nn import Dropout, Linear, Module
 from minattn.training import Adam, DataParallel
@@ -125,7 +125,7 @@ def test_an_error_in_any_thread_is_raised():
 def test_what_cannot_be_shared_is_refused():
     with pytest.raises(ConfigError, match="threads must be at least 1, got 0"):
         DataParallel(Net(), mean_loss, 0)
-    with fakecupy.installed(), pytest.raises(ConfigError, match="the model is on cuda:0; the cure: 1"):
+    with fakecupy.installed(), pytest.raises(ConfigError, match="the model is on cuda:0; hint: 1"):
         DataParallel(Net().to("cuda"), mean_loss, 2)
 
 

@@ -28,7 +28,7 @@ def test_one_line_a_model_in_percent_sorted_by_length():
     assert axes.get_title(loc="left") == "Words right"
 
 
-def test_lines_differ_in_colour_and_marker_and_carry_their_names():
+def test_lines_differ_in_color_and_marker_and_carry_their_names():
     figure = accuracy_by_length(RESULTS)
     axes, _ = figure.axes
     first, second = axes.lines
@@ -91,7 +91,7 @@ def test_other_things_than_words():
         ({"model": [(3, 0.5, 4), (3, 0.6, 4)]}, "two points of the same length"),
         ({"model": [(3, 85.0, 4)]}, "outside 0 to 1; pass fractions"),
         ({"model": [(3, float("nan"), 4)]}, "outside 0 to 1"),
-        ({str(i): [(3, 0.5, 4)] for i in range(8)}, "8 models, but there are colours for 7"),
+        ({str(i): [(3, 0.5, 4)] for i in range(8)}, "8 models, but there are colors for 7"),
     ],
 )
 def test_wrong_results_are_refused(results, message):

@@ -96,7 +96,7 @@ def test_images_alone_make_a_page_too():
 # ---------------------------------------------------------------------------------------------- the overlay
 @given(st.integers(0, 1000), st.integers(1, 3), st.integers(2, 9), st.integers(1, 5))
 @settings(max_examples=5)
-def test_each_map_goes_from_the_darkest_to_the_lightest_colour(seed, count, side, map_side):
+def test_each_map_goes_from_the_darkest_to_the_lightest_color(seed, count, side, map_side):
     rng = np.random.default_rng(seed)
     images = rng.random((count, 3, side, side))
     maps = 5 * rng.normal(size=(count, map_side, map_side))
@@ -105,7 +105,7 @@ def test_each_map_goes_from_the_darkest_to_the_lightest_colour(seed, count, side
     assert pictures.shape[1] >= DOTS
     assert (pictures >= 0).all()
     assert (pictures <= 1).all()
-    np.testing.assert_allclose(laid_over(images, 3 * maps + 2), pictures, atol=0.02)  # the colours are 256
+    np.testing.assert_allclose(laid_over(images, 3 * maps + 2), pictures, atol=0.02)  # the colors are 256
     black = laid_over(0 * images, maps)  # only the maps are seen
     if map_side > 1:
         lightness = black.sum(-1)
@@ -124,11 +124,11 @@ def test_the_brighter_image_is_seen_through_the_map():
 
 
 @pytest.mark.parametrize("shape", [(5, 8, 8), (5, 1, 8, 8)])
-def test_grey_images_with_or_without_an_axis_for_colours(shape):
+def test_gray_images_with_or_without_an_axis_for_colors(shape):
     one, _, _ = page(images=np.random.default_rng(1).random(shape))
     assert len(one.axes) == 13
-    grey = np.random.default_rng(1).random((2, 1, 8, 8))
-    np.testing.assert_array_equal(shown(np.repeat(grey, 3, 1)), shown(grey))
+    gray = np.random.default_rng(1).random((2, 1, 8, 8))
+    np.testing.assert_array_equal(shown(np.repeat(gray, 3, 1)), shown(gray))
 
 
 def test_large_images_keep_their_dots():
@@ -169,7 +169,7 @@ IMAGES, MAPS = np.zeros((5, 8, 8)), np.zeros((5, 3, 3))
     [
         ({"images": np.zeros((5, 2, 8, 8))}, ShapeError, r"\(5, 2, 8, 8\), expected \(n, height, width\) or"),
         ({"images": np.zeros((0, 8, 8))}, ShapeError, r"\(0, 8, 8\)"),
-        ({"images": IMAGES + 255}, DataError, "in 255 to 255, expected 0 to 1; the cure: images as they were"),
+        ({"images": IMAGES + 255}, DataError, "in 255 to 255, expected 0 to 1; hint: images as they were"),
         ({"images": IMAGES - 0.1}, DataError, "in -0.1 to -0.1"),
         ({"images": IMAGES * np.nan}, DataError, "nan"),
         ({"panels": [("m", MAPS[:4])]}, ShapeError, r"maps 'm' have shape \(4, 3, 3\), expected \(5, height, width\)"),

@@ -144,7 +144,7 @@ def test_nothing_is_drawn_off_the_page_or_over_another(title, words):
 
 # ---------------------------------------------------------------------------------------------- lines
 def lines_of(figure):
-    """{(from, to, colour): opacity} by the heights of the ends, and those in the order in which they are drawn."""
+    """{(from, to, color): opacity} by the heights of the ends, and those in the order in which they are drawn."""
     (collection,) = figure.axes[0].collections
     ends = [tuple(round(y, 6) for _, y in line) for line in collection.get_segments()]
     return [(*end, tuple(color[:3]), color[3]) for end, color in zip(ends, collection.get_colors(), strict=True)]

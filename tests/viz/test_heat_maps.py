@@ -1,4 +1,4 @@
-"""The heat map of attention weights shows the labels it was given and greys that are the weights."""
+"""The heat map of attention weights shows the labels it was given and grays that are the weights."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def shown(axes):
     return np.asarray(axes.collections[0].get_array())
 
 
-def grey_at(figure, axes, column, row):
+def gray_at(figure, axes, column, row):
     """The red, green and blue, 0 to 1, of the pixel in the middle of a cell."""
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())
@@ -53,11 +53,11 @@ def test_values_are_shown_as_given_from_black_to_white():
     assert axes.collections[0].get_clim() == (0, 1)
 
 
-def test_each_pixel_is_the_grey_of_its_weight():
+def test_each_pixel_is_the_gray_of_its_weight():
     figure = alignment_figure(KNIGHT, WORD, PHONEMES)
     (axes,) = heat_maps(figure)
     for row, column in np.ndindex(KNIGHT.shape):
-        np.testing.assert_allclose(grey_at(figure, axes, column, row), KNIGHT[row, column], atol=1 / 128)
+        np.testing.assert_allclose(gray_at(figure, axes, column, row), KNIGHT[row, column], atol=1 / 128)
 
 
 @given(st.data())
@@ -84,7 +84,7 @@ def test_title_and_probability():
     assert not any(texts(axes))
 
 
-def test_key_says_what_the_greys_mean():
+def test_key_says_what_the_grays_mean():
     key = alignment_figure(KNIGHT, WORD, PHONEMES).axes[-1]
     assert texts(key) == ["attention weight 0", "1"]
     assert shown(key)[0, 0] == 0

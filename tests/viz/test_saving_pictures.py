@@ -87,7 +87,7 @@ def test_a_missing_folder_is_refused(figure, tmp_path):
 def test_a_disk_that_fills_up_keeps_the_old_picture(figure, tmp_path, suffix):
     path = tmp_path / f"picture{suffix}"
     path.write_bytes(b"the old picture")
-    message = rf"picture\{suffix} cannot be written: File too large; the cure: free space"
+    message = rf"picture\{suffix} cannot be written: File too large; hint: free space"
     with pytest.raises(MinattnError, match=message), files_of_at_most(1000):
         save_figure(figure, path)
     assert path.read_bytes() == b"the old picture"
@@ -100,7 +100,7 @@ def test_a_move_that_fails_leaves_nothing_behind(figure, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(
-        MinattnError, match=r"picture\.png cannot be written: No space left on device; the cure: free space"
+        MinattnError, match=r"picture\.png cannot be written: No space left on device; hint: free space"
     ):
         save_figure(figure, tmp_path / "picture.png")
     assert not list(tmp_path.iterdir())
@@ -108,30 +108,30 @@ def test_a_move_that_fails_leaves_nothing_behind(figure, tmp_path, monkeypatch):
 
 def test_a_folder_in_the_place_of_the_picture_is_refused(figure, tmp_path):
     (tmp_path / "picture.png").mkdir()
-    with pytest.raises(ConfigError, match=r"picture\.png: it is a folder; the cure: the name of a file"):
+    with pytest.raises(ConfigError, match=r"picture\.png: it is a folder; hint: the name of a file"):
         check_picture_path(tmp_path / "picture.png")
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 
 @pytest.mark.parametrize(
-    ("number", "cure"),
+    ("number", "hint"),
     [
         (errno.EACCES, "a folder that can be written to"),
         (errno.EROFS, "a folder that can be written to"),
         (errno.ENOENT, "another folder"),
     ],
 )
-def test_a_folder_that_takes_no_file_is_refused_before_the_work(tmp_path, monkeypatch, number, cure):
+def test_a_folder_that_takes_no_file_is_refused_before_the_work(tmp_path, monkeypatch, number, hint):
     def touch(path):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(type(tmp_path), "touch", touch)
-    with pytest.raises(ConfigError, match=rf"cannot save .*picture\.png: {os.strerror(number)}; the cure: {cure}$"):
+    with pytest.raises(ConfigError, match=rf"cannot save .*picture\.png: {os.strerror(number)}; hint: {hint}$"):
         check_picture_path(tmp_path / "picture.png")
 
 
 def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path):
-    with pytest.raises(ConfigError, match="the cure: a shorter name"):
+    with pytest.raises(ConfigError, match="hint: a shorter name"):
         check_picture_path(tmp_path / f"{'a' * 250}.png")
 
 

@@ -1,4 +1,4 @@
-"""The heat map in a terminal: right cells with colour and without, and never wider than the console."""
+"""The heat map in a terminal: right cells with color and without, and never wider than the console."""
 
 import io
 import sys
@@ -23,7 +23,7 @@ def printed(picture, width=80, **options):
 
 
 def backgrounds(picture, width=80):
-    """For each line, the grey level behind each character, None where there is no colour."""
+    """For each line, the gray level behind each character, None where there is no color."""
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system="truecolor", no_color=False)
     return [
         [
@@ -40,7 +40,7 @@ def test_piped_text():
     assert text == ("    a  g  e\nEY ███ ·  · \nJH ░░░▒▒▒░░░\n T  · ░░░▓▓▓\n\n   attention weight 0 ·░▒▓█ 1\n")
 
 
-def test_no_color_gives_characters_and_no_colour_codes(monkeypatch):
+def test_no_color_gives_characters_and_no_color_codes(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     picture = terminal_alignment(WEIGHTS, "age", ["EY", "JH", "T"])
     in_terminal = printed(picture, force_terminal=True, color_system="truecolor")
@@ -58,7 +58,7 @@ def test_ascii_terminal():
     assert "EY @@@ .  . \n" in text
 
 
-def test_colours_are_greys_of_the_weights():
+def test_colors_are_grays_of_the_weights():
     lines = backgrounds(terminal_alignment(WEIGHTS, "age", ["EY", "JH", "T"]))
     assert lines[0] == [None] * len(lines[0]), "the letters have no background"
     for line, row in zip(lines[1:4], WEIGHTS, strict=True):
@@ -71,7 +71,7 @@ def test_colours_are_greys_of_the_weights():
             assert red == pytest.approx(24 + 231 * weight, abs=0.5)
 
 
-def test_colour_mode_needs_no_density_characters(monkeypatch):
+def test_color_mode_needs_no_density_characters(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     text = printed(terminal_alignment(WEIGHTS, "age", ["EY", "JH", "T"]), force_terminal=True, color_system="truecolor")
     assert "\x1b[48;2;255;255;255m" in text

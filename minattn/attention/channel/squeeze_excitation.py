@@ -52,10 +52,10 @@ class SqueezeExcitation(Module):
         if not all(isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in sizes):
             raise ConfigError(
                 f"squeeze-and-excitation needs at least one channel and a reduction of at least 1, got {channels} "
-                f"channels and the reduction {reduction}; the cure: the reduction 16, as in the paper"
+                f"channels and the reduction {reduction}; hint: the reduction 16, as in the paper"
             )
         if gate not in GATES:
-            raise ConfigError(f"the gate {gate!r} does not exist; the cure: one of {', '.join(GATES)}")
+            raise ConfigError(f"the gate {gate!r} does not exist; hint: one of {', '.join(GATES)}")
         hidden = max(1, channels // reduction)
         self.W_1 = init.he_normal((channels, hidden), rng)
         self.b_1 = init.zeros((hidden,)) if biases else None
@@ -79,7 +79,7 @@ class SqueezeExcitation(Module):
         if u.ndim != 4 or u.shape[1] != channels:
             raise ShapeError(
                 f"squeeze-and-excitation got maps of shape {u.shape}, expected (batch, {channels}, height, width); the "
-                "cure: build it for the channels of the maps that it is given"
+                "hint: build it for the channels of the maps that it is given"
             )
         return self.excitation(squeeze(u))
 

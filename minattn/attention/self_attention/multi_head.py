@@ -60,7 +60,7 @@ class MultiHeadAttention(Module):
                 raise ConfigError(f"{name} must be at least 1, got {size}")
         if (d_k is None or d_v is None) and d_model % heads:
             raise ConfigError(
-                f"d_model = {d_model} does not divide into {heads} heads; the cure: other numbers, or give d_k and d_v"
+                f"d_model = {d_model} does not divide into {heads} heads; hint: other numbers, or give d_k and d_v"
             )
         self.heads = heads
         self.d_k, self.d_v = (d_model // heads if size is None else size for size in (d_k, d_v))
@@ -96,7 +96,7 @@ class MultiHeadAttention(Module):
         if mask is not None:
             if mask.ndim != 3:
                 raise ShapeError(
-                    f"a mask must be (batch, n_q, n_k), each axis of that length or of 1, got {mask.shape}; the cure: "
+                    f"a mask must be (batch, n_q, n_k), each axis of that length or of 1, got {mask.shape}; hint: "
                     "a padding mask (batch, n_k) as mask[:, None, :]"
                 )
             mask = mask[:, None]  # the same for every head

@@ -65,5 +65,5 @@ class LearnedPositions(Module):
         """start: the position of x's first symbol.  Raises ShapeError where there are fewer positions than needed."""
         end, length = _end(start, x.shape[1]), self.weight.shape[0]
         if end > length:
-            raise ShapeError(f"{end} positions are needed, and {length} were learned; the cure: shorter sequences")
+            raise ShapeError(f"{end} positions are needed, and {length} were learned; hint: shorter sequences")
         return x + self.weight[start:end]

@@ -25,7 +25,7 @@ from minattn.autograd.backend import as_mask, dots, like, matmul
 from minattn.autograd.engine import Result, mode
 from minattn.autograd.ops.neural import row_exponentials, shared_exponentials
 from minattn.errors import ShapeError
-from minattn.nn.recurrent import raw
+from minattn.nn.recurrent.shared import raw
 
 ROWS = 64
 """Queries in a block, at least: enough for a matrix product to be quick."""

@@ -1,6 +1,6 @@
 """Attention over time steps and memories."""
 
 from minattn.attention.sequence.additive import AdditiveAttention, additive_attention
-from minattn.attention.sequence.decoder import AttentiveGRU, attentive_sequence
+from minattn.attention.sequence.decoder import AttentiveGRU, attentive_gru
 
-__all__ = ["AdditiveAttention", "AttentiveGRU", "additive_attention", "attentive_sequence"]
+__all__ = ["AdditiveAttention", "AttentiveGRU", "additive_attention", "attentive_gru"]

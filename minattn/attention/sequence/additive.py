@@ -28,7 +28,7 @@ from minattn.errors import ConfigError
 from minattn.nn import Module
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
-from minattn.nn.recurrent import raw
+from minattn.nn.recurrent.shared import raw
 
 softmax = OPS["softmax"].function  # on raw arrays: (weights, pullback)
 

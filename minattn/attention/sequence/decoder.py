@@ -29,27 +29,27 @@ from minattn.autograd import Array, Tensor, op, ops, xp
 from minattn.autograd.backend import matmul
 from minattn.autograd.engine import Result, mode
 from minattn.nn import initializers as init
-from minattn.nn.gru import advance, gated_unit_equation, retreat
 from minattn.nn.initializers import Rng
-from minattn.nn.recurrent import Initializer, RecurrentUnit, side_by_side
+from minattn.nn.recurrent.gru import gru_cell_equation, gru_step, gru_step_backward
+from minattn.nn.recurrent.shared import Initializer, RecurrentUnit, side_by_side
 
 
-def attentive_sequence_equation(
+def attentive_gru_equation(
     projected: Any, state: Any, keys: Any, values: Any, W_a: Any, v_a: Any, C: Any, U: Any, mask: Any = None
 ) -> Any:
     """(1.5)-(1.7), step by step."""
     states, contexts, alignment = [], [], []
     for x in ops.unstack(projected, axis=1):
         context, weights = additive_attention_equation(state @ W_a, keys, v_a, values, mask)  # (1.5) (1.6)
-        state = gated_unit_equation(x + context @ C, state, U)  # (1.7)
+        state = gru_cell_equation(x + context @ C, state, U)  # (1.7)
         states.append(state)
         contexts.append(context)
         alignment.append(weights)
     return ops.stack(states, axis=1), ops.stack(contexts, axis=1), ops.stack(alignment, axis=1)
 
 
-@op(equation=attentive_sequence_equation)
-def attentive_sequence(
+@op(equation=attentive_gru_equation)
+def attentive_gru(
     projected: Array,
     state: Array,
     keys: Array,
@@ -76,7 +76,7 @@ def attentive_sequence(
     keys = module.ascontiguousarray(keys.swapaxes(0, 1))  # the source first: s W_a is added to one slab after the other
     values_C = matmul(values.reshape(batch * source, d), C).reshape(batch, source, 3 * n)
     from_state = module.concatenate([U[:, : 2 * n], W_a], 1)  # [U_z | U_r | W_a]
-    kept = time if mode.recording else 1  # what only the way back needs is kept for it alone
+    kept = time if mode.recording else 1  # what only the backward pass needs is kept for it alone
     hidden = empty((kept, source, batch, a), dtype)
     gates, candidates = empty((kept, batch, 2 * n), dtype), empty((kept, batch, n), dtype)
     alignment = empty((batch, time, source), dtype)
@@ -93,7 +93,7 @@ def attentive_sequence(
         matmul(alignment[:, t : t + 1], values_C, x)  # c_i C
         x += projected[:, t : t + 1]
         gates[k] = recurrent[:, : 2 * n]
-        states[t + 1] = advance(x[:, 0], states[t], U[:, 2 * n :], gates[k], candidates[k])  # (1.7)
+        states[t + 1] = gru_step(x[:, 0], states[t], U[:, 2 * n :], gates[k], candidates[k])  # (1.7)
     contexts = matmul(alignment, values)  # (1.6)
 
     def through_time(g_states: Array, g_alignment: Array) -> tuple[Array, ...]:
@@ -105,7 +105,7 @@ def attentive_sequence(
         to_state, to_reset = (module.ascontiguousarray(m.T) for m in (from_state, U[:, 2 * n :]))
         for t in range(time)[::-1]:
             d_state += g_states[:, t]
-            d_state = retreat(d_state, states[t], to_reset, gates[t], candidates[t], d_x[:, t])
+            d_state = gru_step_backward(d_state, states[t], to_reset, gates[t], candidates[t], d_x[:, t])
             d_weights = matmul(values_C, d_x[:, t, :, None])[:, :, 0]
             d_weights += g_alignment[:, t]
             d_weights -= (alignment[:, t] * d_weights).sum(1, keepdims=True)
@@ -208,4 +208,4 @@ class AttentiveGRU(RecurrentUnit):
     ]:
         """(states s_i, contexts c_i, alignment) for the inputs x_i, from state s_0; mask: True = a real position."""
         keys, W_a, v_a = self.attention.keys(annotations), self.attention.W_a, self.attention.v_a
-        return attentive_sequence(self.project(x), state, keys, annotations, W_a, v_a, self.C, self.U, mask)
+        return attentive_gru(self.project(x), state, keys, annotations, W_a, v_a, self.C, self.U, mask)

@@ -9,7 +9,7 @@ from minattn.attention.spatial.class_activation_map import (
     explained,
     gradient_class_activation_map,
 )
-from minattn.attention.spatial.regions import Box, box_of, largest_segment, normalised, upsampled
+from minattn.attention.spatial.regions import Box, box_of, largest_segment, normalized, upsampled
 
 __all__ = [
     "AttentionBranch",
@@ -23,6 +23,6 @@ __all__ = [
     "explained",
     "gradient_class_activation_map",
     "largest_segment",
-    "normalised",
+    "normalized",
     "upsampled",
 ]

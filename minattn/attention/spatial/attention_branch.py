@@ -16,7 +16,7 @@ how the maps of the classes make one map.
 The paper numbers only some of these; the numbers are this project's.
 
 Deviations from the paper: the convolution of (14.7) is 3x3 as in the authors' code; kernel=1 is the paper's 1x1.  The
-batch normalisation after the stage, BN(stage(g)), and those of (14.5) and (14.7) are the code's; the 1x1 convolutions
+batch normalization after the stage, BN(stage(g)), and those of (14.5) and (14.7) are the code's; the 1x1 convolutions
 have no bias, as there.  Weights start He-normal by their inputs, in the code by their outputs.
 """
 
@@ -31,7 +31,7 @@ from minattn.nn.initializers import Rng
 def check_kernel(kernel: int) -> None:
     """Raise ConfigError unless the convolution of (14.7) is the authors' code's 3x3 or the paper's 1x1."""
     if kernel not in (1, 3):
-        raise ConfigError(f"the attention map's kernel is {kernel!r}; the cure: 3, as in the authors' code, or 1")
+        raise ConfigError(f"the attention map's kernel is {kernel!r}; hint: 3, as in the authors' code, or 1")
 
 
 class AttentionBranch(Module):
@@ -59,7 +59,7 @@ class AttentionBranch(Module):
         deeper = self.stage(g)
         if deeper.shape[2:] != g.shape[2:]:
             raise ShapeError(
-                f"the stage of an attention branch made {deeper.shape[2:]} places of {g.shape[2:]}; the cure: a copy "
+                f"the stage of an attention branch made {deeper.shape[2:]} places of {g.shape[2:]}; hint: a copy "
                 "of the last stage with stride 1"
             )
         a = self.class_maps(self.norm(deeper))  # (14.5)
@@ -77,7 +77,7 @@ def attend(
     """
     if m.shape != (g.shape[0], 1, *g.shape[2:]):
         raise ShapeError(
-            f"an attention map of shape {m.shape} does not fit features of shape {g.shape}; the cure: a map (batch, 1, "
+            f"an attention map of shape {m.shape} does not fit features of shape {g.shape}; hint: a map (batch, 1, "
             "height, width) of features (batch, channels, height, width)"
         )
     return (g * m + g if residual else g * m), m  # (14.8)

@@ -66,11 +66,11 @@ def class_scores(
     Raises ShapeError where features, weight and bias do not fit, ConfigError for a pooling that does not exist.
     """
     if pooling not in POOLINGS:
-        raise ConfigError(f"the pooling {pooling!r} does not exist; the cure: one of {', '.join(POOLINGS)}")
+        raise ConfigError(f"the pooling {pooling!r} does not exist; hint: one of {', '.join(POOLINGS)}")
     maps = class_activation_map(features, weight)
     if bias is not None and bias.shape != weight.shape[1:]:
         raise ShapeError(
-            f"a bias of shape {bias.shape} does not go with a weight of shape {weight.shape}; the cure: one number for "
+            f"a bias of shape {bias.shape} does not go with a weight of shape {weight.shape}; hint: one number for "
             "each class"
         )
     pooled = POOLINGS[pooling](features, (2, 3))  # F
@@ -78,7 +78,7 @@ def class_scores(
 
 
 def explained(
-    network: EndsInPooling, images: Inexact[Tensor, "batch colours height width"], pooling: Pooling | None = None
+    network: EndsInPooling, images: Inexact[Tensor, "batch colors height width"], pooling: Pooling | None = None
 ) -> tuple[Inexact[Tensor, "batch classes"], Inexact[Tensor, "batch classes rows columns"]]:
     """(logits, class activation maps) of a network that ends in pooling and a linear layer.
 
@@ -89,7 +89,7 @@ def explained(
     if not isinstance(network, EndsInPooling) or not isinstance(network.classifier, Linear):
         raise ConfigError(
             f"{type(network).__name__} does not end in pooling and one linear layer and has no class activation maps; "
-            "the cure: a network that does, such as resnet20, or gradient_class_activation_map"
+            "hint: a network that does, such as resnet20, or gradient_class_activation_map"
         )
     if pooling is None:
         pooling = getattr(getattr(network, "config", None), "pooling", "mean")
@@ -134,7 +134,7 @@ def _check_classes(batch: int, **classes: Array) -> None:
     for name, each in classes.items():
         if each.shape != (batch,):
             raise ShapeError(
-                f"{name} has the shape {each.shape} for a batch of {batch} images; the cure: one class for each of them"
+                f"{name} has the shape {each.shape} for a batch of {batch} images; hint: one class for each of them"
             )
 
 
@@ -142,6 +142,6 @@ def _check_sizes(features: Tensor, weight: Tensor) -> None:
     if features.ndim != 4 or weight.ndim != 2 or features.shape[1] != weight.shape[0]:
         raise ShapeError(
             f"class activation maps got features of shape {features.shape} and a weight of shape {weight.shape}, "
-            "expected (batch, channels, height, width) and (channels, classes); the cure: the features that the "
+            "expected (batch, channels, height, width) and (channels, classes); hint: the features that the "
             "pooling takes and the weight of the linear layer after it"
         )

@@ -1,4 +1,4 @@
-"""From a map to the part of the image that it marks: upsampled, normalised, the largest segment, its box.
+"""From a map to the part of the image that it marks: upsampled, normalized, the largest segment, its box.
 
 B. Zhou et al., "Learning deep features for discriminative localization", CVPR 2016, section 3.2: the class activation
 map is upsampled to the size of the image; the pixels above 20 % of its maximum make segments, and the box around the
@@ -42,7 +42,7 @@ def upsampled(
     return asnumpy(ops.resize_bilinear(images, size).data)[:, 0]
 
 
-def normalised(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.ndarray, "batch height width"]:
+def normalized(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.ndarray, "batch height width"]:
     """Each map in 0 .. 1: (M - min M) / (max M - min M); 1 everywhere where the map is constant, to rounding.
 
     Raises DataError for values that are not finite.
@@ -52,7 +52,7 @@ def normalised(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.
     if not finite.all():
         raise DataError(
             f"{np.count_nonzero(~finite):,} of {maps.size:,} values of the maps are not finite, and nothing lies "
-            "between those; the cure: maps of a network whose weights are finite"
+            "between those; hint: maps of a network whose weights are finite"
         )
     maps = maps / 2  # the span of finite numbers is finite then
     lowest, highest = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
@@ -62,20 +62,18 @@ def normalised(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.
 
 
 def largest_segment(map_: Float[np.ndarray, "height width"], share: float = SHARE) -> Bool[np.ndarray, "height width"]:
-    """The largest connected segment of the pixels above `share` of the maximum of the normalised map.
+    """The largest connected segment of the pixels above `share` of the maximum of the normalized map.
 
     Raises ConfigError unless 0 <= share < 1, ShapeError for a map that is empty and DataError for values that are not
     finite.
     """
     if not 0 <= share < 1:
-        raise ConfigError(
-            f"the share of the maximum is {share}, expected 0 <= share < 1; the cure: {SHARE}, the paper's"
-        )
+        raise ConfigError(f"the share of the maximum is {share}, expected 0 <= share < 1; hint: {SHARE}, the paper's")
     if map_.ndim != 2 or not map_.size:
-        raise ShapeError(f"a map of shape {map_.shape} has no segments; the cure: one map (height, width) with a pixel")
+        raise ShapeError(f"a map of shape {map_.shape} has no segments; hint: one map (height, width) with a pixel")
     from scipy import ndimage  # slow to import, and only needed here
 
-    marked = normalised(map_[None])[0]
+    marked = normalized(map_[None])[0]
     labels, _ = ndimage.label((marked > share) | (marked == marked.max()))  # a share may be rounded to 1
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # what is below the threshold

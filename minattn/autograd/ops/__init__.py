@@ -15,7 +15,7 @@ from minattn.autograd.ops.activations import (
     silu,
     softplus,
 )
-from minattn.autograd.ops.batch_norm import batch_norm, batch_norm_fixed
+from minattn.autograd.ops.batch_norm import batch_norm, batch_norm_inference
 from minattn.autograd.ops.channels import scale_channels
 from minattn.autograd.ops.convolution import conv2d, conv_transpose2d
 from minattn.autograd.ops.elementwise import (
@@ -88,7 +88,7 @@ __all__ = [
     "astype",
     "average_pool2d",
     "batch_norm",
-    "batch_norm_fixed",
+    "batch_norm_inference",
     "broadcast_to",
     "clip",
     "concat",

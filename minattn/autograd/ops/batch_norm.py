@@ -1,4 +1,4 @@
-"""Batch normalisation of images x (N, C, ..), with the statistics of the batch or with given ones, and ReLU if wanted.
+"""Batch normalization of images x (N, C, ..), with the statistics of the batch or with given ones, and ReLU if wanted.
 
 For every channel, over the m numbers that the batch has of it,
 
@@ -7,8 +7,8 @@ For every channel, over the m numbers that the batch has of it,
 With h the gradient of y, its gradient is  dw = sum h n,  db = sum h,  dx = w / sqrt(var + eps) (h - db / m - n dw / m).
 
 All passes over the rows of pixels (`channels.py`) run in blocks: one that sums, and one that writes the result; on the
-way back one before them, where a ReLU lets only some of the gradient through.
-Nothing is kept for the way back but x, y and the statistics.
+backward pass one before them, where a ReLU lets only some of the gradient through.
+Nothing is kept for the backward pass but x, y and the statistics.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ def batch_norm_equation(x: Any, weight: Any, bias: Any, eps: float = 1e-5, relu:
 
 @op(equation=batch_norm_equation)
 def batch_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5, relu: bool = False) -> Result:
-    """Batch normalisation of x (N, C, ..), weight (C), bias (C): y, and the mean and variance (C) of each channel.
+    """Batch normalization of x (N, C, ..), weight (C), bias (C): y, and the mean and variance (C) of each channel.
 
     The variance is the biased one, the mean squared deviation.  relu: max(y, 0) in place of y, in the same pass.
     Ioffe & Szegedy 2015, algorithm 1; its gradient is the one at the top of this file.  The mean and the variance have
@@ -63,7 +63,7 @@ def batch_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5, relu:
 
 
 # ---------------------------------------------------------------------------------------------- given
-def batch_norm_fixed_equation(
+def batch_norm_inference_equation(
     x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float = 1e-5, relu: bool = False
 ) -> Any:
     """y = w (x - mean) / sqrt(var + eps) + b, with the mean and the variance that are given."""
@@ -73,11 +73,11 @@ def batch_norm_fixed_equation(
     return relu_of(y) if relu else y
 
 
-@op(equation=batch_norm_fixed_equation)
-def batch_norm_fixed(
+@op(equation=batch_norm_inference_equation)
+def batch_norm_inference(
     x: Array, weight: Array, bias: Array, mean: Array, variance: Array, /, eps: float = 1e-5, relu: bool = False
 ) -> Result:
-    """Batch normalisation of x (N, C, ..) with a mean (C) and a variance (C) that are given, as in evaluation.
+    """Batch normalization of x (N, C, ..) with a mean (C) and a variance (C) that are given, as in evaluation.
 
     Ioffe & Szegedy 2015, algorithm 2, step 11.  relu: max(y, 0) in place of y, in the same pass.
     With r = 1 / sqrt(var + eps), and sums over all but the channels:

@@ -56,7 +56,7 @@ def scale_channels(x: Array, s: Array, /) -> Result:
     """
     if x.ndim != 4 or s.shape != x.shape[:2]:
         raise ShapeError(
-            f"x (N, C, H, W) and s (N, C) are expected, got {x.shape} and {s.shape}; the cure: one number for each "
+            f"x (N, C, H, W) and s (N, C) are expected, got {x.shape} and {s.shape}; hint: one number for each "
             "image and channel"
         )
     batch, channels, height, width = x.shape

@@ -76,7 +76,7 @@ def conv2d(
     if min(windows.places(x.shape[2:])) < 1:
         raise ShapeError(
             f"a kernel of size {windows.kernel} with dilation {windows.dilation} covers {windows.reach} pixels, more "
-            f"than images of size {x.shape[2:]} have with padding {windows.padding}; the cure: larger images, more "
+            f"than images of size {x.shape[2:]} have with padding {windows.padding}; hint: larger images, more "
             "padding, or a smaller kernel"
         )
     y = correlate(x, weight, windows)
@@ -156,15 +156,14 @@ def _transposed_size(size: Shape, windows: Windows, output_padding: int | Pair) 
     more = _pair(output_padding, "output_padding", at_least=0)
     if any(n >= s for n, s in zip(more, windows.stride, strict=True)):
         raise ConfigError(
-            f"output_padding {more} must be less than the stride {windows.stride}; the cure: output_padding=0, the "
-            "default"
+            f"output_padding {more} must be less than the stride {windows.stride}; hint: output_padding=0, the default"
         )
     each = zip(windows.covered(size), windows.padding, more, strict=True)
     height, width = (n - 2 * p + m for n, p, m in each)
     if min(*size, height, width) < 1:
         raise ShapeError(
             f"images of size {size} would become ones of size {(height, width)}: nothing is left within the padding "
-            f"{windows.padding}; the cure: larger images or less padding"
+            f"{windows.padding}; hint: larger images or less padding"
         )
     return height, width
 
@@ -185,11 +184,11 @@ def _plus(y: Array, bias: Array | None) -> Array:
 def _windows(weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Windows:
     if len(weight.shape) != 4 or min(weight.shape) < 1:
         raise ShapeError(
-            f"a weight of four axes with one number at least is expected, got {weight.shape}; the cure: (C_out, C_in / "
+            f"a weight of four axes with one number at least is expected, got {weight.shape}; hint: (C_out, C_in / "
             "groups, k_h, k_w) for conv2d, (C_in, C_out / groups, k_h, k_w) for conv_transpose2d"
         )
     if not hasattr(groups, "__index__") or groups < 1:
-        raise ConfigError(f"groups must be an int of 1 or more, got {groups!r}; the cure: groups=1, the default")
+        raise ConfigError(f"groups must be an int of 1 or more, got {groups!r}; hint: groups=1, the default")
     kernel = (weight.shape[2], weight.shape[3])
     return Windows(
         kernel, _pair(stride, "stride", 1), _pair(padding, "padding", 0), _pair(dilation, "dilation", 1), groups
@@ -200,23 +199,23 @@ def _pair(value: Any, name: str, at_least: int) -> Pair:
     """An int twice, or a pair of ints as it is."""
     height, width = pair(value, name)
     if min(height, width) < at_least:
-        raise ConfigError(f"{name} must be {at_least} or more, got {value}; the cure: {name}={at_least}, the default")
+        raise ConfigError(f"{name} must be {at_least} or more, got {value}; hint: {name}={at_least}, the default")
     return height, width
 
 
 def _check_images(x: Array, weight: Array, groups: int, channels: int) -> None:
     """channels: how many the weight is for."""
     if x.ndim != 4:
-        raise ShapeError(f"x must be images (N, C, H, W), got {x.shape}; the cure: x[None] for a single image")
+        raise ShapeError(f"x must be images (N, C, H, W), got {x.shape}; hint: x[None] for a single image")
     if x.shape[1] % groups or len(weight) % groups:
         raise ShapeError(
             f"groups={groups} must divide the {x.shape[1]} channels of x {x.shape} and the {len(weight)} of the weight "
-            f"{weight.shape}; the cure: a number of groups that divides both"
+            f"{weight.shape}; hint: a number of groups that divides both"
         )
     if x.shape[1] != channels:
         raise ShapeError(
             f"x {x.shape} has {x.shape[1]} channels, but the weight {weight.shape} with groups={groups} is for "
-            f"{channels}; the cure: a weight (C_out, C_in / groups, k_h, k_w) for conv2d, (C_in, C_out / groups, k_h, "
+            f"{channels}; hint: a weight (C_out, C_in / groups, k_h, k_w) for conv2d, (C_in, C_out / groups, k_h, "
             "k_w) for conv_transpose2d"
         )
 

@@ -23,14 +23,14 @@ def pair(value: Pair, name: str) -> tuple[int, int]:
         return index(height), index(width)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"{name} must be an int or a pair (height, width), got {value!r}; the cure: one int or two"
+            f"{name} must be an int or a pair (height, width), got {value!r}; hint: one int or two"
         ) from error
 
 
 def check_images(x: Any) -> None:
     """Raises ShapeError for an x without a height and a width."""
     if x.ndim < 2:
-        raise ShapeError(f"an array of shape {tuple(x.shape)} holds no images; the cure: the shape (N, C, H, W)")
+        raise ShapeError(f"an array of shape {tuple(x.shape)} holds no images; hint: the shape (N, C, H, W)")
 
 
 def both_sizes(x: Any, size: Pair) -> tuple[int, int, int, int]:
@@ -41,10 +41,10 @@ def both_sizes(x: Any, size: Pair) -> tuple[int, int, int, int]:
     check_images(x)
     h, w = pair(size, "size")
     if h < 1 or w < 1:
-        raise ShapeError(f"an image cannot have the size {h} x {w}; the cure: a height and a width of at least 1")
+        raise ShapeError(f"an image cannot have the size {h} x {w}; hint: a height and a width of at least 1")
     height, width = x.shape[-2:]
     if height < 1 or width < 1:
-        raise ShapeError(f"images of {height} x {width} have no pixel; the cure: images of at least 1 x 1")
+        raise ShapeError(f"images of {height} x {width} have no pixel; hint: images of at least 1 x 1")
     return height, width, h, w
 
 

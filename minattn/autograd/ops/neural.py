@@ -270,7 +270,7 @@ def layer_norm_equation(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> An
 
 @op(equation=layer_norm_equation)
 def layer_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5) -> Result:
-    """Layer normalisation over the last axis:  x (.., d), weight (d), bias (d).  Ba et al. 2016, eq. 4.
+    """Layer normalization over the last axis:  x (.., d), weight (d), bias (d).  Ba et al. 2016, eq. 4.
 
     dx = (h - mean h - n mean(h n)) / sqrt(var + eps)  with h = w g and n = (x - mean) / sqrt(var + eps).
     """

@@ -1,12 +1,12 @@
-"""Normalisation of images x (N, C, ..) over groups of channels and over neighbouring channels.
+"""Normalization of images x (N, C, ..) over groups of channels and over neighboring channels.
 
-Group normalisation subtracts the mean of a set S of numbers and divides by their standard deviation,
+Group normalization subtracts the mean of a set S of numbers and divides by their standard deviation,
 
     n_i = (x_i - mean_S) / sqrt(var_S + eps),    y_i = w_c n_i + b_c    for the channel c of i.
 
 With h = w g the gradient is  dx = (h - mean_S h - n mean_S(h n)) / sqrt(var_S + eps).
 
-Batch normalisation, in `batch_norm.py`, differs in S alone, which is what the batch has of a channel.
+Batch normalization, in `batch_norm.py`, differs in S alone, which is what the batch has of a channel.
 """
 
 import math
@@ -44,12 +44,12 @@ def channel_axes(x: Any, **weights: Any) -> tuple[tuple[int, ...], tuple[int, ..
     Raises ShapeError unless x has channels and `weights` have one number for each.
     """
     if x.ndim < 2 or x.shape[1] == 0:
-        raise ShapeError(f"an array of shape {tuple(x.shape)} has no channels; the cure: the shape (N, C, H, W)")
+        raise ShapeError(f"an array of shape {tuple(x.shape)} has no channels; hint: the shape (N, C, H, W)")
     channels = x.shape[1]
     for name, weight in weights.items():
         if tuple(weight.shape) != (channels,):
             raise ShapeError(
-                f"{name} of shape {tuple(weight.shape)} does not go with {channels} channels; the cure: {name} of "
+                f"{name} of shape {tuple(weight.shape)} does not go with {channels} channels; hint: {name} of "
                 f"shape ({channels},)"
             )
     return (1, channels, *(1,) * (x.ndim - 2)), (0, *range(2, x.ndim))
@@ -60,8 +60,8 @@ def numbers(x: Any, axes: tuple[int, ...]) -> int:
     n = math.prod(x.shape[axis] for axis in axes)
     if n == 0:
         raise ShapeError(
-            f"an array of shape {tuple(x.shape)} has no mean over axes {axes}; the cure: at least one number there, or "
-            "batch_norm_fixed with statistics that are known"
+            f"an array of shape {tuple(x.shape)} has no mean over axes {axes}; hint: at least one number there, or "
+            "batch_norm_inference with statistics that are known"
         )
     return n
 
@@ -78,10 +78,10 @@ def group_norm_equation(x: Any, weight: Any, bias: Any, groups: int, eps: float 
 
 @op(equation=group_norm_equation)
 def group_norm(x: Array, weight: Array, bias: Array, /, groups: int, eps: float = 1e-5) -> Result:
-    """Group normalisation of x (N, C, ..), weight (C), bias (C), in `groups` groups of C / groups channels each.
+    """Group normalization of x (N, C, ..), weight (C), bias (C), in `groups` groups of C / groups channels each.
 
     S = {i : image of i is n, floor(channel of i / (C / groups)) = g}.  Wu & He 2018, eq. 7; its gradient is the one at
-    the top of this file.  groups = C is instance normalisation, groups = 1 layer normalisation over (C, ..).
+    the top of this file.  groups = C is instance normalization, groups = 1 layer normalization over (C, ..).
     Raises ConfigError where the channels do not make so many groups of one size.
     """
     shape, axes = channel_axes(x, weight=weight, bias=bias)
@@ -112,7 +112,7 @@ def check_channel_groups(channels: int, groups: int) -> None:
     """Raise ConfigError where so many channels do not make so many groups of one size."""
     if groups < 1 or channels % groups:
         raise ConfigError(
-            f"{channels} channels do not make {groups} groups of one size; the cure: a number of groups that divides "
+            f"{channels} channels do not make {groups} groups of one size; hint: a number of groups that divides "
             f"{channels}"
         )
 
@@ -130,7 +130,7 @@ def local_response_norm_equation(x: Any, n: int = 5, k: float = 2.0, alpha: floa
 
 @op(equation=local_response_norm_equation)
 def local_response_norm(x: Array, /, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Result:
-    """Local response normalisation of x (N, C, ..) over n neighbouring channels, with the paper's constants.
+    """Local response normalization of x (N, C, ..) over n neighboring channels, with the paper's constants.
 
     b^i = a^i / s_i^beta  with  s_i = k + alpha sum_j (a^j)^2,  j the channels that are at most n // 2 from i.
     da^i = g_i / s_i^beta - 2 alpha beta a^i sum_j g_j b^j / s_j.
@@ -148,10 +148,10 @@ def local_response_norm(x: Array, /, n: int = 5, k: float = 2.0, alpha: float = 
 
 
 def _half(x: Any, n: int) -> int:
-    """How many neighbours count on each side."""
+    """How many neighbors count on each side."""
     channel_axes(x)
     if n < 1 or n % 2 == 0:
-        raise ConfigError(f"{n} channels have none in their middle; the cure: an odd number n")
+        raise ConfigError(f"{n} channels have none in their middle; hint: an odd number n")
     return n // 2
 
 

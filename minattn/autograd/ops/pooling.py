@@ -66,15 +66,15 @@ def _windows(x: Any, kernel: Pair, stride: Pair | None, padding: Pair, ceil: boo
 
 def _along(n: int, k: int, s: int, p: int, ceil: bool) -> AxisWindows:
     if k < 1 or s < 1:
-        raise ConfigError(f"a kernel of {k} with stride {s} has no windows; the cure: both of at least 1")
+        raise ConfigError(f"a kernel of {k} with stride {s} has no windows; hint: both of at least 1")
     if not 0 <= p < k:
         raise ConfigError(
-            f"a padding of {p} does not go with a kernel of {k}: windows would hold nothing but padding; the cure: a "
+            f"a padding of {p} does not go with a kernel of {k}: windows would hold nothing but padding; hint: a "
             f"padding between 0 and {k - 1}"
         )
     if n < 1 or k > n + 2 * p:
         raise ShapeError(
-            f"a kernel of {k} is larger than an axis of {n} with a padding of {p} on both sides; the cure: larger "
+            f"a kernel of {k} is larger than an axis of {n} with a padding of {p} on both sides; hint: larger "
             "images, a smaller kernel or more padding"
         )
     room = n + 2 * p - k

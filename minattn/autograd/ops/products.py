@@ -15,7 +15,7 @@ def matmul(a: Array, b: Array, /) -> Result:
     dA = G B^T;  dB = A^T G.
     """
     if a.ndim == 0 or b.ndim == 0:
-        raise ValueError("matmul needs at least one dimension on both sides; the cure: use * for scalars")
+        raise ValueError("matmul needs at least one dimension on both sides; hint: use * for scalars")
     if b.ndim == 2 and a.ndim > 2:
         return _rows_times_matrix(a, b)
     rows = a[None, :] if a.ndim == 1 else a
@@ -99,7 +99,7 @@ def _einsum(*operands: Array, inputs: tuple[str, ...], output: str) -> Result:
             if sizes.setdefault(letter, n) != n:
                 raise ShapeError(
                     f"the axis '{letter}' of '{','.join(inputs)}' has {sizes[letter]} places in one operand and {n} in "
-                    "another; the cure: one number of places for a letter (einsum stretches none)"
+                    "another; hint: one number of places for a letter (einsum stretches none)"
                 )
 
     def operand(i: int) -> Any:

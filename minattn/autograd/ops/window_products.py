@@ -6,7 +6,7 @@ are k_w C numbers, so that a convolution is one product for each of the kernel's
     y(h) = sum_i seen(s h + d i) W_i          seen: (.., k_w C), W_i: (k_w C, C_out)
 
 * **slid**, where the kernel moves from pixel to pixel and channels are few: the block is copied once, with its padding,
-  and k_w neighbours are side by side already.  Rows of a matrix may not overlap, so there are k_w matrices, each with
+  and k_w neighbors are side by side already.  Rows of a matrix may not overlap, so there are k_w matrices, each with
   every k_w-th of the places, which are views of the copy.  A row of pixels is followed by the padding of the next; what
   is computed there is thrown away.
 * **shifted**: the block is copied once for every column j of the kernel, shifted by d j.
@@ -152,7 +152,7 @@ def _slid_over(images: Array, place: Place, outputs: int, windows: Windows) -> t
     """What a kernel sees of a block, (k_h, k_w, pieces, count, k_w C), and where y is in it.
 
     The block becomes one strip of pixels.  A row has its padding on the left; what is missing on the right is the
-    padding of the next.  Row q of matrix (i, j) is the k_w neighbours from pixel j + k_w q of row i on: a view.
+    padding of the next.  Row q of matrix (i, j) is the k_w neighbors from pixel j + k_w q of row i on: a view.
     """
     (k_h, k_w), (_, left), channels = windows.kernel, windows.padding, images.shape[3]
     rows, batch = place[1].stop - place[1].start, len(range(*place[0].indices(len(images))))

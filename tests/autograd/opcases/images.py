@@ -1,4 +1,4 @@
-"""Cases of the ops on images (N, C, H, W): pooling, resizing, normalisation.  NumPy's side is loops with indices."""
+"""Cases of the ops on images (N, C, H, W): pooling, resizing, normalization.  NumPy's side is loops with indices."""
 
 import math
 
@@ -131,9 +131,9 @@ def loop_bilinear(x, size, align_corners):
     return y
 
 
-# ---------------------------------------------------------------------------------------------- normalisation
+# ---------------------------------------------------------------------------------------------- normalization
 @st.composite
-def normalised(draw, vectors=2, min_batch=0, **parameters):
+def normalized(draw, vectors=2, min_batch=0, **parameters):
     """x (N, C, ..) whose sets are not nearly constant: there float32 has no digits left; and vectors (C)."""
     dtype = draw(dtypes())
     channels = draw(st.sampled_from([1, 2, 3, 4, 6]))
@@ -157,7 +157,7 @@ def several_of_a_channel(call):
 @st.composite
 def with_statistics(draw):
     """x, weight, bias, and a mean and a variance that are given."""
-    call = draw(normalised(vectors=3, eps=st.sampled_from([1e-5, 0.1])))
+    call = draw(normalized(vectors=3, eps=st.sampled_from([1e-5, 0.1])))
     variance = draw(strategies.arrays(call.inputs[1].shape, call.inputs[0].dtype, low=0.1, high=3.0))
     return Call((*call.inputs, variance), call.parameters)
 
@@ -210,8 +210,8 @@ def loop_group_norm(x, weight, bias, groups, eps):
 def loop_local_response_norm(x, n, k, alpha, beta):
     y, channels = np.zeros(x.shape), x.shape[1]
     for image, i, *place in np.ndindex(x.shape):
-        neighbours = range(max(0, i - n // 2), min(channels - 1, i + n // 2) + 1)
-        total = sum(x[(image, j, *place)] ** 2 for j in neighbours)
+        neighbors = range(max(0, i - n // 2), min(channels - 1, i + n // 2) + 1)
+        total = sum(x[(image, j, *place)] ** 2 for j in neighbors)
         y[(image, i, *place)] = x[(image, i, *place)] / (k + alpha * total) ** beta
     return y
 
@@ -244,13 +244,13 @@ CASES = {
     "resize_nearest": Case(sized(), loop_nearest),
     "resize_bilinear": Case(sized(align_corners=st.booleans()), loop_bilinear),
     "batch_norm": Case(
-        off_kink(normalised(min_batch=1, eps=EPS).filter(several_of_a_channel), loop_batch_norm), loop_batch_norm
+        off_kink(normalized(min_batch=1, eps=EPS).filter(several_of_a_channel), loop_batch_norm), loop_batch_norm
     ),
-    "batch_norm_fixed": Case(off_kink(with_statistics(), loop_batch_norm_fixed), loop_batch_norm_fixed),
+    "batch_norm_inference": Case(off_kink(with_statistics(), loop_batch_norm_fixed), loop_batch_norm_fixed),
     "scale_channels": Case(with_gates(), loop_scale_channels),
-    "group_norm": Case(normalised(groups=None, eps=EPS), loop_group_norm),
+    "group_norm": Case(normalized(groups=None, eps=EPS), loop_group_norm),
     "local_response_norm": Case(
-        normalised(
+        normalized(
             vectors=0,
             n=st.sampled_from([1, 3, 5]),
             k=st.sampled_from([1.0, 2.0]),

@@ -49,11 +49,11 @@ def attended(draw):
 STATE = ("B", "n")
 CASES = {
     "maxout": Case(pieces()),
-    "gated_unit": Case(sized(("B", "3n"), STATE, ("n", "3n"))),
-    "gated_sequence": Case(sized(("B", "T", "3n"), STATE, ("n", "3n"), mask=("B", "T"), reverse=st.booleans())),
-    "lstm_unit": Case(sized(("B", "4n"), STATE, STATE, ("n", "4n"))),
-    "lstm_sequence": Case(sized(("B", "T", "4n"), STATE, STATE, ("n", "4n"), mask=("B", "T"), reverse=st.booleans())),
-    "attentive_sequence": Case(
+    "gru_cell": Case(sized(("B", "3n"), STATE, ("n", "3n"))),
+    "gru": Case(sized(("B", "T", "3n"), STATE, ("n", "3n"), mask=("B", "T"), reverse=st.booleans())),
+    "lstm_cell": Case(sized(("B", "4n"), STATE, STATE, ("n", "4n"))),
+    "lstm": Case(sized(("B", "T", "4n"), STATE, STATE, ("n", "4n"), mask=("B", "T"), reverse=st.booleans())),
+    "attentive_gru": Case(
         sized(
             *(("B", "T", "3n"), STATE, ("B", "S", "a"), ("B", "S", "d")),
             *(("n", "a"), ("a",), ("d", "3n"), ("n", "3n")),

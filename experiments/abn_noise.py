@@ -1,0 +1,343 @@
+"""Does the residual form of attention keep what the map hides?  The Attention Branch Network on noisy images.
+
+    python experiments/abn_noise.py --out runs/noise                                  (the 8x8 digits)
+    python experiments/abn_noise.py --out runs/noise-fashion --data fashion-mnist     (a small part of Fashion-MNIST)
+
+H. Fukui et al., "Attention Branch Network: learning of attention mechanism for visual explanation", CVPR 2019: the map
+M, 0 to 1, meets the features g as g (1 + M) or as g M.  Where noise misleads the map, g M loses what is under its dark
+places, and g (1 + M) does not.  So one would expect g (1 + M) to keep the accuracy of the plain network, and g M to
+lose some.  Here it is tried, and the outcome told as it is.
+
+30 % noise: each pixel, with probability 0.3 and by itself, is replaced by one drawn uniformly from black to white.  The
+noise of an image to train on is drawn once and stays; the test images are scored under several draws.
+
+Three networks are trained with the same images, noise, steps and seeds, once without and once with noise: ResNet-8 with
+projections, and ABN on it in both forms, which start from the same weights.  The model of the last step is scored, so
+there are no dev images.  "map on the object" is the correlation, over the pixels of a noisy test image, of M and the
+image without its noise; M is that of the network trained with noise.
+
+Leaves `noise.md`, `noise.json` and `noise.png` in the folder.  A network that is trained there already is not trained
+again, one that was stopped goes on.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minattn.attention.spatial.regions import upsampled
+from minattn.data.images.dataset import Images, ImageSplits
+from minattn.errors import CheckpointError, ConfigError, MinattnError
+from minattn.models import registry
+from minattn.models.vision.attention_branch_network import AttentionBranchNetwork
+from minattn.tasks.config import write_json, write_text
+from minattn.tasks.driver import run_quietly
+from minattn.tasks.images import task as recipe
+from minattn.tasks.images.classifier import Classifier
+from minattn.tasks.images.settings import ImageConfig
+from minattn.tasks.run_folder import check_libraries, check_writable, has_begun
+from minattn.tasks.threads import blas_threads
+from minattn.training import LAST, Plan, Progress, load_checkpoint
+from minattn.viz import save_figure
+from minattn.viz.maps import COLORS, shown
+from minattn.viz.style import LINE, MUTED, PALETTE, axes_at, styled_figure, text_width
+
+TEST_NOISE = 0  # the seed of the noise of the test images, the same for all
+DRAWS = 5  # of the noise, under which the test images are scored
+SHOWN = 10  # noisy images in the picture
+
+
+class Network(NamedTuple):
+    """A network by what it is called here, its name in the registry, and the form of its attention."""
+
+    name: str
+    folder: str
+    model: str
+    residual: bool | None = None  # g (1 + M), or g M; None: no attention
+
+
+PLAIN = Network("ResNet-8", "plain", "resnet8_b")
+RESIDUAL = Network("ABN, g (1 + M)", "residual", "abn_resnet8", True)
+ALONE = Network("ABN, g M", "alone", "abn_resnet8", False)
+NETWORKS = (PLAIN, RESIDUAL, ALONE)
+
+
+class Size(NamedTuple):
+    """How much of a data set is used, and for how long."""
+
+    train: int | None
+    test: int | None
+    epochs: int
+
+
+SIZES = {"digits": Size(None, None, 20), "fashion-mnist": Size(2000, 2000, 15)}
+
+SCORES = {
+    "clean": "without noise",
+    "to_noisy": "noise in testing only",
+    "noisy": "noise in training and testing",
+}
+
+
+def main() -> None:
+    """Train all networks with all seeds, with and without noise, and tabulate their accuracies."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/noise"), help="folder for the runs and the table")
+    parser.add_argument("--data", choices=SIZES, default="digits")
+    parser.add_argument("--noise", type=float, default=0.3, metavar="SHARE", help="of the pixels that are replaced")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="train with the seeds 1 to N")
+    parser.add_argument("--images", type=int, metavar="N", help="train on the first N images only")
+    parser.add_argument("--epochs", type=int, help="of each network  [default: 20; of fashion-mnist 15]")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change another setting")
+    arguments = parser.parse_args()
+
+    if not 0 < arguments.noise < 1:
+        raise ConfigError(f"--noise is a share above 0 and below 1, got {arguments.noise:g}")
+    if arguments.seeds < 1:
+        raise ConfigError(f"--seeds must be at least 1, got {arguments.seeds}")
+    size = SIZES[arguments.data]
+    config = configuration(arguments.data, size.epochs if arguments.epochs is None else arguments.epochs, arguments.set)
+    check_writable(arguments.out)
+    check_libraries()
+    count = size.train if arguments.images is None else arguments.images
+    splits = part_of(recipe.DataSource(arguments.data).load(config), count, size.test)
+    print(f"{len(splits.train):,} images to train on, {len(splits.test):,} to test, {config.epochs} epochs", flush=True)
+    results, pictured = [], {}
+    for seed in range(1, arguments.seeds + 1):
+        for network in NETWORKS:
+            settings = dataclasses.replace(config, model=network.model, seed=seed)
+            result, maps = measured(network, settings, splits, arguments.noise, arguments.out)
+            results.append(result)
+            if seed == 1 and maps is not None:
+                pictured[network.name] = maps
+    write_json(arguments.out / "noise.json", {"noise": arguments.noise, "results": results})
+    text = markdown_table(results) + "\n" + "\n".join(findings(results)) + "\n"
+    write_text(arguments.out / "noise.md", text)
+    save_figure(picture(results, splits, arguments.noise, pictured), arguments.out / "noise.png")
+    print(f"\n{text}\npicture: {arguments.out / 'noise.png'}")
+
+
+def configuration(data: str, epochs: int, settings: list[str]) -> ImageConfig:
+    """The settings that all networks share.  Raises ConfigError for those in which they differ."""
+    for setting in settings:
+        if setting.partition("=")[0] in ("model", "seed"):
+            raise ConfigError(f"the networks differ in model and seed, so --set {setting} cannot be given")
+    return recipe.config_from([f"epochs={epochs}", *settings], None, data)
+
+
+# ---------------------------------------------------------------------------------------------- the images
+def part_of(splits: ImageSplits, train: int | None, test: int | None) -> ImageSplits:
+    """The first images of train and test; None is all of them."""
+    if train is not None and not 1 <= train <= len(splits.train):
+        raise ConfigError(f"--images must be in 1 to {len(splits.train):,}, the images to train on; got {train:,}")
+    return dataclasses.replace(splits, train=splits.train.at(slice(train)), test=splits.test.at(slice(test)))
+
+
+def noisy(images: Images, share: float, seed: int, draw: int = 0) -> Images:
+    """The images with a share of their pixels replaced by uniform noise."""
+    rng = np.random.default_rng([seed, draw])
+    replaced = rng.random(images.pixels.shape) < share
+    noise = rng.integers(256, size=images.pixels.shape, dtype=np.uint8)
+    return Images(np.where(replaced, noise, images.pixels), images.labels)
+
+
+# ---------------------------------------------------------------------------------------------- a network
+def measured(
+    network: Network, config: ImageConfig, splits: ImageSplits, noise: float, out: Path
+) -> tuple[dict, np.ndarray | None]:
+    """(what a network scores in percent, its maps M of noisy test images)."""
+    name = f"{network.folder}-seed-{config.seed}"
+    clean, clean_seconds = trained(network, config, splits, out / f"{name}-clean")
+    with_noise = dataclasses.replace(splits, train=noisy(splits.train, noise, config.seed))
+    hardened, noisy_seconds = trained(network, config, with_noise, out / f"{name}-noisy")
+    tests = [noisy(splits.test, noise, TEST_NOISE, draw) for draw in range(DRAWS)]
+    result = {
+        "network": network.name,
+        "seed": config.seed,
+        "clean": accuracy(clean, splits.test),
+        "to_noisy": float(np.mean([accuracy(clean, test) for test in tests])),
+        "noisy": float(np.mean([accuracy(hardened, test) for test in tests])),
+        "on_object": None,
+        "weights": clean.model.count_parameters(),
+        "seconds": clean_seconds + noisy_seconds,
+        "settings": dataclasses.asdict(config),
+    }
+    maps = None
+    if network.residual is not None:
+        maps = attention_maps_of(hardened, tests[0])
+        result["on_object"] = on_object(maps, splits.test)
+    scores = ", ".join(f"{title} {result[key]:.2f} %" for key, title in SCORES.items())
+    print(f"{network.name}, seed {config.seed}: {scores}; {result['seconds']:.0f} s", flush=True)
+    return result, maps
+
+
+@blas_threads()
+def trained(network: Network, config: ImageConfig, splits: ImageSplits, folder: Path) -> tuple[Classifier, float]:
+    """(a network after its last step, the seconds it took); one that is trained already is read from its folder."""
+    classifier = Classifier.of(config, splits)
+    if network.residual is not None:
+        shape = {"classes": len(splits.classes), "channels": splits.train.shape[0]}
+        form = dataclasses.replace(registry.configuration(config.model, **shape), residual=network.residual)
+        classifier.model = AttentionBranchNetwork(form, np.random.default_rng(config.seed))
+    meta = {**classifier.meta(), "residual": network.residual, "images": splits.train.fingerprint()}
+    batches = classifier.batches(splits.train)
+    trainer = classifier.trainer(batches, folder, Plan(epochs=config.epochs), Progress(), meta)
+    if has_begun(folder):
+        _, stored = load_checkpoint(folder / LAST)
+        if any(stored.get(key) != meta[key] for key in meta):
+            raise CheckpointError(f"{folder} was trained with other settings or images; hint: another --out")
+        trainer.resume()
+    outcome = run_quietly(trainer)
+    if outcome.interrupted:
+        raise SystemExit(f"{folder}: stopped after step {outcome.step:,}; the same command goes on")
+    return classifier, outcome.seconds
+
+
+def accuracy(classifier: Classifier, images: Images) -> float:
+    """Percent of the images that are named rightly."""
+    return 100 * (1 - float(classifier.look(images).errors(images).mean()))
+
+
+def attention_maps_of(classifier: Classifier, images: Images) -> np.ndarray:
+    """M (images, height, width)."""
+    (_, maps), *_ = classifier.maps(images, images.labels)
+    return maps
+
+
+def on_object(maps: np.ndarray, images: Images) -> float:
+    """The mean over the images of the correlation of M with the image; 0 for what is the same everywhere."""
+    m = upsampled(maps, images.shape[1:]).reshape(len(images), -1).astype(np.float64)
+    pixels = images.pixels.mean(axis=1).reshape(len(images), -1)
+    m, pixels = m - m.mean(axis=1, keepdims=True), pixels - pixels.mean(axis=1, keepdims=True)
+    lengths = np.sqrt((m**2).sum(axis=1) * (pixels**2).sum(axis=1))
+    return float(((m * pixels).sum(axis=1) / np.maximum(lengths, 1e-9)).mean())
+
+
+# ---------------------------------------------------------------------------------------------- what comes out
+def of(results: list[dict], network: Network, key: str) -> np.ndarray:
+    """A network's numbers, in the order of the seeds."""
+    return np.array([result[key] for result in results if result["network"] == network.name])
+
+
+def spread(values: np.ndarray) -> float:
+    """The standard deviation over the seeds."""
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
+
+
+def markdown_table(results: list[dict]) -> str:
+    """A line a network: mean and standard deviation of its accuracies over the seeds."""
+    header = ["accuracy %", *SCORES.values(), "map on the object", "weights", "seconds"]
+    lines = [f"| {' | '.join(header)} |", "|:---|" + "---:|" * (len(header) - 1)]
+    for network in NETWORKS:
+        cells = [f"{of(results, network, key).mean():.2f} ± {spread(of(results, network, key)):.2f}" for key in SCORES]
+        cells += ["" if network.residual is None else f"{of(results, network, 'on_object').mean():.2f}"]
+        cells += [f"{of(results, network, 'weights')[0]:,}", f"{of(results, network, 'seconds').mean():.0f}"]
+        lines.append(f"| {network.name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def findings(results: list[dict]) -> list[str]:
+    """Each form against the plain network and the two against each other, in points, seed by seed."""
+    lines = []
+    for key, title in SCORES.items():
+        lines += [f"{title[0].upper()}{title[1:]}:", ""]
+        for one, other in ((RESIDUAL, PLAIN), (ALONE, PLAIN), (ALONE, RESIDUAL)):
+            difference = of(results, one, key) - of(results, other, key)
+            seeds = ", ".join(f"{value:+.2f}" for value in difference)
+            points = f"{difference.mean():+.2f} points ({seeds})"
+            lines.append(f"- {one.name} against {other.name}: {points}, {verdict(difference)}")
+        lines.append("")
+    by_chance = 2 * 0.5 ** len(of(results, PLAIN, "seed"))
+    return [*lines, f"(Seeds of networks that are equally good would all agree {100 * by_chance:.0f} % of the time.)"]
+
+
+def verdict(difference: np.ndarray) -> str:
+    """What differences in accuracy, one a seed, say."""
+    if len(difference) == 1:
+        return "by one seed only"
+    if (difference > 0).all():
+        return "better with every seed"
+    if (difference < 0).all():
+        return "worse with every seed"
+    return "no difference that all seeds agree on"
+
+
+# ---------------------------------------------------------------------------------------------- the picture
+MARGIN, CELL, CELL_GAP = 0.12, 0.62, 0.05  # inches
+
+
+def picture(results: list[dict], splits: ImageSplits, noise: float, pictured: dict[str, np.ndarray]):
+    """Above, the accuracies of all seeds; below, test images, with noise, and the maps M of the noisy ones."""
+    chosen = np.array([np.flatnonzero(splits.test.labels == label)[0] for label in np.unique(splits.test.labels)])
+    chosen = chosen[:SHOWN]
+    with_noise = noisy(splits.test, noise, TEST_NOISE)
+    rows = [("image", splits.test), (f"{100 * noise:g} % noise", with_noise)]
+    rows = [(name, shown(images.at(chosen).pixels / 255)) for name, images in rows]
+    rows += [(f"M of {name.partition(', ')[2]}", maps[chosen]) for name, maps in pictured.items()]
+    left = MARGIN + max(text_width(network.name) for network in NETWORKS) + 0.2
+    across = max(SHOWN, len(chosen)) * (CELL + CELL_GAP)
+    height, top = 3 * LINE * len(NETWORKS), MARGIN + 1.5 * LINE
+    below = top + height + 4 * LINE
+    with styled_figure(left + across + MARGIN, below + len(rows) * (CELL + CELL_GAP) + 2.5 * LINE) as figure:
+        gap = 0.28
+        width = (across - gap * (len(SCORES) - 1)) / len(SCORES)
+        for number, (key, title) in enumerate(SCORES.items()):
+            axes = axes_at(figure, left + number * (width + gap), top, width, height)
+            draw_accuracies(axes, results, key, named=number == 0)
+            axes.set_title(title)
+        for number, (name, pictures) in enumerate(rows):
+            draw_row(figure, name, pictures, left, below + number * (CELL + CELL_GAP))
+        draw_key(figure, left, below + len(rows) * (CELL + CELL_GAP) + 0.6 * LINE)
+    return figure
+
+
+def draw_accuracies(axes, results: list[dict], key: str, named: bool) -> None:
+    """A dot a seed, and the mean in words."""
+    for y, (network, color) in enumerate(zip(NETWORKS, PALETTE, strict=False)):
+        values = of(results, network, key)
+        axes.plot(values, [y] * len(values), "o", color=color, alpha=0.55, markeredgewidth=0, markersize=5)
+        axes.plot([values.mean()], [y], "|", color=color, markersize=11, markeredgewidth=1.5)
+        axes.annotate(
+            f"{values.mean():.1f}", (values.mean(), y), (0, 8), textcoords="offset points", ha="center", color=MUTED
+        )
+    values = [result[key] for result in results]
+    room = 0.2 * ((max(values) - min(values)) or 1.0)
+    axes.set(xlim=(min(values) - room, max(values) + room), ylim=(len(NETWORKS) - 0.5, -0.8))
+    axes.set_yticks(range(len(NETWORKS)), [n.name for n in NETWORKS] if named else [""] * len(NETWORKS))
+    axes.grid(axis="y")
+    axes.locator_params(axis="x", nbins=4)
+    axes.set_xlabel("accuracy, %")
+
+
+def draw_row(figure, name: str, pictures: np.ndarray, left: float, top: float) -> None:
+    """Images (m, rows, columns, 3) as they are, or maps (m, h, w) in colors of 0 to 1."""
+    write(figure, name, left - 0.12, top + CELL / 2, ha="right")
+    for column, one in enumerate(pictures):
+        axes = axes_at(figure, left + column * (CELL + CELL_GAP), top, CELL, CELL)
+        axes.imshow(one, cmap=COLORS, vmin=0, vmax=1, interpolation="nearest")
+        axes.set_axis_off()
+
+
+def draw_key(figure, left: float, top: float) -> None:
+    """The colors of M."""
+    write(figure, "M = 0", left, top + LINE / 2)
+    start = left + text_width("M = 0") + 0.1
+    axes = axes_at(figure, start, top + LINE / 2 - 0.05, 1.4, 0.1)
+    axes.imshow(np.linspace(0, 1, 256)[None], cmap=COLORS, aspect="auto")
+    axes.set_axis_off()
+    write(figure, "1", start + 1.5, top + LINE / 2)
+
+
+def write(figure, text: str, x: float, y: float, ha: str = "left") -> None:
+    """Text at a place in inches from the top left corner."""
+    width, height = figure.get_size_inches()
+    figure.text(x / width, 1 - y / height, text, ha=ha, va="center", color=MUTED)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (MinattnError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None

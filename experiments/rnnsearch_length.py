@@ -1,0 +1,79 @@
+"""Figure 2 of Bahdanau, Cho & Bengio 2015 on pronunciations: accuracy against word length, with and without attention.
+
+    python experiments/rnnsearch_length.py --out runs/length
+
+RNNencdec must squeeze a word into one vector; RNNsearch looks back at its letters.  Both are trained on the same words
+with the same settings, and scored on the test words of each length.  Leaves `length.png` and `length.md` in the folder;
+a model that is trained there already is not trained again.
+
+The paper's BLEU counts what is right inside a sentence, so the figure shows the phonemes that are right, 100 % - PER.
+Whole words, which the table has too, get harder with every phoneme for any model: one mistake spoils them.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from minattn.errors import MinattnError
+from minattn.tasks.config import with_settings, write_text
+from minattn.tasks.g2p import task as g2p
+from minattn.tasks.run_folder import check_writable
+from minattn.training.metrics import Score, score_by_length
+from minattn.viz import accuracy_by_length, save_figure
+
+MODELS = {"RNNencdec": "rnnencdec", "RNNsearch": "rnnsearch"}
+
+
+def main() -> None:
+    """Train both models, then draw and tabulate their accuracy by word length."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/length"), help="folder for the runs and the figure")
+    parser.add_argument("--train", metavar="FILE", help="a lexicon, lines WORD<TAB>PH PH PH, instead of CMUdict")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs for each model")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change another setting")
+    parser.add_argument("--longest", type=int, default=16, help="words this long and longer count as one length")
+    arguments = parser.parse_args()
+
+    check_writable(arguments.out)
+    config = with_settings(dataclasses.replace(g2p.default_config(), epochs=arguments.epochs), arguments.set)
+    files = g2p.DataFiles(train=arguments.train)
+    test = files.load_test()
+    scores: dict[str, dict[int, Score]] = {}
+    for name, model in MODELS.items():
+        folder = arguments.out / model
+        if not (folder / g2p.REPORT).exists():
+            outcome = g2p.train(dataclasses.replace(config, model=model), files, folder)
+            if outcome.interrupted:
+                raise SystemExit(f"{name}: {outcome.message}")
+        said = g2p.Pronouncer.load(folder).pronounce(list(test), config.beam)
+        by_word = {p.word: p.phonemes for p in said}
+        scores[name] = score_by_length(by_word, test, longest=arguments.longest)
+
+    curves = {
+        name: [(length, max(0.0, 1 - s.per / 100), s.phonemes) for length, s in by_length.items()]
+        for name, by_length in scores.items()
+    }
+    save_figure(accuracy_by_length(curves, counted="phonemes"), arguments.out / "length.png")
+    table = markdown_table(scores)
+    write_text(arguments.out / "length.md", table)
+    print(table)
+
+
+def markdown_table(scores: dict[str, dict[int, Score]]) -> str:
+    """A row a length: the words that have it, and each model's word accuracy and phoneme error rate in percent."""
+    names = list(scores)
+    header = ["letters", "words", *(f"{name} accuracy" for name in names), *(f"{name} PER" for name in names)]
+    lines = [f"| {' | '.join(header)} |", "|" + "---:|" * len(header)]
+    for length, first in scores[names[0]].items():
+        of_length = [scores[name][length] for name in names]
+        cells = [str(length), f"{first.words:,}"]
+        cells += [f"{100 - s.wer:.1f}" for s in of_length] + [f"{s.per:.1f}" for s in of_length]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (MinattnError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None

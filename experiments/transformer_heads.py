@@ -1,0 +1,88 @@
+"""Where every head of a trained Transformer looks while it pronounces a word, after Figures 3 to 5 of the paper.
+
+    minattn train g2p --set model=transformer --out runs/transformer
+    python experiments/transformer_heads.py runs/transformer attention
+
+A. Vaswani et al., "Attention is all you need", NIPS 2017, draw self-attention as lines from a word to those it takes
+from.  Here the letters of a word stand for the words of a sentence, and there are pictures of all three kinds of
+attention: of the encoder over the letters, of the decoder over the phonemes it has said, and across, from each phoneme
+to the letters.  For each kind, KIND.png has every layer and head as a heat map, and KIND-layer-N.png the heads of one
+layer as lines.
+
+A row of the decoder is named by the phoneme that it is about to say, so it looks at those before.
+"""
+
+import argparse
+from pathlib import Path
+
+from minattn.autograd import no_grad, ops
+from minattn.errors import ConfigError, MinattnError
+from minattn.tasks.g2p.pronouncer import Pronouncer
+from minattn.tasks.run_folder import check_writable
+from minattn.viz import attention_heads, attention_lines, save_figure
+
+KINDS = {
+    "encoder": "self-attention of the encoder: from letter to letter",
+    "decoder": "self-attention of the decoder: from what it says to what it has said",
+    "across": "attention across: from phoneme to letter",
+}
+
+
+def main() -> None:
+    """Draw the attention of every head and layer for one word."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run of `minattn train g2p --set model=transformer`")
+    parser.add_argument("word")
+    parser.add_argument("--out", type=Path, help="folder for the pictures  [default: RUN/heads/WORD]")
+    arguments = parser.parse_args()
+
+    pronouncer = Pronouncer.load(arguments.run)
+    if pronouncer.config.model != "transformer":
+        raise ConfigError(f"{arguments.run} is a run of {pronouncer.config.model}; hint: one of model=transformer")
+    folder = arguments.out or folder_of(arguments.run, arguments.word.lower())
+    check_writable(folder)
+
+    said = pronouncer.pronounce([arguments.word], pronouncer.config.beam)[0]
+    print(f"{said.word}  {' '.join(said.phonemes)}")
+    letters, spoken = list(said.word), said.phonemes
+    names = {
+        "encoder": (letters, letters),
+        "decoder": ([*spoken, "[end]"], ["[begin]", *spoken]),
+        "across": ([*spoken, "[end]"], letters),
+    }
+    weights = attention_of(pronouncer, said.word, spoken)
+    pictures = {}
+    for kind, title in KINDS.items():
+        queries, keys = names[kind]
+        pictures[f"{kind}.png"] = attention_heads(weights[kind], queries, keys, title)
+        for number, layer in enumerate(weights[kind], start=1):
+            lines = attention_lines(layer, queries, keys, f"{title}, layer {number}")
+            pictures[f"{kind}-layer-{number}.png"] = lines
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in pictures.items():
+        save_figure(figure, folder / name)
+    print(f"pictures in {folder}: {', '.join(f'{kind}.png' for kind in KINDS)}, and of each layer KIND-layer-N.png")
+
+
+def folder_of(run: Path, word: str) -> Path:
+    """RUN/heads/WORD.  Raises ConfigError for a word that would lead to another place."""
+    if Path(word).name != word or word == "..":
+        raise ConfigError(f"no folder can be called {word!r}; hint: name one by --out")
+    return run / "heads" / word
+
+
+@no_grad()
+def attention_of(pronouncer, word, phonemes):
+    """By kind, the weights (layers, heads, queries, keys) of a word and what is said of it."""
+    pronouncer.model.eval()
+    source = pronouncer.letters.encode(word)[None]
+    previous = pronouncer.phonemes.encode(phonemes, begin=True)[None]
+    _, attentions = pronouncer.model(source, previous, weights=True)
+    return {kind: ops.concat(list(getattr(attentions, kind)), axis=0).data for kind in KINDS}
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (MinattnError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None

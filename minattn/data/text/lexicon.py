@@ -1,0 +1,89 @@
+"""Pronunciation lexicons: words and how they are spoken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from minattn.data.text.texts import read_text
+from minattn.errors import DataError
+
+STRESS_DIGITS = "012"  # CMUdict writes no, primary and secondary stress behind a vowel
+
+Pronunciation = tuple[str, ...]
+
+
+class Lexicon(Mapping[str, tuple[Pronunciation, ...]]):
+    """A mapping from a word to all its accepted pronunciations, in the order in which they were given.
+
+        lexicon = Lexicon([("Either", "IY1 DH ER0".split()), ("either", "AY1 DH ER0".split())])
+        lexicon["either"]       # (("IY", "DH", "ER"), ("AY", "DH", "ER"))
+
+    Words become lower-case letters and phonemes lose their stress digits; a pronunciation that a word then
+    already has is dropped.  Raises DataError for an empty word, pronunciation or phoneme.
+    """
+
+    def __init__(self, entries: Iterable[tuple[str, Sequence[str]]]):
+        accepted: dict[str, dict[Pronunciation, None]] = {}  # inner dict: a set that keeps its order
+        for word, phonemes in entries:
+            if not word or not phonemes or not all(phonemes):
+                raise DataError(f"the word {word!r} has the pronunciation {phonemes!r}: neither may be empty")
+            # A phoneme that is nothing but digits, as SAMPA has some, bears no stress and stays.
+            pronunciation = tuple(phoneme.rstrip(STRESS_DIGITS) or phoneme for phoneme in phonemes)
+            accepted.setdefault(word.lower(), {})[pronunciation] = None
+        self._pronunciations = {word: tuple(pronunciations) for word, pronunciations in accepted.items()}
+
+    def __getitem__(self, word: str) -> tuple[Pronunciation, ...]:
+        return self._pronunciations[word]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pronunciations)
+
+    def __len__(self) -> int:
+        """How many words there are."""
+        return len(self._pronunciations)
+
+    def pairs(self) -> list[tuple[str, Pronunciation]]:
+        """Every pronunciation as a (word, pronunciation) pair of its own, as they are trained on."""
+        return [(word, pronunciation) for word, accepted in self._pronunciations.items() for pronunciation in accepted]
+
+    def only(self, words: Iterable[str]) -> Lexicon:
+        """The part of this lexicon whose words are among `words`, in this lexicon's order."""
+        wanted = set(words)
+        part = Lexicon([])
+        part._pronunciations = {word: accepted for word, accepted in self._pronunciations.items() if word in wanted}
+        return part
+
+    def __repr__(self) -> str:
+        return f"Lexicon of {len(self):,} words with {len(self.pairs()):,} pronunciations"
+
+
+def read_lexicon(path: str | Path) -> Lexicon:
+    """Read a UTF-8 text file with one `WORD<TAB>PH PH PH` a line.
+
+    A word on several lines has several accepted pronunciations; blank lines are skipped.  Raises DataError
+    with the file, and for a line that cannot be read also its number and text.
+    """
+    entries = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            try:
+                entries.append(_parse(line))
+            except DataError as error:
+                raise DataError(f"{path}, line {number}: {error}. The line reads {line!r}.") from None
+    if not entries:
+        raise DataError(f"{path} holds no words: write one WORD<TAB>PH PH PH a line")
+    return Lexicon(entries)
+
+
+def _parse(line: str) -> tuple[str, list[str]]:
+    word, *rest = line.split("\t")
+    if not rest:
+        raise DataError("no tab between the word and its pronunciation; write WORD<TAB>PH PH PH")
+    if len(rest) > 1:
+        raise DataError("more than one tab; write WORD<TAB>PH PH PH, with spaces between the phonemes")
+    if not word.strip():
+        raise DataError("no word before the tab; write one or delete the line")
+    if not rest[0].strip():
+        raise DataError("no pronunciation after the tab; write one or delete the line")
+    return word.strip(), rest[0].split()

@@ -1,0 +1,149 @@
+"""AlexNet: eight layers that began the use of deep convolutional networks for images.
+
+A. Krizhevsky, I. Sutskever and G. E. Hinton, "ImageNet classification with deep convolutional neural networks", NIPS
+2012, and its form for one GPU in A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks",
+arXiv:1404.5997, 2014:
+
+               2012                          2014       maps of an image
+    input      227x227                       224x224
+    conv1      11x11, 96, stride 4           64         55x55     then response normalization, and a pool: 27x27
+    conv2      5x5, 256, two groups          192        27x27     then response normalization, and a pool: 13x13
+    conv3      3x3, 384                      384        13x13
+    conv4      3x3, 384, two groups          256        13x13
+    conv5      3x3, 256, two groups          256        13x13     then a pool: 6x6
+    fc6, fc7   4096, with dropout            4096
+    fc8        1000                          1000
+
+Every layer but the last is followed by ReLU (3.1).  Pools take the largest of 3x3 pixels, with stride 2 (3.4).  Groups
+are the halves of the network that the paper put on two GPUs.  Response normalization (3.3) is `ops.local_response_norm`
+with the paper's constants; the 2014 form has none.  Weights start from N(0, 0.01^2), the biases of conv2, conv4, conv5,
+fc6 and fc7 at 1 and all others at 0 (section 5).
+
+Deviations from the papers:
+* The 2012 paper says 224x224, and then the maps of conv1 are not 55x55: 227x227 are, without padding.  The 2014 form
+  pads 224x224 by 2.
+* The paper of 2014 says 384 for conv4 in a footnote.  256 are its author's program's and those of the networks that are
+  known as AlexNet today, such as torchvision's, which leave response normalization out.
+* The initial values are those of 2012 in the 2014 form too, and its scores are for softmax, not for a logistic unit
+  each.
+* Dropout scales by 1 / (1 - rate) in training, where the paper halves the outputs in evaluation.
+* `se` puts Squeeze-and-Excitation (Hu et al. 2018) behind the ReLU of each of the five convolutions.
+* `groups=1` is the 2012 network without the division in two.
+"""
+
+from dataclasses import dataclass, replace
+
+from jaxtyping import Inexact
+
+from minattn.autograd import Tensor, ops
+from minattn.errors import ConfigError
+from minattn.models.settings import check_settings
+from minattn.models.vision.layers import ConvReLU, Gated, flatten
+from minattn.nn import Conv2d, Dropout, Linear, Module
+from minattn.nn import initializers as init
+from minattn.nn.initializers import Rng
+
+
+@dataclass(frozen=True)
+class AlexNetConfig:
+    """The defaults are the network of 2012.  se: the reduction r, None is without SE."""
+
+    widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)  # conv1 to conv5
+    groups: int = 2  # of conv2, conv4 and conv5
+    padding: int = 0  # of conv1
+    response_norm: bool = True
+    dropout: float = 0.5
+    se: int | None = None
+    classes: int = 1000
+    channels: int = 3
+    size: int = 227
+
+    def __post_init__(self) -> None:
+        check_settings(self, "groups")
+        smallest = 67 - 2 * self.padding
+        if self.size < smallest:
+            raise ConfigError(
+                f"images of side {self.size} leave AlexNet's last pool nothing; hint: size={smallest} at least"
+            )
+
+    @property
+    def side(self) -> int:
+        """The side of the maps after the last pool: 6."""
+        conv1 = (self.size + 2 * self.padding - 11) // 4 + 1
+        pool1 = (conv1 - 3) // 2 + 1
+        pool2 = (pool1 - 3) // 2 + 1
+        return (pool2 - 3) // 2 + 1
+
+
+CONFIGURATIONS = {
+    "alexnet": AlexNetConfig((64, 192, 384, 256, 256), groups=1, padding=2, response_norm=False, size=224),
+    "alexnet_2012": AlexNetConfig(),
+    "alexnet_2012_ungrouped": AlexNetConfig(groups=1),
+}
+CONFIGURATIONS |= {f"se_{name}": replace(config, se=16) for name, config in CONFIGURATIONS.items()}
+"""The forms of 2014 and of 2012, without and (`se_`) with Squeeze-and-Excitation."""
+
+
+class AlexNetMaps(Module):
+    """conv1 to conv5 with the pools between them: images of the published size give maps of 13x13."""
+
+    def __init__(self, config: AlexNetConfig, rng: Rng) -> None:
+        w1, w2, w3, w4, w5 = config.widths
+        convolutions = [
+            ConvReLU(config.channels, w1, 11, rng, stride=4, padding=config.padding),
+            ConvReLU(w1, w2, 5, rng, padding=2, groups=config.groups),
+            ConvReLU(w2, w3, 3, rng, padding=1),
+            ConvReLU(w3, w4, 3, rng, padding=1, groups=config.groups),
+            ConvReLU(w4, w5, 3, rng, padding=1, groups=config.groups),
+        ]
+        for layer, bias in zip(convolutions, (0.0, 1.0, 0.0, 1.0, 1.0), strict=True):
+            initialised(layer.conv, bias, rng)
+        gated = zip(convolutions, config.widths, strict=True)
+        self.convolutions = [Gated(layer, width, rng, config.se) for layer, width in gated]
+        self.response_norm = config.response_norm
+
+    def forward(
+        self, images: Inexact[Tensor, "batch channels height width"]
+    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
+        """(the maps of conv5, the gates of every convolution with SE)."""
+        x, excitations = images, []
+        for number, convolution in enumerate(self.convolutions, 1):
+            x, s = convolution(x)
+            excitations.append(s)
+            if number in (1, 2):
+                x = ops.local_response_norm(x) if self.response_norm else x
+                x = ops.max_pool2d(x, 3, stride=2)
+        return x, tuple(s for s in excitations if s is not None)
+
+
+class AlexNet(Module):
+    """AlexNet.  rng draws the weights, and in training what dropout leaves out."""
+
+    def __init__(self, config: AlexNetConfig, rng: Rng) -> None:
+        self.config = config
+        self.maps = AlexNetMaps(config, rng)
+        inputs = config.widths[-1] * config.side**2
+        self.fc6 = initialised(Linear(inputs, 4096, rng), 1.0, rng)
+        self.fc7 = initialised(Linear(4096, 4096, rng), 1.0, rng)
+        self.fc8 = initialised(Linear(4096, config.classes, rng), 0.0, rng)
+        self.dropout = Dropout(config.dropout, rng)
+
+    def forward(
+        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
+    ) -> tuple[Inexact[Tensor, "batch classes"], tuple[Inexact[Tensor, "batch _"], ...] | None]:
+        """(logits, excitations): with SE and weights=True the gates s (N, C) of every convolution, else None.
+
+        Raises ShapeError for images of another side than config.size, unless they give maps of the same size.
+        """
+        maps, excitations = self.maps(images)
+        x = flatten(ops.max_pool2d(maps, 3, stride=2), self.fc6)
+        x = self.dropout(ops.relu(self.fc6(x)))
+        x = self.dropout(ops.relu(self.fc7(x)))
+        return self.fc8(x), excitations if weights and self.config.se is not None else None
+
+
+def initialised(layer: Conv2d | Linear, bias: float, rng: Rng) -> Conv2d | Linear:
+    """The layer with weights from N(0, 0.01^2) and this value for every bias."""
+    layer.weight = init.normal(layer.weight.shape, rng, std=0.01)
+    layer.bias = init.constant(layer.bias.shape, bias)
+    return layer

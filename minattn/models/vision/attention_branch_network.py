@@ -1,0 +1,158 @@
+"""The Attention Branch Network: a ResNet that learns where to look, and shows it.
+
+H. Fukui, T. Hirakawa, T. Yamashita and H. Fujiyoshi, "Attention Branch Network: learning of attention mechanism for
+visual explanation", CVPR 2019, section 3, and the authors' code.  The backbone is cut in front of its last stage:
+
+    extractor             g: all that is in front of the last stage           14x14 of images of 224x224, 16x16 of 32x32
+    attention branch      M and the scores S_att of g                         (14.5)-(14.7)
+    attention mechanism   g' = g (1 + M)                                      (14.8)
+    perception branch     S_per: g' through the last stage, mean, linear layer
+    loss                  L = L_att + L_per, the cross-entropies of both      (14.9)
+    prediction            the class is S_per's; M is its explanation          (14.10)
+
+The attention branch is in `attention/spatial/attention_branch.py`, with its deviations; its stage is a copy of the
+backbone's last one, with stride 1 and weights of its own.  The backbones are in `resnet.py` and `cifar_resnet.py`.
+
+The paper numbers only some of these; the numbers are this project's.
+
+Deviations from the paper: those of the attention branch and of the backbones.  Published sizes: the authors' CIFAR
+networks have projections (shortcut B), and what they call ResNet-110 has 18 bottlenecks in each of three stages, which
+is 164 layers: `abn_resnet164`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from jaxtyping import Inexact, Integer
+
+from minattn.attention.spatial.attention_branch import AttentionBranch, attend, check_kernel
+from minattn.autograd import Array, Tensor, ops
+from minattn.errors import ConfigError
+from minattn.models.settings import check_sizes
+from minattn.models.vision import cifar_resnet, resnet
+from minattn.models.vision.cifar_resnet import CifarResNet, CifarResNetConfig
+from minattn.models.vision.residual_blocks import Stage
+from minattn.models.vision.resnet import ResNet, ResNetConfig
+from minattn.nn import Linear, Module, cross_entropy
+from minattn.nn.initializers import Rng
+
+BACKBONES: dict[str, ResNetConfig | CifarResNetConfig] = {**resnet.CONFIGURATIONS, **cifar_resnet.CONFIGURATIONS}
+
+
+@dataclass(frozen=True)
+class AttentionBranchNetworkConfig:
+    """The defaults are the paper's ABN on ResNet-50.
+
+    backbone: a name of `BACKBONES`; kernel: of the map's convolution, 3 (the authors' code) or 1 (the paper);
+    residual: g (1 + M), or else g M, in (14.8).
+    """
+
+    backbone: str = "resnet50"
+    classes: int = 1000
+    channels: int = 3
+    kernel: int = 3
+    residual: bool = True
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "classes", "channels")
+        if self.backbone not in BACKBONES:
+            raise ConfigError(f"there is no backbone {self.backbone!r}; hint: one of {', '.join(BACKBONES)}")
+        check_kernel(self.kernel)
+
+    @property
+    def size(self) -> int:
+        """The side of the images that the backbone was published for."""
+        return BACKBONES[self.backbone].size
+
+    @property
+    def network(self) -> ResNetConfig | CifarResNetConfig:
+        """The configuration of the backbone."""
+        return replace(BACKBONES[self.backbone], classes=self.classes, channels=self.channels)
+
+
+CONFIGURATIONS = {
+    "abn_resnet50": AttentionBranchNetworkConfig("resnet50"),
+    "abn_resnet101": AttentionBranchNetworkConfig("resnet101"),
+    "abn_resnet152": AttentionBranchNetworkConfig("resnet152"),
+    "abn_resnet8": AttentionBranchNetworkConfig("resnet8_b", classes=10),  # not in the paper
+    "abn_resnet20": AttentionBranchNetworkConfig("resnet20_b", classes=10),
+    "abn_resnet56": AttentionBranchNetworkConfig("resnet56_b", classes=10),
+    "abn_resnet164": AttentionBranchNetworkConfig("resnet164_b", classes=10),  # "ResNet-110" of the paper
+}
+
+
+class BranchedLogits(NamedTuple):
+    """What an Attention Branch Network says of images."""
+
+    logits: Tensor  # (batch, classes), of the perception branch: the answer
+    attention_logits: Tensor  # (batch, classes), of the attention branch
+    map: Tensor  # M, (batch, 1, height, width), each in 0 to 1
+
+
+class MapStage(Stage):
+    """A stage that gives its maps alone."""
+
+    def forward(
+        self, x: Inexact[Tensor, "batch inputs height width"]
+    ) -> Inexact[Tensor, "batch outputs new_height new_width"]:
+        return super().forward(x)[0]
+
+
+class AttentionBranchNetwork(Module):
+    """ABN on a ResNet.  rng draws the weights: first the backbone's, then the branch's."""
+
+    def __init__(self, config: AttentionBranchNetworkConfig, rng: Rng) -> None:
+        self.config = config
+        network = config.network
+        imagenet = isinstance(network, ResNetConfig)
+        self.backbone = ResNet(network, rng) if imagenet else CifarResNet(network, rng)
+        make_stage = resnet.make_stage if imagenet else cifar_resnet.make_stage
+        copy = MapStage(make_stage(network, len(network.outputs) - 1, rng, stride=1).blocks)
+        self.branch = AttentionBranch(network.outputs[-1], config.classes, copy, rng, config.kernel)
+
+    def forward(self, images: Inexact[Tensor, "batch channels height width"]) -> BranchedLogits:
+        """(the perception branch's logits, the attention branch's, the attention map M) of images."""
+        maps, m, attention_logits = self._both_branches(images)
+        logits = self.classifier(self.backbone.pool(maps))
+        return BranchedLogits(logits, attention_logits, m)
+
+    def extract(
+        self, images: Inexact[Tensor, "batch channels height width"]
+    ) -> Inexact[Tensor, "batch filters new_height new_width"]:
+        """The features g, of all that is in front of the last stage."""
+        g = self.backbone.stem(images)
+        for stage in self.backbone.stages[:-1]:
+            g, _ = stage(g)
+        return g
+
+    def features(
+        self, images: Inexact[Tensor, "batch channels height width"]
+    ) -> Inexact[Tensor, "batch filters new_height new_width"]:
+        """The last maps of the perception branch, whose means the classifier takes: for class activation maps."""
+        return self._both_branches(images)[0]
+
+    @property
+    def classifier(self) -> Linear:
+        """The linear layer of the perception branch."""
+        return self.backbone.classifier
+
+    def _both_branches(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(the last maps of the perception branch, M, the attention branch's logits)."""
+        g = self.extract(images)
+        m, attention_logits = self.branch(g)  # (14.5)-(14.7)
+        attended, _ = attend(g, m, self.config.residual)  # (14.8)
+        maps, _ = self.backbone.stages[-1](attended)
+        return maps, m, attention_logits
+
+
+def branched_loss(
+    output: BranchedLogits, labels: Integer[Array, " batch"], label_smoothing: float = 0.0
+) -> Inexact[Tensor, ""]:
+    """L = L_att + L_per, (14.9): the mean cross-entropies of both branches.  The paper smooths no labels."""
+    attention = cross_entropy(output.attention_logits, labels, label_smoothing=label_smoothing)
+    return attention + cross_entropy(output.logits, labels, label_smoothing=label_smoothing)
+
+
+def predicted(output: BranchedLogits) -> Integer[Tensor, " batch"]:
+    """The class of each image, the perception branch's, (14.10)."""
+    return ops.argmax(output.logits, axis=-1)

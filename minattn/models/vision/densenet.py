@@ -1,0 +1,171 @@
+"""DenseNet: every layer sees the maps of all layers in front of it.
+
+G. Huang, Z. Liu, L. van der Maaten and K. Q. Weinberger, "Densely connected convolutional networks", CVPR 2017:
+
+    x_l = H_l([x_0, x_1, .., x_{l-1}])                                                                            (2)
+
+where [..] puts maps one after another, and H_l gives k new ones, the growth rate.  So layer l of a block sees
+k_0 + k (l - 1) maps, where k_0 come into the block.
+
+    H_l                    BN, ReLU, 3x3 convolution to k
+    H_l, bottleneck (B)    BN, ReLU, 1x1 convolution to 4k, BN, ReLU, 3x3 convolution to k
+    transition             BN, ReLU, 1x1 convolution to theta of the maps, 2x2 mean with stride 2      (C: theta = 0.5)
+    end                    BN, ReLU, the mean over the image, a linear layer
+
+In front is, for ImageNet (table 1), a 7x7 convolution with stride 2 to 2k maps, BN, ReLU and a 3x3 max pool with stride
+2: 224 -> 112 -> 56, and the blocks have maps of 56, 28, 14 and 7.  For CIFAR it is a 3x3 convolution, to 16 maps or
+with B and C to 2k, and three blocks of equally many layers have maps of 32, 16 and 8.
+
+Deviations from the paper:
+* The paper drops out 0.2 of every convolution's maps where data are not augmented; there is no dropout here.
+* DenseNet-264 has the blocks of table 1, which make 265 layers.
+* DenseNet-161 (k = 48) is in an earlier version of the paper and in its authors' programs.
+* Convolutions are drawn He-normal as there, the linear layer Glorot-uniform.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Inexact
+
+from minattn.autograd import Tensor, ops
+from minattn.errors import ConfigError
+from minattn.models.settings import check_settings
+from minattn.nn import BatchNorm2d, Conv2d, ConvNorm, Linear, Module
+from minattn.nn.initializers import Rng
+
+
+@dataclass(frozen=True)
+class DenseNetConfig:
+    """The defaults are DenseNet-121."""
+
+    blocks: tuple[int, ...] = (6, 12, 24, 16)  # layers in each
+    growth: int = 32  # k
+    first: int = 64  # maps in front of the first block
+    bottleneck: bool = True  # B
+    compression: float = 0.5  # theta
+    classes: int = 1000
+    channels: int = 3
+    size: int = 224  # 32: CIFAR's beginning, a 3x3 convolution alone
+
+    def __post_init__(self) -> None:
+        check_settings(self, "growth", "first")
+        if not self.blocks or min(self.blocks) < 1:
+            raise ConfigError(f"every block has at least one layer, got blocks={self.blocks}; hint: (6, 12, 24, 16)")
+        if not 0 < self.compression <= 1:
+            raise ConfigError(f"compression must be above 0 and at most 1, got {self.compression}; hint: 0.5")
+        if self.size not in (32, 224):
+            raise ConfigError(f"size is 224 for ImageNet's beginning or 32 for CIFAR's, got {self.size}")
+
+
+def cifar(depth: int, growth: int, bottleneck: bool) -> DenseNetConfig:
+    """The network L = depth, k = growth of table 2, plain or BC.
+
+    Raises ConfigError for a depth that three equal blocks do not make.
+    """
+    each = 6 if bottleneck else 3  # three blocks of layers of one convolution or two
+    layers, rest = divmod(depth - 4, each)
+    if layers < 1 or rest:
+        nearest = each * max(1, round((depth - 4) / each)) + 4
+        raise ConfigError(f"a DenseNet for CIFAR has depth {each}n + 4, got {depth}; hint: for example {nearest}")
+    first, theta = (2 * growth, 0.5) if bottleneck else (16, 1.0)
+    return DenseNetConfig((layers,) * 3, growth, first, bottleneck, theta, classes=10, size=32)
+
+
+CONFIGURATIONS = {
+    "densenet121": DenseNetConfig(),
+    "densenet169": DenseNetConfig((6, 12, 32, 32)),
+    "densenet201": DenseNetConfig((6, 12, 48, 32)),
+    "densenet264": DenseNetConfig((6, 12, 64, 48)),
+    "densenet161": DenseNetConfig((6, 12, 36, 24), growth=48, first=96),
+    "densenet40_k12": cifar(40, 12, bottleneck=False),
+    "densenet_bc100_k12": cifar(100, 12, bottleneck=True),
+    "densenet_bc250_k24": cifar(250, 24, bottleneck=True),
+    "densenet_bc190_k40": cifar(190, 40, bottleneck=True),
+}
+"""Table 1, and of table 2 the plain network of 40 layers and the BC networks, for CIFAR-10."""
+
+
+class NormConv(Module):
+    """ReLU(BN(x)) * W: the order that all of the network has behind its beginning."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, rng: Rng) -> None:
+        self.norm = BatchNorm2d(inputs)
+        self.conv = Conv2d(inputs, outputs, kernel, rng, padding=kernel // 2, bias=False)
+
+    def forward(self, x: Inexact[Tensor, "batch inputs height width"]) -> Inexact[Tensor, "batch outputs height width"]:
+        return self.conv(self.norm(x, relu=True))
+
+
+class DenseLayer(Module):
+    """H_l, plain or with the bottleneck."""
+
+    def __init__(self, inputs: int, growth: int, bottleneck: bool, rng: Rng) -> None:
+        self.reduce = NormConv(inputs, 4 * growth, 1, rng) if bottleneck else None
+        self.three = NormConv(4 * growth if bottleneck else inputs, growth, 3, rng)
+
+    def forward(self, x: Inexact[Tensor, "batch inputs height width"]) -> Inexact[Tensor, "batch growth height width"]:
+        return self.three(x if self.reduce is None else self.reduce(x))
+
+
+class DenseBlock(Module):
+    """Layers of which each sees the block's input and the maps of all layers in front of it."""
+
+    def __init__(self, inputs: int, layers: int, growth: int, bottleneck: bool, rng: Rng) -> None:
+        self.layers = [DenseLayer(inputs + number * growth, growth, bottleneck, rng) for number in range(layers)]
+        self.outputs = inputs + layers * growth
+
+    def forward(self, x: Inexact[Tensor, "batch inputs height width"]) -> Inexact[Tensor, "batch outputs height width"]:
+        for layer in self.layers:
+            x = ops.concat([x, layer(x)], axis=1)  # (2)
+        return x
+
+
+class Transition(Module):
+    """Fewer maps, of half the size."""
+
+    def __init__(self, inputs: int, outputs: int, rng: Rng) -> None:
+        self.one = NormConv(inputs, outputs, 1, rng)
+
+    def forward(
+        self, x: Inexact[Tensor, "batch inputs height width"]
+    ) -> Inexact[Tensor, "batch outputs new_height new_width"]:
+        return ops.average_pool2d(self.one(x), 2)
+
+
+class DenseNet(Module):
+    """DenseNet.  rng draws the weights."""
+
+    def __init__(self, config: DenseNetConfig, rng: Rng) -> None:
+        self.config = config
+        if config.size == 32:
+            self.conv1 = Conv2d(config.channels, config.first, 3, rng, padding=1, bias=False)
+        else:
+            self.conv1 = ConvNorm(config.channels, config.first, 7, rng, stride=2, padding=3)
+        self.stages: list[Module] = []  # block, transition, block, .. block
+        maps = config.first
+        for number, layers in enumerate(config.blocks):
+            if number > 0:
+                compressed = int(maps * config.compression)
+                self.stages.append(Transition(maps, compressed, rng))
+                maps = compressed
+            block = DenseBlock(maps, layers, config.growth, config.bottleneck, rng)
+            self.stages.append(block)
+            maps = block.outputs
+        self.norm = BatchNorm2d(maps)
+        self.classifier = Linear(maps, config.classes, rng)
+
+    def features(
+        self, images: Inexact[Tensor, "batch channels height width"]
+    ) -> Inexact[Tensor, "batch maps new_height new_width"]:
+        """The maps whose means the classifier takes: (N, 1024, 7, 7) of DenseNet-121 for 224x224."""
+        x = self.conv1(images)
+        x = x if self.config.size == 32 else ops.max_pool2d(x, 3, stride=2, padding=1)
+        for stage in self.stages:
+            x = stage(x)
+        return self.norm(x, relu=True)
+
+    def forward(
+        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
+    ) -> tuple[Inexact[Tensor, "batch classes"], None]:
+        """(logits, None): Squeeze-and-Excitation is not defined for this network, so that weights changes nothing."""
+        return self.classifier(ops.mean(self.features(images), axis=(2, 3))), None

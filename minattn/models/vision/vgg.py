@@ -1,0 +1,182 @@
+"""VGG: nothing but 3x3 convolutions, and pools between them.
+
+K. Simonyan and A. Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015.  Its
+table 1 is `TABLE_1` below, a column a network and an entry a convolution: 64 is "conv3-64", 1-256 is "conv1-256", a 1x1
+convolution, and LRN is response normalization with AlexNet's constants.  Each convolution is followed by ReLU.  A comma
+is a pool of 2x2 pixels with stride 2, and there is one more at the end: 224 -> 112 -> 56 -> 28 -> 14 -> 7.  Then come
+
+    FC-4096, FC-4096, FC-1000       with ReLU and dropout 0.5 behind the first two
+
+Columns D and E are known as VGG-16 and VGG-19, by the layers with weights.
+
+Deviations from the paper:
+* `norm=True` puts batch normalization (Ioffe & Szegedy 2015) in front of every ReLU of a convolution.  The biases
+  stay, as in the networks that are known as VGG-16-BN.
+* `se` puts Squeeze-and-Excitation (Hu et al. 2018) behind the ReLU of every convolution.
+* `head="mean"` has no last pool and no hidden linear layers: the classes' scores are a linear map of the means of the
+  last convolution's maps, so that class activation maps are defined.
+* VGG-8, for small images with one channel, is not in the paper: seven convolutions with batch normalization, the mean
+  and one linear layer.  It is for images of 28x28 and takes 8x8 too, and is small enough to be trained on a CPU.
+* In the paper the deep networks start with the first four convolutions and the linear layers of net A, trained, and
+  with the others drawn with variance 1e-2; it says that Glorot & Bengio's initialisation does as well.  Here
+  convolutions are drawn He-normal, linear layers Glorot-uniform.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from jaxtyping import Inexact
+
+from minattn.autograd import Tensor, ops
+from minattn.errors import ConfigError
+from minattn.models.settings import check_choices, check_settings
+from minattn.models.vision.layers import ConvReLU, Gated, flatten
+from minattn.nn import Dropout, Linear, Module
+from minattn.nn.initializers import Rng
+
+TABLE_1 = {
+    "A": "64, 128, 256 256, 512 512, 512 512",
+    "A-LRN": "64 LRN, 128, 256 256, 512 512, 512 512",
+    "B": "64 64, 128 128, 256 256, 512 512, 512 512",
+    "C": "64 64, 128 128, 256 256 1-256, 512 512 1-512, 512 512 1-512",
+    "D": "64 64, 128 128, 256 256 256, 512 512 512, 512 512 512",
+    "E": "64 64, 128 128, 256 256 256 256, 512 512 512 512, 512 512 512 512",
+}
+
+
+@dataclass(frozen=True)
+class VGGConfig:
+    """The defaults are VGG-16, column D.  se: the reduction r, None is without SE."""
+
+    column: str = TABLE_1["D"]  # in the notation of TABLE_1
+    norm: bool = False
+    head: Literal["fc", "mean"] = "fc"
+    dropout: float = 0.5  # with head="fc" only
+    se: int | None = None
+    classes: int = 1000
+    channels: int = 3
+    size: int = 224
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_choices(self, head=("fc", "mean"))
+        for entry in self.column.replace(",", " ").split():
+            if entry != "LRN" and not entry.removeprefix("1-").isdecimal():
+                raise ConfigError(
+                    f"{entry!r} is no entry of table 1; hint: a width such as 64, 1-64 for a 1x1 kernel, or LRN"
+                )
+        if self.head == "fc" and self.side < 1:
+            raise ConfigError(
+                f"{len(self.stages)} pools leave nothing of images of side {self.size}; hint: a side of "
+                f'{2 ** len(self.stages)} at least, or head="mean"'
+            )
+
+    @property
+    def stages(self) -> list[list[str]]:
+        """The column's entries, a list for the convolutions between two pools."""
+        return [stage.split() for stage in self.column.split(",")]
+
+    @property
+    def side(self) -> int:
+        """The side of the maps after the last pool of head="fc": 7."""
+        return self.size // 2 ** len(self.stages)
+
+
+VGG8 = VGGConfig("16 16, 32 32, 64 64 64", norm=True, head="mean", classes=10, channels=1, size=28)
+CONFIGURATIONS = {
+    "vgg8": VGG8,  # not in the paper
+    "vgg11": VGGConfig(TABLE_1["A"]),
+    "vgg11_lrn": VGGConfig(TABLE_1["A-LRN"]),
+    "vgg13": VGGConfig(TABLE_1["B"]),
+    "vgg16_c": VGGConfig(TABLE_1["C"]),
+    "vgg16": VGGConfig(TABLE_1["D"]),
+    "vgg16_bn": VGGConfig(TABLE_1["D"], norm=True),
+    "vgg19": VGGConfig(TABLE_1["E"]),
+    "vgg19_bn": VGGConfig(TABLE_1["E"], norm=True),
+}
+CONFIGURATIONS |= {f"se_{name}": replace(config, se=16) for name, config in CONFIGURATIONS.items()}
+"""Table 1 by the number of layers, without and (`se_`) with Squeeze-and-Excitation."""
+
+
+class ResponseNorm(Module):
+    """Response normalization, an entry of column A-LRN; it has no weights."""
+
+    def forward(
+        self, x: Inexact[Tensor, "batch channels height width"]
+    ) -> tuple[Inexact[Tensor, "batch channels height width"], None]:
+        return ops.local_response_norm(x), None
+
+
+class VGGMaps(Module):
+    """The convolutions, with a pool between two stages and none behind the last: 14x14 of 224x224."""
+
+    def __init__(self, config: VGGConfig, rng: Rng) -> None:
+        self.stages: list[list[Module]] = []
+        inputs = config.channels
+        for entries in config.stages:
+            stage: list[Module] = []
+            for entry in entries:
+                if entry == "LRN":
+                    stage.append(ResponseNorm())
+                    continue
+                kernel, outputs = (1 if entry.startswith("1-") else 3), int(entry.removeprefix("1-"))
+                convolution = ConvReLU(inputs, outputs, kernel, rng, padding=kernel // 2, norm=config.norm)
+                stage.append(Gated(convolution, outputs, rng, config.se))
+                inputs = outputs
+            self.stages.append(stage)
+        self.outputs = inputs
+
+    def forward(
+        self, images: Inexact[Tensor, "batch channels height width"]
+    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
+        """(the maps of the last convolution, the gates of every convolution with SE)."""
+        x, excitations = images, []
+        for number, stage in enumerate(self.stages):
+            x = ops.max_pool2d(x, 2) if number > 0 else x
+            for convolution in stage:
+                x, s = convolution(x)
+                excitations.append(s)
+        return x, tuple(s for s in excitations if s is not None)
+
+
+class VGG(Module):
+    """VGG.  rng draws the weights, and in training what dropout leaves out.
+
+    With head="mean" the logits are classifier(mean of features(images)); with head="fc" there is no `classifier`.
+    """
+
+    def __init__(self, config: VGGConfig, rng: Rng) -> None:
+        self.config = config
+        self.maps = VGGMaps(config, rng)
+        if config.head == "mean":
+            self.classifier = Linear(self.maps.outputs, config.classes, rng)
+        else:
+            self.fc1 = Linear(self.maps.outputs * config.side**2, 4096, rng)
+            self.fc2 = Linear(4096, 4096, rng)
+            self.fc3 = Linear(4096, config.classes, rng)
+            self.dropout = Dropout(config.dropout, rng)
+
+    def features(
+        self, images: Inexact[Tensor, "batch channels height width"]
+    ) -> Inexact[Tensor, "batch maps new_height new_width"]:
+        """The last convolution's maps: (N, 512, 14, 14) of 224x224, (N, 64, 7, 7) of VGG-8 for 28x28."""
+        return self.maps(images)[0]
+
+    def forward(
+        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
+    ) -> tuple[Inexact[Tensor, "batch classes"], tuple[Inexact[Tensor, "batch _"], ...] | None]:
+        """(logits, excitations): with SE and weights=True the gates s (N, C) of every convolution, else None.
+
+        Raises ShapeError with head="fc" for images of another side than config.size, unless they give maps of the same
+        size.
+        """
+        maps, excitations = self.maps(images)
+        logits = self.classifier(ops.mean(maps, axis=(2, 3))) if self.config.head == "mean" else self._linear(maps)
+        return logits, excitations if weights and self.config.se is not None else None
+
+    def _linear(self, maps: Tensor) -> Tensor:
+        """The last pool and the three linear layers."""
+        x = flatten(ops.max_pool2d(maps, 2), self.fc1)
+        x = self.dropout(ops.relu(self.fc1(x)))
+        x = self.dropout(ops.relu(self.fc2(x)))
+        return self.fc3(x)

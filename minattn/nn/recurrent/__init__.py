@@ -1,0 +1,1 @@
+"""Recurrent units: the gated recurrent unit and long short-term memory."""

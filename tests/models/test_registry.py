@@ -1,0 +1,104 @@
+"""The networks by name: every configuration builds, counts as published, and unknown names get an answer."""
+
+import dataclasses
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from minattn.errors import ConfigError
+from minattn.models import registry
+from minattn.models.summary import count_macs, count_parameters, summarize
+from minattn.nn import initializers
+
+PUBLISHED = {  # parameters, MACs; the other networks' are in the tests of their files
+    "resnet20": (269_722, 40_551_040),
+    "resnet50": (25_557_032, 4_089_184_256),
+    "resnet50_1x1": (25_557_032, 3_857_973_248),
+    "se_resnet50": (28_088_024, 3_860_488_192),
+    "alexnet": (61_100_840, 714_188_480),
+    "vgg16": (138_357_544, 15_470_264_320),
+    "googlenet": (6_998_552, 1_582_671_872),
+    "abn_resnet50": (43_584_866, 7_617_029_024),
+    "wrn_28_10": (36_479_194, 5_243_328_768),
+}
+DIVIDED = {  # weights, biases, batch norm
+    "resnet50": (25_502_912, 1_000, 53_120),
+    "se_resnet50": (25_502_912 + 2_514_944, 1_000 + 16_048, 53_120),
+}
+
+
+def unallocated(name, **changes):
+    with initializers.unallocated():
+        return registry.build(name, np.random.default_rng(0), **changes)
+
+
+def image_of(network):
+    return network.config.channels, network.config.size, network.config.size
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_parameters_and_macs(name):
+    network = unallocated(name)
+    assert (network.count_parameters(), count_macs(network, image_of(network))) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", DIVIDED)
+def test_weights_biases_and_batch_norm(name):
+    assert count_parameters(unallocated(name)) == DIVIDED[name]
+
+
+@pytest.mark.parametrize("name", [next(iter(configurations)) for _, configurations in registry.FAMILIES])
+def test_the_first_network_of_each_family_can_be_walked(name):
+    """The rows have all parameters, and what comes out are the scores of the classes."""
+    network = unallocated(name)
+    rows = summarize(network, image_of(network))
+    assert sum(row.parameters for row in rows) == network.count_parameters()
+    assert summarize(network, image_of(network), depth=0)[0].shape == (network.config.classes,)
+
+
+def test_no_two_networks_share_a_name():
+    assert len(registry.names()) == sum(len(configurations) for _, configurations in registry.FAMILIES)
+    assert all(name == name.lower() for name in registry.names())
+
+
+def test_a_network_of_500_megabytes_takes_none():
+    tracemalloc.start()
+    try:
+        network = unallocated("vgg16_bn")
+        count_macs(network, image_of(network))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10e6 < 4 * network.count_parameters()
+
+
+def test_changes_are_made_to_the_published_configuration():
+    config = registry.configuration("resnet20", se=True, classes=7, channels=1)
+    assert config == dataclasses.replace(registry.configuration("resnet20"), se=16, classes=7, channels=1)
+    assert registry.configuration("se_resnet20", se=True) == registry.configuration("se_resnet20")
+    assert registry.configuration("resnet20") == registry.CONFIGURATIONS["resnet20"]
+
+
+@pytest.mark.parametrize("name", ["resnet20", "se_resnet20"])
+def test_se_adds_what_was_published(name):
+    assert unallocated(name, se=True).count_parameters() == 272_095
+
+
+def test_the_generator_draws_the_weights():
+    one, same, other = (registry.build("resnet8", np.random.default_rng(seed)).state_dict() for seed in (1, 1, 2))
+    assert all((one[key] == same[key]).all() for key in one)
+    assert (one["classifier.weight"] != other["classifier.weight"]).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "near"), [("resnt20", "resnet20"), ("RESNET56", "resnet56"), ("se-resnet20", "se_resnet20")]
+)
+def test_an_unknown_name_is_answered_with_near_ones(given, near):
+    with pytest.raises(ConfigError, match=rf"no network '{given}'; hint: .*\b{near}\b"):
+        registry.build(given, np.random.default_rng(0))
+
+
+def test_a_name_that_is_like_no_other_is_answered_with_the_command_that_lists_them():
+    with pytest.raises(ConfigError, match="hint: a name that `minattn summary` lists"):
+        registry.configuration("%")

@@ -1,0 +1,141 @@
+"""The folder of a run: begun whole, or not at all."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from minattn.errors import CheckpointError, MissingDependencyError
+from minattn.tasks.config import read_json, write_json
+from minattn.tasks.run_folder import CONFIG, check_libraries, check_unused, has_begun, new_run, read_run
+from minattn.training import LAST, LOG
+
+
+def test_a_new_run_has_its_settings_when_it_begins(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with new_run(folder, {"recipe": "g2p"}):
+        assert read_json(folder / CONFIG) == {"recipe": "g2p"}
+    assert read_run(folder, "g2p") == {"recipe": "g2p"}
+
+
+def fail(folder, name, error):
+    """Begin a run that writes one file and then fails."""
+    with new_run(folder, {}):
+        (folder / name).touch()
+        raise error
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("existing", ["", "a", "a/b"])
+def test_a_run_that_fails_before_its_first_checkpoint_leaves_nothing(tmp_path, error, existing):
+    (tmp_path / existing).mkdir(parents=True, exist_ok=True)
+    before = set(tmp_path.rglob("*"))
+    folder = tmp_path / "a" / "b"
+    with pytest.raises(error):
+        fail(folder, LOG, error)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_run_that_fails_after_its_first_checkpoint_stays(tmp_path):
+    with pytest.raises(MemoryError):
+        fail(tmp_path / "run", LAST, MemoryError)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {CONFIG, LAST}
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError), new_run(tmp_path / "file" / "run", {}):
+        pytest.fail("there is no folder to begin in")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_of_folders_that_were_made_none_stays_where_the_last_cannot_be(tmp_path, monkeypatch):
+    mkdir = Path.mkdir
+
+    def fail(path, *arguments, **options):
+        if path.name == "last" and path.parent.exists():
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    says = "cannot be written: Read-only file system; hint: a folder that can be written to"
+    with pytest.raises(CheckpointError, match=says), new_run(tmp_path / "first" / "last", {}):
+        pytest.fail("there is no folder to begin in")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_too_long_is_told_before_the_work(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot be made: File name too long; hint: a shorter name"):
+        check_unused(tmp_path / ("a" * 300))
+
+
+def test_a_new_folder_and_an_empty_one_are_unused(tmp_path):
+    check_unused(tmp_path)
+    check_unused(tmp_path / "new" / "one")
+
+
+def test_a_folder_that_holds_a_run_is_used(tmp_path):
+    write_json(tmp_path / CONFIG, {})
+    with pytest.raises(CheckpointError, match=r"holds a run already; hint: .*--resume .*--out"):
+        check_unused(tmp_path)
+
+
+def test_a_folder_that_holds_anything_is_used(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(CheckpointError, match=r"is not empty; hint: .*--out"):
+        check_unused(tmp_path)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(CheckpointError, match=r"file is a file, not a folder; hint: another folder by --out"):
+            check_unused(path)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is forbidden to this user")
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(tmp_path):
+    tmp_path.chmod(0o500)
+    for path in (tmp_path, tmp_path / "below"):
+        with pytest.raises(CheckpointError, match="cannot be written to; hint: another folder by --out"):
+            check_unused(path)
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="nowhere does not exist; hint: a folder that `minattn train g2p` ma"):
+        read_run(tmp_path / "nowhere", "g2p")
+    with pytest.raises(CheckpointError, match="hint: a folder that `minattn train g2p` or `minattn train images` made"):
+        read_run(tmp_path / "nowhere", "g2p", "images")
+    with pytest.raises(CheckpointError, match="file is a file, not a run's folder"):
+        read_run(tmp_path / "file", "g2p")
+    with pytest.raises(CheckpointError, match=r"is not a run's folder: it has no config\.json"):
+        read_run(tmp_path, "g2p")
+
+
+@pytest.mark.parametrize(("content", "says"), [({"recipe": "other"}, "of other, not of g2p"), ({}, "unknown recipe")])
+def test_a_run_of_another_recipe_is_refused(tmp_path, content, says):
+    write_json(tmp_path / CONFIG, content)
+    with pytest.raises(CheckpointError, match=says):
+        read_run(tmp_path, "g2p")
+
+
+def test_a_run_has_begun_when_it_has_a_checkpoint_or_a_line_of_log(tmp_path):
+    write_json(tmp_path / CONFIG, {})
+    (tmp_path / LOG).touch()
+    assert not has_begun(tmp_path)
+    (tmp_path / LOG).write_text("{}\n")
+    assert has_begun(tmp_path)
+    (tmp_path / LOG).unlink()
+    (tmp_path / LAST).touch()
+    assert has_begun(tmp_path)
+
+
+@pytest.mark.parametrize("library", ["safetensors", "matplotlib"])
+def test_a_missing_library_is_named_with_its_cure(monkeypatch, library):
+    check_libraries()
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingDependencyError, match=rf"{library}, which is not installed: pip install 'minattn\[trai"):
+        check_libraries()
