@@ -95,9 +95,8 @@ class Unit:
         """A layer of class `kind` with every weight drawn from N(0, 1), the biases too."""
         rng = np.random.default_rng(seed)
         layer = kind(inputs, size, rng, **parameters)
-        for part in (
-            (layer,) if isinstance(layer, nn.recurrent.shared.RecurrentUnit) else (layer.forwards, layer.backwards)
-        ):
+        parts = (layer,) if isinstance(layer, RecurrentUnit) else (layer.forwards, layer.backwards)
+        for part in parts:
             for name, old in part.named_parameters().items():
                 setattr(part, name, Parameter(rng.normal(size=old.shape).astype(dtype)))
         return layer
