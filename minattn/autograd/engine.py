@@ -89,11 +89,11 @@ OPS: dict[str, Op] = {}
 
 
 @overload
-def op(function: Callable[..., Any], /) -> Callable[..., Any]: ...
+def op(function: Callable[..., Any], /, *, equation: Callable[..., Any] | None = None) -> Callable[..., Any]: ...
 @overload
 def op(*, equation: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., Any] | None = None) -> Any:
-    """Make an op of `function` and enter it into the op table.
+    """Make an op of `function`, entered into the table: `@op`, `@op(equation=..)` or `op(function, equation=..)`.
 
     `function` takes raw arrays.  Its arguments before `/` (or its `*args`) are the tensor arguments: a caller may
     pass tensors, arrays or Python numbers.  Arguments after it are parameters without a gradient.  It returns

@@ -564,6 +564,27 @@ def test_an_op_must_mark_its_tensor_arguments():
             return x, lambda g: g
 
 
+def test_an_op_is_made_by_a_decorator_and_by_a_call_alike(own_op):
+    def twice_equation(x):
+        return x + x
+
+    def twice(x, /):
+        return 2.0 * x, lambda g: 2.0 * g
+
+    @own_op(equation=twice_equation)
+    def decorated(x, /):
+        return twice(x)
+
+    called = own_op(twice, equation=twice_equation)
+    assert OPS["twice"].equation is OPS["decorated"].equation is twice_equation
+    assert OPS["twice"].function is twice
+    for function in (called, decorated):
+        x = leaf(1.0, 3.0)
+        y = function(x)
+        y.sum().backward()
+        assert (y.tolist(), x.grad.tolist()) == ([2.0, 6.0], [2.0, 2.0])
+
+
 def test_two_ops_of_one_name():
     with pytest.raises(ValueError, match="an op named 'tanh' exists already"):
 
