@@ -11,7 +11,8 @@ harness.py        the engines in turns, round by round
 results.py        what was measured, and the arithmetic on it
 storage.py        results as JSON
 report.py, picture.py, terminal.py    what is said about them, and where
-command.py        `minattn bench`
+command.py        the plan, and from it tables and files
+__main__.py       `python -m benchmarks`
 
 attention_memory.py    apart from all that, and of minattn alone: how the memory of self-attention grows
 """

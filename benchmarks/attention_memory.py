@@ -1,7 +1,7 @@
 """How the memory of self-attention grows with the sequence: minattn's against that of the equation as printed.
 
-`minattn bench --attention-memory`.  With no gradient wanted, one sequence of T positions attends to itself, with 4
-heads of 64 numbers each.  The equation, softmax(Q K^T / sqrt(d_k)) V, has all T x T scores in memory;
+`python -m benchmarks --attention-memory`.  With no gradient wanted, one sequence of T positions attends to itself, with
+4 heads of 64 numbers each.  The equation, softmax(Q K^T / sqrt(d_k)) V, has all T x T scores in memory;
 `scaled_dot_product_attention(.., weights=False)` need not.
 
 Memory is the most that NumPy has allocated at a time during the call, less the result: what is needed beyond inputs and
@@ -131,7 +131,7 @@ def row(point: Point) -> list[str]:
 
 TEXT = """# Memory of self-attention
 
-    minattn bench --attention-memory --rounds {rounds}  # {day}
+    python -m benchmarks --attention-memory --rounds {rounds}  # {day}
 
 ![Memory of self-attention against the length of the sequence]({name}.png)
 

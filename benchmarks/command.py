@@ -1,4 +1,4 @@
-"""`minattn bench`: from what the user wants to a plan, and from the plan to tables and files."""
+"""`python -m benchmarks`: from what the user wants to a plan, and from the plan to tables and files."""
 
 import shlex
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ class Wanted:
 
     def command(self) -> str:
         """The command that measures the same again, wherever its files and environments are."""
-        parts = ["minattn", "bench", *self.workloads, "--against", self.against]
+        parts = ["python", "-m", "benchmarks", *self.workloads, "--against", self.against]
         parts += [part for number in self._threads() for part in ("--threads", str(number))]
         parts += ["--rounds", str(self.rounds)]
         parts += [] if self.seconds == Wanted.seconds else ["--seconds", f"{self.seconds:g}"]

@@ -174,7 +174,7 @@ def markdown(results: Results) -> str:
     """The report for docs/performance.md: what came out first, then each workload, then how and on what."""
     parts = [
         "# How fast it is\n",
-        "Measured by `minattn bench`, which writes this page; to change it, measure again.\n",
+        "Measured by `python -m benchmarks`, which writes this page; to change it, measure again.\n",
     ]
     parts += [f"    {command}  # {day}" for command, day in results.commands.items()]
     parts.append("")

@@ -1,4 +1,4 @@
-"""The command line: `minattn train`, `evaluate`, `predict`, `generate`, `embed`, `list`, `summary`, `bench`.
+"""The command line: `minattn train`, `evaluate`, `predict`, `generate`, `embed`, `list`, `summary`.
 
 Whatever is wrong with what the user gave is one line `error: ...` on standard error, and the exit status is not 0.
 """
@@ -11,15 +11,15 @@ from typing import Annotated, NoReturn
 import typer
 
 from minattn import __version__
-from minattn.cli import bench, embed, generate, listing, summary, train, trained
+from minattn.cli import embed, generate, listing, summary, train, trained
 from minattn.cli.app import FAILED, app, console, errors
 from minattn.errors import MinattnError
 
 # Each of these enters its commands into the application.
-__all__ = ["bench", "embed", "generate", "listing", "run", "summary", "train", "trained"]
+__all__ = ["embed", "generate", "listing", "run", "summary", "train", "trained"]
 
 # in which the help names the commands
-ORDER = ("train", "evaluate", "predict", "generate", "embed", "list", "summary", "bench")
+ORDER = ("train", "evaluate", "predict", "generate", "embed", "list", "summary")
 app.registered_commands.sort(key=lambda command: ORDER.index(command.name or command.callback.__name__))
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import harness
+from benchmarks.__main__ import main
 from benchmarks.harness import Harness, Plan
 from benchmarks.workloads import WORKLOADS
-from minattn.cli import run
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 
@@ -31,7 +31,7 @@ class Fakes:
         plan = Plan(
             [WORKLOADS[workload]], list(against), list(threads), rounds, 0.01, Path("none"), time_limit, FAKE_WORKER
         )
-        return Harness(plan, watcher or harness.Watcher()).run("minattn bench").comparisons
+        return Harness(plan, watcher or harness.Watcher()).run("python -m benchmarks").comparisons
 
     def turns(self):
         """Who did steps, in order: (engine, workload, threads, process)."""
@@ -62,7 +62,7 @@ def bench(capsys):
     def call(*arguments):
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
-            run(["bench", *map(str, arguments)])
+            main([*map(str, arguments)])
         return Said(caught.value.code or 0, *capsys.readouterr())
 
     return call

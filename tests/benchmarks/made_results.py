@@ -10,7 +10,7 @@ def timing(*seconds, losses=(1.0, 0.5), peak_mib=100.0, version="1.0", **round_f
 
 
 def comparison(workload="W2", threads=1, reference="torch", limit=None, skipped=(), **timings):
-    command, date = f"minattn bench {workload}", "2026-01-02T03:04:05+00:00"
+    command, date = f"python -m benchmarks {workload}", "2026-01-02T03:04:05+00:00"
     return Comparison(workload, threads, reference, timings, dict(skipped), limit, 10.0, date, command)
 
 

@@ -50,7 +50,7 @@ def test_the_page_says_how_memory_grows():
         [point(256), point(512, equation=12 * MIB, lean=2 * MIB), point(256, True), point(512, True)], "2020-02-02"
     )
     assert "From T = 256 to 512, the memory of the equation grows 4.00 times, that of minattn 2.00 times." in page
-    assert "minattn bench --attention-memory --rounds 3  # 2020-02-02" in page
+    assert "python -m benchmarks --attention-memory --rounds 3  # 2020-02-02" in page
     assert "| 512 | all | 12.0 | 2.00 | 2.00 | 1.00 | 0.750–1.25 |" in page
     assert "attention_memory.png" in page
 

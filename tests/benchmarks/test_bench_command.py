@@ -1,4 +1,4 @@
-"""`minattn bench`: what it refuses, what it leaves, and a run of all workloads of minattn alone."""
+"""`python -m benchmarks`: what it refuses, what it leaves, and a run of all workloads of minattn alone."""
 
 import functools
 import json
@@ -91,7 +91,7 @@ def test_none_is_minattn_alone():
 
 def test_the_command_in_the_report_measures_the_same_again():
     wanted = Wanted(["W2"], "torch,jax", [1], 7, 0.1)
-    assert wanted.command() == "minattn bench W2 --against torch,jax --threads 1 --rounds 7 --seconds 0.1"
+    assert wanted.command() == "python -m benchmarks W2 --against torch,jax --threads 1 --rounds 7 --seconds 0.1"
 
 
 # ---------------------------------------------------------------------------------------------- what a run leaves
@@ -167,7 +167,7 @@ def heed_ctrl_c():
 
 
 def test_a_signal_ends_the_command_and_its_workers(tmp_path):
-    arguments = [sys.executable, "-m", "minattn", "bench", "W1", "--against", "none", "--threads", "1"]
+    arguments = [sys.executable, "-m", "benchmarks", "W1", "--against", "none", "--threads", "1"]
     arguments += ["--rounds", "100000", "--out", tmp_path / "out"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c) as running:
         give_up = time.monotonic() + 60
@@ -193,7 +193,7 @@ def test_a_real_run_of_minattn_alone(tmp_path):
     """
     names = [name for name in WORKLOADS if name not in ("W6se", "W6sei")]
     arguments = ["--against", "none", "--rounds", "1", "--seconds", "0.001", "--threads", "1", "--out", str(tmp_path)]
-    run = subprocess.run([sys.executable, "-m", "minattn", "bench", *names, *arguments], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-m", "benchmarks", *names, *arguments], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
     content = json.loads((tmp_path / "performance.json").read_text())
     assert [each["workload"] for each in content["comparisons"]] == names

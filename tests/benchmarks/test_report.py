@@ -99,7 +99,7 @@ def test_markdown_has_the_ratios_first_and_then_every_workload():
     assert text.index("**0.500**") < text.index("### W1 tiny ops") < text.index("### W2 MLP") < text.index("## On what")
     for said in (
         PICTURE,
-        "    minattn bench W1  # 2026-01-02\n    minattn bench W2  # 2026-01-02\n",
+        "    python -m benchmarks W1  # 2026-01-02\n    python -m benchmarks W2  # 2026-01-02\n",
         "A Processor",
         "Linux 6.1",
         "2.4.6",

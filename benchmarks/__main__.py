@@ -1,12 +1,24 @@
-"""`minattn bench`: how fast minattn is, beside other engines."""
+"""`python -m benchmarks`, from the root of a clone: times minattn beside other engines and writes the report."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.console import Console
 
-from minattn.cli.app import app, console, option
-from minattn.errors import ConfigError
+from minattn.errors import ConfigError, MinattnError
+
+FAILED, INTERRUPTED = 1, 130  # exit statuses; the second is that of a program that Ctrl-C has ended
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}  # paths and words as they are
+console = Console(**plain, soft_wrap=True)
+
+
+def option(text: str, *names: str, metavar: str | None = None, **more: Any) -> Any:
+    return typer.Option(*names, help=text, metavar=metavar, show_default=False, **more)
+
 
 Workloads = Annotated[
     list[str] | None, typer.Argument(metavar="[WORKLOAD...]", help="W1, W2, ..: see --list.  [default: all]")
@@ -21,7 +33,7 @@ Rounds = Annotated[int, option("Rounds in which the engines take turns.  [defaul
 Seconds = Annotated[
     float, option("How long an engine's turn is, about.  [default: 0.4]", min=0.001, max=60, metavar="S")
 ]
-BenchOut = Annotated[
+Out = Annotated[
     Path, option("Where performance.json, .md and .png go.  [default: runs/bench]", "--out", metavar="FOLDER")
 ]
 Add = Annotated[bool, option("Keep what --out holds of other workloads, measured in the same way.", "--add")]
@@ -47,7 +59,7 @@ def bench(
     threads: Threads = None,
     rounds: Rounds = 20,
     seconds: Seconds = 0.4,
-    out: BenchOut = Path("runs") / "bench",
+    out: Out = Path("runs") / "bench",
     add: Add = False,
     environments: Environments = None,
     attention_memory: AttentionMemory = False,
@@ -80,3 +92,24 @@ def _attention_memory(context: typer.Context, out: Path, rounds: int) -> None:
     if other := sorted(given - {"attention_memory", "rounds", "out"}):
         raise ConfigError(f"--attention-memory takes --rounds and --out alone; got {', '.join(other)} too")
     attention_memory.run(out, rounds, console)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command and exit; what the user can put right becomes one line and an exit status above 0."""
+    status = FAILED
+    try:
+        status = app(arguments, prog_name="python -m benchmarks", standalone_mode=False)
+    except MinattnError as error:
+        message = str(error)
+    except typer.TyperException as error:
+        message, status = f"{error.format_message().rstrip('.')}; see python -m benchmarks --help", error.exit_code
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    else:
+        sys.exit(status)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
