@@ -177,12 +177,12 @@ def blocks_of(classifier: Classifier, images: Images) -> list[Block]:
 @blas_threads()
 @no_grad()
 def gates(classifier: Classifier, images: Images) -> list[np.ndarray]:
-    """The excitations s (images, channels), (10.3), of every block."""
+    """The gates s (images, channels), (3), of every block."""
     classifier.model.eval()
     batches = []
     for batch in evaluation_images(images, EVALUATION_BATCH, classifier.normalization):
-        _, excitations = classifier.model(on_device(classifier.model, batch.images), weights=True)
-        batches.append([asnumpy(s.data) for s in excitations])
+        _, attention = classifier.model(on_device(classifier.model, batch.images), return_attention=True)
+        batches.append([asnumpy(s.data) for path, s in attention.items() if path.endswith(".se")])
     return [np.concatenate(of_block).astype(np.float64) for of_block in zip(*batches, strict=True)]
 
 

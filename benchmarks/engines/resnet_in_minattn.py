@@ -49,7 +49,7 @@ def unit_names(weights, name, path):
 
 
 def mean_loss(model, batch):
-    logits, _ = model(ma.tensor(batch.images))
+    logits = model(ma.tensor(batch.images))
     return ma.cross_entropy(logits, batch.labels)
 
 
@@ -82,7 +82,7 @@ def inference(threads, se=False):
 
     @ma.no_grad()
     def step():
-        logits, _ = model(ma.tensor(next(coming).images))
+        logits = model(ma.tensor(next(coming).images))
         return logits.data.max().item()
 
     return step

@@ -78,7 +78,7 @@ def normed(x, norm):
 
 
 def by_hand(branch, g):
-    """(M, S_att) of (14.5), (14.6) and (14.7)."""
+    """(S_att, M) of (14.5), (14.6) and (14.7)."""
     deeper = normed(convolved(g, branch.stage.weight.data, branch.stage.bias.data), branch.norm)
     a = normed(convolved(deeper, branch.class_maps.conv.weight.data), branch.class_maps.norm)
     a = np.where(a > 0, a, 0)  # (14.5)
@@ -90,7 +90,7 @@ def by_hand(branch, g):
     m = np.zeros(z.shape)
     for place in np.ndindex(z.shape):
         m[place] = 1 / (1 + math.exp(-z[place]))  # (14.7)
-    return m, logits
+    return logits, m
 
 
 @given(problems())
@@ -107,7 +107,7 @@ def test_gradients_through_the_map_and_the_scores(problem, seed):
     branch, g = problem
 
     def mechanism(g):
-        m, logits = branch(g)
+        logits, m = branch(g)
         return attend(g, m)[0], m, logits
 
     check_gradients(mechanism, g, seed=seed, method="complex")
@@ -117,7 +117,7 @@ def test_gradients_through_the_map_and_the_scores(problem, seed):
 def test_float32_stays_float32_through_the_gradients(problem):
     branch, g = problem
     x = ma.tensor(g, requires_grad=True)
-    m, logits = branch(x)
+    logits, m = branch(x)
     ((attend(x, m)[0] ** 2).sum() + (logits**2).sum()).backward()
     assert {t.grad.dtype for t in (x, *branch.parameters())} == {np.dtype(np.float32)}
 
@@ -165,13 +165,13 @@ def test_14e4_with_the_last_batch_norm_zero_every_place_has_one_half():
     branch, g = random_branch(2, 3, 4), np.random.default_rng(0).normal(size=(2, 2, 3, 3))
     for p in (branch.map.norm.weight, branch.map.norm.bias):
         p.data = np.zeros_like(p.data)
-    assert (branch(ma.tensor(g))[0].data == 0.5).all()
+    assert (branch(ma.tensor(g))[1].data == 0.5).all()
 
 
 @given(problems(dtype=np.float64))
 def test_14e3_pooling_comes_before_or_after_the_last_1x1_convolution(problem):
     branch, g = problem
-    _, logits = branch(ma.tensor(g))
+    logits, _ = branch(ma.tensor(g))
     a = branch.class_maps(branch.norm(branch.stage(ma.tensor(g)))).data
     folded = a.mean((2, 3)) @ branch.scores.weight.data[:, :, 0, 0].T
     np.testing.assert_allclose(logits.data, folded, **close(np.float64))
@@ -180,7 +180,7 @@ def test_14e3_pooling_comes_before_or_after_the_last_1x1_convolution(problem):
 @given(problems())
 def test_every_map_is_between_0_and_1_and_one_an_image(problem):
     branch, g = problem
-    m, logits = branch(ma.tensor(g))
+    logits, m = branch(ma.tensor(g))
     assert m.shape == (len(g), 1, *g.shape[2:])
     assert logits.shape == (len(g), branch.scores.weight.shape[0])
     assert (m.data >= 0).all()
@@ -227,7 +227,7 @@ def test_the_same_numbers_everywhere_and_no_waiting(backend, residual):
 
     def results(make, branch):
         x = make(g, requires_grad=True)
-        m, logits = branch(x)
+        logits, m = branch(x)
         ((attend(x, m, residual)[0] ** 2).sum() + (logits**2).sum()).backward()
         return [m.data, logits.data, x.grad, *(p.grad for p in branch.parameters())]
 

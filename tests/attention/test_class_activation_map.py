@@ -13,13 +13,13 @@ from minattn.attention.spatial import (
     class_activation_map,
     class_scores,
     contrastive_map,
-    explained,
     gradient_class_activation_map,
 )
 from minattn.autograd import asnumpy, ops
 from minattn.errors import ConfigError, ShapeError
 from minattn.models.vision.cifar_resnet import CifarResNet, CifarResNetConfig
-from minattn.nn import Conv2d, Linear, Module
+from minattn.models.vision.layers import PooledNetwork
+from minattn.nn import Conv2d, Linear
 from minattn.testing import check_gradients, strategies
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -75,6 +75,13 @@ def test_the_papers_loops(problem, pooling):
     for result, expected in zip(results, by_hand(features, weight, bias, pooling), strict=True):
         assert result.dtype == features.dtype
         np.testing.assert_allclose(result.data, expected, **close(features.dtype))
+
+
+@given(problems(), POOLINGS)
+def test_scores_alone_are_the_same(problem, pooling):
+    scores, maps = class_scores(*map(ma.tensor, problem), pooling, need_weights=False)
+    assert maps is None
+    np.testing.assert_array_equal(scores.data, class_scores(*map(ma.tensor, problem), pooling)[0].data)
 
 
 @given(problems(), POOLINGS, SEEDS)
@@ -159,29 +166,33 @@ def test_14e7_maps_are_linear_and_contrastive_maps_their_difference(problem, see
 
 
 # ---------------------------------------------------------------------------------------------- networks
-class TwoLayers(Module):
+class TwoLayers(PooledNetwork):
     """A convolution, pooling, a linear layer."""
 
-    def __init__(self, pool, rng):
+    def __init__(self, pooling, rng):
         self.convolution = Conv2d(1, 3, 3, rng)
         self.classifier = Linear(3, 4, rng)
-        self.pool = pool
+        self.pooling = pooling
 
-    def features(self, images):
-        return ops.relu(self.convolution(images))
+    def features_and_attention(self, images):
+        return ops.relu(self.convolution(images)), {}
 
-    def forward(self, images):
-        return self.classifier(self.pool(self.features(images), (2, 3)))
+    def pool(self, features):
+        return getattr(ops, self.pooling)(features, (2, 3))
 
 
 @pytest.mark.parametrize("pooling", ["sum", "mean", "max"])
-def test_any_network_that_ends_in_pooling_and_a_linear_layer(pooling):
+def test_a_network_that_ends_in_pooling_and_a_linear_layer_returns_its_maps(pooling):
     rng = np.random.default_rng(0)
-    network = TwoLayers({"sum": ops.sum, "mean": ops.mean, "max": ops.max}[pooling], rng)
+    network = TwoLayers(pooling, rng)
     images = ma.tensor(rng.normal(size=(2, 1, 6, 7)).astype(np.float32))
-    logits, maps = explained(network, images, pooling)
-    np.testing.assert_allclose(logits.data, network(images).data, rtol=1e-6)
-    np.testing.assert_array_equal(maps.data, cam(network.features(images).data, network.classifier.weight.data))
+    logits, attention = network(images, return_attention=True)
+    classifier = network.classifier
+    expected, maps = class_scores(network.features(images), classifier.weight, classifier.bias, pooling)
+    np.testing.assert_allclose(logits.data, expected.data, rtol=1e-6)
+    np.testing.assert_array_equal(network(images).data, logits.data)
+    assert list(attention) == ["classifier"]
+    np.testing.assert_array_equal(attention["classifier"].data, maps.data)
 
 
 def test_the_maps_of_a_trained_resnet_are_those_of_its_gradient():
@@ -192,12 +203,12 @@ def test_the_maps_of_a_trained_resnet_are_those_of_its_gradient():
     images = (rng.normal(size=(12, 1, 8, 8)) + labels[:, None, None, None]).astype(np.float32)
     for _ in range(5):
         network.zero_grad()
-        ops.cross_entropy(network(ma.tensor(images))[0], labels).backward()
+        ops.cross_entropy(network(ma.tensor(images)), labels).backward()
         for p in network.parameters():
             p.data = p.data - np.float32(0.05) * p.grad
     network.eval()
-    logits, maps = explained(network, ma.tensor(images))
-    np.testing.assert_allclose(logits.data, network(ma.tensor(images))[0].data, rtol=1e-5, atol=1e-6)
+    logits, attention = network(ma.tensor(images), return_attention=True)
+    maps = attention["classifier"]
     score = maps.data.mean((2, 3)) + network.classifier.bias.data
     np.testing.assert_allclose(score, logits.data, rtol=1e-4, atol=1e-5)
 
@@ -222,13 +233,6 @@ def test_a_weight_that_does_not_fit_the_features_is_refused_with_both_shapes(fea
         with pytest.raises(ShapeError, match=r"expected \(batch, channels, height, width\) and \(ch.*hint") as error:
             inspect.unwrap(function)(*arguments, *more)
         assert f"{features} and a weight of shape {weight}" in str(error.value)
-
-
-def test_a_network_of_another_kind_is_refused():
-    network = TwoLayers(ops.mean, np.random.default_rng(0))
-    network.classifier = [network.classifier, network.classifier]
-    with pytest.raises(ConfigError, match=r"TwoLayers does not end in pooling and one linear layer.*hint: "):
-        inspect.unwrap(explained)(network, ma.tensor(np.zeros((1, 1, 6, 6), np.float32)))
 
 
 def test_a_pooling_that_does_not_exist_is_refused():

@@ -71,6 +71,11 @@ def gate(x, se):
     return x * s[:, :, None, None], s
 
 
+def gates_of(attention):
+    """The gates of Squeeze-and-Excitation among the attention of a network."""
+    return [weights for path, weights in attention.items() if path.endswith("se")]
+
+
 def linear(x, layer):
     return x @ layer.weight.data + layer.bias.data
 

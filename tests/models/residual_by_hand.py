@@ -66,12 +66,12 @@ def bottleneck(block, x, position, training):
     se = {name: (lambda u: u) for name in ("standard", "pre", "post", "identity", "3x3")}
     seen = []
 
-    def excite(u):
+    def gated(u):
         seen.append(gates(block.se, u))
         return squeeze_excitation(block.se, u)
 
     if block.se is not None:
-        se[position] = excite
+        se[position] = gated
     shortcut = x if block.shortcut is None else conv_norm(block.shortcut, x, training, False)
     residual = conv_norm(first, se["pre"](x), training, True)
     residual = se["3x3"](conv_norm(second, residual, training, True))
@@ -97,23 +97,23 @@ def wide_block(block, x, stride, option, training):
 
 def cifar_resnet(model, images, training=False):
     """(logits, last maps, gates) of ResNet-(6n+2)."""
-    x, excitations = conv_norm(model.conv1, images, training, True), []
+    x, found = conv_norm(model.conv1, images, training, True), []
     for stage, stride in zip(model.stages, (1, 2, 2), strict=True):
         for k, block in enumerate(stage.blocks):
             x, s = basic_block(block, x, stride if k == 0 else 1, model.config.shortcut, training)
-            excitations.append(s)
-    return x.mean((2, 3)) @ model.classifier.weight.data + model.classifier.bias.data, x, excitations
+            found.append(s)
+    return x.mean((2, 3)) @ model.classifier.weight.data + model.classifier.bias.data, x, found
 
 
 def wide_resnet(model, images, training=False):
     """(logits, last maps, gates) of WRN-n-k without dropout."""
-    x, excitations = conv(model.conv1, images), []
+    x, found = conv(model.conv1, images), []
     for stage, stride in zip(model.stages, (1, 2, 2), strict=True):
         for k, block in enumerate(stage.blocks):
             x, s = wide_block(block, x, stride if k == 0 else 1, model.config.shortcut, training)
-            excitations.append(s)
+            found.append(s)
     x = relu(batch_norm(model.norm, x, training))
-    return x.mean((2, 3)) @ model.classifier.weight.data + model.classifier.bias.data, x, excitations
+    return x.mean((2, 3)) @ model.classifier.weight.data + model.classifier.bias.data, x, found
 
 
 def randomised(model, seed, dtype=np.float64):
@@ -132,9 +132,9 @@ def randomised(model, seed, dtype=np.float64):
 def resnet(model, images, training=False):
     """(logits, last maps, gates) of ResNet with bottlenecks, whose layers know their strides."""
     x = max_pool(conv_norm(model.conv1, images, training, True), 3, 2, 1)
-    excitations = []
+    found = []
     for stage in model.stages:
         for block in stage.blocks:
             x, s = bottleneck(block, x, model.config.position, training)
-            excitations.append(s)
-    return x.mean((2, 3)) @ model.classifier.weight.data + model.classifier.bias.data, x, excitations
+            found.append(s)
+    return x.mean((2, 3)) @ model.classifier.weight.data + model.classifier.bias.data, x, found

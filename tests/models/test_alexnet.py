@@ -11,6 +11,7 @@ from images_by_hand import (
     close,
     conv,
     gate,
+    gates_of,
     linear,
     max_pool,
     random_images,
@@ -69,7 +70,7 @@ def test_images_of_the_published_size_give_maps_of_13x13_and_6x6(name):
     nothing = tensor(np.zeros((0, 3, config.size, config.size), np.float32))
     first, _ = network.maps.convolutions[0](nothing)
     maps, _ = network.maps(nothing)
-    logits, _ = network(nothing)
+    logits = network(nothing)
     assert first.shape == (0, config.widths[0], 55, 55)
     assert maps.shape == (0, 256, 13, 13)
     assert config.side == 6
@@ -81,7 +82,7 @@ def test_images_of_the_published_size_give_maps_of_13x13_and_6x6(name):
 def test_the_side_of_the_last_maps_is_what_the_layers_give(padding, more):
     config = AlexNetConfig(padding=padding, size=67 - 2 * padding + more)
     network = unallocated(AlexNet, config).eval()
-    logits, _ = network(tensor(np.zeros((0, 3, config.size, config.size), np.float32)))
+    logits = network(tensor(np.zeros((0, 3, config.size, config.size), np.float32)))
     assert logits.shape == (0, 1000)
 
 
@@ -105,7 +106,8 @@ def test_the_convolutions_against_a_transcription(groups, padding, with_response
     config = AlexNetConfig((4, 6, 8, 6, 4), groups, padding, with_response_norm, se=se, channels=2, size=75)
     maps = randomised(AlexNetMaps(config, np.random.default_rng(1)))
     images = random_images((2, 2, 75, 75)) * 30  # large, so that response normalization is far from a constant
-    got, gates = maps(tensor(images))
+    got, attention = maps(tensor(images))
+    gates = gates_of(attention)
     expected, expected_gates = maps_by_hand(images, maps, groups, padding, with_response_norm)
     assert close(got, expected)
     assert len(gates) == (0 if se is None else 5)
@@ -122,7 +124,7 @@ def small():
 def test_the_linear_layers_against_a_transcription(small):
     images = tensor(random_images((2, 3, 67, 67)).astype(np.float32) * 50)
     with no_grad():
-        logits, excitations = small.eval()(images, weights=True)
+        logits, attention = small.eval()(images, return_attention=True)
         maps, gates = small.maps(images)
     x = max_pool(maps.data, 3, 2).reshape(2, -1)
     x = relu(linear(relu(linear(x, small.fc6)), small.fc7))
@@ -130,21 +132,23 @@ def test_the_linear_layers_against_a_transcription(small):
     assert logits.dtype == np.float32
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(logits.data, expected, rtol=1e-4, atol=1e-5)
-    assert [s.shape for s in excitations] == [(2, 16), (2, 16), (2, 32), (2, 32), (2, 16)]
-    assert all((s.data == t.data).all() for s, t in zip(excitations, gates, strict=True))
+    assert list(attention) == [f"maps.convolutions.{i}.se" for i in range(5)]
+    assert [s.shape for s in attention.values()] == [(2, 16), (2, 16), (2, 32), (2, 32), (2, 16)]
+    assert all((s.data == t.data).all() for s, t in zip(attention.values(), gates.values(), strict=True))
+    with no_grad():
+        np.testing.assert_array_equal(small(images).data, logits.data)
 
 
-def test_excitations_come_only_where_they_are_asked_for(small):
-    images = tensor(np.zeros((0, 3, 67, 67), np.float32))
-    assert small.eval()(images)[1] is None
-    assert published("alexnet_2012").eval()(tensor(np.zeros((0, 3, 227, 227), np.float32)), weights=True)[1] is None
+def test_without_squeeze_and_excitation_there_is_no_attention():
+    images = tensor(np.zeros((0, 3, 227, 227), np.float32))
+    assert published("alexnet_2012").eval()(images, return_attention=True)[1] == {}
 
 
 def test_dropout_draws_in_training_only(small):
     images = tensor(random_images((1, 3, 67, 67)).astype(np.float32))
     with no_grad():
-        once, again = (small.eval()(images)[0].data for _ in range(2))
-        first, second = (small.train()(images)[0].data for _ in range(2))
+        once, again = (small.eval()(images).data for _ in range(2))
+        first, second = (small.train()(images).data for _ in range(2))
     assert (once == again).all()
     assert (first != second).any()
     assert small.dropout.rate == 0.5
@@ -216,5 +220,5 @@ def test_settings_that_cannot_be_are_refused(changes, said):
 
 
 def test_images_of_another_size_are_refused_with_both_sizes(small):
-    with pytest.raises(ShapeError, match=r"takes 16 numbers of an image.* 16 maps of 6x6.*size"):
+    with pytest.raises(ShapeError, match=r"takes 16 numbers of an image.* 16 feature maps of 6x6.*size"):
         small.eval()(tensor(np.zeros((0, 3, 227, 227), np.float32)))

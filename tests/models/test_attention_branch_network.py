@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minattn as ma
-from minattn.attention.spatial import attend, explained
+from minattn.attention.spatial import attend, class_activation_map
 from minattn.autograd import asnumpy, ops
 from minattn.errors import ConfigError
 from minattn.models.summary import count_macs
@@ -46,6 +46,14 @@ def images(seed=0, shape=(3, 1, 8, 8), dtype=np.float32):
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
+def extracted(network, x):
+    """The features g, of all stages but the last."""
+    g = network.backbone.stem(x)
+    for stage in network.backbone.stages[:-1]:
+        g, _ = stage(g)
+    return g
+
+
 LABELS = np.array([0, 2, 1])
 
 
@@ -77,8 +85,8 @@ def test_multiply_accumulates_of_the_published_network():
 def test_the_map_is_as_large_as_what_the_last_stage_takes(name, side):
     network = unbuilt(name).eval()
     size = network.config.size
-    output = network(ma.tensor(np.zeros((0, 3, size, size), np.float32)))
-    assert output.map.shape == (0, 1, side, side)
+    output, attention = network(ma.tensor(np.zeros((0, 3, size, size), np.float32)), return_attention=True)
+    assert attention["branch"].shape == (0, 1, side, side)
     assert output.logits.shape == output.attention_logits.shape == (0, network.config.classes)
 
 
@@ -87,14 +95,13 @@ def test_the_map_is_as_large_as_what_the_last_stage_takes(name, side):
 def test_the_parts_in_the_order_of_the_paper(residual):
     network, x = small(residual=residual), ma.tensor(images())
     backbone = network.backbone
-    output = network(x)
+    output, attention = network(x, return_attention=True)
     g, _ = backbone.stages[1](backbone.stages[0](backbone.stem(x))[0])
-    np.testing.assert_array_equal(network.extract(x).data, g.data)
-    m, attention_logits = network.branch(g)
+    attention_logits, m = network.branch(g)
     context, _ = attend(g, m, residual)
     last, _ = backbone.stages[2](context)
     logits = last.data.mean((2, 3)) @ backbone.classifier.weight.data + backbone.classifier.bias.data
-    np.testing.assert_array_equal(output.map.data, m.data)
+    np.testing.assert_array_equal(attention["branch"].data, m.data)
     np.testing.assert_array_equal(output.attention_logits.data, attention_logits.data)
     np.testing.assert_allclose(output.logits.data, logits, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(predicted(output).data, logits.argmax(-1))  # (14.10)
@@ -115,9 +122,9 @@ def test_a_map_of_zeros_leaves_the_backbone_as_it_was():
     network, x = small().eval(), ma.tensor(images())
     norm = network.branch.map.norm
     norm.weight.data, norm.bias.data = np.zeros(1, np.float32), np.full(1, -1e4, np.float32)
-    output = network(x)
-    assert (output.map.data == 0).all()
-    np.testing.assert_array_equal(output.logits.data, network.backbone(x)[0].data)
+    output, attention = network(x, return_attention=True)
+    assert (attention["branch"].data == 0).all()
+    np.testing.assert_array_equal(output.logits.data, network.backbone(x).data)
 
 
 def test_gradients_of_both_losses_in_float64():
@@ -166,10 +173,10 @@ def test_14e9_the_perception_loss_reaches_the_extractor_through_the_map_too():
     assert reached(network) == {"extractor", "branch", "map", "last stage"}
 
     network, x = small(), ma.tensor(images())
-    g = network.extract(x)
-    m, _ = network.branch(g)
+    g = extracted(network, x)
+    _, m = network.branch(g)
     last, _ = network.backbone.stages[-1](attend(g.detach(), m)[0])  # only through the map
-    ops.cross_entropy(network.classifier(network.backbone.pool(last)), LABELS).backward()
+    ops.cross_entropy(network.backbone.classifier(network.backbone.pool(last)), LABELS).backward()
     assert reached(network) == {"extractor", "branch", "map", "last stage"}
 
 
@@ -196,11 +203,22 @@ def test_a_few_steps_lower_the_loss_of_both_branches():
 def test_it_has_class_activation_maps_as_well():
     network = small().eval()
     x = ma.tensor(images())
-    logits, maps = explained(network, x)
-    np.testing.assert_allclose(logits.data, network(x).logits.data, rtol=1e-6)
-    assert maps.shape == (3, 3, 2, 2)
-    names = network.named_parameters()
-    assert not any(name.startswith("classifier") for name in names), "one name for each weight"
+    output, attention = network(x, return_attention=True)
+    np.testing.assert_array_equal(output.logits.data, network(x).logits.data)
+    assert list(attention) == ["branch", "backbone.classifier"]
+    context, _ = attend(extracted(network, x), attention["branch"])
+    last, _ = network.backbone.stages[-1](context)
+    expected = class_activation_map(last, network.backbone.classifier.weight)
+    assert expected.shape == (3, 3, 2, 2)
+    np.testing.assert_allclose(attention["backbone.classifier"].data, expected.data, rtol=1e-5, atol=1e-6)
+
+
+def test_the_gates_of_a_backbone_with_squeeze_and_excitation_are_handed_up():
+    network = small(backbone="se_resnet8_b").eval()
+    _, attention = network(ma.tensor(images()), return_attention=True)
+    expected = [f"backbone.stages.{i}.blocks.0.se" for i in range(3)]
+    assert list(attention) == ["branch", *expected, "backbone.classifier"]
+    assert [attention[path].shape for path in expected] == [(3, 16), (3, 32), (3, 64)]
 
 
 # ---------------------------------------------------------------------------------------------- refused

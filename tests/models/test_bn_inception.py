@@ -4,7 +4,18 @@ import functools
 
 import numpy as np
 import pytest
-from images_by_hand import close, gate, linear, max_pool, mean_pool, random_images, randomised, unallocated, unit
+from images_by_hand import (
+    close,
+    gate,
+    gates_of,
+    linear,
+    max_pool,
+    mean_pool,
+    random_images,
+    randomised,
+    unallocated,
+    unit,
+)
 
 from minattn.autograd import no_grad, tensor
 from minattn.errors import ConfigError, ShapeError
@@ -73,11 +84,12 @@ def test_the_maps_that_every_module_gives(form):
 
 
 def test_the_logits_of_no_images():
-    logits, excitations = published("se_bn_inception")(tensor(NOTHING), weights=True)
+    logits, attention = published("se_bn_inception")(tensor(NOTHING), return_attention=True)
     assert logits.shape == (0, 1000)
-    assert [s.shape for s in excitations] == [(0, channels) for channels, _ in MODULES.values()]
-    assert published("se_bn_inception")(tensor(NOTHING))[1] is None
-    assert published("bn_inception")(tensor(NOTHING), weights=True)[1] is None
+    assert attention.pop("classifier").shape == (0, 1000, 7, 7)
+    expected = {f"inception.{name}.se": (0, channels) for name, (channels, _) in MODULES.items()}
+    assert {path: gates.shape for path, gates in attention.items()} == expected
+    assert list(published("bn_inception")(tensor(NOTHING), return_attention=True)[1]) == ["classifier"]
 
 
 def test_the_pools_are_means_but_for_those_that_halve_and_the_last():
@@ -132,9 +144,9 @@ def test_the_network_against_a_transcription():
         x, s = gate(module_by_hand(x, gated.layer, FIGURE_5[name]), gated.se)
         gates.append(s)
     with no_grad():
-        logits, excitations = network(tensor(images), weights=True)
+        logits, attention = network(tensor(images), return_attention=True)
     assert close(logits, linear(x.mean((2, 3)), network.classifier))
-    assert all(close(s, t) for s, t in zip(excitations, gates, strict=True))
+    assert all(close(s, t) for s, t in zip(gates_of(attention), gates, strict=True))
 
 
 def test_float32_stays_and_every_backend_gives_the_same(backend):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from images_by_hand import close, linear, max_pool, random_images, randomised, unallocated, unit
 
-from minattn.attention.spatial import class_activation_map, explained
+from minattn.attention.spatial import class_activation_map
 from minattn.autograd import no_grad, ops, tensor
 from minattn.errors import ConfigError
 from minattn.models.summary import count_macs
@@ -49,10 +49,12 @@ def test_vggnet_gap_is_87_percent_smaller_than_vgg16():
 def test_the_maps_of_images_of_the_published_size(name):
     network, config = published(name), CONFIGURATIONS[name]
     nothing = tensor(np.zeros((0, 3, config.size, config.size), np.float32))
-    logits, excitations = network(nothing, weights=True)
+    logits, attention = network(nothing, return_attention=True)
     assert network.features(nothing).shape == (0, *MAPS[config.network])
     assert logits.shape == (0, 1000)
-    assert excitations is None
+    assert {path: maps.shape for path, maps in attention.items()} == {
+        "classifier": (0, 1000, *MAPS[config.network][1:])
+    }
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -91,7 +93,7 @@ def test_what_is_added_against_a_transcription(small):
     images = random_images((1, 3, 99, 107))
     with no_grad():
         conv5, _ = small.trunk(tensor(images))
-        got, (logits, _) = small.features(tensor(images)), small(tensor(images))
+        got, logits = small.features(tensor(images)), small(tensor(images))
     x = max_pool(conv5.data, 3, 1)
     for layer in small.added:
         x = unit(x, layer, padding=1, groups=2)
@@ -103,8 +105,10 @@ def test_what_is_added_against_a_transcription(small):
 def test_the_mean_of_a_class_activation_map_is_the_score(small):
     images = tensor(random_images((2, 3, 99, 107)))
     with no_grad():
-        maps = class_activation_map(small.features(images), small.classifier.weight)
-        scores = small(images)[0].data - small.classifier.bias.data
+        logits, attention = small(images, return_attention=True)
+        features = small.features(images)
+    maps, scores = attention["classifier"], logits.data - small.classifier.bias.data
+    assert close(maps, class_activation_map(features, small.classifier.weight).data)
     assert maps.shape == (2, 2, 3, 3)
     assert close(ops.mean(maps, axis=(2, 3)), scores)
 
@@ -122,10 +126,10 @@ def test_the_pooling_is_what_the_scores_are_made_of(pooling, pooled):
     network = CamNetwork(CamConfig("googlenet", pooling=pooling, classes=2), np.random.default_rng(0)).eval()
     images = tensor(random_images((1, 3, 48, 48)).astype(np.float32))
     with no_grad():
-        maps, logits = network.features(images).data, network(images)[0].data
-        explained_logits, _ = explained(network, images)
+        maps, logits = network.features(images).data, network(images).data
+        again, _ = network(images, return_attention=True)
     assert logits.dtype == np.float32
-    np.testing.assert_array_equal(explained_logits.data, logits)
+    np.testing.assert_array_equal(again.data, logits)
     assert maps.shape == (1, 1024, 3, 3)
     np.testing.assert_allclose(logits, linear(pooled(maps, (2, 3)), network.classifier), rtol=1e-4, atol=1e-5)
 

@@ -7,6 +7,7 @@ import pytest
 import residual_by_hand as by_hand
 from hypothesis import given
 from hypothesis import strategies as st
+from images_by_hand import gates_of
 from residual_by_hand import randomised
 
 import minattn as ma
@@ -99,9 +100,9 @@ def test_resnext_29(name, count, millions):
     assert cifar_resnext.CONFIGURATIONS[f"se_resnext29_{name}"] == gated.config
     nothing = ma.tensor(np.zeros((0, 3, 32, 32), np.float32))
     assert network.eval().features(nothing).shape == (0, 1024, 8, 8)
-    assert [s.shape for s in gated.eval()(nothing, weights=True)[1]] == [
-        (0, c) for c in (256, 512, 1024) for _ in "123"
-    ]
+    _, attention = gated.eval()(nothing, return_attention=True)
+    expected = {f"stages.{i}.blocks.{j}.se": (0, c) for i, c in enumerate((256, 512, 1024)) for j in range(3)}
+    assert {path: weights.shape for path, weights in attention.items()} == expected | {"classifier": (0, 10, 8, 8)}
 
 
 def test_names_say_what_they_build():
@@ -141,20 +142,20 @@ def test_the_network_is_the_papers_equations(network, seed, training):
     training = training and shape[0] > 1  # one number of a channel has no variance
     model, x = small(seed, **settings).train(training), images(seed, shape)
     expected, maps, gates = by_hand.cifar_resnet(model, x, training)
-    logits, excitations = model(ma.tensor(x), weights=True)
+    logits, attention = model(ma.tensor(x), return_attention=True)
     np.testing.assert_allclose(logits.data, expected, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(model.features(ma.tensor(x)).data, maps, rtol=1e-6, atol=1e-8)
     if model.config.se is None:
-        assert excitations is None
+        assert list(attention) == ["classifier"]
     else:
-        for found, wanted in zip(excitations, gates, strict=True):
+        for found, wanted in zip(gates_of(attention), gates, strict=True):
             np.testing.assert_allclose(found.data, wanted, rtol=1e-7, atol=1e-9)
-    assert model(ma.tensor(x))[1] is None
+    np.testing.assert_array_equal(model(ma.tensor(x)).data, logits.data)
 
 
 def test_deeper_networks_repeat_the_block():
     model, x = small(depth=20, se=2).eval(), images()
-    np.testing.assert_allclose(model(ma.tensor(x))[0].data, by_hand.cifar_resnet(model, x)[0], rtol=1e-6)
+    np.testing.assert_allclose(model(ma.tensor(x)).data, by_hand.cifar_resnet(model, x)[0], rtol=1e-6)
 
 
 def test_bottlenecks_are_the_papers_equations():
@@ -182,7 +183,7 @@ def test_the_classifier_takes_the_means_of_the_features(seed, option):
     model, x = small(seed, shortcut=option).eval(), ma.tensor(images(seed))
     places = np.moveaxis(model.features(x).data, 1, -1)
     scores = places @ model.classifier.weight.data + model.classifier.bias.data  # a 1x1 convolution
-    np.testing.assert_allclose(model(x)[0].data, scores.mean((1, 2)), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(model(x).data, scores.mean((1, 2)), rtol=1e-9, atol=1e-12)
 
 
 # ---------------------------------------------------------------------------------------------- shortcuts
@@ -202,8 +203,8 @@ def test_a_block_whose_last_norm_is_zero_is_the_relu_of_its_input(seed):
     last = block.convolutions[-1].norm
     last.weight._data, last.bias._data = np.zeros(3), np.zeros(3)
     x = ma.tensor(images(seed))
-    y, s = block(x)
-    assert s is None
+    y, attention = block(x)
+    assert attention == {}
     np.testing.assert_array_equal(y.data, np.maximum(x.data, 0))
     np.testing.assert_array_equal(block(y)[0].data, y.data)
 
@@ -237,16 +238,16 @@ def test_gradients_of_a_block_that_changes_the_size(settings):
 def test_float32_stays_float32():
     model = small(dtype=np.float32, se=2)
     x = ma.tensor(images(dtype=np.float32), requires_grad=True)
-    logits, excitations = model(x, weights=True)
+    logits, attention = model(x, return_attention=True)
     ma.sum(logits * logits).backward()
-    found = [logits, model.features(x), *excitations, *(p.grad for p in model.parameters()), x.grad]
+    found = [logits, model.features(x), *attention.values(), *(p.grad for p in model.parameters()), x.grad]
     assert {array.dtype for array in found} == {np.dtype(np.float32)}
 
 
 def step(device, x):
     """The loss of a training step and all gradients."""
     model = small(dtype=np.float32, se=2, shortcut="A").to(device)
-    loss = ma.cross_entropy(model(ma.tensor(x).to(device))[0], np.array([0, 2]))
+    loss = ma.cross_entropy(model(ma.tensor(x).to(device)), np.array([0, 2]))
     loss.backward()
     gradients = {name: asnumpy(parameter.grad) for name, parameter in model.named_parameters().items()}
     return loss, gradients

@@ -74,10 +74,10 @@ def test_the_sizes_of_table_1():
 def test_the_sizes_for_cifar(name, maps):
     network = published(name)
     nothing = tensor(np.zeros((0, 3, 32, 32), np.float32))
-    logits, excitations = network(nothing, weights=True)
+    logits, attention = network(nothing, return_attention=True)
     assert network.features(nothing).shape == (0, maps, 8, 8)
     assert logits.shape == (0, 10)
-    assert excitations is None
+    assert {path: weights.shape for path, weights in attention.items()} == {"classifier": (0, 10, 8, 8)}
 
 
 # ---------------------------------------------------------------------------------------------- the layers
@@ -130,7 +130,7 @@ def test_the_network_against_a_transcription(size, bottleneck):
     images = random_images((2, 2, 19, 24))
     maps = network_by_hand(images, network, config)
     assert close(network.features(tensor(images)), maps)
-    assert close(network(tensor(images))[0], linear(maps.mean((2, 3)), network.classifier))
+    assert close(network(tensor(images)), linear(maps.mean((2, 3)), network.classifier))
     assert [stage.one.conv.weight.shape[0] for stage in network.stages[1::2]] == [5, 7]  # half of 11, half of 14
 
 
@@ -138,15 +138,15 @@ def test_float32_stays_and_every_backend_gives_the_same(backend):
     network = DenseNet(TINY, np.random.default_rng(0)).eval()
     images = random_images((2, 2, 8, 8)).astype(np.float32)
     with no_grad():
-        expected = network(tensor(images))[0].data
-        got = network.to(backend.device)(backend.tensor(images))[0].to("cpu").data
+        expected = network(tensor(images)).data
+        got = network.to(backend.device)(backend.tensor(images)).to("cpu").data
     assert got.dtype == expected.dtype == np.float32
     np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_every_weight_gets_a_gradient():
     network = DenseNet(TINY, np.random.default_rng(0))
-    (network(tensor(random_images((3, 2, 8, 8)).astype(np.float32)))[0] ** 2).sum().backward()
+    (network(tensor(random_images((3, 2, 8, 8)).astype(np.float32))) ** 2).sum().backward()
     for name, parameter in network.named_parameters().items():
         assert parameter.grad is not None, name
         assert np.abs(parameter.grad).max() > 0, name

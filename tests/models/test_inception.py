@@ -4,7 +4,18 @@ import functools
 
 import numpy as np
 import pytest
-from images_by_hand import close, gate, linear, max_pool, random_images, randomised, response_norm, unallocated, unit
+from images_by_hand import (
+    close,
+    gate,
+    gates_of,
+    linear,
+    max_pool,
+    random_images,
+    randomised,
+    response_norm,
+    unallocated,
+    unit,
+)
 
 from minattn.autograd import no_grad, tensor
 from minattn.errors import ConfigError
@@ -69,9 +80,12 @@ def test_the_maps_that_every_module_gives(form):
 
 
 def test_the_logits_of_no_images():
-    logits, excitations = published("se_googlenet")(tensor(np.zeros((0, 3, 224, 224), np.float32)), weights=True)
+    nothing = tensor(np.zeros((0, 3, 224, 224), np.float32))
+    logits, attention = published("se_googlenet")(nothing, return_attention=True)
     assert logits.shape == (0, 1000)
-    assert [s.shape for s in excitations] == [(0, channels) for channels, _, _ in MODULES.values()]
+    assert attention.pop("classifier").shape == (0, 1000, 7, 7)
+    expected = {f"maps.inception.{name}.se": (0, channels) for name, (channels, _, _) in MODULES.items()}
+    assert {path: gates.shape for path, gates in attention.items()} == expected
 
 
 # ---------------------------------------------------------------------------------------------- the layers
@@ -116,14 +130,13 @@ def test_the_network_against_a_transcription(name):
         parameter._data = parameter.data.astype(np.float64)
     images = random_images((1, 3, 48, 57))
     with no_grad():
-        logits, excitations = network(tensor(images), weights=True)
+        logits, attention = network(tensor(images), return_attention=True)
         maps, gates = maps_by_hand(images, network.maps, config.norm)
         assert close(network.features(tensor(images)), maps)
         assert close(logits, linear(maps.mean((2, 3)), network.classifier))
-    assert (excitations is None) == (config.se is None)
-    if excitations is not None:
-        assert all(close(s, t) for s, t in zip(excitations, gates, strict=True))
-        assert network(tensor(images))[1] is None
+    found = gates_of(attention)
+    assert len(found) == (0 if config.se is None else 9)
+    assert all(close(s, t) for s, t in zip(found, gates, strict=config.se is not None))
 
 
 def test_dropout_is_on_the_means_in_training_only(monkeypatch):
@@ -131,8 +144,8 @@ def test_dropout_is_on_the_means_in_training_only(monkeypatch):
     assert (network.dropout.rate, CONFIGURATIONS["googlenet_bn"].dropout) == (0.4, 0.2)
     images = tensor(random_images((1, 3, 48, 48)).astype(np.float32))
     with no_grad():
-        once, again = (network.eval()(images)[0] for _ in range(2))
-        first, second = (network.train()(images)[0].data for _ in range(2))
+        once, again = (network.eval()(images) for _ in range(2))
+        first, second = (network.train()(images).data for _ in range(2))
     assert once.dtype == np.float32
     assert (once.data == again.data).all()
     assert (first != second).any()

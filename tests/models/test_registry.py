@@ -6,6 +6,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from minattn.attention.channel import SqueezeExcitation
+from minattn.attention.spatial import AttentionBranch
+from minattn.autograd import tensor
 from minattn.errors import ConfigError
 from minattn.models import registry
 from minattn.models.summary import count_macs, count_parameters, summarize
@@ -55,6 +58,28 @@ def test_the_first_network_of_each_family_can_be_walked(name):
     rows = summarize(network, image_of(network))
     assert sum(row.parameters for row in rows) == network.count_parameters()
     assert summarize(network, image_of(network), depth=0)[0].shape == (network.config.classes,)
+
+
+@pytest.mark.parametrize("name", [next(iter(configurations)) for _, configurations in registry.FAMILIES])
+def test_attention_is_that_of_every_mechanism_in_the_network_by_its_path(name):
+    """Of a network with pooling and a linear layer the class activation maps too; without asking, logits alone."""
+    config = registry.configuration(name)
+    network = unallocated(name, se=hasattr(config, "se")).eval()
+    nothing = tensor(np.zeros((0, *image_of(network)), np.float32))
+    output, attention = network(nothing, return_attention=True)
+    alone = network(nothing)
+    assert [t.shape for t in always_a_tuple(output)] == [t.shape for t in always_a_tuple(alone)]
+    modules = network.named_modules()
+    mechanisms = {path for path, m in modules.items() if isinstance(m, (SqueezeExcitation, AttentionBranch))}
+    classifiers = {path for path in modules if path.split(".")[-1] == "classifier"}
+    assert set(attention) == mechanisms | classifiers
+    assert len(mechanisms) > 0 or not hasattr(config, "se")
+    for path in classifiers:
+        assert attention[path].shape[:2] == (0, config.classes)
+
+
+def always_a_tuple(output):
+    return output if isinstance(output, tuple) else (output,)
 
 
 def test_no_two_networks_share_a_name():

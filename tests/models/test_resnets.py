@@ -83,15 +83,15 @@ def test_the_maps_are_those_of_table_1(name):
     shapes.append(network.conv1(x).shape)
     x = network.stem(x)
     for stage in network.stages:
-        x, gates = stage(x)
-        assert gates == ()
+        x, attention = stage(x)
+        assert attention == {}
         shapes.append(x.shape)
     first = network.config.outputs[0]
     assert first == (64 if name == "resnet18" else 256)
     maps = [(first, 56), (2 * first, 28), (4 * first, 14), (8 * first, 7)]
     assert shapes == [(0, 64, 112, 112), *((0, channels, side, side) for channels, side in maps)]
     assert network.features(no_images(224)).shape == (0, 8 * first, 7, 7)
-    assert network(no_images(224))[0].shape == (0, 1000)
+    assert network(no_images(224)).shape == (0, 1000)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
@@ -128,9 +128,9 @@ def test_a_bottleneck_is_the_papers_equations(seed, strided, groups, stride, tra
     block = Bottleneck(3, 2, outputs, stride, np.random.default_rng(seed), strided=strided, groups=groups)
     randomised(block, seed).train(training)
     x = images(seed, (2, 3, side, side))
-    y, s = block(ma.tensor(x))
+    y, attention = block(ma.tensor(x))
     np.testing.assert_allclose(y.data, by_hand.bottleneck(block, x, "standard", training)[0], rtol=1e-6, atol=1e-8)
-    assert s is None
+    assert attention == {}
     assert (block.shortcut is None) == (outputs == 3 and stride == 1)
     first, second, third = (convolution.conv for convolution in block.convolutions)
     assert (first.stride, second.stride, third.stride) == ((stride, 1, 1) if strided == "1x1" else (1, stride, 1))
@@ -143,8 +143,8 @@ def test_the_network_is_the_papers_equations(strided):
     model = randomised(ResNet(config, np.random.default_rng(0)), 0).eval()
     x = images(shape=(1, 1, 21, 11))
     logits, maps, _ = by_hand.resnet(model, x)
-    found, excitations = model(ma.tensor(x), weights=True)
-    assert excitations is None
+    found, attention = model(ma.tensor(x), return_attention=True)
+    assert list(attention) == ["classifier"]
     np.testing.assert_allclose(found.data, logits, rtol=1e-8)
     np.testing.assert_allclose(model.features(ma.tensor(x)).data, maps, rtol=1e-8)
 
@@ -189,7 +189,7 @@ def test_the_published_networks_can_be_built_and_run():
     """One with its weights: float32 throughout, the mean of the features through the classifier."""
     network = ResNet(replace(CONFIGURATIONS["resnext50_32x4d"], classes=5), np.random.default_rng(0)).eval()
     x = ma.tensor(images(shape=(1, 3, 33, 40), dtype=np.float32))
-    logits, _ = network(x)
+    logits = network(x)
     features = network.features(x)
     assert logits.dtype == features.dtype == np.float32
     assert features.shape == (1, 2048, 2, 2)

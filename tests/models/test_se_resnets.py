@@ -7,6 +7,7 @@ import pytest
 import residual_by_hand as by_hand
 from hypothesis import given
 from hypothesis import strategies as st
+from images_by_hand import gates_of
 from residual_by_hand import randomised
 
 import minattn as ma
@@ -131,7 +132,8 @@ def test_senet_154():
         shapes.append(x.shape)
     assert shapes == [(0, 256, 56, 56), (0, 512, 28, 28), (0, 1024, 14, 14), (0, 2048, 7, 7)]
     channels = [256] * 3 + [512] * 8 + [1024] * 36 + [2048] * 3
-    assert [s.shape for s in network(nothing, weights=True)[1]] == [(0, c) for c in channels]
+    _, attention = network(nothing, return_attention=True)
+    assert [s.shape for s in gates_of(attention)] == [(0, c) for c in channels]
     in_convolutions = 3 + 3 * sum(network.config.blocks)
     assert in_convolutions + 1 == 154
 
@@ -147,11 +149,11 @@ def test_senet_154():
 )
 def test_every_position_is_the_papers_equation(seed, position, outputs, stride, training, se):
     block, x = a_block(seed, position, outputs, stride, se).train(training), images(seed)
-    y, s = block(ma.tensor(x))
+    y, attention = block(ma.tensor(x))
     expected, gates = by_hand.bottleneck(block, x, position, training)
     np.testing.assert_allclose(y.data, expected, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(s.data, gates, rtol=1e-7, atol=1e-9)
-    assert s.shape == (2, {"pre": 4, "3x3": 2}.get(position, outputs))
+    np.testing.assert_allclose(attention["se"].data, gates, rtol=1e-7, atol=1e-9)
+    assert attention["se"].shape == (2, {"pre": 4, "3x3": 2}.get(position, outputs))
 
 
 @pytest.mark.parametrize("position", ["standard", "3x3"])
@@ -160,12 +162,12 @@ def test_the_network_is_the_papers_equations(position):
     model = randomised(ResNet(config, np.random.default_rng(0)), 0).eval()
     x = images(shape=(1, 1, 9, 12))
     logits, maps, gates = by_hand.resnet(model, x)
-    found, excitations = model(ma.tensor(x), weights=True)
+    found, attention = model(ma.tensor(x), return_attention=True)
     np.testing.assert_allclose(model.features(ma.tensor(x)).data, maps, rtol=1e-7)
     np.testing.assert_allclose(found.data, logits, rtol=1e-7)
-    for s, wanted in zip(excitations, gates, strict=True):
+    for s, wanted in zip(gates_of(attention), gates, strict=True):
         np.testing.assert_allclose(s.data, wanted, rtol=1e-7, atol=1e-12)
-    assert model(ma.tensor(x))[1] is None
+    np.testing.assert_array_equal(model(ma.tensor(x)).data, found.data)
 
 
 @pytest.mark.parametrize("position", POSITIONS)
@@ -198,9 +200,9 @@ def test_a_basic_block_gates_its_branch(seed, training):
     block = randomised(BasicBlock(4, 6, 2, np.random.default_rng(seed), option="A", se=2), seed).train(training)
     x = images(seed)
     expected, gates = by_hand.basic_block(block, x, 2, "A", training)
-    y, s = block(ma.tensor(x))
+    y, attention = block(ma.tensor(x))
     np.testing.assert_allclose(y.data, expected, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(s.data, gates, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(attention["se"].data, gates, rtol=1e-7, atol=1e-9)
 
 
 @given(
@@ -213,10 +215,11 @@ def test_a_basic_block_gates_its_branch(seed, training):
 def test_a_block_of_senet_154(seed, inputs, outputs, stride, se):
     block = SENetBlock(SENetConfig(groups=2, se=se), inputs, outputs, stride, np.random.default_rng(seed))
     block, x = randomised(block, seed).eval(), images(seed, (2, inputs, 5, 4))
-    y, s = block(ma.tensor(x))
+    y, attention = block(ma.tensor(x))
     expected, gates = by_hand.bottleneck(block, x, "standard", False)
     np.testing.assert_allclose(y.data, expected, rtol=1e-6, atol=1e-8)
-    assert (s is None) == (gates is None) == (se is None)
+    assert list(attention) == ([] if se is None else ["se"])
+    assert (gates is None) == (se is None)
     kernels = [convolution.conv.weight.shape for convolution in block.convolutions]
     half = outputs // 2
     assert kernels == [(half, inputs, 1, 1), (outputs, half // 2, 3, 3), (outputs, outputs, 1, 1)]
@@ -250,18 +253,23 @@ def test_the_scores_of_a_senet_are_those_of_its_means():
     network.stages, network.classifier = network.stages[:2], Linear(512, 5, np.random.default_rng(0))
     network = randomised(network, 0, np.float32).eval()
     x = ma.tensor(images(shape=(1, 3, 20, 9), dtype=np.float32))
-    logits, excitations = network(x, weights=True)
+    logits, attention = network(x, return_attention=True)
     features = network.features(x)
     assert features.shape == (1, 512, 3, 1)
     scores = features.data.mean((2, 3)) @ network.classifier.weight.data + network.classifier.bias.data
     np.testing.assert_allclose(logits.data, scores, rtol=1e-4, atol=1e-5)
-    assert {array.dtype for array in (logits, features, *excitations)} == {np.dtype(np.float32)}
+    assert {array.dtype for array in (logits, features, *attention.values())} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("position", ["pre", "identity"])
 def test_gradients(position):
     block = a_block(0, position, 3, 2)
-    check_gradients(lambda x: block(x), images(shape=(2, 4, 3, 2)))
+
+    def outputs(x):
+        y, attention = block(x)
+        return y, attention["se"]
+
+    check_gradients(outputs, images(shape=(2, 4, 3, 2)))
 
 
 # ---------------------------------------------------------------------------------------------- refused

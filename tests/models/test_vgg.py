@@ -7,6 +7,7 @@ import pytest
 from images_by_hand import (
     close,
     gate,
+    gates_of,
     linear,
     max_pool,
     random_images,
@@ -87,7 +88,7 @@ def test_every_pool_halves_the_side(name):
     nothing = tensor(np.zeros((0, 3, 224, 224), np.float32))
     assert network.features(nothing).shape == (0, 512, 14, 14)
     assert network.fc1.weight.shape == (512 * 7 * 7, 4096)
-    assert network(nothing)[0].shape == (0, 1000)
+    assert network(nothing).shape == (0, 1000)
 
 
 def test_column_c_has_its_1x1_convolutions_at_the_ends_of_the_last_three_stages():
@@ -122,22 +123,20 @@ def test_the_mean_form_against_a_transcription(norm, se):
     network = randomised(VGG(config, np.random.default_rng(1)))
     images = random_images((2, 2, 18, 17))
     maps, gates = tiny_maps_by_hand(images, network)
-    logits, excitations = network(tensor(images), weights=True)
+    logits, attention = network(tensor(images), return_attention=True)
     assert close(network.features(tensor(images)), maps)
     assert close(logits, linear(maps.mean((2, 3)), network.classifier))
-    if se is None:
-        assert excitations is None
-    else:
-        assert len(excitations) == 6
-        assert all(close(s, t) for s, t in zip(excitations, gates, strict=True))
-        assert network(tensor(images))[1] is None
+    assert close(network(tensor(images)), logits.data)
+    found = gates_of(attention)
+    assert len(found) == (0 if se is None else 6)
+    assert all(close(s, t) for s, t in zip(found, gates, strict=se is not None))
 
 
 def test_the_linear_form_against_a_transcription():
     network = VGG(TINY, np.random.default_rng(1)).eval()
     images = random_images((2, 2, 16, 16)).astype(np.float32)
     with no_grad():
-        logits, _ = network(tensor(images))
+        logits = network(tensor(images))
     x = max_pool(tiny_maps_by_hand(images, network)[0], 2, 2).reshape(2, -1)
     expected = linear(relu(linear(relu(linear(x, network.fc1)), network.fc2)), network.fc3)
     assert logits.dtype == np.float32
@@ -157,8 +156,8 @@ def test_dropout_is_behind_both_hidden_linear_layers_in_training_only(monkeypatc
     network = VGG(TINY, np.random.default_rng(1))
     images, seen = tensor(random_images((1, 2, 16, 16)).astype(np.float32)), []
     with no_grad():
-        once, again = (network.eval()(images)[0].data for _ in range(2))
-        first, second = (network.train()(images)[0].data for _ in range(2))
+        once, again = (network.eval()(images).data for _ in range(2))
+        first, second = (network.train()(images).data for _ in range(2))
         monkeypatch.setattr(network, "dropout", lambda x: seen.append(x.data) or x)
         network.eval()(images)
     assert (once == again).all()
@@ -173,9 +172,9 @@ def test_vgg8_takes_small_images(side, left):
     network = VGG(CONFIGURATIONS["vgg8"], np.random.default_rng(0)).eval()
     images = tensor(random_images((2, 1, side, side)).astype(np.float32))
     maps = network.features(images)
-    logits, excitations = network(images, weights=True)
+    logits, attention = network(images, return_attention=True)
     assert maps.shape == (2, 64, left, left)
-    assert excitations is None
+    assert {path: weights.shape for path, weights in attention.items()} == {"classifier": (2, 10, left, left)}
     np.testing.assert_allclose(logits.data, linear(maps.data.mean((2, 3)), network.classifier), rtol=1e-4, atol=1e-5)
 
 
@@ -191,7 +190,7 @@ def test_vgg8_with_gates_learns_a_batch():
     labels = np.arange(20) % 10
     optimizer, losses = Adam(network.named_parameters(), 0.01), []
     for _ in range(15):
-        loss = ops.cross_entropy(network(images)[0], labels)
+        loss = ops.cross_entropy(network(images), labels)
         network.zero_grad()
         loss.backward()
         optimizer.step()
@@ -204,8 +203,8 @@ def test_vgg8_with_gates_learns_a_batch():
 def test_vgg8_on_every_backend(backend):
     network = VGG(CONFIGURATIONS["se_vgg8"], np.random.default_rng(0)).eval()
     images = random_images((2, 1, 8, 8)).astype(np.float32)
-    expected, _ = network(tensor(images))
-    got, _ = network.to(backend.device)(backend.tensor(images))
+    expected = network(tensor(images))
+    got = network.to(backend.device)(backend.tensor(images))
     np.testing.assert_allclose(np.asarray(got.to("cpu").data), expected.data, rtol=1e-4, atol=1e-6)
 
 
@@ -228,5 +227,5 @@ def test_settings_that_cannot_be_are_refused(changes, said):
 
 def test_images_of_another_size_are_refused_with_both_sizes():
     network = unallocated(VGG, TINY).eval()
-    with pytest.raises(ShapeError, match=r"takes 32 numbers of an image.* 8 maps of 3x3"):
+    with pytest.raises(ShapeError, match=r"takes 32 numbers of an image.* 8 feature maps of 3x3"):
         network(tensor(np.zeros((0, 2, 24, 24), np.float32)))

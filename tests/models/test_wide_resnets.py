@@ -7,6 +7,7 @@ import pytest
 import residual_by_hand as by_hand
 from hypothesis import given
 from hypothesis import strategies as st
+from images_by_hand import gates_of
 from residual_by_hand import randomised
 
 import minattn as ma
@@ -94,10 +95,10 @@ def test_a_block_is_the_papers_equations(seed, shortcut, se, outputs, stride):
     for training in (True, False):
         x = images(seed, (2, 3, 5, 4))
         expected, gates = by_hand.wide_block(block.train(training), x, stride, shortcut, training)
-        y, s = block(ma.tensor(x))
+        y, attention = block(ma.tensor(x))
         np.testing.assert_allclose(y.data, expected, rtol=1e-6, atol=1e-8)
-        assert (s is None) == (gates is None) == (se is None)
-        if se is not None:
+        assert list(attention) == ([] if se is None else ["se"])
+        for s in attention.values():
             np.testing.assert_allclose(s.data, gates, rtol=1e-7, atol=1e-9)
 
 
@@ -107,14 +108,14 @@ def test_the_network_is_the_papers_equations(settings):
     x = images(shape=(2, model.config.channels, 5, 4))
     for training in (True, False):
         logits, maps, gates = by_hand.wide_resnet(model.train(training), x, training)
-        found, excitations = model(ma.tensor(x), weights=True)
+        found, attention = model(ma.tensor(x), return_attention=True)
         np.testing.assert_allclose(found.data, logits, rtol=1e-6, atol=1e-8)
         np.testing.assert_allclose(model.features(ma.tensor(x)).data, maps, rtol=1e-6, atol=1e-8)
         if model.config.se is None:
-            assert excitations is None
+            assert list(attention) == ["classifier"]
         else:
-            assert [s.shape for s in excitations] == [(2, 16), (2, 32), (2, 64)]
-            for s, wanted in zip(excitations, gates, strict=True):
+            assert [s.shape for s in gates_of(attention)] == [(2, 16), (2, 32), (2, 64)]
+            for s, wanted in zip(gates_of(attention), gates, strict=True):
                 np.testing.assert_allclose(s.data, wanted, rtol=1e-6, atol=1e-9)
 
 
@@ -137,7 +138,7 @@ def test_gradients_of_a_block_that_changes_the_size(settings):
 def test_dropout_is_in_training_alone_and_the_generators():
     def logits(dropout, training):
         model = WideResNet(WideResNetConfig(10, 1, dropout=dropout), np.random.default_rng(0))
-        return model.train(training)(ma.tensor(images(dtype=np.float32)))[0].data
+        return model.train(training)(ma.tensor(images(dtype=np.float32))).data
 
     np.testing.assert_array_equal(logits(0.3, True), logits(0.3, True))
     assert np.abs(logits(0.3, True) - logits(0.0, True)).max() > 0.01
@@ -155,9 +156,9 @@ def test_dropout_is_between_the_convolutions(monkeypatch):
 
 def test_float32_stays_float32():
     model = small(dtype=np.float32, se=8)
-    logits, excitations = model(ma.tensor(images(dtype=np.float32)), weights=True)
+    logits, attention = model(ma.tensor(images(dtype=np.float32)), return_attention=True)
     ma.sum(logits * logits).backward()
-    found = [logits, *excitations, *(parameter.grad for parameter in model.parameters())]
+    found = [logits, *attention.values(), *(parameter.grad for parameter in model.parameters())]
     assert {array.dtype for array in found} == {np.dtype(np.float32)}
 
 

@@ -73,7 +73,7 @@ def test_its_score_is_that_of_the_model_that_is_loaded(straight, source):
     assert images.evaluate(straight) == report["test"]
     classifier, test = Classifier.load(straight), source.load(CONFIG).test
     with no_grad():
-        said = classifier.model.eval()(tensor(classifier.normalization(test.pixels)))[0].data
+        said = classifier.model.eval()(tensor(classifier.normalization(test.pixels))).data
     assert report["test"]["accuracy"] == pytest.approx(100 * (said.argmax(1) == test.labels).mean())
     assert report["model"] == {"name": "resnet8", "parameters": classifier.model.count_parameters()}
 
@@ -195,8 +195,10 @@ def test_maps_are_those_of_the_answer_and_of_the_right_class(model):
     maps = dict(classifier.maps(some, answers))
     assert ("attention branch" in maps) == (model == "abn_resnet8")
     with no_grad():
-        said = classifier.model.eval()(tensor(classifier.normalization(some.pixels)))[0].data
-    bias = classifier.model.classifier.bias.data
+        said = classifier.model.eval()(tensor(classifier.normalization(some.pixels)))
+    of_branches = model == "abn_resnet8"
+    said = (said.logits if of_branches else said).data
+    bias = (classifier.model.backbone if of_branches else classifier.model).classifier.bias.data
     for name, classes in (("answer", answers), ("right class", some.labels)):
         scores = maps[f"class map, {name}"].mean((1, 2)) + bias[classes]
         np.testing.assert_allclose(scores, said[np.arange(6), classes], rtol=1e-4, atol=1e-5)

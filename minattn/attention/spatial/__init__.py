@@ -2,11 +2,9 @@
 
 from minattn.attention.spatial.attention_branch import AttentionBranch, attend
 from minattn.attention.spatial.class_activation_map import (
-    EndsInPooling,
     class_activation_map,
     class_scores,
     contrastive_map,
-    explained,
     gradient_class_activation_map,
 )
 from minattn.attention.spatial.regions import Box, box_of, largest_segment, normalized, upsampled
@@ -14,13 +12,11 @@ from minattn.attention.spatial.regions import Box, box_of, largest_segment, norm
 __all__ = [
     "AttentionBranch",
     "Box",
-    "EndsInPooling",
     "attend",
     "box_of",
     "class_activation_map",
     "class_scores",
     "contrastive_map",
-    "explained",
     "gradient_class_activation_map",
     "largest_segment",
     "normalized",

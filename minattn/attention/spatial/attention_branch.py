@@ -51,8 +51,8 @@ class AttentionBranch(Module):
 
     def forward(
         self, g: Inexact[Tensor, "batch channels height width"]
-    ) -> tuple[Inexact[Tensor, "batch 1 height width"], Inexact[Tensor, "batch classes"]]:
-        """(the attention map M, the branch's scores S_att) of the features g.
+    ) -> tuple[Inexact[Tensor, "batch classes"], Inexact[Tensor, "batch 1 height width"]]:
+        """Return (the branch's logits S_att, the attention map M) of the features g.
 
         Raises ShapeError where the stage changes the height or the width.
         """
@@ -65,7 +65,7 @@ class AttentionBranch(Module):
         a = self.class_maps(self.norm(deeper))  # (14.5)
         logits = ops.mean(self.scores(a), (2, 3))  # (14.6)
         m = ops.sigmoid(self.map(a))  # (14.7)
-        return m, logits
+        return logits, m
 
 
 def attend(

@@ -21,27 +21,17 @@ the map; with one linear layer after a mean, up to a factor, only that last step
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from jaxtyping import Inexact, Integer
 
 from minattn.autograd import Array, Tensor, ops, tensor
 from minattn.autograd.functional import grad
 from minattn.errors import ConfigError, ShapeError
-from minattn.nn import Linear
 
 POOLINGS = {"sum": ops.sum, "mean": ops.mean, "max": ops.max}
 
 Pooling = Literal["sum", "mean", "max"]
-
-
-@runtime_checkable
-class EndsInPooling(Protocol):
-    """A network whose logits are classifier(pooling of features(images))."""
-
-    classifier: Linear
-
-    def features(self, images: Any) -> Tensor: ...
 
 
 def class_activation_map(
@@ -60,40 +50,24 @@ def class_scores(
     weight: Inexact[Tensor, "channels classes"],
     bias: Inexact[Tensor, " classes"] | None = None,
     pooling: Pooling = "mean",
-) -> tuple[Inexact[Tensor, "batch classes"], Inexact[Tensor, "batch classes height width"]]:
-    """(the scores S of (14.1) or (14.4), the maps M of (14.2)), for every class.
+    *,
+    need_weights: bool = True,
+) -> tuple[Inexact[Tensor, "batch classes"], Inexact[Tensor, "batch classes height width"] | None]:
+    """Return (the scores S of (14.1) or (14.4), the maps M of (14.2)), for every class; need_weights=False: no maps.
 
     Raises ShapeError where features, weight and bias do not fit, ConfigError for a pooling that does not exist.
     """
     if pooling not in POOLINGS:
         raise ConfigError(f"the pooling {pooling!r} does not exist; hint: one of {', '.join(POOLINGS)}")
-    maps = class_activation_map(features, weight)
+    _check_sizes(features, weight)
     if bias is not None and bias.shape != weight.shape[1:]:
         raise ShapeError(
             f"a bias of shape {bias.shape} does not go with a weight of shape {weight.shape}; hint: one number for "
             "each class"
         )
     pooled = POOLINGS[pooling](features, (2, 3))  # F
-    return ops.linear(pooled, weight, bias), maps  # (14.1)
-
-
-def explained(
-    network: EndsInPooling, images: Inexact[Tensor, "batch colors height width"], pooling: Pooling | None = None
-) -> tuple[Inexact[Tensor, "batch classes"], Inexact[Tensor, "batch classes rows columns"]]:
-    """(logits, class activation maps) of a network that ends in pooling and a linear layer.
-
-    pooling: None is the network's own, which is `network.config.pooling` where there is such a setting, else the mean.
-    The maps are as large as the network's last features; `regions.upsampled` lays them over the images.  Raises
-    ConfigError for a network of another kind.
-    """
-    if not isinstance(network, EndsInPooling) or not isinstance(network.classifier, Linear):
-        raise ConfigError(
-            f"{type(network).__name__} does not end in pooling and one linear layer and has no class activation maps; "
-            "hint: a network that does, such as resnet20, or gradient_class_activation_map"
-        )
-    if pooling is None:
-        pooling = getattr(getattr(network, "config", None), "pooling", "mean")
-    return class_scores(network.features(images), network.classifier.weight, network.classifier.bias, pooling)
+    scores = ops.linear(pooled, weight, bias)  # (14.1)
+    return scores, class_activation_map(features, weight) if need_weights else None
 
 
 def gradient_class_activation_map(

@@ -41,6 +41,7 @@ from minattn.models.settings import check_settings
 from minattn.models.vision.layers import ConvReLU, Gated, flatten
 from minattn.nn import Conv2d, Dropout, Linear, Module
 from minattn.nn import initializers as init
+from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
 
 
@@ -104,16 +105,17 @@ class AlexNetMaps(Module):
 
     def forward(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
-        """(the maps of conv5, the gates of every convolution with SE)."""
-        x, excitations = images, []
-        for number, convolution in enumerate(self.convolutions, 1):
-            x, s = convolution(x)
-            excitations.append(s)
-            if number in (1, 2):
+    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], Attention]:
+        """Return (the feature maps of conv5, the gates of every convolution)."""
+        x = images
+        attention: Attention = {}
+        for i, convolution in enumerate(self.convolutions):
+            x, gates = convolution(x)
+            attention |= prefixed(f"convolutions.{i}", gates)
+            if i < 2:
                 x = ops.local_response_norm(x) if self.response_norm else x
                 x = ops.max_pool2d(x, 3, stride=2)
-        return x, tuple(s for s in excitations if s is not None)
+        return x, attention
 
 
 class AlexNet(Module):
@@ -129,17 +131,18 @@ class AlexNet(Module):
         self.dropout = Dropout(config.dropout, rng)
 
     def forward(
-        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
-    ) -> tuple[Inexact[Tensor, "batch classes"], tuple[Inexact[Tensor, "batch _"], ...] | None]:
-        """(logits, excitations): with SE and weights=True the gates s (N, C) of every convolution, else None.
+        self, images: Inexact[Tensor, "batch channels height width"], return_attention: bool = False
+    ) -> Inexact[Tensor, "batch classes"] | tuple[Inexact[Tensor, "batch classes"], Attention]:
+        """Return the logits; with return_attention=True, (logits, the gates (batch, channels) of every convolution).
 
         Raises ShapeError for images of another side than config.size, unless they give maps of the same size.
         """
-        maps, excitations = self.maps(images)
-        x = flatten(ops.max_pool2d(maps, 3, stride=2), self.fc6)
+        features, gates = self.maps(images)
+        x = flatten(ops.max_pool2d(features, 3, stride=2), self.fc6)
         x = self.dropout(ops.relu(self.fc6(x)))
         x = self.dropout(ops.relu(self.fc7(x)))
-        return self.fc8(x), excitations if weights and self.config.se is not None else None
+        logits = self.fc8(x)
+        return (logits, prefixed("maps", gates)) if return_attention else logits
 
 
 def initialised(layer: Conv2d | Linear, bias: float, rng: Rng) -> Conv2d | Linear:

@@ -26,6 +26,7 @@ from typing import NamedTuple
 from jaxtyping import Inexact, Integer
 
 from minattn.attention.spatial.attention_branch import AttentionBranch, attend, check_kernel
+from minattn.attention.spatial.class_activation_map import class_activation_map
 from minattn.autograd import Array, Tensor, ops
 from minattn.errors import ConfigError
 from minattn.models.settings import check_sizes
@@ -33,7 +34,8 @@ from minattn.models.vision import cifar_resnet, resnet
 from minattn.models.vision.cifar_resnet import CifarResNet, CifarResNetConfig
 from minattn.models.vision.residual_blocks import Stage
 from minattn.models.vision.resnet import ResNet, ResNetConfig
-from minattn.nn import Linear, Module, cross_entropy
+from minattn.nn import Module, cross_entropy
+from minattn.nn.attention_paths import Attention, in_sequence, prefixed
 from minattn.nn.initializers import Rng
 
 BACKBONES: dict[str, ResNetConfig | CifarResNetConfig] = {**resnet.CONFIGURATIONS, **cifar_resnet.CONFIGURATIONS}
@@ -82,15 +84,14 @@ CONFIGURATIONS = {
 
 
 class BranchedLogits(NamedTuple):
-    """What an Attention Branch Network says of images."""
+    """The logits (batch, classes) of both branches."""
 
-    logits: Tensor  # (batch, classes), of the perception branch: the answer
-    attention_logits: Tensor  # (batch, classes), of the attention branch
-    map: Tensor  # M, (batch, 1, height, width), each in 0 to 1
+    logits: Tensor  # of the perception branch: the prediction
+    attention_logits: Tensor  # of the attention branch
 
 
 class MapStage(Stage):
-    """A stage that gives its maps alone."""
+    """A stage that returns its feature maps alone, without the gates of its blocks."""
 
     def forward(
         self, x: Inexact[Tensor, "batch inputs height width"]
@@ -110,39 +111,26 @@ class AttentionBranchNetwork(Module):
         copy = MapStage(make_stage(network, len(network.outputs) - 1, rng, stride=1).blocks)
         self.branch = AttentionBranch(network.outputs[-1], config.classes, copy, rng, config.kernel)
 
-    def forward(self, images: Inexact[Tensor, "batch channels height width"]) -> BranchedLogits:
-        """(the perception branch's logits, the attention branch's, the attention map M) of images."""
-        maps, m, attention_logits = self._both_branches(images)
-        logits = self.classifier(self.backbone.pool(maps))
-        return BranchedLogits(logits, attention_logits, m)
+    def forward(
+        self, images: Inexact[Tensor, "batch channels height width"], return_attention: bool = False
+    ) -> BranchedLogits | tuple[BranchedLogits, Attention]:
+        """Return the logits of both branches; with return_attention=True, (logits, attention).
 
-    def extract(
-        self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> Inexact[Tensor, "batch filters new_height new_width"]:
-        """The features g, of all that is in front of the last stage."""
-        g = self.backbone.stem(images)
-        for stage in self.backbone.stages[:-1]:
-            g, _ = stage(g)
-        return g
-
-    def features(
-        self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> Inexact[Tensor, "batch filters new_height new_width"]:
-        """The last maps of the perception branch, whose means the classifier takes: for class activation maps."""
-        return self._both_branches(images)[0]
-
-    @property
-    def classifier(self) -> Linear:
-        """The linear layer of the perception branch."""
-        return self.backbone.classifier
-
-    def _both_branches(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(the last maps of the perception branch, M, the attention branch's logits)."""
-        g = self.extract(images)
-        m, attention_logits = self.branch(g)  # (14.5)-(14.7)
+        attention: the map M (batch, 1, height, width) under "branch", the class activation maps of the perception
+        branch under "backbone.classifier", and the gates of the backbone's blocks.
+        """
+        *stages, last = self.backbone.stages
+        g, extractor_gates = in_sequence("stages", stages, self.backbone.stem(images))  # the extractor
+        attention_logits, m = self.branch(g)  # (14.5)-(14.7)
         attended, _ = attend(g, m, self.config.residual)  # (14.8)
-        maps, _ = self.backbone.stages[-1](attended)
-        return maps, m, attention_logits
+        features, last_gates = last(attended)  # the perception branch
+        classifier = self.backbone.classifier
+        output = BranchedLogits(classifier(self.backbone.pool(features)), attention_logits)
+        if not return_attention:
+            return output
+        gates = extractor_gates | prefixed(f"stages.{len(stages)}", last_gates)
+        maps = class_activation_map(features, classifier.weight)
+        return output, {"branch": m} | prefixed("backbone", gates | {"classifier": maps})
 
 
 def branched_loss(

@@ -35,8 +35,9 @@ from minattn.autograd import Tensor, ops
 from minattn.errors import ShapeError
 from minattn.models.settings import check_settings
 from minattn.models.vision.inception import pool
-from minattn.models.vision.layers import Gated
+from minattn.models.vision.layers import Gated, PooledNetwork
 from minattn.nn import ConvNorm, Linear, Module
+from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
 
 
@@ -134,7 +135,7 @@ class BNInceptionModule(Module):
         return kind(x, 3, stride=1, padding=1)
 
 
-class BNInception(Module):
+class BNInception(PooledNetwork):
     """BN-Inception.  rng draws the weights."""
 
     def __init__(self, config: BNInceptionConfig, rng: Rng) -> None:
@@ -150,27 +151,17 @@ class BNInception(Module):
             inputs = module.outputs
         self.classifier = Linear(inputs, config.classes, rng)
 
-    def features(
+    def features_and_attention(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> Inexact[Tensor, "batch maps new_height new_width"]:
-        """The maps whose means the classifier takes: (N, 1024, 7, 7) of images of 224x224.
+    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], Attention]:
+        """Return (the last feature maps, the gates of every module): (N, 1024, 7, 7) of images of 224x224.
 
-        Raises ShapeError for images whose maps cannot be halved, see `BNInceptionModule`.
+        Raises ShapeError for images whose feature maps cannot be halved, see `BNInceptionModule`.
         """
-        return self._maps(images)[0]
-
-    def forward(
-        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
-    ) -> tuple[Inexact[Tensor, "batch classes"], tuple[Inexact[Tensor, "batch _"], ...] | None]:
-        """(logits, excitations): with SE and weights=True the gates s (N, C) of every module, else None."""
-        maps, excitations = self._maps(images)
-        logits = self.classifier(ops.mean(maps, axis=(2, 3)))
-        return logits, excitations if weights and self.config.se is not None else None
-
-    def _maps(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        x, excitations = pool(self.conv1(images)), []
+        x = pool(self.conv1(images))
         x = pool(self.conv2(self.conv2_reduce(x)))
-        for module in self.inception.values():
-            x, s = module(x)
-            excitations.append(s)
-        return x, tuple(s for s in excitations if s is not None)
+        attention: Attention = {}
+        for name, module in self.inception.items():
+            x, gates = module(x)
+            attention |= prefixed(f"inception.{name}", gates)
+        return x, attention

@@ -31,13 +31,15 @@ from typing import Literal
 
 from jaxtyping import Inexact
 
+from minattn.attention.spatial.class_activation_map import POOLINGS
 from minattn.autograd import Tensor, ops
 from minattn.models.settings import check_choices, check_settings
 from minattn.models.vision.alexnet import AlexNetConfig, AlexNetMaps
 from minattn.models.vision.inception import GoogLeNetConfig, GoogLeNetMaps
-from minattn.models.vision.layers import ConvReLU
+from minattn.models.vision.layers import ConvReLU, PooledNetwork
 from minattn.models.vision.vgg import VGGConfig, VGGMaps
 from minattn.nn import Linear, Module
+from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
 
 
@@ -71,7 +73,7 @@ CONFIGURATIONS["googlenet_gmp"] = CamConfig("googlenet", pooling="max")
 """The published networks, the same as the text reads (`_ungrouped`), and GoogLeNet-GMP."""
 
 
-class CamNetwork(Module):
+class CamNetwork(PooledNetwork):
     """A network that ends in pooling and a linear layer.  rng draws the weights."""
 
     def __init__(self, config: CamConfig, rng: Rng) -> None:
@@ -83,22 +85,19 @@ class CamNetwork(Module):
             inputs = outputs
         self.classifier = Linear(inputs, config.classes, rng)
 
-    def features(
+    def features_and_attention(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> Inexact[Tensor, "batch maps new_height new_width"]:
-        """f: (N, 1024, 14, 14), or (N, 512, 11, 11) of AlexNet*, for images of config.size."""
+    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], Attention]:
+        """Return (f, {}): (N, 1024, 14, 14), or (N, 512, 11, 11) of AlexNet*, for images of config.size."""
         x, _ = self.trunk(images)
         x = ops.max_pool2d(x, 3, stride=1) if self.config.network == "alexnet" else x  # pool5
         for convolution in self.added:
             x = convolution(x)
-        return x
+        return x, {}
 
-    def forward(
-        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
-    ) -> tuple[Inexact[Tensor, "batch classes"], None]:
-        """(the scores S, None): the networks have no Squeeze-and-Excitation, so that weights changes nothing."""
-        pool = ops.mean if self.config.pooling == "mean" else ops.max
-        return self.classifier(pool(self.features(images), axis=(2, 3))), None
+    def pool(self, features: Inexact[Tensor, "batch maps height width"]) -> Inexact[Tensor, "batch maps"]:
+        """Return F: the mean, or the largest value, of every feature map."""
+        return POOLINGS[self.config.pooling](features, axis=(2, 3))
 
 
 def cut(config: CamConfig, rng: Rng) -> tuple[Module, int, tuple[int, ...]]:

@@ -30,7 +30,9 @@ from jaxtyping import Inexact
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
 from minattn.models.settings import check_settings
+from minattn.models.vision.layers import PooledNetwork
 from minattn.nn import BatchNorm2d, Conv2d, ConvNorm, Linear, Module
+from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
 
 
@@ -132,7 +134,7 @@ class Transition(Module):
         return ops.average_pool2d(self.one(x), 2)
 
 
-class DenseNet(Module):
+class DenseNet(PooledNetwork):
     """DenseNet.  rng draws the weights."""
 
     def __init__(self, config: DenseNetConfig, rng: Rng) -> None:
@@ -154,18 +156,12 @@ class DenseNet(Module):
         self.norm = BatchNorm2d(maps)
         self.classifier = Linear(maps, config.classes, rng)
 
-    def features(
+    def features_and_attention(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> Inexact[Tensor, "batch maps new_height new_width"]:
-        """The maps whose means the classifier takes: (N, 1024, 7, 7) of DenseNet-121 for 224x224."""
+    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], Attention]:
+        """Return (the last feature maps, {}): (N, 1024, 7, 7) of DenseNet-121 for 224x224."""
         x = self.conv1(images)
         x = x if self.config.size == 32 else ops.max_pool2d(x, 3, stride=2, padding=1)
         for stage in self.stages:
             x = stage(x)
-        return self.norm(x, relu=True)
-
-    def forward(
-        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
-    ) -> tuple[Inexact[Tensor, "batch classes"], None]:
-        """(logits, None): Squeeze-and-Excitation is not defined for this network, so that weights changes nothing."""
-        return self.classifier(ops.mean(self.features(images), axis=(2, 3))), None
+        return self.norm(x, relu=True), {}

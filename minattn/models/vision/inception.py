@@ -32,8 +32,9 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.models.settings import check_settings
-from minattn.models.vision.layers import ConvReLU, Gated
+from minattn.models.vision.layers import ConvReLU, Gated, PooledNetwork
 from minattn.nn import ConvNorm, Dropout, Linear, Module
+from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
 
 
@@ -130,17 +131,18 @@ class GoogLeNetMaps(Module):
 
     def forward(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
-        """(the maps of the last module, the gates of every module with SE)."""
-        x, excitations = self._stem(images), []
+    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], Attention]:
+        """Return (the feature maps of the last module, the gates of every module)."""
+        x = self._stem(images)
+        attention: Attention = {}
         for name, module in self.inception.items():
             x = pool(x) if name in ("4a", "5a") else x
-            x, s = module(x)
-            excitations.append(s)
-        return x, tuple(s for s in excitations if s is not None)
+            x, gates = module(x)
+            attention |= prefixed(f"inception.{name}", gates)
+        return x, attention
 
     def _stem(self, images: Tensor) -> Tensor:
-        """What is in front of 3a: (N, 192, 28, 28) of images of 224x224."""
+        """Return the feature maps that 3a takes: (N, 192, 28, 28) of images of 224x224."""
         x = pool(self.conv1(images))
         x = ops.local_response_norm(x) if self.response_norm else x
         x = self.conv2(self.conv2_reduce(x))
@@ -148,7 +150,7 @@ class GoogLeNetMaps(Module):
         return pool(x)
 
 
-class GoogLeNet(Module):
+class GoogLeNet(PooledNetwork):
     """GoogLeNet.  rng draws the weights, and in training what dropout leaves out."""
 
     def __init__(self, config: GoogLeNetConfig, rng: Rng) -> None:
@@ -157,19 +159,16 @@ class GoogLeNet(Module):
         self.dropout = Dropout(config.dropout, rng)
         self.classifier = Linear(self.maps.outputs, config.classes, rng)
 
-    def features(
+    def features_and_attention(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> Inexact[Tensor, "batch maps new_height new_width"]:
-        """The maps whose means the classifier takes: (N, 1024, 7, 7) of images of 224x224."""
-        return self.maps(images)[0]
+    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], Attention]:
+        """Return (the last feature maps, the gates of every module): (N, 1024, 7, 7) of images of 224x224."""
+        features, gates = self.maps(images)
+        return features, prefixed("maps", gates)
 
-    def forward(
-        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
-    ) -> tuple[Inexact[Tensor, "batch classes"], tuple[Inexact[Tensor, "batch _"], ...] | None]:
-        """(logits, excitations): with SE and weights=True the gates s (N, C) of every module, else None."""
-        maps, excitations = self.maps(images)
-        logits = self.classifier(self.dropout(ops.mean(maps, axis=(2, 3))))
-        return logits, excitations if weights and self.config.se is not None else None
+    def pool(self, features: Inexact[Tensor, "batch maps height width"]) -> Inexact[Tensor, "batch maps"]:
+        """Return the mean of every feature map, after dropout."""
+        return self.dropout(super().pool(features))
 
 
 def pool(x: Tensor) -> Tensor:

@@ -28,13 +28,15 @@ last one too.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from jaxtyping import Inexact
 
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import Tensor, ops
-from minattn.nn import ConvNorm, Linear, Module
+from minattn.models.vision.layers import PooledNetwork
+from minattn.nn import ConvNorm, Module
+from minattn.nn.attention_paths import Attention, in_sequence
 from minattn.nn.initializers import Rng
 
 Option = Literal["A", "B"]
@@ -86,24 +88,24 @@ class ResidualBlock(Module):
 
     def forward(
         self, x: Inexact[Tensor, "batch inputs height width"]
-    ) -> tuple[Inexact[Tensor, "batch outputs new_height new_width"], Inexact[Tensor, "batch gates"] | None]:
-        """(y, the gates s of SE or None)."""
-        residual, s = x, None
-        identity = x if self.shortcut is None else self.shortcut(x)
-        if self.position == "pre":
-            residual, s = self.se(residual)
+    ) -> tuple[Inexact[Tensor, "batch outputs new_height new_width"], Attention]:
+        """Return (y, the gates under "se")."""
+        attention: Attention = {}
+
+        def se(position: Position, maps: Tensor) -> Tensor:
+            """The maps scaled by SE, if SE is in this position."""
+            if position == self.position:
+                maps, attention["se"] = self.se(maps)
+            return maps
+
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        residual = se("pre", x)
         for i, convolution in enumerate(self.convolutions):
             residual = convolution(residual)
-            if self.position == "3x3" and i == 1:
-                residual, s = self.se(residual)
-        if self.position == "standard":
-            residual, s = self.se(residual)
-        if self.position == "identity":
-            identity, s = self.se(identity)
-        y = ops.add_relu(residual, identity)
-        if self.position == "post":
-            y, s = self.se(y)
-        return y, s
+            if i == 1:
+                residual = se("3x3", residual)
+        y = ops.add_relu(se("standard", residual), se("identity", shortcut))  # (1) and (2)
+        return se("post", y), attention
 
 
 class BasicBlock(ResidualBlock):
@@ -172,56 +174,27 @@ class Stage(Module):
 
     def forward(
         self, x: Inexact[Tensor, "batch inputs height width"]
-    ) -> tuple[Inexact[Tensor, "batch outputs new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
-        """(what the last block gives, the gates of every block with SE)."""
-        excitations = []
-        for block in self.blocks:
-            x, s = block(x)
-            if s is not None:
-                excitations.append(s)
-        return x, tuple(excitations)
+    ) -> tuple[Inexact[Tensor, "batch outputs new_height new_width"], Attention]:
+        """Return (the feature maps of the last block, the gates of every block)."""
+        return in_sequence("blocks", self.blocks, x)
 
 
-class ResidualNetwork(Module):
+class ResidualNetwork(PooledNetwork):
     """A stem, stages of blocks, the mean over places, and a linear layer to the classes.
 
-    A network of this kind sets `config`, `stages` and `classifier`, and says what its stem is.
+    A network of this kind sets `stages` and `classifier`, and defines `stem`.
     """
 
-    config: Any
     stages: list[Stage]
-    classifier: Linear
 
     def stem(
         self, images: Inexact[Tensor, "batch channels height width"]
     ) -> Inexact[Tensor, "batch filters new_height new_width"]:
-        """What is in front of the stages."""
+        """Return the feature maps that the first stage takes."""
         raise NotImplementedError(f"{type(self).__name__} has no stem")
 
-    def forward(
-        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
-    ) -> tuple[Inexact[Tensor, "batch classes"], tuple[Inexact[Tensor, "batch _"], ...] | None]:
-        """(logits, excitations): with SE and weights=True the gates s (N, C) of every block in order, else None."""
-        maps, excitations = self.maps_and_gates(images)
-        logits = self.classifier(self.pool(maps))
-        return logits, excitations if weights and self.config.se is not None else None
-
-    def features(
+    def features_and_attention(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> Inexact[Tensor, "batch filters new_height new_width"]:
-        """The last maps, whose means the classifier takes."""
-        return self.maps_and_gates(images)[0]
-
-    def maps_and_gates(
-        self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> tuple[Inexact[Tensor, "batch filters new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
-        """(the last maps, the gates of every block with SE)."""
-        x, excitations = self.stem(images), ()
-        for stage in self.stages:
-            x, gates = stage(x)
-            excitations += gates
-        return x, excitations
-
-    def pool(self, maps: Inexact[Tensor, "batch filters height width"]) -> Inexact[Tensor, "batch filters"]:
-        """The mean of every map."""
-        return ops.mean(maps, axis=(2, 3))
+    ) -> tuple[Inexact[Tensor, "batch filters new_height new_width"], Attention]:
+        """Return (the feature maps of the last stage, the gates of every block)."""
+        return in_sequence("stages", self.stages, self.stem(images))

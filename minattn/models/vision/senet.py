@@ -112,6 +112,6 @@ class SENet(ResidualNetwork):
             images = convolution(images)
         return ops.max_pool2d(images, 3, 2, ceil=True)
 
-    def pool(self, maps: Inexact[Tensor, "batch filters height width"]) -> Inexact[Tensor, "batch filters"]:
-        """The mean of every map, and dropout."""
-        return self.dropout(super().pool(maps))
+    def pool(self, features: Inexact[Tensor, "batch filters height width"]) -> Inexact[Tensor, "batch filters"]:
+        """Return the mean of every feature map, after dropout."""
+        return self.dropout(super().pool(features))

@@ -30,8 +30,9 @@ from jaxtyping import Inexact
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
 from minattn.models.settings import check_choices, check_settings
-from minattn.models.vision.layers import ConvReLU, Gated, flatten
+from minattn.models.vision.layers import ConvReLU, Gated, PooledNetwork, flatten
 from minattn.nn import Dropout, Linear, Module
+from minattn.nn.attention_paths import Attention, in_sequence, prefixed
 from minattn.nn.initializers import Rng
 
 TABLE_1 = {
@@ -103,8 +104,8 @@ class ResponseNorm(Module):
 
     def forward(
         self, x: Inexact[Tensor, "batch channels height width"]
-    ) -> tuple[Inexact[Tensor, "batch channels height width"], None]:
-        return ops.local_response_norm(x), None
+    ) -> tuple[Inexact[Tensor, "batch channels height width"], Attention]:
+        return ops.local_response_norm(x), {}
 
 
 class VGGMaps(Module):
@@ -128,21 +129,21 @@ class VGGMaps(Module):
 
     def forward(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
-        """(the maps of the last convolution, the gates of every convolution with SE)."""
-        x, excitations = images, []
-        for number, stage in enumerate(self.stages):
-            x = ops.max_pool2d(x, 2) if number > 0 else x
-            for convolution in stage:
-                x, s = convolution(x)
-                excitations.append(s)
-        return x, tuple(s for s in excitations if s is not None)
+    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], Attention]:
+        """Return (the feature maps of the last convolution, the gates of every convolution)."""
+        x = images
+        attention: Attention = {}
+        for i, stage in enumerate(self.stages):
+            x = ops.max_pool2d(x, 2) if i > 0 else x
+            x, gates = in_sequence(f"stages.{i}", stage, x)
+            attention |= gates
+        return x, attention
 
 
-class VGG(Module):
+class VGG(PooledNetwork):
     """VGG.  rng draws the weights, and in training what dropout leaves out.
 
-    With head="mean" the logits are classifier(mean of features(images)); with head="fc" there is no `classifier`.
+    With head="mean" it ends in pooling and a linear layer; with head="fc" there is no `classifier`.
     """
 
     def __init__(self, config: VGGConfig, rng: Rng) -> None:
@@ -156,27 +157,33 @@ class VGG(Module):
             self.fc3 = Linear(4096, config.classes, rng)
             self.dropout = Dropout(config.dropout, rng)
 
-    def features(
+    def features_and_attention(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> Inexact[Tensor, "batch maps new_height new_width"]:
-        """The last convolution's maps: (N, 512, 14, 14) of 224x224, (N, 64, 7, 7) of VGG-8 for 28x28."""
-        return self.maps(images)[0]
+    ) -> tuple[Inexact[Tensor, "batch maps new_height new_width"], Attention]:
+        """Return (the last feature maps, the gates of every convolution).
+
+        (N, 512, 14, 14) of images of 224x224, (N, 64, 7, 7) of VGG-8 for 28x28.
+        """
+        features, gates = self.maps(images)
+        return features, prefixed("maps", gates)
 
     def forward(
-        self, images: Inexact[Tensor, "batch channels height width"], weights: bool = False
-    ) -> tuple[Inexact[Tensor, "batch classes"], tuple[Inexact[Tensor, "batch _"], ...] | None]:
-        """(logits, excitations): with SE and weights=True the gates s (N, C) of every convolution, else None.
+        self, images: Inexact[Tensor, "batch channels height width"], return_attention: bool = False
+    ) -> Inexact[Tensor, "batch classes"] | tuple[Inexact[Tensor, "batch classes"], Attention]:
+        """Return the logits; with return_attention=True, (logits, attention).
 
-        Raises ShapeError with head="fc" for images of another side than config.size, unless they give maps of the same
-        size.
+        attention: the gates of every convolution, with head="mean" also the class activation maps.  Raises ShapeError
+        with head="fc" for images of another side than config.size, unless they give feature maps of the same size.
         """
-        maps, excitations = self.maps(images)
-        logits = self.classifier(ops.mean(maps, axis=(2, 3))) if self.config.head == "mean" else self._linear(maps)
-        return logits, excitations if weights and self.config.se is not None else None
+        if self.config.head == "mean":
+            return super().forward(images, return_attention)
+        features, attention = self.features_and_attention(images)
+        logits = self._linear(features)
+        return (logits, attention) if return_attention else logits
 
-    def _linear(self, maps: Tensor) -> Tensor:
+    def _linear(self, features: Tensor) -> Tensor:
         """The last pool and the three linear layers."""
-        x = flatten(ops.max_pool2d(maps, 2), self.fc1)
+        x = flatten(ops.max_pool2d(features, 2), self.fc1)
         x = self.dropout(ops.relu(self.fc1(x)))
         x = self.dropout(ops.relu(self.fc2(x)))
         return self.fc3(x)

@@ -36,6 +36,7 @@ from minattn.errors import ConfigError
 from minattn.models.settings import check_choices, check_settings
 from minattn.models.vision.residual_blocks import Option, PaddedShortcut, ResidualNetwork, Stage
 from minattn.nn import BatchNorm2d, Conv2d, Dropout, Linear, Module
+from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
 
 
@@ -89,16 +90,17 @@ class WideBlock(Module):
 
     def forward(
         self, x: Inexact[Tensor, "batch inputs height width"]
-    ) -> tuple[Inexact[Tensor, "batch outputs new_height new_width"], Inexact[Tensor, "batch outputs"] | None]:
-        """(y, the gates s of SE or None)."""
+    ) -> tuple[Inexact[Tensor, "batch outputs new_height new_width"], Attention]:
+        """Return (y, the gates under "se")."""
+        attention: Attention = {}
         activated = self.norm1(x, relu=True)
-        residual, s = self.dropout(self.norm2(self.conv1(activated), relu=True)), None
+        residual = self.dropout(self.norm2(self.conv1(activated), relu=True))
         residual = self.conv2(residual)
         if self.se is not None:
-            residual, s = self.se(residual)
+            residual, attention["se"] = self.se(residual)
         if self.projection is not None:
-            return residual + self.projection(activated), s
-        return residual + (x if self.padded is None else self.padded(x)), s
+            return residual + self.projection(activated), attention
+        return residual + (x if self.padded is None else self.padded(x)), attention
 
 
 def make_stage(config: WideResNetConfig, index: int, rng: Rng) -> Stage:
@@ -128,9 +130,9 @@ class WideResNet(ResidualNetwork):
         """The first convolution, with nothing behind it."""
         return self.conv1(images)
 
-    def maps_and_gates(
+    def features_and_attention(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> tuple[Inexact[Tensor, "batch filters new_height new_width"], tuple[Inexact[Tensor, "batch _"], ...]]:
-        """(the last maps, batch norm and ReLU included, and the gates of every block with SE)."""
-        maps, excitations = super().maps_and_gates(images)
-        return self.norm(maps, relu=True), excitations
+    ) -> tuple[Inexact[Tensor, "batch filters new_height new_width"], Attention]:
+        """Return (the last feature maps, after batch norm and ReLU, the gates of every block)."""
+        features, attention = super().features_and_attention(images)
+        return self.norm(features, relu=True), attention

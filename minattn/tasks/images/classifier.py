@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from minattn.attention.spatial.class_activation_map import EndsInPooling, explained
+from minattn.attention.spatial.attention_branch import AttentionBranch
 from minattn.autograd import Tensor, asnumpy, check_device, no_grad, ops, to_device
 from minattn.data.images.augmentation import ImageBatch, ImageBatches, Normalization, evaluation_images
 from minattn.data.images.dataset import Images, ImageSplits, described
 from minattn.data.images.folder import Color, read_image, read_image_folder
 from minattn.errors import CheckpointError, DataError
-from minattn.models.vision.attention_branch_network import AttentionBranchNetwork, BranchedLogits, branched_loss
+from minattn.models.vision.attention_branch_network import BranchedLogits, branched_loss
+from minattn.nn import Linear
 from minattn.tasks.config import from_stored
 from minattn.tasks.driver import load_best
 from minattn.tasks.images.settings import ImageConfig
@@ -106,10 +107,10 @@ class Classifier:
 
         A network with an attention branch has a second answer, with a loss of its own: L_att + L_per.
         """
-        said, smoothing = model(on_device(model, batch.images)), self.config.label_smoothing
-        if isinstance(said, BranchedLogits):
-            return branched_loss(said, batch.labels, smoothing)
-        return ops.cross_entropy(said[0], batch.labels, label_smoothing=smoothing)
+        output, smoothing = model(on_device(model, batch.images)), self.config.label_smoothing
+        if isinstance(output, BranchedLogits):
+            return branched_loss(output, batch.labels, smoothing)
+        return ops.cross_entropy(output, batch.labels, label_smoothing=smoothing)
 
     @blas_threads()
     @no_grad()
@@ -122,7 +123,8 @@ class Classifier:
         self.model.eval()
         probabilities, total = [], 0.0
         for batch in evaluation_images(images, EVALUATION_BATCH, self.normalization):
-            logits = self.model(on_device(self.model, batch.images))[0]
+            output = self.model(on_device(self.model, batch.images))
+            logits = output.logits if isinstance(output, BranchedLogits) else output
             probabilities.append(asnumpy(ops.softmax(logits).data))
             total += ops.cross_entropy(logits, batch.labels, reduction="sum").item()
         return Looked(np.concatenate(probabilities), total / len(images))
@@ -137,14 +139,16 @@ class Classifier:
         """
         self.model.eval()
         pixels = on_device(self.model, self.normalization(images.pixels))
-        panels = []
-        if isinstance(self.model, AttentionBranchNetwork):
-            panels.append(("attention branch", asnumpy(self.model(pixels).map.data)[:, 0]))
-        if isinstance(self.model, EndsInPooling):
-            _, of_classes = explained(self.model, pixels)
-            every = np.arange(len(images))
-            for name, classes in (("answer", answers), ("right class", images.labels)):
-                panels.append((f"class map, {name}", asnumpy(of_classes.data)[every, classes]))
+        _, attention = self.model(pixels, return_attention=True)
+        modules, panels = self.model.named_modules(), []
+        for path, weights in attention.items():
+            maps = asnumpy(weights.data)
+            if isinstance(modules[path], AttentionBranch):
+                panels.append(("attention branch", maps[:, 0]))
+            if isinstance(modules[path], Linear):  # class activation maps
+                every = np.arange(len(images))
+                for name, classes in (("answer", answers), ("right class", images.labels)):
+                    panels.append((f"class map, {name}", maps[every, classes]))
         return panels
 
     # ------------------------------------------------------------------------------------------ reading
