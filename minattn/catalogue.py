@@ -102,7 +102,7 @@ MECHANISMS = (
     Mechanism(
         name="squeeze-and-excitation, attention over channels",
         paper=HU,
-        equation="(10.2) z_c = mean of u_c; (10.3) s = sigma(W_2 delta(W_1 z)); (10.4) x~_c = s_c u_c",
+        equation="(2) z_c = mean of u_c; (3) s = sigma(W_2 delta(W_1 z)); (4) x~_c = s_c u_c",
         code="minattn.attention.channel.SqueezeExcitation",
         model="minattn.models.vision.resnet.ResNet",
         recipe="minattn train images --model se_resnet20",
@@ -110,7 +110,7 @@ MECHANISMS = (
     Mechanism(
         name="class activation map",
         paper=ZHOU,
-        equation="(14.1) S_c = sum_xy M_c(x, y); (14.2) M_c(x, y) = sum_k w_k^c f_k(x, y)",
+        equation="(1) S_c = sum_xy M_c(x, y); (2) M_c(x, y) = sum_k w_k^c f_k(x, y)",
         code="minattn.attention.spatial.class_scores",
         model="minattn.models.CamNetwork",
         recipe="minattn train images",
@@ -118,7 +118,7 @@ MECHANISMS = (
     Mechanism(
         name="attention branch, a map that is learned",
         paper=FUKUI,
-        equation="(14.7) M = sigma(BN(conv(A))), A a map for each class; (14.8) g' = g (1 + M)",
+        equation="3.1: M = sigma(BN(conv(A))), A a map for each class; g' = g (1 + M)",
         code="minattn.attention.spatial.AttentionBranch",
         model="minattn.models.AttentionBranchNetwork",
         recipe="minattn train images --model abn_resnet20",

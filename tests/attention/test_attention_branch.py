@@ -78,18 +78,18 @@ def normed(x, norm):
 
 
 def by_hand(branch, g):
-    """(S_att, M) of (14.5), (14.6) and (14.7)."""
+    """(S_att, M) of (a), (b) and (c)."""
     deeper = normed(convolved(g, branch.stage.weight.data, branch.stage.bias.data), branch.norm)
     a = normed(convolved(deeper, branch.class_maps.conv.weight.data), branch.class_maps.norm)
-    a = np.where(a > 0, a, 0)  # (14.5)
+    a = np.where(a > 0, a, 0)  # (a)
     scores = convolved(a, branch.scores.weight.data)
     logits = np.zeros(scores.shape[:2])
     for n, k in np.ndindex(logits.shape):
-        logits[n, k] = sum(scores[n, k].ravel().tolist()) / scores[n, k].size  # (14.6)
+        logits[n, k] = sum(scores[n, k].ravel().tolist()) / scores[n, k].size  # (b)
     z = normed(convolved(a, branch.map.conv.weight.data), branch.map.norm)
     m = np.zeros(z.shape)
     for place in np.ndindex(z.shape):
-        m[place] = 1 / (1 + math.exp(-z[place]))  # (14.7)
+        m[place] = 1 / (1 + math.exp(-z[place]))  # (c)
     return logits, m
 
 
@@ -139,7 +139,7 @@ def test_the_mechanism_by_loops(problem, residual):
     expected = np.zeros(g.shape)
     for n, c, i, j in np.ndindex(g.shape):
         seen = float(m[n, 0, i, j]) * float(g[n, c, i, j])
-        expected[n, c, i, j] = seen + float(g[n, c, i, j]) if residual else seen  # (14.8)
+        expected[n, c, i, j] = seen + float(g[n, c, i, j]) if residual else seen  # (d)
     assert context.dtype == g.dtype
     np.testing.assert_allclose(context.data, expected, rtol=1e-6, atol=1e-7)
     np.testing.assert_array_equal(weights.data, m)
@@ -151,7 +151,7 @@ def test_gradients_of_the_mechanism(problem, residual, seed):
 
 
 @given(maps())
-def test_14e4_a_map_of_zeros_changes_nothing_and_one_of_halves_adds_a_half(problem):
+def test_a_map_of_zeros_changes_nothing_and_one_of_halves_adds_a_half(problem):
     g = ma.tensor(problem[0])
     zeros = ma.tensor(np.zeros_like(problem[1]))
     np.testing.assert_array_equal(attend(g, zeros)[0].data, g.data)
@@ -161,7 +161,7 @@ def test_14e4_a_map_of_zeros_changes_nothing_and_one_of_halves_adds_a_half(probl
     np.testing.assert_array_equal(attend(g, half, residual=False)[0].data, g.data * g.dtype.type(0.5))
 
 
-def test_14e4_with_the_last_batch_norm_zero_every_place_has_one_half():
+def test_with_the_last_batch_norm_zero_every_place_has_one_half():
     branch, g = random_branch(2, 3, 4), np.random.default_rng(0).normal(size=(2, 2, 3, 3))
     for p in (branch.map.norm.weight, branch.map.norm.bias):
         p.data = np.zeros_like(p.data)
@@ -169,7 +169,7 @@ def test_14e4_with_the_last_batch_norm_zero_every_place_has_one_half():
 
 
 @given(problems(dtype=np.float64))
-def test_14e3_pooling_comes_before_or_after_the_last_1x1_convolution(problem):
+def test_pooling_comes_before_or_after_the_last_1x1_convolution(problem):
     branch, g = problem
     logits, _ = branch(ma.tensor(g))
     a = branch.class_maps(branch.norm(branch.stage(ma.tensor(g)))).data

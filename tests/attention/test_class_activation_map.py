@@ -50,7 +50,7 @@ def close(dtype):
 
 # ---------------------------------------------------------------------------------------------- the paper's loops
 def by_hand(features, weight, bias, pooling):
-    """(scores, maps) of (14.1), (14.2) and (14.4), one number at a time."""
+    """(scores, maps) of (1), (2) and (b), one number at a time."""
     batch, channels, height, width = features.shape
     classes = weight.shape[1]
     scores, maps = np.zeros((batch, classes)), np.zeros((batch, classes, height, width))
@@ -91,7 +91,7 @@ def test_gradients_through_the_scores_and_the_maps(problem, pooling, seed):
 
 # ---------------------------------------------------------------------------------------------- identities
 @given(problems())
-def test_14e1_the_map_adds_up_to_the_score(problem):
+def test_the_map_adds_up_to_the_score(problem):
     features, weight, _ = problem
     f, w = ma.tensor(features), ma.tensor(weight)
     within = {"rtol": 1e-3, "atol": 1e-4} if features.dtype == np.float32 else close(features.dtype)
@@ -102,7 +102,7 @@ def test_14e1_the_map_adds_up_to_the_score(problem):
 
 
 @given(problems(), SEEDS)
-def test_14e2_the_map_is_the_features_weighted_by_the_gradient(problem, seed):
+def test_the_map_is_the_features_weighted_by_the_gradient(problem, seed):
     features, weight, bias = problem
     classes = classes_of(features, weight, seed)
 
@@ -116,7 +116,7 @@ def test_14e2_the_map_is_the_features_weighted_by_the_gradient(problem, seed):
 
 
 @given(problems(dtype=np.float64))
-def test_14e3_pooling_and_a_1x1_convolution_change_places(problem):
+def test_pooling_and_a_1x1_convolution_change_places(problem):
     features, weight, bias = problem
     scores, maps = class_scores(*map(ma.tensor, problem))
     convolution = Conv2d(*weight.shape, 1, np.random.default_rng(0))
@@ -127,13 +127,13 @@ def test_14e3_pooling_and_a_1x1_convolution_change_places(problem):
 
 
 @given(problems(dtype=np.float64), SEEDS)
-def test_14e5_the_largest_place_of_each_channel_takes_all_the_gradient_of_max_pooling(problem, seed):
+def test_the_largest_place_of_each_channel_takes_all_the_gradient_of_max_pooling(problem, seed):
     features, weight, bias = problem
     classes = classes_of(features, weight, seed)
 
     def score(f):
         scores, maps = class_scores(f, weight_there, bias_there, "max")
-        np.testing.assert_array_equal(maps.data, cam(features, weight))  # the map stays (14.2)
+        np.testing.assert_array_equal(maps.data, cam(features, weight))  # the map stays (2)
         return ops.sum(ops.gather(scores, classes[:, None], axis=1))
 
     weight_there, bias_there = ma.tensor(weight), ma.tensor(bias)
@@ -144,14 +144,14 @@ def test_14e5_the_largest_place_of_each_channel_takes_all_the_gradient_of_max_po
 
 
 @given(problems(dtype=np.float64), st.floats(-3, 3))
-def test_14e6_a_constant_on_every_weight_adds_the_features_to_every_map(problem, constant):
+def test_a_constant_on_every_weight_adds_the_features_to_every_map(problem, constant):
     features, weight, _ = problem
     expected = cam(features, weight) + constant * features.sum(1, keepdims=True)
     np.testing.assert_allclose(cam(features, weight + constant), expected, **close(np.float64))
 
 
 @given(problems(dtype=np.float64), SEEDS)
-def test_14e7_maps_are_linear_and_contrastive_maps_their_difference(problem, seed):
+def test_maps_are_linear_and_contrastive_maps_their_difference(problem, seed):
     features, weight, _ = problem
     rng = np.random.default_rng(seed)
     others, other_weight = rng.normal(size=features.shape), rng.normal(size=weight.shape)

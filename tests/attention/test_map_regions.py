@@ -49,7 +49,7 @@ def test_the_largest_segment_and_its_box_by_walking(map_, share):
 
 
 @given(FRAMES, st.integers(1, 4), st.integers(1, 3), st.integers(-20, 20), st.floats(0, 0.99))
-def test_14e8_of_constant_features_every_box_is_the_whole_image(frame, channels, classes, value, share):
+def test_of_constant_features_every_box_is_the_whole_image(frame, channels, classes, value, share):
     features = np.full((1, channels, *frame), value / 7)
     weight = np.random.default_rng(0).normal(size=(channels, classes))
     maps = class_activation_map(ma.tensor(features), ma.tensor(weight)).data[0]

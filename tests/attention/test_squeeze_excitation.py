@@ -55,7 +55,7 @@ def close(dtype):
 
 # ---------------------------------------------------------------------------------------------- the paper's loops
 def by_hand(block, u):
-    """(10.2), (10.3) and (10.4), one number at a time."""
+    """(2), (3) and (4), one number at a time."""
     batch, channels, height, width = u.shape
     W_1, W_2 = block.W_1.data.tolist(), block.W_2.data.tolist()
     hidden = len(W_2)
@@ -97,7 +97,7 @@ def test_gradients_through_the_maps_and_the_gates(problem, judged, seed):
 
 # ---------------------------------------------------------------------------------------------- identities
 @given(problems(gates=st.just("sigmoid"), biases=False))
-def test_10d1_with_both_matrices_zero_every_map_is_halved(problem):
+def test_with_both_matrices_zero_every_map_is_halved(problem):
     block, u = problem
     for matrix in (block.W_1, block.W_2):
         matrix.data = np.zeros_like(matrix.data)
@@ -107,7 +107,7 @@ def test_10d1_with_both_matrices_zero_every_map_is_halved(problem):
 
 
 @given(problems(biases=True))
-def test_10d2_a_large_bias_opens_the_gates_and_a_low_one_closes_them(problem):
+def test_a_large_bias_opens_the_gates_and_a_low_one_closes_them(problem):
     block, u = problem
     for bias, gate in ((1e4, 1), (-1e4, 0)):
         block.b_2.data = np.full_like(block.b_2.data, bias)
@@ -119,7 +119,7 @@ def test_10d2_a_large_bias_opens_the_gates_and_a_low_one_closes_them(problem):
 
 
 @given(problems(dtype=np.float64), SEEDS)
-def test_10d3_places_may_change_their_order(problem, seed):
+def test_places_may_change_their_order(problem, seed):
     block, u = problem
     order = np.random.default_rng(seed).permutation(u.shape[2] * u.shape[3])
 
@@ -132,7 +132,7 @@ def test_10d3_places_may_change_their_order(problem, seed):
 
 
 @given(problems(dtype=np.float64), SEEDS)
-def test_10d4_channels_may_change_their_order_with_their_weights(problem, seed):
+def test_channels_may_change_their_order_with_their_weights(problem, seed):
     block, u = problem
     order = np.random.default_rng(seed).permutation(u.shape[1])
     scaled, s = run(block, u)
@@ -145,7 +145,7 @@ def test_10d4_channels_may_change_their_order_with_their_weights(problem, seed):
 
 
 @given(problems())
-def test_10d5_no_value_grows(problem):
+def test_no_value_grows(problem):
     block, u = problem
     scaled, s = run(block, u)
     assert (s >= 0).all()
@@ -154,7 +154,7 @@ def test_10d5_no_value_grows(problem):
 
 
 @given(problems(dtype=np.float64), SEEDS)
-def test_10d6_every_place_has_the_same_share_of_the_squeeze(problem, seed):
+def test_every_place_has_the_same_share_of_the_squeeze(problem, seed):
     _, u = problem
     batch, channels, height, width = u.shape
     upstream = np.random.default_rng(seed).normal(size=(batch, channels))
@@ -169,7 +169,7 @@ def test_10d6_every_place_has_the_same_share_of_the_squeeze(problem, seed):
 
 
 @given(SEEDS)
-def test_10d7_with_one_hidden_unit_the_gates_follow_one_number_that_is_never_negative(seed):
+def test_with_one_hidden_unit_the_gates_follow_one_number_that_is_never_negative(seed):
     channels = 6
     block = random_block(channels, channels, seed, biases=False)
     assert block.W_1.shape == (channels, 1)
@@ -183,7 +183,7 @@ def test_10d7_with_one_hidden_unit_the_gates_follow_one_number_that_is_never_neg
 
 
 @given(problems(dtype=np.float64, gates=st.just("sigmoid"), biases=False), st.floats(0.1, 3))
-def test_10d8_without_biases_the_logits_of_the_gates_grow_with_the_maps(problem, k):
+def test_without_biases_the_logits_of_the_gates_grow_with_the_maps(problem, k):
     block, u = problem
     u = u / 20  # far from gates that are 1 to the last digit
     np.testing.assert_allclose(logits(run(block, k * u)[1]), k * logits(run(block, u)[1]), rtol=1e-4, atol=1e-9)

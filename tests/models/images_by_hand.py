@@ -87,7 +87,7 @@ def unallocated(network, config, *args):
         return network(config, np.random.default_rng(0), *args)
 
 
-def randomised(network, seed=0):
+def randomized(network, seed=0):
     """The network in float64 and evaluation mode, with no bias, scale, shift or running statistic that is 0 or 1."""
     rng = np.random.default_rng(seed)
     for parameter in network.parameters():

@@ -116,7 +116,7 @@ def wide_resnet(model, images, training=False):
     return x.mean((2, 3)) @ model.classifier.weight.data + model.classifier.bias.data, x, found
 
 
-def randomised(model, seed, dtype=np.float64):
+def randomized(model, seed, dtype=np.float64):
     """The module with weights and running statistics none of which is zero, one or like another, and of a size that
     lets deep networks neither fade nor grow."""
     rng = np.random.default_rng(seed)

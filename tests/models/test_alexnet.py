@@ -15,7 +15,7 @@ from images_by_hand import (
     linear,
     max_pool,
     random_images,
-    randomised,
+    randomized,
     relu,
     response_norm,
     unallocated,
@@ -104,7 +104,7 @@ def maps_by_hand(images, maps, groups, padding, with_response_norm):
 @pytest.mark.parametrize(("groups", "padding", "with_response_norm"), [(2, 0, True), (1, 2, False)])
 def test_the_convolutions_against_a_transcription(groups, padding, with_response_norm, se):
     config = AlexNetConfig((4, 6, 8, 6, 4), groups, padding, with_response_norm, se=se, channels=2, size=75)
-    maps = randomised(AlexNetMaps(config, np.random.default_rng(1)))
+    maps = randomized(AlexNetMaps(config, np.random.default_rng(1)))
     images = random_images((2, 2, 75, 75)) * 30  # large, so that response normalization is far from a constant
     got, attention = maps(tensor(images))
     gates = gates_of(attention)
@@ -165,8 +165,8 @@ def test_dropout_is_behind_both_hidden_linear_layers(small, monkeypatch):
 
 def test_a_grouped_network_is_one_whose_groups_do_not_see_each_other():
     widths = (4, 4, 6, 4, 2)
-    grouped = randomised(AlexNetMaps(AlexNetConfig(widths, 2, size=67), np.random.default_rng(0)))
-    whole = randomised(AlexNetMaps(AlexNetConfig(widths, 1, size=67), np.random.default_rng(0)))
+    grouped = randomized(AlexNetMaps(AlexNetConfig(widths, 2, size=67), np.random.default_rng(0)))
+    whole = randomized(AlexNetMaps(AlexNetConfig(widths, 1, size=67), np.random.default_rng(0)))
     for of_grouped, of_whole in zip(grouped.parameters(), whole.parameters(), strict=True):
         if of_grouped.shape == of_whole.shape:
             of_whole._data = of_grouped.data

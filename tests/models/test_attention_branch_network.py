@@ -104,7 +104,7 @@ def test_the_parts_in_the_order_of_the_paper(residual):
     np.testing.assert_array_equal(attention["branch"].data, m.data)
     np.testing.assert_array_equal(output.attention_logits.data, attention_logits.data)
     np.testing.assert_allclose(output.logits.data, logits, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(predicted(output).data, logits.argmax(-1))  # (14.10)
+    np.testing.assert_array_equal(predicted(output).data, logits.argmax(-1))  # (f)
 
 
 def test_the_loss_is_the_sum_of_both_cross_entropies():
@@ -144,7 +144,7 @@ def test_float32_stays_float32():
     assert {p.grad.dtype for p in network.parameters()} == {np.dtype(np.float32)}
 
 
-# ---------------------------------------------------------------------------------------------- gradients (14e9)
+# ---------------------------------------------------------------------------------------------- gradients
 def reached(network):
     """The parts of the network that the last backward pass reached."""
     backbone = network.backbone
@@ -161,13 +161,13 @@ def reached(network):
     return {name for name, found in grads.items() if found[0] is not None and any(g.any() for g in found)}
 
 
-def test_14e9_the_attention_loss_alone_trains_the_extractor_and_the_branch():
+def test_the_attention_loss_alone_trains_the_extractor_and_the_branch():
     network = small()
     ops.cross_entropy(network(ma.tensor(images())).attention_logits, LABELS).backward()
     assert reached(network) == {"extractor", "branch", "branch's scores"}
 
 
-def test_14e9_the_perception_loss_reaches_the_extractor_through_the_map_too():
+def test_the_perception_loss_reaches_the_extractor_through_the_map_too():
     network = small()
     ops.cross_entropy(network(ma.tensor(images())).logits, LABELS).backward()
     assert reached(network) == {"extractor", "branch", "map", "last stage"}
@@ -180,7 +180,7 @@ def test_14e9_the_perception_loss_reaches_the_extractor_through_the_map_too():
     assert reached(network) == {"extractor", "branch", "map", "last stage"}
 
 
-def test_14e9_both_losses_reach_everything():
+def test_both_losses_reach_everything():
     network = small()
     branched_loss(network(ma.tensor(images())), LABELS).backward()
     assert reached(network) == {"extractor", "branch", "branch's scores", "map", "last stage"}

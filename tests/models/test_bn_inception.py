@@ -12,7 +12,7 @@ from images_by_hand import (
     max_pool,
     mean_pool,
     random_images,
-    randomised,
+    randomized,
     unallocated,
     unit,
 )
@@ -125,7 +125,7 @@ KINDS = [Widths(2, 3, 4, 2, 3, 5, "mean", 3), Widths(2, 3, 4, 2, 3, 5, "max", 3)
 @pytest.mark.parametrize("widths", KINDS)
 @pytest.mark.parametrize("size", [(6, 8), (4, 10)])
 def test_a_module_against_a_transcription(widths, size):
-    module = randomised(BNInceptionModule(3, widths, np.random.default_rng(0)))
+    module = randomized(BNInceptionModule(3, widths, np.random.default_rng(0)))
     x = random_images((2, 3, *size))
     expected = module_by_hand(x, module, widths)
     assert expected.shape[1] == module.outputs

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from images_by_hand import close, linear, max_pool, random_images, randomised, unallocated, unit
+from images_by_hand import close, linear, max_pool, random_images, randomized, unallocated, unit
 
 from minattn.attention.spatial import class_activation_map
 from minattn.autograd import no_grad, ops, tensor
@@ -86,7 +86,7 @@ def test_what_is_in_front_of_the_cut_is_the_networks_own():
 @pytest.fixture(scope="module")
 def small():
     """AlexNet*-GAP in float64, with two classes."""
-    return randomised(CamNetwork(CamConfig("alexnet", classes=2), np.random.default_rng(0)))
+    return randomized(CamNetwork(CamConfig("alexnet", classes=2), np.random.default_rng(0)))
 
 
 def test_what_is_added_against_a_transcription(small):
@@ -115,7 +115,7 @@ def test_the_mean_of_a_class_activation_map_is_the_score(small):
 
 def test_the_linear_layer_behind_the_mean_is_a_1x1_convolution_in_front_of_it():
     features = tensor(random_images((2, 6, 5, 4)))
-    classifier = randomised(Linear(6, 3, np.random.default_rng(0)))
+    classifier = randomized(Linear(6, 3, np.random.default_rng(0)))
     kernels = ops.reshape(ops.transpose(classifier.weight), (3, 6, 1, 1))
     in_front = ops.mean(ops.conv2d(features, kernels, classifier.bias), axis=(2, 3))
     assert close(classifier(ops.mean(features, axis=(2, 3))), in_front.data)

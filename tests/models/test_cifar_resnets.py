@@ -8,7 +8,7 @@ import residual_by_hand as by_hand
 from hypothesis import given
 from hypothesis import strategies as st
 from images_by_hand import gates_of
-from residual_by_hand import randomised
+from residual_by_hand import randomized
 
 import minattn as ma
 from minattn.autograd import asnumpy
@@ -49,7 +49,7 @@ def unbuilt(name, **changes):
 
 def small(seed=0, dtype=np.float64, **settings):
     config = CifarResNetConfig(**{"depth": 8, "width": 2, "classes": 3, **settings})
-    return randomised(CifarResNet(config, np.random.default_rng(seed)), seed, dtype)
+    return randomized(CifarResNet(config, np.random.default_rng(seed)), seed, dtype)
 
 
 def images(seed=0, shape=(2, 3, 6, 6), dtype=np.float64):
@@ -169,7 +169,7 @@ def test_bottlenecks_are_the_papers_equations():
 
 def test_resnext_is_the_papers_equations():
     model = CifarResNeXt(CifarResNeXtConfig(11, groups=2, group_width=1, se=64, channels=1), np.random.default_rng(0))
-    model, x = randomised(model, 0).eval(), images(shape=(1, 1, 3, 2))
+    model, x = randomized(model, 0).eval(), images(shape=(1, 1, 3, 2))
     expected = by_hand.conv_norm(model.conv1, x, False, True)
     for stage, stride in zip(model.stages, (1, 2, 2), strict=True):
         for block in stage.blocks:
@@ -199,7 +199,7 @@ def test_option_a_takes_pixels_and_adds_exact_zeros(seed, new, stride, height, w
 
 @given(seed=SEEDS)
 def test_a_block_whose_last_norm_is_zero_is_the_relu_of_its_input(seed):
-    block = randomised(BasicBlock(3, 3, 1, np.random.default_rng(seed)), seed)
+    block = randomized(BasicBlock(3, 3, 1, np.random.default_rng(seed)), seed)
     last = block.convolutions[-1].norm
     last.weight._data, last.bias._data = np.zeros(3), np.zeros(3)
     x = ma.tensor(images(seed))
@@ -212,7 +212,7 @@ def test_a_block_whose_last_norm_is_zero_is_the_relu_of_its_input(seed):
 @given(seed=SEEDS, option=st.sampled_from("AB"), new=st.integers(0, 2), stride=st.integers(1, 3))
 def test_a_block_with_any_stride_and_width_is_the_papers_equations(seed, option, new, stride):
     """No published network has a stride without new channels; the shortcut has to shrink there all the same."""
-    block = randomised(BasicBlock(3, 3 + new, stride, np.random.default_rng(seed), option=option), seed).eval()
+    block = randomized(BasicBlock(3, 3 + new, stride, np.random.default_rng(seed), option=option), seed).eval()
     x = images(seed, (2, 3, 5, 4))
     expected, _ = by_hand.basic_block(block, x, stride, option, False)
     assert expected.shape == (2, 3 + new, -(-5 // stride), -(-4 // stride))
@@ -231,7 +231,7 @@ def test_the_two_options_differ_only_where_the_size_changes():
 # ---------------------------------------------------------------------------------------------- training, types, places
 @pytest.mark.parametrize("settings", [{"option": "A", "se": 1}, {"option": "B"}], ids=str)
 def test_gradients_of_a_block_that_changes_the_size(settings):
-    block = randomised(BasicBlock(1, 2, 2, np.random.default_rng(0), **settings), 0)
+    block = randomized(BasicBlock(1, 2, 2, np.random.default_rng(0), **settings), 0)
     check_gradients(lambda x: block(x)[0], images(shape=(2, 1, 4, 3)))
 
 

@@ -14,7 +14,7 @@ from images_by_hand import (
     mean_pool,
     norm,
     random_images,
-    randomised,
+    randomized,
     relu,
     unallocated,
     unit,
@@ -84,7 +84,7 @@ def test_the_sizes_for_cifar(name, maps):
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.booleans(), st.integers(0, 2**32 - 1))
 def test_layer_l_sees_the_maps_of_all_layers_in_front_of_it(inputs, layers, growth, bottleneck, seed):
     """Behind layer l there are k_0 + k l maps, and the first of them are those that were there before."""
-    block = randomised(DenseBlock(inputs, layers, growth, bottleneck, np.random.default_rng(seed)), seed)
+    block = randomized(DenseBlock(inputs, layers, growth, bottleneck, np.random.default_rng(seed)), seed)
     x = random_images((1, inputs, 3, 4), seed)
     seen = [x]
     for layer in block.layers:
@@ -126,7 +126,7 @@ def network_by_hand(images, network, config):
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_the_network_against_a_transcription(size, bottleneck):
     config = DenseNetConfig((2, 3, 1), 3, 5, bottleneck, 0.5, classes=4, channels=2, size=size)
-    network = randomised(DenseNet(config, np.random.default_rng(0)))
+    network = randomized(DenseNet(config, np.random.default_rng(0)))
     images = random_images((2, 2, 19, 24))
     maps = network_by_hand(images, network, config)
     assert close(network.features(tensor(images)), maps)

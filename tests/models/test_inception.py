@@ -11,7 +11,7 @@ from images_by_hand import (
     linear,
     max_pool,
     random_images,
-    randomised,
+    randomized,
     response_norm,
     unallocated,
     unit,
@@ -101,7 +101,7 @@ def module_by_hand(x, module, five):
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_a_module_against_a_transcription(norm):
-    module = randomised(Inception(3, Widths(2, 3, 4, 2, 3, 5), np.random.default_rng(0), norm))
+    module = randomized(Inception(3, Widths(2, 3, 4, 2, 3, 5), np.random.default_rng(0), norm))
     assert module.five.conv.weight.shape[2:] == ((3, 3) if norm else (5, 5))
     x = random_images((2, 3, 6, 5))
     got = module(tensor(x))

@@ -7,7 +7,7 @@ import pytest
 import residual_by_hand as by_hand
 from hypothesis import given
 from hypothesis import strategies as st
-from residual_by_hand import randomised
+from residual_by_hand import randomized
 
 import minattn as ma
 from minattn.errors import ConfigError
@@ -126,7 +126,7 @@ def test_a_stage_can_keep_the_size():
 )
 def test_a_bottleneck_is_the_papers_equations(seed, strided, groups, stride, training, outputs, side):
     block = Bottleneck(3, 2, outputs, stride, np.random.default_rng(seed), strided=strided, groups=groups)
-    randomised(block, seed).train(training)
+    randomized(block, seed).train(training)
     x = images(seed, (2, 3, side, side))
     y, attention = block(ma.tensor(x))
     np.testing.assert_allclose(y.data, by_hand.bottleneck(block, x, "standard", training)[0], rtol=1e-6, atol=1e-8)
@@ -140,7 +140,7 @@ def test_a_bottleneck_is_the_papers_equations(seed, strided, groups, stride, tra
 @pytest.mark.parametrize("strided", ["1x1", "3x3"])
 def test_the_network_is_the_papers_equations(strided):
     config = ResNetConfig((1, 2, 1, 1), strided=strided, groups=2, width=2, classes=3, channels=1)
-    model = randomised(ResNet(config, np.random.default_rng(0)), 0).eval()
+    model = randomized(ResNet(config, np.random.default_rng(0)), 0).eval()
     x = images(shape=(1, 1, 21, 11))
     logits, maps, _ = by_hand.resnet(model, x)
     found, attention = model(ma.tensor(x), return_attention=True)
@@ -151,7 +151,7 @@ def test_the_network_is_the_papers_equations(strided):
 
 def test_basic_blocks_make_the_smaller_networks():
     model = ResNet(replace(CONFIGURATIONS["resnet18"], blocks=(1, 1, 1, 1), channels=1), np.random.default_rng(0))
-    model, x = randomised(model, 0).eval(), images(shape=(1, 1, 9, 9))
+    model, x = randomized(model, 0).eval(), images(shape=(1, 1, 9, 9))
     expected = by_hand.max_pool(by_hand.conv_norm(model.conv1, x, False, True), 3, 2, 1)
     for stage, stride in zip(model.stages, (1, 2, 2, 2), strict=True):
         (block,) = stage.blocks
@@ -161,7 +161,7 @@ def test_basic_blocks_make_the_smaller_networks():
 
 @given(seed=SEEDS)
 def test_a_block_whose_last_norm_is_zero_is_the_relu_of_its_input(seed):
-    block = randomised(Bottleneck(4, 2, 4, 1, np.random.default_rng(seed)), seed)
+    block = randomized(Bottleneck(4, 2, 4, 1, np.random.default_rng(seed)), seed)
     last = block.convolutions[-1].norm
     last.weight._data, last.bias._data = np.zeros(4), np.zeros(4)
     x = ma.tensor(images(seed, (2, 4, 3, 3)))
@@ -174,8 +174,8 @@ def test_a_block_whose_last_norm_is_zero_is_the_relu_of_its_input(seed):
 def test_groups_are_a_dense_convolution_with_zeros_between_groups(seed, groups, width, stride):
     channels, rng = groups * width, np.random.default_rng(seed)
     settings = {"stride": stride, "padding": 1}
-    grouped = randomised(ConvNorm(channels, channels, 3, rng, groups=groups, **settings), seed).eval()
-    dense = randomised(ConvNorm(channels, channels, 3, rng, **settings), seed).eval()
+    grouped = randomized(ConvNorm(channels, channels, 3, rng, groups=groups, **settings), seed).eval()
+    dense = randomized(ConvNorm(channels, channels, 3, rng, **settings), seed).eval()
     weight = np.zeros((channels, channels, 3, 3))
     for group in range(groups):
         own = slice(group * width, (group + 1) * width)

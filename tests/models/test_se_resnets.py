@@ -8,7 +8,7 @@ import residual_by_hand as by_hand
 from hypothesis import given
 from hypothesis import strategies as st
 from images_by_hand import gates_of
-from residual_by_hand import randomised
+from residual_by_hand import randomized
 
 import minattn as ma
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
@@ -65,7 +65,7 @@ def images(seed=0, shape=(2, 4, 5, 4), dtype=np.float64):
 
 def a_block(seed=0, position="standard", outputs=4, stride=1, se=1):
     settings = {"se": se, "position": position}
-    return randomised(Bottleneck(4, 2, outputs, stride, np.random.default_rng(seed), **settings), seed)
+    return randomized(Bottleneck(4, 2, outputs, stride, np.random.default_rng(seed), **settings), seed)
 
 
 # ---------------------------------------------------------------------------------------------- published sizes
@@ -103,7 +103,7 @@ def test_positions():
 
 
 def test_the_cost_is_two_over_r_times_the_sum_of_squares():
-    """(10.5), and what the paper says of it: about a tenth more, about 4% without the last stage."""
+    """(5), and what the paper says of it: about a tenth more, about 4% without the last stage."""
     network = unbuilt("se_resnet50")
     per_block = {256: (8_192, 272), 512: (32_768, 544), 1024: (131_072, 1_088), 2048: (524_288, 2_176)}
     for stage, (channels, cost) in zip(network.stages, per_block.items(), strict=True):
@@ -159,7 +159,7 @@ def test_every_position_is_the_papers_equation(seed, position, outputs, stride, 
 @pytest.mark.parametrize("position", ["standard", "3x3"])
 def test_the_network_is_the_papers_equations(position):
     config = ResNetConfig((1, 1, 1, 1), groups=2, width=2, se=64, position=position, classes=3, channels=1)
-    model = randomised(ResNet(config, np.random.default_rng(0)), 0).eval()
+    model = randomized(ResNet(config, np.random.default_rng(0)), 0).eval()
     x = images(shape=(1, 1, 9, 12))
     logits, maps, gates = by_hand.resnet(model, x)
     found, attention = model(ma.tensor(x), return_attention=True)
@@ -197,7 +197,7 @@ def test_open_gates_are_a_block_without_se_and_shut_ones_take_away_what_they_gat
 
 @given(seed=SEEDS, training=st.booleans())
 def test_a_basic_block_gates_its_branch(seed, training):
-    block = randomised(BasicBlock(4, 6, 2, np.random.default_rng(seed), option="A", se=2), seed).train(training)
+    block = randomized(BasicBlock(4, 6, 2, np.random.default_rng(seed), option="A", se=2), seed).train(training)
     x = images(seed)
     expected, gates = by_hand.basic_block(block, x, 2, "A", training)
     y, attention = block(ma.tensor(x))
@@ -214,7 +214,7 @@ def test_a_basic_block_gates_its_branch(seed, training):
 )
 def test_a_block_of_senet_154(seed, inputs, outputs, stride, se):
     block = SENetBlock(SENetConfig(groups=2, se=se), inputs, outputs, stride, np.random.default_rng(seed))
-    block, x = randomised(block, seed).eval(), images(seed, (2, inputs, 5, 4))
+    block, x = randomized(block, seed).eval(), images(seed, (2, inputs, 5, 4))
     y, attention = block(ma.tensor(x))
     expected, gates = by_hand.bottleneck(block, x, "standard", False)
     np.testing.assert_allclose(y.data, expected, rtol=1e-6, atol=1e-8)
@@ -232,7 +232,7 @@ def test_the_stem_of_senet_154_ends_in_a_pool_whose_last_window_may_be_cut_off()
     with unallocated():
         network = SENet(SENetConfig((1, 1, 1, 1)), np.random.default_rng(0))
     for convolution in network.conv1:
-        randomised(convolution.eval(), 0)
+        randomized(convolution.eval(), 0)
     x = images(shape=(1, 3, 12, 15))
     maps = x
     for convolution, stride in zip(network.conv1, (2, 1, 1), strict=True):
@@ -251,7 +251,7 @@ def test_the_scores_of_a_senet_are_those_of_its_means():
     assert set(np.unique(dropped)) == {0, 1 / 0.8}
     assert 0.18 < (dropped == 0).mean() < 0.22
     network.stages, network.classifier = network.stages[:2], Linear(512, 5, np.random.default_rng(0))
-    network = randomised(network, 0, np.float32).eval()
+    network = randomized(network, 0, np.float32).eval()
     x = ma.tensor(images(shape=(1, 3, 20, 9), dtype=np.float32))
     logits, attention = network(x, return_attention=True)
     features = network.features(x)

@@ -11,7 +11,7 @@ from images_by_hand import (
     linear,
     max_pool,
     random_images,
-    randomised,
+    randomized,
     relu,
     response_norm,
     unallocated,
@@ -120,7 +120,7 @@ def tiny_maps_by_hand(images, network):
 @pytest.mark.parametrize("se", [None, 2])
 def test_the_mean_form_against_a_transcription(norm, se):
     config = dataclasses.replace(TINY, norm=norm, se=se, head="mean")
-    network = randomised(VGG(config, np.random.default_rng(1)))
+    network = randomized(VGG(config, np.random.default_rng(1)))
     images = random_images((2, 2, 18, 17))
     maps, gates = tiny_maps_by_hand(images, network)
     logits, attention = network(tensor(images), return_attention=True)
@@ -145,7 +145,7 @@ def test_the_linear_form_against_a_transcription():
 
 def test_response_normalization_is_behind_the_first_convolution():
     config = VGGConfig("4 LRN, 4", head="mean", classes=3, channels=1)
-    network = randomised(VGG(config, np.random.default_rng(1)))
+    network = randomized(VGG(config, np.random.default_rng(1)))
     images = random_images((1, 1, 6, 6)) * 30
     (first, _), (second,) = network.maps.stages
     x = max_pool(response_norm(unit(images, first.layer, padding=1)), 2, 2)

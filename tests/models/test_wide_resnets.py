@@ -8,7 +8,7 @@ import residual_by_hand as by_hand
 from hypothesis import given
 from hypothesis import strategies as st
 from images_by_hand import gates_of
-from residual_by_hand import randomised
+from residual_by_hand import randomized
 
 import minattn as ma
 from minattn.errors import ConfigError
@@ -27,7 +27,7 @@ def unbuilt(name, **changes):
 
 def small(seed=0, dtype=np.float64, **settings):
     config = WideResNetConfig(**{"depth": 10, "widening": 1, "classes": 3, **settings})
-    return randomised(WideResNet(config, np.random.default_rng(seed)), seed, dtype)
+    return randomized(WideResNet(config, np.random.default_rng(seed)), seed, dtype)
 
 
 def images(seed=0, shape=(2, 3, 5, 4), dtype=np.float64):
@@ -91,7 +91,7 @@ def test_the_maps_are_those_of_table_1():
 )
 def test_a_block_is_the_papers_equations(seed, shortcut, se, outputs, stride):
     config = WideResNetConfig(shortcut=shortcut, se=se)
-    block = randomised(WideBlock(config, 3, outputs, stride, np.random.default_rng(seed)), seed)
+    block = randomized(WideBlock(config, 3, outputs, stride, np.random.default_rng(seed)), seed)
     for training in (True, False):
         x = images(seed, (2, 3, 5, 4))
         expected, gates = by_hand.wide_block(block.train(training), x, stride, shortcut, training)
@@ -122,7 +122,7 @@ def test_the_network_is_the_papers_equations(settings):
 @given(seed=SEEDS)
 def test_a_block_with_a_last_convolution_of_zeros_is_the_identity(seed):
     """Nothing follows the sum, so that x comes through as it is, its negative numbers too."""
-    block = randomised(WideBlock(WideResNetConfig(), 3, 3, 1, np.random.default_rng(seed)), seed)
+    block = randomized(WideBlock(WideResNetConfig(), 3, 3, 1, np.random.default_rng(seed)), seed)
     block.conv2.weight._data = np.zeros((3, 3, 3, 3))
     x = ma.tensor(images(seed))
     np.testing.assert_array_equal(block(x)[0].data, x.data)
@@ -131,7 +131,7 @@ def test_a_block_with_a_last_convolution_of_zeros_is_the_identity(seed):
 @pytest.mark.parametrize("settings", [{"shortcut": "A", "se": 2}, {"shortcut": "B"}], ids=str)
 def test_gradients_of_a_block_that_changes_the_size(settings):
     block = WideBlock(WideResNetConfig(**settings), 1, 2, 2, np.random.default_rng(0))
-    randomised(block, 0)
+    randomized(block, 0)
     check_gradients(lambda x: block(x)[0], images(shape=(2, 1, 4, 3)))
 
 

@@ -1,17 +1,18 @@
 """Squeeze-and-excitation: attention over the channels of a feature map.
 
 J. Hu, L. Shen and G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018, section 3.  A transformation, a convolution or
-a whole residual branch, has made the maps U = F_tr(X) with C channels (10.1).  What each channel shows, anywhere in the
-image, decides how much of every channel goes on:
+a whole residual branch, gives the feature maps U = F_tr(X) with C channels (1).  The means of all channels over the
+image decide how much of each channel passes on:
 
-    z_c  = 1/(HW) sum_ij u_c(i, j)                               (10.2)  squeeze: one number a channel
-    s    = sigma(W_2 delta(W_1 z))                               (10.3)  excitation: one gate a channel, delta = ReLU
-    x~_c = s_c u_c                                               (10.4)  scale
+    z_c  = 1/(HW) sum_ij u_c(i, j)                               (2)  squeeze: one number a channel
+    s    = sigma(W_2 delta(W_1 z))                               (3)  excitation: one gate a channel, delta = ReLU
+    x~_c = s_c u_c                                               (4)  scale
 
-In the paper these are (2) to (4).  W_1 goes from C to C / r numbers and W_2 back to C; r is the reduction, 16 in the
-paper.  Vectors are rows here, so the matrices stand on the right: z W_1.
+W_1 goes from C to C / r numbers and W_2 back to C; r is the reduction, 16 in the paper.  In a network whose stage s has
+N_s blocks with C_s channels, all W_1 and W_2 together have 2/r sum_s N_s C_s^2 parameters (5).  Vectors are rows here,
+so the matrices stand on the right: z W_1.
 
-Deviations from the paper: biases stand after both matrices, which the formula (10.3) does not print and the authors'
+Deviations from the paper: biases stand after both matrices, which the formula (3) does not print and the authors'
 models have; biases=False is the formula as printed.  The hidden width C / r is rounded down and is at least 1.  The
 paper draws all weights He-normal; W_2, which has no ReLU behind it, is drawn Glorot-uniform here.
 gate="hard_sigmoid" is min(max(x + 3, 0), 6) / 6 instead of sigma: the gate of the mobile networks that took over the
@@ -25,15 +26,14 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError, ShapeError
-from minattn.nn import Module
-from minattn.nn import initializers as init
+from minattn.nn import Module, initializers
 from minattn.nn.initializers import Rng
 
 GATES = {"sigmoid": ops.sigmoid, "hard_sigmoid": ops.hard_sigmoid}
 
 
 class SqueezeExcitation(Module):
-    """Squeeze-and-excitation of maps with `channels` channels, (10.2)-(10.4).
+    """Squeeze-and-excitation of feature maps with `channels` channels, (2)-(4).
 
     W_1: (C, C / r), drawn He-normal; W_2: (C / r, C), drawn Glorot-uniform; b_1 and b_2: zero, or None with
     biases=False.  At the start the gates are near 1/2.  Raises ConfigError where channels or reduction is below 1 and
@@ -57,45 +57,45 @@ class SqueezeExcitation(Module):
         if gate not in GATES:
             raise ConfigError(f"the gate {gate!r} does not exist; hint: one of {', '.join(GATES)}")
         hidden = max(1, channels // reduction)
-        self.W_1 = init.he_normal((channels, hidden), rng)
-        self.b_1 = init.zeros((hidden,)) if biases else None
-        self.W_2 = init.glorot_uniform((hidden, channels), rng)
-        self.b_2 = init.zeros((channels,)) if biases else None
+        self.W_1 = initializers.he_normal((channels, hidden), rng)
+        self.b_1 = initializers.zeros((hidden,)) if biases else None
+        self.W_2 = initializers.glorot_uniform((hidden, channels), rng)
+        self.b_2 = initializers.zeros((channels,)) if biases else None
         self.gate = gate
 
     def forward(
         self, u: Inexact[Tensor, "batch channels height width"]
     ) -> tuple[Inexact[Tensor, "batch channels height width"], Inexact[Tensor, "batch channels"]]:
-        """(the scaled maps x~, the gates s) of the maps u."""
-        s = self.gates(u)  # (10.2) and (10.3)
-        return scale(u, s), s  # (10.4)
+        """Return (the scaled feature maps x~, the gates s) of the feature maps u."""
+        s = self.gates(u)
+        return scale(u, s), s
 
     def gates(self, u: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels"]:
-        """The gates s of the maps u, (10.2) and (10.3), for a block that scales other maps with them.
+        """Return the gates s of the feature maps u, (2) and (3), for a block that scales other maps with them.
 
         Raises ShapeError where u has another number of channels.
         """
         channels = self.W_1.shape[0]
         if u.ndim != 4 or u.shape[1] != channels:
             raise ShapeError(
-                f"squeeze-and-excitation got maps of shape {u.shape}, expected (batch, {channels}, height, width); the "
-                "hint: build it for the channels of the maps that it is given"
+                f"squeeze-and-excitation got maps of shape {u.shape}, expected (batch, {channels}, height, width); "
+                "hint: build it for the channels of the feature maps that it is given"
             )
         return self.excitation(squeeze(u))
 
     def excitation(self, z: Inexact[Tensor, "batch channels"]) -> Inexact[Tensor, "batch channels"]:
-        """s = sigma(W_2 delta(W_1 z)), (10.3)."""
+        """Return s = sigma(W_2 delta(W_1 z))."""
         hidden = ops.relu(ops.linear(z, self.W_1, self.b_1))
-        return GATES[self.gate](ops.linear(hidden, self.W_2, self.b_2))
+        return GATES[self.gate](ops.linear(hidden, self.W_2, self.b_2))  # (3)
 
 
 def squeeze(u: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels"]:
-    """z_c = 1/(HW) sum_ij u_c(i, j), (10.2)."""
-    return ops.mean(u, (2, 3))
+    """Return z_c = 1/(HW) sum_ij u_c(i, j), the mean of every feature map."""
+    return ops.mean(u, (2, 3))  # (2)
 
 
 def scale(
     u: Inexact[Tensor, "batch channels height width"], s: Inexact[Tensor, "batch channels"]
 ) -> Inexact[Tensor, "batch channels height width"]:
-    """x~_c = s_c u_c, (10.4).  Raises ShapeError where the gates s are not one a channel of every image."""
-    return ops.scale_channels(u, s)
+    """Return x~_c = s_c u_c.  Raises ShapeError where the gates s are not one a channel of every image."""
+    return ops.scale_channels(u, s)  # (4)

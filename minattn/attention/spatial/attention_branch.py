@@ -1,23 +1,23 @@
 """The attention branch: a map of where to look, learned together with the classes.
 
 H. Fukui, T. Hirakawa, T. Yamashita and H. Fujiyoshi, "Attention Branch Network: learning of attention mechanism for
-visual explanation", CVPR 2019, section 3, and the authors' code.  The extractor has made the features g of an image,
-and there are K classes:
+visual explanation", CVPR 2019, section 3.1, and the authors' code.  The extractor gives the features g of an image, and
+there are K classes:
 
-    A     = ReLU(BN(conv1x1(BN(stage(g)))))                      (14.5)  a map for each class, K x h x w
-    S_att = mean over the places of conv1x1(A)                   (14.6)  the branch's own scores, for L_att
-    M     = sigma(BN(conv(A)))                                   (14.7)  the attention map, 1 x h x w
-    g'    = g (1 + M),  or  g' = g M                             (14.8)  the attention mechanism
+    A     = ReLU(BN(conv1x1(BN(stage(g)))))                      (a)  a map for each class, K x h x w
+    S_att = mean over the places of conv1x1(A)                   (b)  the branch's own logits, for L_att
+    M     = sigma(BN(conv(A)))                                   (c)  the attention map, 1 x h x w
+    g'    = g (1 + M),  or  g' = g M                             (d)  the attention mechanism
 
-`stage` is a copy of the backbone's last stage with stride 1, so that M is as large as g.  Because (14.6) makes A a map
-of each class, M shows where the evidence is.  Rather than (14.1)'s weights of a trained linear layer, the branch learns
-how the maps of the classes make one map.
+`stage` is a copy of the backbone's last stage with stride 1, so that M is as large as g.  Because (b) makes A a map of
+each class, M shows where the evidence is.  A class activation map weighs feature maps by a linear layer that is trained
+for something else; here the branch learns how the maps of the classes make one map.
 
-The paper numbers only some of these; the numbers are this project's.
+The letters are this file's.
 
-Deviations from the paper: the convolution of (14.7) is 3x3 as in the authors' code; kernel=1 is the paper's 1x1.  The
-batch normalization after the stage, BN(stage(g)), and those of (14.5) and (14.7) are the code's; the 1x1 convolutions
-have no bias, as there.  Weights start He-normal by their inputs, in the code by their outputs.
+Deviations from the paper: the convolution of (c) is 3x3 as in the authors' code; kernel=1 is the paper's 1x1.  The
+batch normalization after the stage, BN(stage(g)), and those of (a) and (c) are the code's; the 1x1 convolutions have no
+bias, as there.  Parameters start He-normal by their inputs, in the code by their outputs.
 """
 
 from jaxtyping import Inexact
@@ -29,16 +29,16 @@ from minattn.nn.initializers import Rng
 
 
 def check_kernel(kernel: int) -> None:
-    """Raise ConfigError unless the convolution of (14.7) is the authors' code's 3x3 or the paper's 1x1."""
+    """Raise ConfigError unless the map's convolution is 3x3, as in the authors' code, or 1x1, as in the paper."""
     if kernel not in (1, 3):
         raise ConfigError(f"the attention map's kernel is {kernel!r}; hint: 3, as in the authors' code, or 1")
 
 
 class AttentionBranch(Module):
-    """The attention branch (14.5)-(14.7).
+    """The attention branch (a)-(c).
 
     stage: a module that turns the features g into `channels` maps of the same height and width; kernel: 3 (the
-    authors' code) or 1 (the paper), the size of the convolution of (14.7).  Raises ConfigError for another kernel.
+    authors' code) or 1 (the paper), the size of the map's convolution.  Raises ConfigError for another kernel.
     """
 
     def __init__(self, channels: int, classes: int, stage: Module, rng: Rng, kernel: int = 3) -> None:
@@ -62,16 +62,16 @@ class AttentionBranch(Module):
                 f"the stage of an attention branch made {deeper.shape[2:]} places of {g.shape[2:]}; hint: a copy "
                 "of the last stage with stride 1"
             )
-        a = self.class_maps(self.norm(deeper))  # (14.5)
-        logits = ops.mean(self.scores(a), (2, 3))  # (14.6)
-        m = ops.sigmoid(self.map(a))  # (14.7)
+        a = self.class_maps(self.norm(deeper))  # (a)
+        logits = ops.mean(self.scores(a), (2, 3))  # (b)
+        m = ops.sigmoid(self.map(a))  # (c)
         return logits, m
 
 
 def attend(
     g: Inexact[Tensor, "batch channels height width"], m: Inexact[Tensor, "batch 1 height width"], residual: bool = True
 ) -> tuple[Inexact[Tensor, "batch channels height width"], Inexact[Tensor, "batch 1 height width"]]:
-    """(g (1 + M), M), the attention mechanism (14.8); with residual=False (g M, M), where a place may be lost.
+    """Return (g (1 + M), M), the attention mechanism; with residual=False (g M, M), where a place may be lost.
 
     Raises ShapeError where M is not one map of the height and width of g for each image.
     """
@@ -80,4 +80,4 @@ def attend(
             f"an attention map of shape {m.shape} does not fit features of shape {g.shape}; hint: a map (batch, 1, "
             "height, width) of features (batch, channels, height, width)"
         )
-    return (g * m + g if residual else g * m), m  # (14.8)
+    return (g * m + g if residual else g * m), m  # (d)

@@ -1,23 +1,22 @@
 """Class activation maps: the attention that a network with pooling and one linear layer has without being told.
 
 B. Zhou, A. Khosla, A. Lapedriza, A. Oliva and A. Torralba, "Learning deep features for discriminative localization",
-CVPR 2016, section 2.  The last convolution gives features f_k(x, y); pooling makes one number F_k of each, and one
+CVPR 2016, section 2.  The last convolution gives feature maps f_k(x, y); pooling makes one number F_k of each, and one
 linear layer the score of every class from these.  Pooling and the linear layer change places, and every place has a
 score of its own:
 
-    F_k       = sum_xy f_k(x, y)                                 pooling
-    S_c       = sum_k w_k^c F_k = sum_xy sum_k w_k^c f_k(x, y)   (14.1)  the score of class c
-    M_c(x, y) = sum_k w_k^c f_k(x, y)                            (14.2)  the map: what the place (x, y) adds to S_c
-    M_c       = HW sum_k (dS_c / df_k) f_k                       (14.3)  the same by the gradient, where F_k is a mean
-    F_k       = max_xy f_k(x, y)                                 (14.4)  another pooling; the map stays (14.2)
+    F_k       = sum_xy f_k(x, y)                                      pooling, section 2, unnumbered
+    S_c       = sum_k w_k^c F_k = sum_xy sum_k w_k^c f_k(x, y)   (1)  the score of class c
+    M_c(x, y) = sum_k w_k^c f_k(x, y)                            (2)  the map: what the place (x, y) adds to S_c
 
-In the paper (14.1) and (14.2) are (1) and (2); the numbers are this project's.
+    M_c       = HW sum_k (dS_c / df_k) f_k                       (a)  the same by the gradient, where F_k is a mean
+    F_k       = max_xy f_k(x, y)                                 (b)  another pooling; the map stays (2)
 
 Deviations from the paper: pooling="mean" divides F_k by HW, which networks do and the paper leaves out; then S_c is the
 mean of the map instead of its sum.  A bias of the linear layer adds to the score and not to the map.  Equal maxima
-share the gradient of (14.4).  (14.3) is not in the paper: it says what the map is for a head that is not linear
-(R. Selvaraju et al., "Grad-CAM", ICCV 2017, average the gradient over the places first and keep the positive part of
-the map; with one linear layer after a mean, up to a factor, only that last step differs).
+share the gradient of (b).  (a) is not in the paper: it says what the map is for a head that is not linear (R. Selvaraju
+et al., "Grad-CAM", ICCV 2017, average the gradient over the places first and keep the positive part of the map; with
+one linear layer after a mean, up to a factor, only that last step differs).
 """
 
 from collections.abc import Callable
@@ -37,12 +36,12 @@ Pooling = Literal["sum", "mean", "max"]
 def class_activation_map(
     features: Inexact[Tensor, "batch channels height width"], weight: Inexact[Tensor, "channels classes"]
 ) -> Inexact[Tensor, "batch classes height width"]:
-    """M_c(x, y) = sum_k w_k^c f_k(x, y) of every class, (14.2).
+    """Return M_c(x, y) = sum_k w_k^c f_k(x, y) of every class.
 
     Raises ShapeError where the weight is not that of a linear layer over the channels of the features.
     """
     _check_sizes(features, weight)
-    return ops.einsum("nkyx,kc->ncyx", features, weight)  # (14.2)
+    return ops.einsum("nkyx,kc->ncyx", features, weight)  # (2)
 
 
 def class_scores(
@@ -53,7 +52,7 @@ def class_scores(
     *,
     need_weights: bool = True,
 ) -> tuple[Inexact[Tensor, "batch classes"], Inexact[Tensor, "batch classes height width"] | None]:
-    """Return (the scores S of (14.1) or (14.4), the maps M of (14.2)), for every class; need_weights=False: no maps.
+    """Return (the scores S, the maps M) of every class; need_weights=False: (S, None).
 
     Raises ShapeError where features, weight and bias do not fit, ConfigError for a pooling that does not exist.
     """
@@ -65,8 +64,8 @@ def class_scores(
             f"a bias of shape {bias.shape} does not go with a weight of shape {weight.shape}; hint: one number for "
             "each class"
         )
-    pooled = POOLINGS[pooling](features, (2, 3))  # F
-    scores = ops.linear(pooled, weight, bias)  # (14.1)
+    pooled = POOLINGS[pooling](features, (2, 3))  # F, with pooling="max" (b)
+    scores = ops.linear(pooled, weight, bias)  # (1)
     return scores, class_activation_map(features, weight) if need_weights else None
 
 
@@ -75,17 +74,16 @@ def gradient_class_activation_map(
     head: Callable[[Tensor], Tensor],
     classes: Integer[Array, " batch"],
 ) -> Inexact[Tensor, "batch height width"]:
-    """HW sum_k (dS_c / df_k) f_k of one class an image, (14.3), for any head of a network.
+    """Return HW sum_k (dS_c / df_k) f_k of one class an image, for any head of a network.
 
-    head: the scores S (batch, classes) of the features.  The map is the same as (14.2) where the head is a mean over
-    the places and a linear layer.  It has no gradient of its own; parameters of the head get one, as in any backward
-    pass.
+    head: the scores S (batch, classes) of the features.  The map is the same as (2) where the head is a mean over the
+    places and a linear layer.  It has no gradient of its own; parameters of the head get one, as in any backward pass.
     """
     batch, _, height, width = features.shape
     _check_classes(batch, classes=classes)
     f = features.detach()
     slope = grad(lambda f: ops.sum(ops.gather(head(f), classes[:, None], axis=1)))(f)  # dS_c / df_k
-    return height * width * ops.sum(tensor(slope) * f, axis=1)  # (14.3)
+    return height * width * ops.sum(tensor(slope) * f, axis=1)  # (a)
 
 
 def contrastive_map(
@@ -94,9 +92,9 @@ def contrastive_map(
     first: Integer[Array, " batch"],
     second: Integer[Array, " batch"],
 ) -> Inexact[Tensor, "batch height width"]:
-    """M_a - M_b of the classes a = first and b = second of each image: where it looks more like a than like b.
+    """Return M_a - M_b of the classes a = first and b = second of each image: the evidence for a rather than b.
 
-    The map (14.2) is linear in the weights, so this is the map of w^a - w^b.
+    The map (2) is linear in the weights, so this is the map of w^a - w^b.
     """
     _check_sizes(features, weight)
     _check_classes(len(features), first=first, second=second)

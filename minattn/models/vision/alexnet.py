@@ -39,8 +39,7 @@ from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
 from minattn.models.settings import check_settings
 from minattn.models.vision.layers import ConvReLU, Gated, flatten
-from minattn.nn import Conv2d, Dropout, Linear, Module
-from minattn.nn import initializers as init
+from minattn.nn import Conv2d, Dropout, Linear, Module, initializers
 from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
 
@@ -98,7 +97,7 @@ class AlexNetMaps(Module):
             ConvReLU(w4, w5, 3, rng, padding=1, groups=config.groups),
         ]
         for layer, bias in zip(convolutions, (0.0, 1.0, 0.0, 1.0, 1.0), strict=True):
-            initialised(layer.conv, bias, rng)
+            initialized(layer.conv, bias, rng)
         gated = zip(convolutions, config.widths, strict=True)
         self.convolutions = [Gated(layer, width, rng, config.se) for layer, width in gated]
         self.response_norm = config.response_norm
@@ -125,9 +124,9 @@ class AlexNet(Module):
         self.config = config
         self.maps = AlexNetMaps(config, rng)
         inputs = config.widths[-1] * config.side**2
-        self.fc6 = initialised(Linear(inputs, 4096, rng), 1.0, rng)
-        self.fc7 = initialised(Linear(4096, 4096, rng), 1.0, rng)
-        self.fc8 = initialised(Linear(4096, config.classes, rng), 0.0, rng)
+        self.fc6 = initialized(Linear(inputs, 4096, rng), 1.0, rng)
+        self.fc7 = initialized(Linear(4096, 4096, rng), 1.0, rng)
+        self.fc8 = initialized(Linear(4096, config.classes, rng), 0.0, rng)
         self.dropout = Dropout(config.dropout, rng)
 
     def forward(
@@ -145,8 +144,8 @@ class AlexNet(Module):
         return (logits, prefixed("maps", gates)) if return_attention else logits
 
 
-def initialised(layer: Conv2d | Linear, bias: float, rng: Rng) -> Conv2d | Linear:
+def initialized(layer: Conv2d | Linear, bias: float, rng: Rng) -> Conv2d | Linear:
     """The layer with weights from N(0, 0.01^2) and this value for every bias."""
-    layer.weight = init.normal(layer.weight.shape, rng, std=0.01)
-    layer.bias = init.constant(layer.bias.shape, bias)
+    layer.weight = initializers.normal(layer.weight.shape, rng, std=0.01)
+    layer.bias = initializers.constant(layer.bias.shape, bias)
     return layer

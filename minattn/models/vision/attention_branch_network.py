@@ -1,19 +1,19 @@
 """The Attention Branch Network: a ResNet that learns where to look, and shows it.
 
 H. Fukui, T. Hirakawa, T. Yamashita and H. Fujiyoshi, "Attention Branch Network: learning of attention mechanism for
-visual explanation", CVPR 2019, section 3, and the authors' code.  The backbone is cut in front of its last stage:
+visual explanation", CVPR 2019, sections 3.1 to 3.3, and the authors' code.  The backbone is cut before its last stage:
 
-    extractor             g: all that is in front of the last stage           14x14 of images of 224x224, 16x16 of 32x32
-    attention branch      M and the scores S_att of g                         (14.5)-(14.7)
-    attention mechanism   g' = g (1 + M)                                      (14.8)
-    perception branch     S_per: g' through the last stage, mean, linear layer
-    loss                  L = L_att + L_per, the cross-entropies of both      (14.9)
-    prediction            the class is S_per's; M is its explanation          (14.10)
+    extractor             g: all stages but the last                     (a)  14x14 of images of 224x224, 16x16 of 32x32
+    attention branch      S_att, M: the branch's logits and map of g     (b)
+    attention mechanism   g' = g (1 + M)                                 (c)
+    perception branch     S_per: the logits of g', last stage and head   (d)
+    loss                  L = L_att + L_per, both cross-entropies        (e)
+    prediction            the class of S_per; M is its explanation       (f)
 
 The attention branch is in `attention/spatial/attention_branch.py`, with its deviations; its stage is a copy of the
 backbone's last one, with stride 1 and weights of its own.  The backbones are in `resnet.py` and `cifar_resnet.py`.
 
-The paper numbers only some of these; the numbers are this project's.
+The letters are this file's.
 
 Deviations from the paper: those of the attention branch and of the backbones.  Published sizes: the authors' CIFAR
 networks have projections (shortcut B), and what they call ResNet-110 has 18 bottlenecks in each of three stages, which
@@ -46,7 +46,7 @@ class AttentionBranchNetworkConfig:
     """The defaults are the paper's ABN on ResNet-50.
 
     backbone: a name of `BACKBONES`; kernel: of the map's convolution, 3 (the authors' code) or 1 (the paper);
-    residual: g (1 + M), or else g M, in (14.8).
+    residual: g (1 + M), or else g M.
     """
 
     backbone: str = "resnet50"
@@ -120,12 +120,13 @@ class AttentionBranchNetwork(Module):
         branch under "backbone.classifier", and the gates of the backbone's blocks.
         """
         *stages, last = self.backbone.stages
-        g, extractor_gates = in_sequence("stages", stages, self.backbone.stem(images))  # the extractor
-        attention_logits, m = self.branch(g)  # (14.5)-(14.7)
-        attended, _ = attend(g, m, self.config.residual)  # (14.8)
-        features, last_gates = last(attended)  # the perception branch
+        g, extractor_gates = in_sequence("stages", stages, self.backbone.stem(images))  # (a)
+        attention_logits, m = self.branch(g)  # (b)
+        attended, _ = attend(g, m, self.config.residual)  # (c)
+        features, last_gates = last(attended)
         classifier = self.backbone.classifier
-        output = BranchedLogits(classifier(self.backbone.pool(features)), attention_logits)
+        logits = classifier(self.backbone.pool(features))  # (d)
+        output = BranchedLogits(logits, attention_logits)
         if not return_attention:
             return output
         gates = extractor_gates | prefixed(f"stages.{len(stages)}", last_gates)
@@ -136,11 +137,12 @@ class AttentionBranchNetwork(Module):
 def branched_loss(
     output: BranchedLogits, labels: Integer[Array, " batch"], label_smoothing: float = 0.0
 ) -> Inexact[Tensor, ""]:
-    """L = L_att + L_per, (14.9): the mean cross-entropies of both branches.  The paper smooths no labels."""
-    attention = cross_entropy(output.attention_logits, labels, label_smoothing=label_smoothing)
-    return attention + cross_entropy(output.logits, labels, label_smoothing=label_smoothing)
+    """Return L = L_att + L_per, the mean cross-entropies of both branches.  The paper smooths no labels."""
+    attention_loss = cross_entropy(output.attention_logits, labels, label_smoothing=label_smoothing)
+    perception_loss = cross_entropy(output.logits, labels, label_smoothing=label_smoothing)
+    return attention_loss + perception_loss  # (e)
 
 
 def predicted(output: BranchedLogits) -> Integer[Tensor, " batch"]:
-    """The class of each image, the perception branch's, (14.10)."""
-    return ops.argmax(output.logits, axis=-1)
+    """Return the class of each image, which is the perception branch's."""
+    return ops.argmax(output.logits, axis=-1)  # (f)

@@ -1,21 +1,21 @@
-"""What residual networks are made of: blocks with and without Squeeze-and-Excitation, stages, and the way through them.
+"""Residual networks: blocks with and without Squeeze-and-Excitation, shortcuts, stages.
 
 K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", CVPR 2016; figures 2 and 5:
 
-    y = ReLU(F(x) + x)                                                   (1)  a shortcut that is the identity
-    y = ReLU(F(x) + W_s x)                                               (2)  one that changes the size
+    y = F(x) + x                                                         (1)  a shortcut that is the identity
+    y = F(x) + W_s x                                                     (2)  one that changes the size
 
     BasicBlock:   F is 3x3, 3x3               Bottleneck:   F is 1x1, 3x3, 1x1
 
-each convolution followed by batch norm, and by ReLU but for the last.  Where the size changes (3.3 and 4.1):
+each convolution followed by batch norm, and by ReLU but for the last, which has its ReLU after the sum.  Where the size
+changes (3.3 and 4.1):
 
     option A:     every second pixel of x, and zeros for the new channels: no parameters
     option B:     W_s is a 1x1 convolution with batch norm
 
-J. Hu, L. Shen and G. Sun, "Squeeze-and-excitation networks", CVPR 2018; figure 5 of the version in TPAMI (the numbers
-are this project's):
+J. Hu, L. Shen and G. Sun, "Squeeze-and-excitation networks", CVPR 2018; figure 5 of the version in TPAMI:
 
-    standard:     y = ReLU(SE(F(x)) + x)                               (10.6); the others are (10.7)
+    standard:     y = ReLU(SE(F(x)) + x)
     pre:          y = ReLU(F(SE(x)) + x)
     post:         y = SE(ReLU(F(x) + x))
     identity:     y = ReLU(F(x) + SE(x))
@@ -69,7 +69,7 @@ def make_shortcut(option: Option, inputs: int, outputs: int, stride: int, rng: R
 
 # ---------------------------------------------------------------------------------------------- blocks
 class ResidualBlock(Module):
-    """y = ReLU(F(x) + shortcut(x)), (1) and (2), and SE where `position` says.
+    """y = ReLU(F(x) + shortcut(x)), and SE in its `position`.
 
     convolutions: those of F; shortcut: None is the identity; se: None is a block without SE.
     """
@@ -104,7 +104,7 @@ class ResidualBlock(Module):
             residual = convolution(residual)
             if i == 1:
                 residual = se("3x3", residual)
-        y = ops.add_relu(se("standard", residual), se("identity", shortcut))  # (1) and (2)
+        y = ops.add_relu(se("standard", residual), se("identity", shortcut))  # (1) (2)
         return se("post", y), attention
 
 

@@ -18,7 +18,7 @@ Deviations from the paper:
 * VGG-8, for small images with one channel, is not in the paper: seven convolutions with batch normalization, the mean
   and one linear layer.  It is for images of 28x28 and takes 8x8 too, and is small enough to be trained on a CPU.
 * In the paper the deep networks start with the first four convolutions and the linear layers of net A, trained, and
-  with the others drawn with variance 1e-2; it says that Glorot & Bengio's initialisation does as well.  Here
+  with the others drawn with variance 1e-2; it says that Glorot & Bengio's initialization does as well.  Here
   convolutions are drawn He-normal, linear layers Glorot-uniform.
 """
 
