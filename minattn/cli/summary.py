@@ -97,7 +97,8 @@ def _totals(model: Module, rows: list[Row]) -> Table:
 def _list() -> Table:
     """A line a network."""
     table = _table("network", numbers=("image", "parameters"))
-    for name, config in registry.CONFIGURATIONS.items():
+    for name in registry.names():
+        config = registry.configuration(name)
         image = _by((config.channels, config.size, config.size))
         table.add_row(name, image, _number(_unallocated(name).count_parameters()))
     return table

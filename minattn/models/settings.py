@@ -1,9 +1,15 @@
-"""What the settings of all networks are checked for."""
+"""Settings that image networks share, and checks of them."""
 
 from numbers import Integral
-from typing import Any
+from typing import Annotated, Any
 
 from minattn.errors import ConfigError
+
+Reduction = Annotated[int | None, "r: reduction of squeeze-and-excitation; none: without it"]
+Classes = Annotated[int, "classes to tell apart"]
+Channels = Annotated[int, "channels of an image: 3 for RGB, 1 for gray"]
+Side = Annotated[int, "side of the images that the network is built for"]
+DropoutRate = Annotated[float, "rate of dropout in training"]
 
 
 def check_sizes(config: Any, *names: str) -> None:

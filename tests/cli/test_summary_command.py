@@ -36,7 +36,7 @@ def test_squeeze_and_excitation_classes_image_and_depth(minattn):
 def test_without_a_name_it_lists_all_with_their_sizes(minattn, monkeypatch):
     for name in registry.names():
         if "1202" in name:  # the deepest take nearly as long as all the others
-            monkeypatch.delitem(registry.CONFIGURATIONS, name)
+            monkeypatch.delitem(registry.ENTRIES, name)
     lines = lines_of(minattn("summary"))
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
     assert list(rows) == registry.names()

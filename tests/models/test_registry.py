@@ -1,7 +1,9 @@
 """The networks by name: every configuration builds, counts as published, and unknown names get an answer."""
 
 import dataclasses
+import pkgutil
 import tracemalloc
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -10,9 +12,9 @@ from minattn.attention.channel import SqueezeExcitation
 from minattn.attention.spatial import AttentionBranch
 from minattn.autograd import tensor
 from minattn.errors import ConfigError
-from minattn.models import registry
+from minattn.models import registry, vision
 from minattn.models.summary import count_macs, count_parameters, summarize
-from minattn.nn import initializers
+from minattn.nn import Module, initializers
 
 PUBLISHED = {  # parameters, MACs; the other networks' are in the tests of their files
     "resnet20": (269_722, 40_551_040),
@@ -29,6 +31,9 @@ DIVIDED = {  # weights, biases, batch norm
     "resnet50": (25_502_912, 1_000, 53_120),
     "se_resnet50": (25_502_912 + 2_514_944, 1_000 + 16_048, 53_120),
 }
+
+
+FIRST_OF_EACH = list({entry.network: name for name, entry in reversed(registry.ENTRIES.items())}.values())[::-1]
 
 
 def unallocated(name, **changes):
@@ -51,7 +56,7 @@ def test_weights_biases_and_batch_norm(name):
     assert count_parameters(unallocated(name)) == DIVIDED[name]
 
 
-@pytest.mark.parametrize("name", [next(iter(configurations)) for _, configurations in registry.FAMILIES])
+@pytest.mark.parametrize("name", FIRST_OF_EACH)
 def test_the_first_network_of_each_family_can_be_walked(name):
     """The rows have all parameters, and what comes out are the scores of the classes."""
     network = unallocated(name)
@@ -60,7 +65,7 @@ def test_the_first_network_of_each_family_can_be_walked(name):
     assert summarize(network, image_of(network), depth=0)[0].shape == (network.config.classes,)
 
 
-@pytest.mark.parametrize("name", [next(iter(configurations)) for _, configurations in registry.FAMILIES])
+@pytest.mark.parametrize("name", FIRST_OF_EACH)
 def test_attention_is_that_of_every_mechanism_in_the_network_by_its_path(name):
     """Of a network with pooling and a linear layer the class activation maps too; without asking, logits alone."""
     config = registry.configuration(name)
@@ -82,9 +87,38 @@ def always_a_tuple(output):
     return output if isinstance(output, tuple) else (output,)
 
 
-def test_no_two_networks_share_a_name():
-    assert len(registry.names()) == sum(len(configurations) for _, configurations in registry.FAMILIES)
+def test_a_network_is_entered_under_the_names_of_its_configurations(monkeypatch):
+    monkeypatch.setattr(registry, "ENTRIES", {})
+
+    @registry.register({"small": 1, "large": 2})
+    class Network(Module):
+        def __init__(self, config, rng):
+            self.config = config
+
+    assert registry.names() == ["small", "large"]
+    assert registry.ENTRIES["large"] == (Network, 2)
+
+
+def test_a_name_that_is_taken_is_refused():
+    with pytest.raises(ConfigError, match="two networks are named 'resnet20': CifarResNet and Other"):
+        registry.register({"resnet20": None})(type("Other", (Module,), {}))
+
+
+def test_every_network_of_the_models_is_entered():
+    files = {entry.network.__module__.rpartition(".")[2] for entry in registry.ENTRIES.values()}
+    blocks = {"layers", "residual_blocks"}
+    assert files | blocks == {module.name for module in pkgutil.iter_modules(vision.__path__)}
     assert all(name == name.lower() for name in registry.names())
+
+
+def test_every_setting_says_what_it_is():
+    for network, config in registry.ENTRIES.values():
+        hints = get_type_hints(type(config), include_extras=True)
+        for field in dataclasses.fields(config):
+            (text,) = getattr(hints[field.name], "__metadata__", [""])
+            assert text, f"{network.__name__}: {field.name}"
+            assert text[0] == text[0].lower() or text[1] in ":", text
+            assert not text.endswith("."), text
 
 
 def test_a_network_of_500_megabytes_takes_none():
@@ -102,7 +136,7 @@ def test_changes_are_made_to_the_published_configuration():
     config = registry.configuration("resnet20", se=True, classes=7, channels=1)
     assert config == dataclasses.replace(registry.configuration("resnet20"), se=16, classes=7, channels=1)
     assert registry.configuration("se_resnet20", se=True) == registry.configuration("se_resnet20")
-    assert registry.configuration("resnet20") == registry.CONFIGURATIONS["resnet20"]
+    assert registry.configuration("resnet20") == registry.ENTRIES["resnet20"].config
 
 
 @pytest.mark.parametrize("name", ["resnet20", "se_resnet20"])

@@ -32,12 +32,14 @@ Deviations from the papers:
 """
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
-from minattn.models.settings import check_settings
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, DropoutRate, Reduction, Side, check_settings
 from minattn.models.vision.layers import ConvReLU, Gated, flatten
 from minattn.nn import Conv2d, Dropout, Linear, Module, initializers
 from minattn.nn.attention_paths import Attention, prefixed
@@ -46,17 +48,17 @@ from minattn.nn.initializers import Rng
 
 @dataclass(frozen=True)
 class AlexNetConfig:
-    """The defaults are the network of 2012.  se: the reduction r, None is without SE."""
+    """The defaults are the network of 2012."""
 
-    widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)  # conv1 to conv5
-    groups: int = 2  # of conv2, conv4 and conv5
-    padding: int = 0  # of conv1
-    response_norm: bool = True
-    dropout: float = 0.5
-    se: int | None = None
-    classes: int = 1000
-    channels: int = 3
-    size: int = 227
+    widths: Annotated[tuple[int, int, int, int, int], "channels of conv1 to conv5"] = (96, 256, 384, 384, 256)
+    groups: Annotated[int, "groups of conv2, conv4 and conv5"] = 2
+    padding: Annotated[int, "padding of conv1"] = 0
+    response_norm: Annotated[bool, "response normalization after conv1 and conv2"] = True
+    dropout: DropoutRate = 0.5
+    se: Reduction = None
+    classes: Classes = 1000
+    channels: Channels = 3
+    size: Side = 227
 
     def __post_init__(self) -> None:
         check_settings(self, "groups")
@@ -117,6 +119,7 @@ class AlexNetMaps(Module):
         return x, attention
 
 
+@register(CONFIGURATIONS)
 class AlexNet(Module):
     """AlexNet.  rng draws the weights, and in training what dropout leaves out."""
 

@@ -21,7 +21,7 @@ is 164 layers: `abn_resnet164`.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from jaxtyping import Inexact, Integer
 
@@ -29,7 +29,8 @@ from minattn.attention.spatial.attention_branch import AttentionBranch, attend, 
 from minattn.attention.spatial.class_activation_map import class_activation_map
 from minattn.autograd import Array, Tensor, ops
 from minattn.errors import ConfigError
-from minattn.models.settings import check_sizes
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, check_sizes
 from minattn.models.vision import cifar_resnet, resnet
 from minattn.models.vision.cifar_resnet import CifarResNet, CifarResNetConfig
 from minattn.models.vision.residual_blocks import Stage
@@ -43,17 +44,13 @@ BACKBONES: dict[str, ResNetConfig | CifarResNetConfig] = {**resnet.CONFIGURATION
 
 @dataclass(frozen=True)
 class AttentionBranchNetworkConfig:
-    """The defaults are the paper's ABN on ResNet-50.
+    """The defaults are the paper's ABN on ResNet-50.  backbone: a name of `BACKBONES`."""
 
-    backbone: a name of `BACKBONES`; kernel: of the map's convolution, 3 (the authors' code) or 1 (the paper);
-    residual: g (1 + M), or else g M.
-    """
-
-    backbone: str = "resnet50"
-    classes: int = 1000
-    channels: int = 3
-    kernel: int = 3
-    residual: bool = True
+    backbone: Annotated[str, "residual network, by its name"] = "resnet50"
+    classes: Classes = 1000
+    channels: Channels = 3
+    kernel: Annotated[int, "kernel of the map's convolution: 3 (the authors' code) or 1 (the paper)"] = 3
+    residual: Annotated[bool, "attention mechanism g (1 + M), else g M"] = True
 
     def __post_init__(self) -> None:
         check_sizes(self, "classes", "channels")
@@ -99,6 +96,7 @@ class MapStage(Stage):
         return super().forward(x)[0]
 
 
+@register(CONFIGURATIONS)
 class AttentionBranchNetwork(Module):
     """ABN on a ResNet.  rng draws the weights: first the backbone's, then the branch's."""
 

@@ -33,7 +33,8 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ShapeError
-from minattn.models.settings import check_settings
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, Reduction, check_settings
 from minattn.models.vision.inception import pool
 from minattn.models.vision.layers import Gated, PooledNetwork
 from minattn.nn import ConvNorm, Linear, Module
@@ -79,11 +80,11 @@ FIGURE_5 = {
 
 @dataclass(frozen=True)
 class BNInceptionConfig:
-    """se: the reduction r, None is without SE."""
+    """The defaults are the paper's network."""
 
-    se: int | None = None
-    classes: int = 1000
-    channels: int = 3
+    se: Reduction = None
+    classes: Classes = 1000
+    channels: Channels = 3
     size: ClassVar[int] = 224
 
     def __post_init__(self) -> None:
@@ -135,6 +136,7 @@ class BNInceptionModule(Module):
         return kind(x, 3, stride=1, padding=1)
 
 
+@register(CONFIGURATIONS)
 class BNInception(PooledNetwork):
     """BN-Inception.  rng draws the weights."""
 

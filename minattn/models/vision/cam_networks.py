@@ -27,13 +27,14 @@ Deviations from the paper:
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxtyping import Inexact
 
 from minattn.attention.spatial.class_activation_map import POOLINGS
 from minattn.autograd import Tensor, ops
-from minattn.models.settings import check_choices, check_settings
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, check_choices, check_settings
 from minattn.models.vision.alexnet import AlexNetConfig, AlexNetMaps
 from minattn.models.vision.inception import GoogLeNetConfig, GoogLeNetMaps
 from minattn.models.vision.layers import ConvReLU, PooledNetwork
@@ -47,11 +48,11 @@ from minattn.nn.initializers import Rng
 class CamConfig:
     """The defaults are GoogLeNet-GAP."""
 
-    network: Literal["alexnet", "vggnet", "googlenet"] = "googlenet"
-    groups: int = 2  # of the added convolutions
-    pooling: Literal["mean", "max"] = "mean"  # GAP or GMP
-    classes: int = 1000
-    channels: int = 3
+    network: Annotated[Literal["alexnet", "vggnet", "googlenet"], "network that is cut"] = "googlenet"
+    groups: Annotated[int, "groups of the added convolutions"] = 2
+    pooling: Annotated[Literal["mean", "max"], "global average or global max pooling"] = "mean"
+    classes: Classes = 1000
+    channels: Channels = 3
 
     def __post_init__(self) -> None:
         check_choices(self, network=("alexnet", "vggnet", "googlenet"), pooling=("mean", "max"))
@@ -73,6 +74,7 @@ CONFIGURATIONS["googlenet_gmp"] = CamConfig("googlenet", pooling="max")
 """The published networks, the same as the text reads (`_ungrouped`), and GoogLeNet-GMP."""
 
 
+@register(CONFIGURATIONS)
 class CamNetwork(PooledNetwork):
     """A network that ends in pooling and a linear layer.  rng draws the weights."""
 

@@ -22,13 +22,14 @@ Deviations from the paper:
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor
 from minattn.errors import ConfigError
-from minattn.models.settings import check_choices, check_settings
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, Reduction, check_choices, check_settings
 from minattn.models.vision.residual_blocks import BasicBlock, Bottleneck, Option, ResidualNetwork, Stage
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
@@ -36,15 +37,15 @@ from minattn.nn.initializers import Rng
 
 @dataclass(frozen=True)
 class CifarResNetConfig:
-    """The defaults are ResNet-20 for CIFAR-10.  se: the reduction r, None is without SE."""
+    """The defaults are ResNet-20 for CIFAR-10."""
 
-    depth: int = 20  # 6n + 2; of bottlenecks 9n + 2
-    shortcut: Option = "A"
-    block: Literal["basic", "bottleneck"] = "basic"
-    se: int | None = None
-    classes: int = 10
-    channels: int = 3
-    width: int = 16  # the filters at 32x32
+    depth: Annotated[int, "layers: 6n + 2, of bottlenecks 9n + 2"] = 20
+    shortcut: Annotated[Option, "option where the size changes: zeros (A) or a projection (B)"] = "A"
+    block: Annotated[Literal["basic", "bottleneck"], "kind of block"] = "basic"
+    se: Reduction = None
+    classes: Classes = 10
+    channels: Channels = 3
+    width: Annotated[int, "filters at 32x32"] = 16
     size: ClassVar[int] = 32
 
     def __post_init__(self) -> None:
@@ -100,6 +101,7 @@ def make_stage(config: CifarResNetConfig, index: int, rng: Rng, stride: int | No
     return Stage.of(block, config.n, inputs, outputs, stride)
 
 
+@register(CONFIGURATIONS)
 class CifarResNet(ResidualNetwork):
     """ResNet for small images.  rng draws the weights."""
 

@@ -19,13 +19,14 @@ convolutions are drawn He-normal, those of the linear layer Glorot-uniform.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor
 from minattn.errors import ConfigError
-from minattn.models.settings import check_settings
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, Reduction, check_settings
 from minattn.models.vision.residual_blocks import Bottleneck, ResidualNetwork, Stage
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
@@ -33,14 +34,14 @@ from minattn.nn.initializers import Rng
 
 @dataclass(frozen=True)
 class CifarResNeXtConfig:
-    """The defaults are ResNeXt-29, 8x64d, for CIFAR-10.  se: the reduction r, None is without SE."""
+    """The defaults are ResNeXt-29, 8x64d, for CIFAR-10."""
 
-    depth: int = 29  # 9n + 2
-    groups: int = 8  # C
-    group_width: int = 64  # B
-    se: int | None = None
-    classes: int = 10
-    channels: int = 3
+    depth: Annotated[int, "layers: 9n + 2"] = 29
+    groups: Annotated[int, "C: groups of the 3x3 convolutions, the cardinality"] = 8
+    group_width: Annotated[int, "B: channels of a group at 32x32"] = 64
+    se: Reduction = None
+    classes: Classes = 10
+    channels: Channels = 3
     size: ClassVar[int] = 32
 
     def __post_init__(self) -> None:
@@ -70,6 +71,7 @@ def make_stage(config: CifarResNeXtConfig, index: int, rng: Rng) -> Stage:
     return Stage.of(block, (config.depth - 2) // 9, inputs, outputs, stride)
 
 
+@register(CONFIGURATIONS)
 class CifarResNeXt(ResidualNetwork):
     """ResNeXt for small images.  rng draws the weights."""
 

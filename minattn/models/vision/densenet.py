@@ -24,12 +24,14 @@ Deviations from the paper:
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
-from minattn.models.settings import check_settings
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, check_settings
 from minattn.models.vision.layers import PooledNetwork
 from minattn.nn import BatchNorm2d, Conv2d, ConvNorm, Linear, Module
 from minattn.nn.attention_paths import Attention
@@ -40,14 +42,14 @@ from minattn.nn.initializers import Rng
 class DenseNetConfig:
     """The defaults are DenseNet-121."""
 
-    blocks: tuple[int, ...] = (6, 12, 24, 16)  # layers in each
-    growth: int = 32  # k
-    first: int = 64  # maps in front of the first block
-    bottleneck: bool = True  # B
-    compression: float = 0.5  # theta
-    classes: int = 1000
-    channels: int = 3
-    size: int = 224  # 32: CIFAR's beginning, a 3x3 convolution alone
+    blocks: Annotated[tuple[int, ...], "layers of each block"] = (6, 12, 24, 16)
+    growth: Annotated[int, "k: growth rate, the feature maps that a layer adds"] = 32
+    first: Annotated[int, "feature maps before the first block"] = 64
+    bottleneck: Annotated[bool, "B: a 1x1 convolution to 4k feature maps before every 3x3"] = True
+    compression: Annotated[float, "theta: share of the feature maps that a transition keeps"] = 0.5
+    classes: Classes = 1000
+    channels: Channels = 3
+    size: Annotated[int, "side of the images: 224, or 32 for CIFAR's stem, a 3x3 convolution alone"] = 224
 
     def __post_init__(self) -> None:
         check_settings(self, "growth", "first")
@@ -134,6 +136,7 @@ class Transition(Module):
         return ops.average_pool2d(self.one(x), 2)
 
 
+@register(CONFIGURATIONS)
 class DenseNet(PooledNetwork):
     """DenseNet.  rng draws the weights."""
 

@@ -26,12 +26,13 @@ Deviations from the paper:
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
-from minattn.models.settings import check_settings
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, DropoutRate, Reduction, check_settings
 from minattn.models.vision.layers import ConvReLU, Gated, PooledNetwork
 from minattn.nn import ConvNorm, Dropout, Linear, Module
 from minattn.nn.attention_paths import Attention, prefixed
@@ -70,13 +71,13 @@ TABLE_1 = {
 
 @dataclass(frozen=True)
 class GoogLeNetConfig:
-    """The defaults are the paper's network.  se: the reduction r, None is without SE."""
+    """The defaults are the paper's network."""
 
-    norm: bool = False  # batch normalization, and no 5x5 convolutions
-    dropout: float = 0.4
-    se: int | None = None
-    classes: int = 1000
-    channels: int = 3
+    norm: Annotated[bool, "batch normalization, and no 5x5 convolutions"] = False
+    dropout: DropoutRate = 0.4
+    se: Reduction = None
+    classes: Classes = 1000
+    channels: Channels = 3
     size: ClassVar[int] = 224
 
     def __post_init__(self) -> None:
@@ -150,6 +151,7 @@ class GoogLeNetMaps(Module):
         return pool(x)
 
 
+@register(CONFIGURATIONS)
 class GoogLeNet(PooledNetwork):
     """GoogLeNet.  rng draws the weights, and in training what dropout leaves out."""
 

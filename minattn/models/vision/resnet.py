@@ -32,13 +32,14 @@ Deviations from the papers:
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
-from minattn.models.settings import check_choices, check_settings
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, Reduction, check_choices, check_settings
 from minattn.models.vision.residual_blocks import BasicBlock, Bottleneck, Position, ResidualNetwork, Stage
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.convolution import check_groups
@@ -47,17 +48,17 @@ from minattn.nn.initializers import Rng
 
 @dataclass(frozen=True)
 class ResNetConfig:
-    """The defaults are ResNet-50, with the stride in the 3x3 convolution.  se: the reduction r, None is without SE."""
+    """The defaults are ResNet-50, with the stride in the 3x3 convolution."""
 
-    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)  # in conv2_x to conv5_x
-    block: Literal["basic", "bottleneck"] = "bottleneck"
-    strided: Literal["1x1", "3x3"] = "3x3"  # where a bottleneck has its stride
-    groups: int = 1  # C of ResNeXt
-    width: int = 64  # of the 3x3 convolutions in conv2_x: C times B in ResNeXt
-    se: int | None = None
-    position: Position = "standard"
-    classes: int = 1000
-    channels: int = 3
+    blocks: Annotated[tuple[int, int, int, int], "blocks of conv2_x to conv5_x"] = (3, 4, 6, 3)
+    block: Annotated[Literal["basic", "bottleneck"], "kind of block"] = "bottleneck"
+    strided: Annotated[Literal["1x1", "3x3"], "convolution that has the stride of a bottleneck"] = "3x3"
+    groups: Annotated[int, "C: groups of the 3x3 convolutions, the cardinality of ResNeXt"] = 1
+    width: Annotated[int, "channels of the 3x3 convolutions in conv2_x: C times B in ResNeXt"] = 64
+    se: Reduction = None
+    position: Annotated[Position, "where a block has its squeeze-and-excitation"] = "standard"
+    classes: Classes = 1000
+    channels: Channels = 3
     size: ClassVar[int] = 224
 
     def __post_init__(self) -> None:
@@ -129,6 +130,7 @@ def make_stage(config: ResNetConfig, index: int, rng: Rng, stride: int | None = 
     return Stage.of(block, config.blocks[index], inputs, outputs, stride)
 
 
+@register(CONFIGURATIONS)
 class ResNet(ResidualNetwork):
     """ResNet of table 1.  rng draws the weights."""
 

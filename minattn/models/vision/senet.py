@@ -25,14 +25,15 @@ layer Glorot-uniform.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from jaxtyping import Inexact
 
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
-from minattn.models.settings import check_settings
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, DropoutRate, Reduction, check_settings
 from minattn.models.vision.residual_blocks import ResidualBlock, ResidualNetwork, Stage
 from minattn.nn import ConvNorm, Dropout, Linear, Module
 from minattn.nn.convolution import check_groups
@@ -41,14 +42,14 @@ from minattn.nn.initializers import Rng
 
 @dataclass(frozen=True)
 class SENetConfig:
-    """The defaults are SENet-154.  se: the reduction r, None is without SE."""
+    """The defaults are SENet-154."""
 
-    blocks: tuple[int, int, int, int] = (3, 8, 36, 3)  # in conv2_x to conv5_x
-    groups: int = 64
-    se: int | None = 16
-    dropout: float = 0.2
-    classes: int = 1000
-    channels: int = 3
+    blocks: Annotated[tuple[int, int, int, int], "blocks of conv2_x to conv5_x"] = (3, 8, 36, 3)
+    groups: Annotated[int, "groups of the 3x3 convolutions"] = 64
+    se: Reduction = 16
+    dropout: DropoutRate = 0.2
+    classes: Classes = 1000
+    channels: Channels = 3
     size: ClassVar[int] = 224
 
     def __post_init__(self) -> None:
@@ -90,6 +91,7 @@ def make_stage(config: SENetConfig, index: int, rng: Rng) -> Stage:
     return Stage.of(block, config.blocks[index], inputs, outputs, stride)
 
 
+@register(CONFIGURATIONS)
 class SENet(ResidualNetwork):
     """SENet-154.  rng draws the weights, and in training what dropout leaves out."""
 

@@ -23,13 +23,14 @@ Deviations from the paper:
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
-from minattn.models.settings import check_choices, check_settings
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, Reduction, Side, check_choices, check_settings
 from minattn.models.vision.layers import ConvReLU, Gated, PooledNetwork, flatten
 from minattn.nn import Dropout, Linear, Module
 from minattn.nn.attention_paths import Attention, in_sequence, prefixed
@@ -47,16 +48,16 @@ TABLE_1 = {
 
 @dataclass(frozen=True)
 class VGGConfig:
-    """The defaults are VGG-16, column D.  se: the reduction r, None is without SE."""
+    """The defaults are VGG-16, column D."""
 
-    column: str = TABLE_1["D"]  # in the notation of TABLE_1
-    norm: bool = False
-    head: Literal["fc", "mean"] = "fc"
-    dropout: float = 0.5  # with head="fc" only
-    se: int | None = None
-    classes: int = 1000
-    channels: int = 3
-    size: int = 224
+    column: Annotated[str, "layers, in the notation of table 1"] = TABLE_1["D"]
+    norm: Annotated[bool, "batch normalization after every convolution"] = False
+    head: Annotated[Literal["fc", "mean"], "end in three linear layers, or in the mean and one"] = "fc"
+    dropout: Annotated[float, "rate of dropout in training, with head=fc only"] = 0.5
+    se: Reduction = None
+    classes: Classes = 1000
+    channels: Channels = 3
+    size: Side = 224
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -140,6 +141,7 @@ class VGGMaps(Module):
         return x, attention
 
 
+@register(CONFIGURATIONS)
 class VGG(PooledNetwork):
     """VGG.  rng draws the weights, and in training what dropout leaves out.
 

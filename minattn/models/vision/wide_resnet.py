@@ -26,14 +26,15 @@ Deviations from the paper:
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from jaxtyping import Inexact
 
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation
 from minattn.autograd import Tensor
 from minattn.errors import ConfigError
-from minattn.models.settings import check_choices, check_settings
+from minattn.models.registry import register
+from minattn.models.settings import Channels, Classes, DropoutRate, Reduction, check_choices, check_settings
 from minattn.models.vision.residual_blocks import Option, PaddedShortcut, ResidualNetwork, Stage
 from minattn.nn import BatchNorm2d, Conv2d, Dropout, Linear, Module
 from minattn.nn.attention_paths import Attention
@@ -42,16 +43,16 @@ from minattn.nn.initializers import Rng
 
 @dataclass(frozen=True)
 class WideResNetConfig:
-    """The defaults are WRN-28-10 for CIFAR-10.  se: the reduction r, None is without SE."""
+    """The defaults are WRN-28-10 for CIFAR-10."""
 
-    depth: int = 28  # n = 6N + 4
-    widening: int = 10  # k
-    dropout: float = 0.0
-    shortcut: Option = "B"
-    se: int | None = None
-    se_biases: bool = True
-    classes: int = 10
-    channels: int = 3
+    depth: Annotated[int, "n: convolutions, 6N + 4"] = 28
+    widening: Annotated[int, "k: factor by which it is wider than ResNet for CIFAR"] = 10
+    dropout: DropoutRate = 0.0
+    shortcut: Annotated[Option, "option where the size changes: zeros (A) or a projection (B)"] = "B"
+    se: Reduction = None
+    se_biases: Annotated[bool, "biases in squeeze-and-excitation"] = True
+    classes: Classes = 10
+    channels: Channels = 3
     size: ClassVar[int] = 32
 
     def __post_init__(self) -> None:
@@ -114,6 +115,7 @@ def make_stage(config: WideResNetConfig, index: int, rng: Rng) -> Stage:
     return Stage.of(block, (config.depth - 4) // 6, inputs, outputs, stride)
 
 
+@register(CONFIGURATIONS)
 class WideResNet(ResidualNetwork):
     """WRN-n-k.  rng draws the weights, and in training what dropout leaves out."""
 
