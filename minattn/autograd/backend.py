@@ -106,6 +106,12 @@ def asnumpy(array: Array) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else array.get()
 
 
+def as_array(value: Any) -> Array:
+    """The array of a tensor; an array itself; lists and numbers as a NumPy array."""
+    value = getattr(value, "_data", value)
+    return value if is_array(value) else np.asarray(value)
+
+
 def like(value: Any, array: Array) -> Array:
     """A host value (list or NumPy array) as an array on the device of `array`; one that is there already as it is."""
     module = xp(array)

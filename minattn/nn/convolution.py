@@ -5,7 +5,7 @@ from jaxtyping import Inexact
 from minattn.autograd import Tensor, ops
 from minattn.autograd.ops.images import pair
 from minattn.errors import ConfigError
-from minattn.nn import initializers as init
+from minattn.nn import initializers
 from minattn.nn.initializers import Rng
 from minattn.nn.module import Module
 from minattn.nn.normalization import BatchNorm2d
@@ -38,8 +38,8 @@ class Conv2d(Module):
         if min(height, width) < 1:
             raise ConfigError(f"a kernel has one pixel at least, got {kernel!r}; hint: kernel=1 or more")
         check_groups(inputs, outputs, groups)
-        self.weight = init.he_normal((outputs, inputs // groups, height, width), rng)
-        self.bias = init.zeros((outputs,)) if bias else None
+        self.weight = initializers.he_normal((outputs, inputs // groups, height, width), rng)
+        self.bias = initializers.zeros((outputs,)) if bias else None
         self.stride = stride
         self.padding = padding
         self.dilation = dilation

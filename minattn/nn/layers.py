@@ -7,7 +7,7 @@ from jaxtyping import Inexact, Integer
 
 from minattn.autograd import Array, Tensor, op, ops, xp
 from minattn.autograd.engine import Result
-from minattn.nn import initializers as init
+from minattn.nn import initializers
 from minattn.nn.initializers import Rng
 from minattn.nn.module import Module
 
@@ -16,8 +16,8 @@ class Linear(Module):
     """y = x W + b.  weight: (inputs, outputs), drawn Glorot-uniform; bias: (outputs), zero, or None."""
 
     def __init__(self, inputs: int, outputs: int, rng: Rng, bias: bool = True) -> None:
-        self.weight = init.glorot_uniform((inputs, outputs), rng)
-        self.bias = init.zeros((outputs,)) if bias else None
+        self.weight = initializers.glorot_uniform((inputs, outputs), rng)
+        self.bias = initializers.zeros((outputs,)) if bias else None
 
     def forward(self, x: Inexact[Tensor, "*batch inputs"]) -> Inexact[Tensor, "*batch outputs"]:
         return ops.linear(x, self.weight, self.bias)
@@ -27,7 +27,7 @@ class Embedding(Module):
     """Row i of weight (count, size) for id i; drawn from N(0, std^2)."""
 
     def __init__(self, count: int, size: int, rng: Rng, std: float = 0.01) -> None:
-        self.weight = init.normal((count, size), rng, std)
+        self.weight = initializers.normal((count, size), rng, std)
 
     def forward(self, ids: Integer[Array, "*batch"]) -> Inexact[Tensor, "*batch size"]:
         return ops.embedding(self.weight, ids)
@@ -53,8 +53,8 @@ class LayerNorm(Module):
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axis of length `size`.  Ba et al. 2016, eq. 4."""
 
     def __init__(self, size: int, eps: float = 1e-5) -> None:
-        self.weight = init.ones((size,))
-        self.bias = init.zeros((size,))
+        self.weight = initializers.ones((size,))
+        self.bias = initializers.zeros((size,))
         self.eps = eps
 
     def forward(self, x: Inexact[Tensor, "*batch size"]) -> Inexact[Tensor, "*batch size"]:

@@ -6,7 +6,7 @@ from jaxtyping import Inexact
 from minattn.autograd import Array, Tensor, ops
 from minattn.autograd.ops.norms import check_channel_groups
 from minattn.errors import ConfigError, ShapeError
-from minattn.nn import initializers as init
+from minattn.nn import initializers
 from minattn.nn.module import Buffer, Module
 
 
@@ -27,8 +27,8 @@ class BatchNorm2d(Module):
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         if not 0 <= momentum <= 1:
             raise ConfigError(f"momentum is the share of the newest batch, got {momentum}; hint: between 0 and 1")
-        self.weight = init.ones((channels,))
-        self.bias = init.zeros((channels,))
+        self.weight = initializers.ones((channels,))
+        self.bias = initializers.zeros((channels,))
         self.running_mean = Buffer(np.zeros(channels, np.float32))
         self.running_variance = Buffer(np.ones(channels, np.float32))
         self.eps = eps
@@ -67,8 +67,8 @@ class GroupNorm(Module):
 
     def __init__(self, groups: int, channels: int, eps: float = 1e-5) -> None:
         check_channel_groups(channels, groups)
-        self.weight = init.ones((channels,))
-        self.bias = init.zeros((channels,))
+        self.weight = initializers.ones((channels,))
+        self.bias = initializers.zeros((channels,))
         self.groups = groups
         self.eps = eps
 

@@ -19,7 +19,7 @@ def sigma(x):
 
 
 def gated_unit_by_hand(x, states, W, U, bias):
-    """(1.2) with W = [W_z | W_r | W], U = [U_z | U_r | U] and a bias: the new state from x and the old one."""
+    """The equations of nn/recurrent/gru.py and a bias: the new state from x and the old one."""
     (h,) = states
     n = len(h)
     z, r, new = [0.0] * n, [0.0] * n, [0.0] * n

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from minattn.nn import GRU, LSTM, BidirectionalLSTM, Embedding, LayerNorm, Linear, Maxout, Parameter
-from minattn.nn import initializers as init
+from minattn.nn import GRU, LSTM, BidirectionalLSTM, Embedding, LayerNorm, Linear, Maxout, Parameter, initializers
 
 MATRIX = (300, 200)  # fan_in 300, fan_out 200
 CONVOLUTION = (40, 50, 3, 5)  # fan_in 50 * 15, fan_out 40 * 15
@@ -28,16 +27,19 @@ def flat(bound):
 
 
 DRAWN = {
-    "normal": (lambda r: init.normal(MATRIX, r, std=0.02), gaussian(0.02)),
-    "normal by default": (lambda r: init.normal(MATRIX, r), gaussian(0.01)),
-    "uniform": (lambda r: init.uniform(MATRIX, r, bound=0.3), flat(0.3)),
-    "uniform by default": (lambda r: init.uniform(MATRIX, r), flat(0.1)),
-    "glorot_uniform": (lambda r: init.glorot_uniform(MATRIX, r), flat(math.sqrt(6 / 500))),
-    "glorot_normal": (lambda r: init.glorot_normal(MATRIX, r), gaussian(math.sqrt(2 / 500))),
-    "he_normal": (lambda r: init.he_normal(MATRIX, r), gaussian(math.sqrt(2 / 300))),
-    "he_uniform": (lambda r: init.he_uniform(MATRIX, r), flat(math.sqrt(6 / 300))),
-    "glorot_normal of a convolution": (lambda r: init.glorot_normal(CONVOLUTION, r), gaussian(math.sqrt(2 / 1350))),
-    "he_normal of a convolution": (lambda r: init.he_normal(CONVOLUTION, r), gaussian(math.sqrt(2 / 750))),
+    "normal": (lambda r: initializers.normal(MATRIX, r, std=0.02), gaussian(0.02)),
+    "normal by default": (lambda r: initializers.normal(MATRIX, r), gaussian(0.01)),
+    "uniform": (lambda r: initializers.uniform(MATRIX, r, bound=0.3), flat(0.3)),
+    "uniform by default": (lambda r: initializers.uniform(MATRIX, r), flat(0.1)),
+    "glorot_uniform": (lambda r: initializers.glorot_uniform(MATRIX, r), flat(math.sqrt(6 / 500))),
+    "glorot_normal": (lambda r: initializers.glorot_normal(MATRIX, r), gaussian(math.sqrt(2 / 500))),
+    "he_normal": (lambda r: initializers.he_normal(MATRIX, r), gaussian(math.sqrt(2 / 300))),
+    "he_uniform": (lambda r: initializers.he_uniform(MATRIX, r), flat(math.sqrt(6 / 300))),
+    "glorot_normal of a convolution": (
+        lambda r: initializers.glorot_normal(CONVOLUTION, r),
+        gaussian(math.sqrt(2 / 1350)),
+    ),
+    "he_normal of a convolution": (lambda r: initializers.he_normal(CONVOLUTION, r), gaussian(math.sqrt(2 / 750))),
     "Embedding": (lambda r: Embedding(300, 200, r).weight, gaussian(0.01)),
     "Linear": (lambda r: Linear(300, 200, r).weight, flat(math.sqrt(6 / 500))),
     "Maxout": (lambda r: Maxout(300, 100, r).linear.weight, flat(math.sqrt(6 / 500))),
@@ -72,7 +74,11 @@ def test_draws_are_float32_parameters_and_repeat_with_the_seed(name):
 
 
 def test_constants():
-    for parameter, value in ((init.zeros((2, 3)), 0), (init.ones((3,)), 1), (init.constant((), 0.5), 0.5)):
+    for parameter, value in (
+        (initializers.zeros((2, 3)), 0),
+        (initializers.ones((3,)), 1),
+        (initializers.constant((), 0.5), 0.5),
+    ):
         assert parameter.dtype == np.float32
         assert (parameter.data == value).all()
 
@@ -80,7 +86,7 @@ def test_constants():
 # ---------------------------------------------------------------------------------------------- orthogonal
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_every_block_is_orthogonal(rows, columns, blocks, seed):
-    weight = init.orthogonal((rows, blocks * columns), rng(seed), blocks)
+    weight = initializers.orthogonal((rows, blocks * columns), rng(seed), blocks)
     assert weight.dtype == np.float32
     assert weight.shape == (rows, blocks * columns)
     parts = np.split(weight.data.astype(np.float64), blocks, axis=1)
@@ -95,7 +101,7 @@ def test_every_block_is_orthogonal(rows, columns, blocks, seed):
 def test_orthogonal_matrices_are_uniformly_distributed(shape):
     """Every entry of a uniform one has mean 0 and variance 1/n, whatever its place; QR alone fixes signs."""
     r, count, n = rng(3), 4000, max(shape)
-    draws = np.stack([init.orthogonal(shape, r).data for _ in range(count)])
+    draws = np.stack([initializers.orthogonal(shape, r).data for _ in range(count)])
     assert np.abs(draws.mean(0)).max() < 4 / math.sqrt(n * count)
     assert np.abs((draws**2).mean(0) - 1 / n).max() < 4 * math.sqrt(2 / count) / n
 
@@ -130,7 +136,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_an_unallocated_layer_has_the_names_and_shapes_of_the_real_one(name):
-    with init.unallocated():
+    with initializers.unallocated():
         counted = LAYERS[name]()
     real = LAYERS[name]()
     shapes = {name: p.shape for name, p in real.named_parameters().items()}
@@ -142,26 +148,26 @@ def test_an_unallocated_layer_has_the_names_and_shapes_of_the_real_one(name):
 
 
 def test_unallocated_ends_with_its_block_even_by_an_error():
-    with pytest.raises(ZeroDivisionError), init.unallocated():
+    with pytest.raises(ZeroDivisionError), initializers.unallocated():
         1 / 0  # noqa: B018
     assert Linear(2, 3, rng()).weight.data.strides == (12, 4)
 
 
 def test_every_initialiser_takes_part_in_unallocated():
-    with init.unallocated():
+    with initializers.unallocated():
         drawn = [draw(rng()) for draw, _ in DRAWN.values()]
-        drawn += [init.ones((5,)), init.orthogonal((4, 8), rng(), 2)]
+        drawn += [initializers.ones((5,)), initializers.orthogonal((4, 8), rng(), 2)]
         assert all(set(p.data.strides) == {0} for p in drawn)
 
 
 # ---------------------------------------------------------------------------------------------- errors
 def test_fans():
-    assert init.fans((3, 7)) == (3, 7)
-    assert init.fans((8, 4, 3, 5)) == (60, 120)
+    assert initializers.fans((3, 7)) == (3, 7)
+    assert initializers.fans((8, 4, 3, 5)) == (60, 120)
     with pytest.raises(ValueError, match=r"not for shape \(3,\)"):
-        init.fans((3,))
+        initializers.fans((3,))
 
 
 def test_columns_must_make_whole_blocks():
     with pytest.raises(ValueError, match="7 columns do not make 3 equal blocks"):
-        init.orthogonal((2, 7), rng(), blocks=3)
+        initializers.orthogonal((2, 7), rng(), blocks=3)

@@ -30,7 +30,8 @@ from minattn.autograd.backend import matmul
 from minattn.autograd.engine import Result, mode
 from minattn.nn import initializers as init
 from minattn.nn.initializers import Rng
-from minattn.nn.recurrent.gru import gru_cell_equation, gru_step, gru_step_backward
+from minattn.nn.kernels.gru import gru_step, gru_step_backward
+from minattn.nn.recurrent.gru import gru_cell_equation
 from minattn.nn.recurrent.shared import Initializer, RecurrentUnit, side_by_side
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from minattn.autograd import backend
 from minattn.autograd.backend import Array, xp
 from minattn.autograd.engine import Result, op
+from minattn.autograd.masks import as_boolean
 
 
 # ---------------------------------------------------------------------------------------------- arithmetic
@@ -160,7 +161,7 @@ def clip(x: Array, /, low: float | None = None, high: float | None = None) -> Re
 
 @op
 def _where(a: Array, b: Array, /, condition: Any) -> Result:
-    condition = _mask(condition, a, b)
+    condition = as_boolean(condition, a if backend.is_array(a) else b, "the condition")
     module = xp(condition)
 
     def chosen(g: Array) -> Array:
@@ -252,9 +253,3 @@ def _quotient(g: Array, x: Any) -> Array:
 
 def _zero_like(g: Array) -> Array:
     return xp(g).zeros((), g.dtype)
-
-
-def _mask(condition: Any, a: Any, b: Any) -> Array:
-    """`condition` as a boolean array on the device of the data."""
-    data = a if backend.is_array(a) else b
-    return backend.as_mask(getattr(condition, "_data", condition), data, "the condition")

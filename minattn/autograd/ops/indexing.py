@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minattn.autograd import backend
-from minattn.autograd.backend import Array, as_index, xp
+from minattn.autograd.backend import Array, as_array, as_index, xp
 from minattn.autograd.engine import Result, op
 
 
@@ -33,7 +33,7 @@ def getitem(x: Array, /, index: Any) -> Result:
 def take(x: Array, /, ids: Any, axis: int = 0) -> Result:
     """The slices of x along `axis` with the integer `ids` (an array of any shape, whose axes take axis's place)."""
     axis = axis % x.ndim
-    ids = as_index(_raw(ids), x, x.shape[axis], "take")
+    ids = as_index(as_array(ids), x, x.shape[axis], "take")
 
     def pullback(g: Array) -> Array:
         out = xp(g).zeros(x.shape, g.dtype)
@@ -46,7 +46,7 @@ def take(x: Array, /, ids: Any, axis: int = 0) -> Result:
 @op
 def gather(x: Array, /, ids: Any, axis: int = -1) -> Result:
     """y[.., i, ..] = x[.., ids[.., i, ..], ..] along `axis`; `ids` has x's shape but for that axis."""
-    ids = as_index(_raw(ids), x, x.shape[axis], "gather")
+    ids = as_index(as_array(ids), x, x.shape[axis], "gather")
     cells = _cells(x, ids, axis)
 
     def pullback(g: Array) -> Array:
@@ -101,7 +101,7 @@ def one_hot(ids: Any, count: int, dtype: Any = np.float32) -> Any:
     """
     from minattn.autograd.tensor import Tensor
 
-    ids = raw_ids(ids)
+    ids = as_array(ids)
     ids = as_index(ids, ids, count, "one_hot", from_end=False)
     classes = xp(ids).arange(count)
     return Tensor((ids[..., None] == classes).astype(dtype))
@@ -110,12 +110,6 @@ def one_hot(ids: Any, count: int, dtype: Any = np.float32) -> Any:
 def _raw(index: Any) -> Any:
     """A tensor's array; anything else as it is."""
     return getattr(index, "_data", index)
-
-
-def raw_ids(ids: Any) -> Array:
-    """The array of a tensor; an array itself; lists and numbers as a NumPy array."""
-    ids = _raw(ids)
-    return ids if backend.is_array(ids) else np.asarray(ids)
 
 
 def _prepared(index: Any, x: Array) -> Any:

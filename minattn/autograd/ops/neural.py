@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from minattn.autograd import backend
-from minattn.autograd.backend import Array, add_rows, as_index, dots, sums, xp
+from minattn.autograd.backend import Array, add_rows, as_array, as_index, dots, sums, xp
 from minattn.autograd.blocks import NEW, over_rows
 from minattn.autograd.engine import Result, op
+from minattn.autograd.masks import check_mask
 from minattn.autograd.ops.elementwise import exp, log, sqrt, where
-from minattn.autograd.ops.indexing import gather, raw_ids
+from minattn.autograd.ops.indexing import gather
 from minattn.autograd.ops.reductions import mean, sum
 
 
@@ -85,7 +86,7 @@ def log_softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
     if not masked:
         y, p = over(forward, x, into=[NEW, NEW])
         return y, lambda g: over(backward, g, p, into=[p])
-    attend = _attend(mask, x)
+    attend = check_mask(mask, x, x.shape)
     y, p = over(forward, _masked(x, mask), into=[NEW, NEW])
     return module.where(attend, y, 0.0), lambda g: over(backward, g * attend, p, into=[p])
 
@@ -101,20 +102,7 @@ def _whole(body: Callable[..., Any], *arrays: Array, into: Any) -> Any:
 
 def _masked(x: Array, mask: Any) -> Array:
     """x with -inf where the mask is False."""
-    return xp(x).where(_attend(mask, x), x, -np.inf)
-
-
-def _attend(mask: Any, x: Array) -> Array:
-    """The mask as a boolean array on x's device, checked to broadcast to x's shape."""
-    mask = backend.as_mask(getattr(mask, "_data", mask), x, "a mask (True = may attend)")
-    if not _broadcasts(mask.shape, x.shape):
-        raise ValueError(f"a mask of shape {mask.shape} does not broadcast to {x.shape}")
-    return mask
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    pairs = zip(shape[::-1], to[::-1], strict=False)
-    return len(shape) <= len(to) and all(n in (1, m) for n, m in pairs)
+    return xp(x).where(check_mask(mask, x, x.shape), x, -np.inf)
 
 
 def _exponentials(x: Array, axis: int, masked: bool, out: Array | None) -> tuple[Array, Array]:
@@ -169,7 +157,7 @@ def _largest(x: Any, axis: int, mask: Any) -> Any:
     module = xp(x._data)
     values = x._data.real
     if mask is not None:
-        values = module.where(_attend(mask, x._data), values, -np.inf)
+        values = module.where(check_mask(mask, x._data, x.shape), values, -np.inf)
     peak = values.max(axis, keepdims=True)
     return module.where(peak == -np.inf, module.zeros((), peak.dtype), peak)
 
@@ -183,7 +171,7 @@ def cross_entropy_equation(
     reduction: str = "mean",
 ) -> Any:
     """L_i = -sum_k q_ik log p_ik with q = (1 - eps) onehot(target) + eps / K, over the targets not ignored."""
-    targets = raw_ids(targets)
+    targets = as_array(targets)
     counted, ids = _counted(targets, ignore_index, logits.shape[-1], logits._data)
     log_p = log_softmax_equation(logits)
     of_target = gather(log_p, ids[..., None])[..., 0]
@@ -211,7 +199,7 @@ def cross_entropy(
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
-    targets = raw_ids(targets)
+    targets = as_array(targets)
     if tuple(targets.shape) != logits.shape[:-1]:
         raise ValueError(f"targets of shape {targets.shape} do not fit logits of shape {logits.shape}")
     module, classes, eps = xp(logits), logits.shape[-1], label_smoothing
@@ -323,7 +311,7 @@ def embedding(weight: Array, /, ids: Any) -> Result:
     The gradient adds the rows of g that share an id.  Raises IndexError for an id outside [0, K).
     """
     count, d = weight.shape
-    ids = as_index(raw_ids(ids), weight, count, "embedding", from_end=False)
+    ids = as_index(as_array(ids), weight, count, "embedding", from_end=False)
     return weight.take(ids, 0), lambda g: add_rows(g.reshape(-1, d), ids.reshape(-1), count)
 
 

@@ -108,7 +108,7 @@ class Encoder(Module):
         unit = BidirectionalGRU if config.attention else GRU
         self.embedding = Embedding(config.source_vocab_size, config.embedding, rng, std=_embedding_std(config))
         self.dropout = Dropout(config.dropout, rng)
-        self.unit = unit(config.embedding, config.hidden, rng, bias=config.biases, weights=weights)
+        self.unit = unit(config.embedding, config.hidden, rng, bias=config.biases, init=weights)
 
     def forward(
         self, source: Integer[Array, "batch source"], mask: Bool[Array, "batch source"] | None
