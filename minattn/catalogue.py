@@ -37,7 +37,7 @@ MECHANISMS = (
         name="decoder that attends at every step",
         paper=BAHDANAU,
         equation="(1.7) s_i = gated unit of (y_i-1, c_i) and s_i-1, with c_i of (1.5) and (1.6)",
-        code="minattn.attention.sequence.AttentiveGRU",
+        code="minattn.attention.sequence.attentive_gru",
         model="minattn.models.RNNsearch",
         recipe="minattn train g2p",
     ),

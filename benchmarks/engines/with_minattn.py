@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 import minattn as ma
 from minattn import nn
-from minattn.attention.sequence import AttentiveGRU
+from minattn.attention.sequence import AdditiveAttention, attentive_gru
 from minattn.data.batching import deal_rows
 from minattn.models.sequence.language_model import LanguageModel, LanguageModelConfig
 from minattn.models.sequence.transformer import Transformer, TransformerConfig
@@ -75,13 +75,17 @@ class RNNsearch(nn.Module):
         self.target_embedding = nn.Embedding(inputs.WORDS, inputs.EMBEDDING, rng)
         self.encoder = nn.BidirectionalGRU(inputs.EMBEDDING, n, rng)
         self.first_state = nn.Linear(n, n, rng)
-        self.decoder = AttentiveGRU(inputs.EMBEDDING, n, annotation, inputs.ALIGNMENT, rng)
+        self.attention = AdditiveAttention(n, annotation, inputs.ALIGNMENT, rng)
+        self.decoder = nn.GRU(inputs.EMBEDDING, n, rng)
+        self.C = nn.initializers.glorot_uniform((annotation, 3 * n), rng)
         self.readout = nn.Linear(n + annotation, inputs.WORDS, rng)
 
     def forward(self, source, previous):
         annotations = self.encoder(self.source_embedding(source))
         state = ma.tanh(self.first_state(annotations[:, 0, inputs.STATE :]))
-        states, contexts, _ = self.decoder(self.target_embedding(previous), annotations, state)
+        projected = self.decoder.project(self.target_embedding(previous))
+        keys, W_a, v_a = self.attention.keys(annotations), self.attention.W_a, self.attention.v_a
+        states, contexts, _ = attentive_gru(projected, state, keys, annotations, W_a, v_a, self.C, self.decoder.U)
         return self.readout(ma.concat([states, contexts], axis=-1))
 
 
@@ -110,9 +114,9 @@ def rnnsearch_state(weights):
         "target_embedding.weight": weights["target_embedding"],
         "first_state.weight": weights["W_s"],
         "first_state.bias": weights["b_s"],
-        "decoder.attention.W_a": weights["W_a"],
-        "decoder.attention.U_a": weights["U_a"],
-        "decoder.attention.v_a": weights["v"],
+        "attention.W_a": weights["W_a"],
+        "attention.U_a": weights["U_a"],
+        "attention.v_a": weights["v"],
         "readout.weight": weights["W_o"],
         "readout.bias": weights["b_o"],
     }
@@ -122,7 +126,7 @@ def rnnsearch_state(weights):
             reset, update, candidate = np.split(weights[f"{name}_{given}"], 3, axis=-1)
             # minattn's update gate says how much is renewed, the others' how much is kept: sigma(-a) = 1 - sigma(a)
             state[f"{path}.{own}"] = np.concatenate([-update, reset, candidate], axis=-1)
-    state["decoder.W"], state["decoder.C"] = np.split(state["decoder.W"], [inputs.EMBEDDING])  # the word, the context
+    state["decoder.W"], state["C"] = np.split(state["decoder.W"], [inputs.EMBEDDING])  # the word, the context
     return state
 
 

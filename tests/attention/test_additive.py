@@ -351,5 +351,5 @@ def test_the_same_numbers_everywhere_and_no_waiting(backend, mask_there, scrambl
 
 def test_initial_values_that_do_not_exist_are_refused():
     attention = object.__new__(AdditiveAttention)
-    with pytest.raises(ConfigError, match='initial must be "paper" or "glorot", got \'zeros\''):
+    with pytest.raises(ConfigError, match='init must be "paper" or "glorot", got \'zeros\''):
         inspect.unwrap(AdditiveAttention.__init__)(attention, 1, 1, 1, np.random.default_rng(0), "zeros")

@@ -12,11 +12,11 @@ from attention_loops import by_rows
 from hypothesis import given
 
 import minattn as ma
+from minattn.attention.kernels import scaled_dot_product as kernels
 from minattn.attention.self_attention import (
     attention,
     attention_context,
     causal_mask,
-    scaled_dot_product,
     scaled_dot_product_attention,
 )
 from minattn.autograd import asnumpy, device_of
@@ -168,8 +168,8 @@ def test_a_mask_may_be_an_array_a_tensor_or_a_list():
 @pytest.fixture(params=[1, 2], ids="{} to a block".format)
 def tiny(request, monkeypatch):
     """One or two queries to a block."""
-    monkeypatch.setattr(scaled_dot_product, "ROWS", request.param)
-    monkeypatch.setattr(scaled_dot_product, "SCORES", 1)
+    monkeypatch.setattr(kernels, "ROWS", request.param)
+    monkeypatch.setattr(kernels, "SCORES", 1)
 
 
 @pytest.mark.usefixtures("tiny")

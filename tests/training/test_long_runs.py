@@ -12,18 +12,22 @@ from pathlib import Path
 import numpy as np
 import minattn as ma
 from minattn import nn
-from minattn.attention.sequence import AttentiveGRU
+from minattn.attention.sequence import AdditiveAttention, attentive_gru
 from minattn.training import Adam, clip_grad_norm
 
 class Model(nn.Module):
     def __init__(self, rng):
         self.embedding = nn.Embedding(5, 4, rng)
-        self.decoder = AttentiveGRU(4, 4, 4, 4, rng)
+        self.attention = AdditiveAttention(4, 4, 4, rng, init="glorot")
+        self.decoder = nn.GRU(4, 4, rng)
+        self.C = nn.initializers.glorot_uniform((4, 12), rng)
         self.readout = nn.Linear(4, 5, rng)
 
     def forward(self, ids):
         x = self.embedding(ids)
-        states, _, _ = self.decoder(x, x, ma.tanh(x[:, 0]))
+        attention, decoder = self.attention, self.decoder
+        arguments = attention.keys(x), x, attention.W_a, attention.v_a, self.C, decoder.U
+        states, _, _ = attentive_gru(decoder.project(x), ma.tanh(x[:, 0]), *arguments)
         return self.readout(states)
 
 rng = np.random.default_rng(0)

@@ -19,8 +19,7 @@ from jaxtyping import Bool, Inexact
 from minattn.attention.self_attention.scaled_dot_product import scaled_dot_product_attention
 from minattn.autograd import Array, Tensor, ops
 from minattn.errors import ConfigError, ShapeError
-from minattn.nn import Module
-from minattn.nn import initializers as init
+from minattn.nn import Module, initializers
 from minattn.nn.initializers import Rng
 
 
@@ -64,14 +63,14 @@ class MultiHeadAttention(Module):
             )
         self.heads = heads
         self.d_k, self.d_v = (d_model // heads if size is None else size for size in (d_k, d_v))
-        self.W_Q = init.glorot_uniform((d_model, heads * self.d_k), rng)
-        self.W_K = init.glorot_uniform((d_model, heads * self.d_k), rng)
-        self.W_V = init.glorot_uniform((d_model, heads * self.d_v), rng)
-        self.W_O = init.glorot_uniform((heads * self.d_v, d_model), rng)
-        self.b_Q = init.zeros((heads * self.d_k,)) if biases else None
-        self.b_K = init.zeros((heads * self.d_k,)) if biases else None
-        self.b_V = init.zeros((heads * self.d_v,)) if biases else None
-        self.b_O = init.zeros((d_model,)) if biases else None
+        self.W_Q = initializers.glorot_uniform((d_model, heads * self.d_k), rng)
+        self.W_K = initializers.glorot_uniform((d_model, heads * self.d_k), rng)
+        self.W_V = initializers.glorot_uniform((d_model, heads * self.d_v), rng)
+        self.W_O = initializers.glorot_uniform((heads * self.d_v, d_model), rng)
+        self.b_Q = initializers.zeros((heads * self.d_k,)) if biases else None
+        self.b_K = initializers.zeros((heads * self.d_k,)) if biases else None
+        self.b_V = initializers.zeros((heads * self.d_v,)) if biases else None
+        self.b_O = initializers.zeros((d_model,)) if biases else None
 
     def queries(self, x: Inexact[Tensor, "batch n d_model"]) -> Inexact[Tensor, "batch heads n d_k"]:
         """Q W_i^Q of every head."""

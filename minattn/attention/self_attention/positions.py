@@ -19,8 +19,7 @@ from jaxtyping import Float, Inexact
 from minattn.autograd import Tensor, to_device
 from minattn.autograd.backend import Array, device_of
 from minattn.errors import ConfigError, ShapeError
-from minattn.nn import Module
-from minattn.nn import initializers as init
+from minattn.nn import Module, initializers
 from minattn.nn.initializers import Rng
 
 
@@ -59,7 +58,7 @@ class LearnedPositions(Module):
     """x + P for a learned matrix P (length, d), drawn from N(0, std^2)."""
 
     def __init__(self, length: int, d: int, rng: Rng, std: float = 0.02) -> None:
-        self.weight = init.normal((length, d), rng, std)
+        self.weight = initializers.normal((length, d), rng, std)
 
     def forward(self, x: Inexact[Tensor, "batch n d"], start: int = 0) -> Inexact[Tensor, "batch n d"]:
         """start: the position of x's first symbol.  Raises ShapeError where there are fewer positions than needed."""

@@ -5,8 +5,8 @@ you need", NIPS 2017, section 3.2.1:
 
     Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k)) V                                                       (1)
 
-Q holds n_q queries of size d_k, K and V hold n_k keys of size d_k and values of size d_v; row i of the softmax says how
-much query i takes of each value.  In a decoder no position may look at later ones: their scores are minus infinity
+Q holds n_q queries of size d_k, K and V hold n_k keys of size d_k and values of size d_v; row i of the softmax has the
+weights of the values for query i.  In a decoder no position may attend to later ones: their scores are minus infinity
 before the softmax (section 3.2.3), here `causal=True`.
 
 Deviations from the paper: none.  Padding, which the paper does not speak of, is masked: the softmax runs over the keys
@@ -14,24 +14,31 @@ that the mask lets through, and a query with none gives zeros.
 """
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Inexact
 
-from minattn.autograd import Array, Tensor, op, ops, xp
-from minattn.autograd.backend import as_mask, dots, like, matmul
-from minattn.autograd.engine import Result, mode
-from minattn.autograd.ops.neural import row_exponentials, shared_exponentials
-from minattn.errors import ShapeError
+from minattn.attention.kernels import scaled_dot_product as kernels
+from minattn.autograd import Array, Tensor, op, ops
+from minattn.autograd.backend import like
 from minattn.nn.recurrent.shared import raw
 
-ROWS = 64
-"""Queries in a block, at least: enough for a matrix product to be quick."""
 
-SCORES = 1 << 20
-"""Scores in a block where no gradient is wanted, 4 MiB of float32, unless ROWS queries have more."""
+def attention_equation(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False) -> Any:
+    """(1) in primitive ops: the context and the weights."""
+    scores = q @ ops.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
+    weights = ops.softmax(scores, axis=-1, mask=_whole_mask(mask, causal, q, k))
+    return weights @ v, weights  # (1)
+
+
+def attention_context_equation(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False) -> Any:
+    """The context of (1) alone."""
+    return attention_equation(q, k, v, mask, causal)[0]
+
+
+attention = op(kernels.attention, equation=attention_equation)
+attention_context = op(kernels.attention_context, equation=attention_context_equation)
 
 
 def scaled_dot_product_attention(
@@ -42,9 +49,9 @@ def scaled_dot_product_attention(
     causal: bool = False,
     weights: bool = True,
 ) -> tuple[Inexact[Tensor, "*batch n_q d_v"], Inexact[Tensor, "*batch n_q n_k"] | None]:
-    """(context, weights) of (1).
+    """Return (context, weights) of (1).
 
-    mask: boolean, broadcastable to (*batch, n_q, n_k), True = may attend.  causal: a query attends to no later key; the
+    mask: boolean, broadcastable to (*batch, n_q, n_k), True = may attend.  causal: no query attends to a later key; the
     queries are the last n_q of the n_k positions.  weights=False: (context, None), in less time; and under
     `no_grad()` in memory that grows with n_q and n_k, not with their product.
 
@@ -56,171 +63,9 @@ def scaled_dot_product_attention(
 
 
 def causal_mask(queries: int, keys: int | None = None) -> Bool[np.ndarray, "queries keys"]:
-    """True where a query may look: at the keys that are not later.  The queries are the last of the keys' positions."""
+    """True where a query may attend: to keys that are not later.  The queries are the last of the keys' positions."""
     keys = queries if keys is None else keys
     return np.tri(queries, keys, keys - queries, dtype=bool)
-
-
-def attention_equation(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False) -> Any:
-    """(1), with everything it goes through in memory."""
-    scores = q @ ops.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
-    weights = ops.softmax(scores, axis=-1, mask=_whole_mask(mask, causal, q, k))
-    return weights @ v, weights  # (1)
-
-
-@op(equation=attention_equation)
-def attention(q: Array, k: Array, v: Array, /, mask: Any = None, causal: bool = False) -> Result:
-    """Scaled dot-product attention, (1): the context (.., n_q, d_v) and the weights (.., n_q, n_k).
-
-    With C the context and P the weights, which have an upstream gradient G of their own:  dV = P^T dC;
-    dP = dC V^T + G;  dS = P (dP - <dP, P>);  dQ = dS K / sqrt(d_k);  dK = dS^T Q / sqrt(d_k).
-    """
-    check_sizes(q, k, v, causal)
-    scale = 1 / math.sqrt(q.shape[-1])
-    scaled = q * scale
-    everything = Block(slice(0, q.shape[-2]), k.shape[-2])
-    weights, total = _exponentials(scaled, k, everything, _checked_mask(mask, q, k), causal)
-    weights /= total
-    context = _product(weights, v)  # (1)
-
-    def pullback(g_context: Array, g_weights: Array) -> tuple[Array, Array, Array]:
-        d_v = _product(weights.swapaxes(-1, -2), g_context)
-        d_weights = matmul(g_context, v.swapaxes(-1, -2)) + g_weights
-        d_scores = weights * (d_weights - dots(d_weights, weights))
-        d_q = _product(d_scores, k)
-        d_q *= scale
-        return d_q, _product(d_scores.swapaxes(-1, -2), scaled), d_v
-
-    return (context, weights), pullback
-
-
-def attention_context_equation(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False) -> Any:
-    """The context of (1) alone."""
-    return attention_equation(q, k, v, mask, causal)[0]
-
-
-@op(equation=attention_context_equation)
-def attention_context(q: Array, k: Array, v: Array, /, mask: Any = None, causal: bool = False) -> Result:
-    """The context of (1) alone, (.., n_q, d_v), from one block of queries after the other.
-
-    Where no gradient is wanted, the scores of one block are all that is in memory.  With `causal`, a block has no
-    scores with keys that are later than all its queries, nearly half of all.  Not the softmax is divided by its sum Z,
-    but the context, which is shorter:  C = E V / Z with E = exp(S);  dV = E^T (dC / Z);
-    dS = E ((dC / Z) V^T - <dC / Z, C>);  dQ = dS K / sqrt(d_k);  dK = dS^T Q / sqrt(d_k).
-    """
-    check_sizes(q, k, v, causal)
-    scale = 1 / math.sqrt(q.shape[-1])
-    scaled, mask = q * scale, _checked_mask(mask, q, k)
-    context = _heads_inside(q, v, xp(q).result_type(scaled, k, v))
-    kept = []
-    for block in _blocks(q, k, causal):
-        e, total = _exponentials(scaled, k, block, mask, causal)
-        part = matmul(e, v[..., : block.keys, :], context[..., block.queries, :])
-        part /= total
-        if mode.recording:
-            kept.append((block, e, total))
-
-    def pullback(g: Array) -> tuple[Array, Array, Array]:
-        dtype = xp(q).result_type(g, scaled, k, v)
-        d_q, d_k, d_v = (_heads_inside(x, x, dtype) for x in (q, k, v))
-        for block, e, total in reversed(kept):
-            rows, seen = (..., block.queries, slice(None)), (..., slice(block.keys), slice(None))
-            g_part = g[rows] / total
-            d_scores = matmul(g_part, v[seen].swapaxes(-1, -2))
-            d_scores -= dots(g_part, context[rows])
-            d_scores *= e
-            matmul(d_scores, k[seen], d_q[rows])
-            if block is kept[-1][0]:  # sees all keys, and is the first here
-                matmul(d_scores.swapaxes(-1, -2), scaled[rows], d_k)
-                matmul(e.swapaxes(-1, -2), g_part, d_v)
-            else:
-                d_k[seen] += matmul(d_scores.swapaxes(-1, -2), scaled[rows])
-                d_v[seen] += matmul(e.swapaxes(-1, -2), g_part)
-        d_q *= scale
-        return d_q, d_k, d_v
-
-    return context, pullback
-
-
-# ---------------------------------------------------------------------------------------------- blocks
-class Block(NamedTuple):
-    """Some queries, and how many keys they may see."""
-
-    queries: slice
-    keys: int
-
-
-def _blocks(q: Array, k: Array, causal: bool) -> Iterator[Block]:
-    """The queries, block by block."""
-    n_q, n_k = q.shape[-2], k.shape[-2]
-    rows = ROWS if causal else n_q
-    if not mode.recording:
-        rows = max(ROWS, SCORES // max(1, n_k * math.prod(q.shape[:-2])))
-    for start in range(0, max(n_q, 1), max(rows, 1)):
-        stop = min(start + rows, n_q)
-        yield Block(slice(start, stop), n_k - n_q + stop if causal else n_k)
-
-
-def _exponentials(scaled: Array, k: Array, block: Block, mask: Array | None, causal: bool) -> tuple[Array, Array]:
-    """exp of a block's scores, less a shift that cancels, and their sums over the keys; scaled: Q / sqrt(d_k)."""
-    found = shared_exponentials(scores := _scores(scaled, k, block, mask, causal), out=scores)
-    if found is None:  # the scores may be overwritten
-        scores = _scores(scaled, k, block, mask, causal)
-        found = row_exponentials(scores, masked=mask is not None, out=scores)
-    return found
-
-
-def _scores(scaled: Array, k: Array, block: Block, mask: Array | None, causal: bool) -> Array:
-    """A block's Q K^T / sqrt(d_k), -inf where a query may not look."""
-    scores = matmul(scaled[..., block.queries, :], k[..., : block.keys, :].swapaxes(-1, -2))
-    if mask is not None:
-        scores += _hiding(_part(mask, block), scores)
-    if causal:
-        rows = scores.shape[-2]
-        scores[..., block.keys - rows :] += _hiding(xp(scores).tri(rows, dtype=bool), scores)
-    return scores
-
-
-def _hiding(mask: Array, scores: Array) -> Array:
-    """What to add to the scores: 0 where the mask is True, -inf elsewhere."""
-    return xp(scores).where(mask, xp(scores).zeros((), scores.real.dtype), -np.inf)
-
-
-def _checked_mask(mask: Any, q: Array, k: Array) -> Array | None:
-    """The mask on q's device.  Raises ShapeError unless it broadcasts to (.., n_q, n_k)."""
-    if mask is None:
-        return None
-    mask = as_mask(raw(mask), q, "a mask (True = may attend)")
-    expected = (*q.shape[:-2], q.shape[-2], k.shape[-2])
-    if mask.ndim > len(expected) or any(
-        n not in (1, m) for n, m in zip(mask.shape[::-1], expected[::-1], strict=False)
-    ):
-        raise ShapeError(f"a mask of shape {mask.shape} does not broadcast to (.., n_q, n_k) = {expected}")
-    return mask
-
-
-def _part(mask: Array, block: Block) -> Array:
-    """The mask of a block; an axis of length 1, or that is not there, is the same for all."""
-    if mask.ndim and mask.shape[-1] != 1:
-        mask = mask[..., : block.keys]
-    if mask.ndim > 1 and mask.shape[-2] != 1:
-        mask = mask[..., block.queries, :]
-    return mask
-
-
-def _heads_inside(x: Array, y: Array, dtype: Any) -> Array:
-    """An array (.., n of x, size of y); (batch, heads, n, size) lies in memory as (batch, n, heads, size), so that
-    joining the heads copies nothing."""
-    module, n, size = xp(x), x.shape[-2], y.shape[-1]
-    if x.ndim != 4:
-        return module.empty((*x.shape[:-2], n, size), dtype)
-    batch, heads = x.shape[:2]
-    return module.empty((batch, n, heads, size), dtype).swapaxes(1, 2)
-
-
-def _product(a: Array, b: Array) -> Array:
-    """a @ b, in the memory of `_heads_inside`."""
-    return matmul(a, b, _heads_inside(a, b, xp(a).result_type(a, b)))
 
 
 def _whole_mask(mask: Any, causal: bool, q: Any, k: Any) -> Any:
@@ -229,18 +74,3 @@ def _whole_mask(mask: Any, causal: bool, q: Any, k: Any) -> Any:
         return mask
     triangle = causal_mask(q.shape[-2], k.shape[-2])
     return triangle if mask is None else raw(mask) & like(triangle, raw(mask))
-
-
-def check_sizes(q: Array, k: Array, v: Array, causal: bool) -> None:
-    """Raise ShapeError unless these fit together."""
-    given = f"got q {q.shape}, k {k.shape} and v {v.shape}"
-    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
-        raise ShapeError(f"expected q (.., n_q, d_k), k (.., n_k, d_k) and v (.., n_k, d_v); {given}")
-    if not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
-        raise ShapeError(f"q, k and v must have the same leading axes; {given}")
-    if not k.shape[-2] or not q.shape[-1]:
-        raise ShapeError(f"there must be a key at least, and its size must be 1 at least; {given}")
-    if causal and q.shape[-2] > k.shape[-2]:
-        raise ShapeError(
-            f"causal queries are the last of the keys' positions, so there cannot be more of them; {given}"
-        )

@@ -1,6 +1,7 @@
-"""The gated unit that attends at every step: the whole sequence in one op against one step at a time."""
+"""The gated recurrent unit that attends at every step: the whole sequence in one op against one step at a time."""
 
 import tracemalloc
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -8,31 +9,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minattn as ma
-from minattn.attention.sequence import AttentiveGRU, attentive_gru
-from minattn.nn import Parameter, gru_cell
+from minattn.attention.sequence import AdditiveAttention, attentive_gru
+from minattn.nn import GRUCell, Parameter, gru_cell
 from minattn.testing import strategies
 
 
+class Decoder(NamedTuple):
+    """What the op takes its parameters from."""
+
+    attention: AdditiveAttention
+    unit: GRUCell
+    C: Parameter
+
+    def __call__(self, x, annotations, state, mask=None):
+        keys, W_a, v_a = self.attention.keys(annotations), self.attention.W_a, self.attention.v_a
+        return attentive_gru(self.unit.project(x), state, keys, annotations, W_a, v_a, self.C, self.unit.U, mask)
+
+
 def decoder(inputs, n, d, a, bias, dtype, seed=0):
-    """A layer with every weight random."""
-    unit, rng = AttentiveGRU(inputs, n, d, a, np.random.default_rng(seed), bias), np.random.default_rng(seed)
-    for path, old in unit.named_parameters().items():
-        owner = unit.attention if path.startswith("attention.") else unit
-        setattr(owner, path.removeprefix("attention."), Parameter(rng.normal(size=old.shape).astype(dtype)))
-    return unit
+    """A decoder with random parameters."""
+    rng = np.random.default_rng(seed)
+    modules = AdditiveAttention(n, d, a, rng), GRUCell(inputs, n, rng, bias)
+    for module in modules:
+        for name, old in module.named_parameters().items():
+            setattr(module, name, Parameter(rng.normal(size=old.shape).astype(dtype)))
+    return Decoder(*modules, Parameter(rng.normal(size=(d, 3 * n)).astype(dtype)))
 
 
 @given(data=st.data(), bias=st.booleans(), dtype=st.sampled_from(strategies.DTYPES))
 def test_all_steps_at_once_are_the_steps_one_by_one(data, bias, dtype):
     batch, time, source, inputs, n, d, a = (data.draw(st.integers(1, 3)) for _ in range(7))
-    unit = decoder(inputs, n, d, a, bias, dtype)
+    decode = decoder(inputs, n, d, a, bias, dtype)
     shapes = (batch, time, inputs), (batch, source, d), (batch, n)
     x, annotations, state = (ma.tensor(data.draw(strategies.arrays(s, dtype, plain=True))) for s in shapes)
     mask = data.draw(st.none() | strategies.masks((batch, source)))
-    states, contexts, alignment = unit(x, annotations, state, mask)
+    states, contexts, alignment = decode(x, annotations, state, mask)
     for i in range(time):
-        context, weights = unit.attention(state, annotations, mask)  # (1.5) (1.6)
-        state = gru_cell(unit.project(x[:, i]) + context @ unit.C, state, unit.U)  # (1.7)
+        context, weights = decode.attention(state, annotations, mask)
+        state = gru_cell(decode.unit.project(x[:, i]) + context @ decode.C, state, decode.unit.U)
         for whole, step in (states, state), (contexts, context), (alignment, weights):
             assert whole.dtype == dtype
             tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-10, "atol": 1e-12}
@@ -40,20 +54,20 @@ def test_all_steps_at_once_are_the_steps_one_by_one(data, bias, dtype):
 
 
 def test_a_source_of_padding_only_gives_no_context():
-    unit = decoder(2, 3, 4, 2, True, np.float64)
+    decode = decoder(2, 3, 4, 2, True, np.float64)
     rng = np.random.default_rng(1)
     x, h, s = (ma.tensor(rng.normal(size=shape)) for shape in ((2, 3, 2), (2, 5, 4), (2, 3)))
-    _, contexts, alignment = unit(x, h, s, np.array([[True] * 5, [False] * 5]))
+    _, contexts, alignment = decode(x, h, s, np.array([[True] * 5, [False] * 5]))
     assert not contexts.data[1].any()
     assert not alignment.data[1].any()
     np.testing.assert_allclose(alignment.data[0].sum(-1), 1)
 
 
 def test_a_mask_that_hides_nothing_changes_nothing():
-    unit = decoder(2, 3, 4, 2, True, np.float64)
+    decode = decoder(2, 3, 4, 2, True, np.float64)
     rng = np.random.default_rng(2)
     x, h, s = (ma.tensor(rng.normal(size=shape)) for shape in ((2, 3, 2), (2, 5, 4), (2, 3)))
-    for masked, whole in zip(unit(x, h, s, np.ones((2, 5), bool)), unit(x, h, s), strict=True):
+    for masked, whole in zip(decode(x, h, s, np.ones((2, 5), bool)), decode(x, h, s), strict=True):
         np.testing.assert_array_equal(masked.data, whole.data)
 
 

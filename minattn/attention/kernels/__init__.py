@@ -1,0 +1,1 @@
+"""Fused bodies of the mechanisms and their gradients, on raw arrays.  Each mechanism's page has the equation."""
