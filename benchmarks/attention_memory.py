@@ -2,7 +2,7 @@
 
 `python -m benchmarks --attention-memory`.  With no gradient wanted, one sequence of T positions attends to itself, with
 4 heads of 64 numbers each.  The equation, softmax(Q K^T / sqrt(d_k)) V, has all T x T scores in memory;
-`scaled_dot_product_attention(.., weights=False)` need not.
+`scaled_dot_product_attention(.., need_weights=False)` need not.
 
 Memory is the most that NumPy has allocated at a time during the call, less the result: what is needed beyond inputs and
 output.  NumPy reports every array to `tracemalloc`, so the number is exact; what BLAS allocates for itself, which does
@@ -46,7 +46,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
 
 def lean(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     """minattn's."""
-    context, _ = scaled_dot_product_attention(q, k, v, causal=causal, weights=False)
+    context, _ = scaled_dot_product_attention(q, k, v, causal=causal, need_weights=False)
     return context
 
 
@@ -137,7 +137,7 @@ TEXT = """# Memory of self-attention
 
 One sequence of T positions attends to itself, {heads} heads of {d_k} numbers each, in float32 and with no gradient
 wanted. **equation**: softmax(QKᵀ/√d)V as printed, with all T × T scores in memory. **minattn**:
-`scaled_dot_product_attention(.., weights=False)`. Memory is the most at a time beyond inputs and output (**in and
+`scaled_dot_product_attention(.., need_weights=False)`. Memory is the most at a time beyond inputs and output (**in and
 out**), as NumPy reports it to `tracemalloc`; the keys are **all**, or with `causal=True` the **earlier** ones and a
 query's own. **× time**: how many times as long as the equation minattn takes; both take turns.
 

@@ -27,6 +27,12 @@ KINDS = {
     "across": "attention across: from phoneme to letter",
 }
 
+PATHS = {
+    "encoder": "encoder.{}.self_attention",
+    "decoder": "decoder.{}.self_attention",
+    "across": "decoder.{}.cross_attention",
+}
+
 
 def main() -> None:
     """Draw the attention of every head and layer for one word."""
@@ -77,8 +83,9 @@ def attention_of(pronouncer, word, phonemes):
     pronouncer.model.eval()
     source = pronouncer.letters.encode(word)[None]
     previous = pronouncer.phonemes.encode(phonemes, begin=True)[None]
-    _, attentions = pronouncer.model(source, previous, weights=True)
-    return {kind: ops.concat(list(getattr(attentions, kind)), axis=0).data for kind in KINDS}
+    _, attention = pronouncer.model(source, previous, return_attention=True)
+    layers = range(pronouncer.config.layers)
+    return {kind: ops.concat([attention[path.format(i)] for i in layers], axis=0).data for kind, path in PATHS.items()}
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def w5(threads):
     weights, batches = inputs.language_model()
     layers, d_model, d_ff, heads = inputs.LANGUAGE_MODEL
     config = LanguageModelConfig(
-        words=inputs.BYTES,
+        vocab_size=inputs.BYTES,
         layers=layers,
         d_model=d_model,
         d_ff=d_ff,
@@ -176,8 +176,7 @@ class Batch(tuple):
 
 def mean_loss(model, batch):
     *given, target = batch
-    logits, _ = model(*given)
-    return ma.cross_entropy(logits, target)
+    return ma.cross_entropy(model(*given), target)
 
 
 def trained(model, batches, threads):
@@ -200,9 +199,9 @@ def transformer_state(weights):
     """The weights under the model's names."""
     state = {f"{side}_embedding.weight": weights[f"{side}_embedding"] for side in ("source", "target")}
     for i in range(inputs.TRANSFORMER.layers):
-        state |= layer_state(weights, f"encoder{i + 1}", f"encoder.{i}", {"self": "attention"})
+        state |= layer_state(weights, f"encoder{i + 1}", f"encoder.{i}", {"self": "self_attention"})
         state |= layer_state(
-            weights, f"decoder{i + 1}", f"decoder.{i}", {"self": "self_attention", "across": "attention"}
+            weights, f"decoder{i + 1}", f"decoder.{i}", {"self": "self_attention", "across": "cross_attention"}
         )
     return state
 
@@ -212,7 +211,7 @@ def language_model_state(weights):
     state = {"embedding.weight": weights["embedding"], "positions.weight": weights["positions"]}
     state |= {"norm.weight": weights["norm_weight"], "norm.bias": weights["norm_bias"]}
     for i in range(inputs.LANGUAGE_MODEL.layers):
-        state |= layer_state(weights, f"layer{i + 1}", f"layers.{i}", {"self": "attention"})
+        state |= layer_state(weights, f"layer{i + 1}", f"layers.{i}", {"self": "self_attention"})
     return state
 
 

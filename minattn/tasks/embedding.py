@@ -69,9 +69,9 @@ class Embedder:
         normalize = read_pooling(folder)
         tokenizer = _read_tokenizer(folder / TOKENIZER)
         pieces = tokenizer.get_vocab_size()
-        if pieces > config.words:
+        if pieces > config.vocab_size:
             raise ConfigError(
-                f"{folder / TOKENIZER} has {pieces} word pieces, and {CONFIG} beside it says {config.words}; "
+                f"{folder / TOKENIZER} has {pieces} word pieces, and {CONFIG} beside it says {config.vocab_size}; "
                 "hint: the two files of the same model"
             )
         if truncate:
@@ -106,7 +106,7 @@ class Embedder:
         embeddings: dict[int, np.ndarray] = {}
         pieces = [self.read(text, number).ids for number, text in enumerate(texts, start=1)]
         for ids, mask, indices in source_batches(pieces, batch_size):
-            states, _ = self.model(ids, mask if not mask.all() else None)
+            states = self.model(ids, mask if not mask.all() else None)
             pooled = asnumpy(mean_pooling(states.data, mask))
             embeddings |= zip(indices.tolist(), unit(pooled) if self.normalize else pooled, strict=True)
         return np.stack([embeddings[index] for index in range(len(texts))])
@@ -116,8 +116,8 @@ class Embedder:
     def attention(self, text: str) -> Attention:
         """Where every head of every layer looks in a text.  Raises DataError where it cannot be read."""
         ids, pieces = self.read(text)
-        _, weights = self.model(ids[None], weights=True)
-        return Attention(np.stack([asnumpy(layer.data)[0] for layer in weights]), pieces)
+        _, attention = self.model(ids[None], return_attention=True)
+        return Attention(np.stack([asnumpy(weights.data)[0] for weights in attention.values()]), pieces)
 
 
 def shortened(text: str, length: int) -> str:

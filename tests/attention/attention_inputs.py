@@ -77,7 +77,7 @@ def assert_rows(inputs, mask=None, causal=False, seed=0, **tolerance):
     for g_weights in (rng.normal(size=(*q.shape[:-1], k.shape[-2])).astype(q.dtype), None):
         expected = by_rows(q, k, v, mask, causal, g_context, 0.0 if g_weights is None else g_weights)
         leaves = [ma.tensor(x, requires_grad=True) for x in inputs]
-        context, weights = scaled_dot_product_attention(*leaves, mask, causal, weights=g_weights is not None)
+        context, weights = scaled_dot_product_attention(*leaves, mask, causal, need_weights=g_weights is not None)
         total = (context * g_context).sum()
         if g_weights is None:
             assert weights is None

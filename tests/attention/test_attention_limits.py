@@ -106,7 +106,7 @@ def test_minus_zero_is_zero():
 def test_one_key_gets_all_the_weight(weights):
     q, k, v = random_inputs((2, 3, 4), (2, 1, 4), (2, 1, 5))
     leaves = [ma.tensor(x, requires_grad=True) for x in (q, k, v)]
-    context, alignment = scaled_dot_product_attention(*leaves, weights=weights)
+    context, alignment = scaled_dot_product_attention(*leaves, need_weights=weights)
     np.testing.assert_allclose(context.data, np.broadcast_to(v, (2, 3, 5)), rtol=1e-6)
     (context**2).sum().backward()
     assert not weights or (alignment.data == 1).all()
@@ -379,4 +379,4 @@ def test_mixing_devices_is_an_error_that_names_both(op, causal):
 def test_the_function_says_what_it_takes():
     """(1) has no other knob: no scale, no dropout, nothing kept."""
     names = list(inspect.signature(scaled_dot_product_attention).parameters)
-    assert names == ["q", "k", "v", "mask", "causal", "weights"]
+    assert names == ["q", "k", "v", "mask", "causal", "need_weights"]

@@ -101,7 +101,7 @@ def test_the_layer_is_the_papers_loops(problem):
     layer, queries, keys, values, mask, causal = problem
     tensors = [ma.tensor(x) for x in (queries, keys, values)]
     context, weights = layer(*tensors, mask, causal)
-    alone, none = layer(*tensors, mask, causal, weights=False)
+    alone, none = layer(*tensors, mask, causal, need_weights=False)
     expected = by_hand(*problem)
     assert none is None
     for result, value in zip((context, weights, alone), (*expected, expected[0]), strict=True):
@@ -126,7 +126,7 @@ def test_gradients_of_arguments_and_weights(problem, one_array, weights, seed):
     layer, *arrays, mask, causal = problem
 
     def run(*tensors):
-        return tuple(y for y in layer(*tensors, mask=mask, causal=causal, weights=weights) if y is not None)
+        return tuple(y for y in layer(*tensors, mask=mask, causal=causal, need_weights=weights) if y is not None)
 
     check_gradients(run, *(arrays[:1] if one_array else arrays), seed=seed, method="complex")
 
@@ -198,11 +198,11 @@ def test_4d4_a_causal_output_is_deaf_to_the_future_and_sends_it_no_gradient(weig
     for t in range(6):
         changed = x.copy()
         changed[:, t + 1 :] += 5
-        before, after = (layer(ma.tensor(y), causal=True, weights=weights)[0].data for y in (x, changed))
+        before, after = (layer(ma.tensor(y), causal=True, need_weights=weights)[0].data for y in (x, changed))
         np.testing.assert_allclose(after[:, : t + 1], before[:, : t + 1], rtol=1e-10, atol=1e-12)
         assert np.abs(after[:, t + 1 :] - before[:, t + 1 :]).max() > 0.1
         leaf = ma.tensor(x, requires_grad=True)
-        (layer(leaf, causal=True, weights=weights)[0][:, t] ** 2).sum().backward()
+        (layer(leaf, causal=True, need_weights=weights)[0][:, t] ** 2).sum().backward()
         assert (leaf.grad[:, t + 1 :] == 0).all()
         assert (leaf.grad[:, : t + 1] != 0).all()
 
@@ -301,7 +301,7 @@ def test_4d12_decoding_with_kept_keys_and_values_is_the_whole_pass(pieces, weigh
         memory = layer.keys_values(new) if memory is None else memory.append(layer.keys_values(new))
         assert memory.keys.shape == (3, 2, start + n, 4)
         assert memory.values.shape == (3, 2, start + n, 3)
-        context, found = layer.attend(layer.queries(new), memory, causal=True, weights=weights)
+        context, found = layer.attend(layer.queries(new), memory, causal=True, need_weights=weights)
         np.testing.assert_allclose(context.data, whole.data[:, start : start + n], rtol=1e-10, atol=1e-12)
         if weights:
             expected = alignment.data[:, :, start : start + n, : start + n]
@@ -326,7 +326,7 @@ def test_gradients_through_what_is_kept(weights):
         for t in range(3):
             if t:
                 memory = memory.append(layer.keys_values(x[:, t : t + 1]))
-            contexts.append(layer.attend(layer.queries(x[:, t : t + 1]), memory, causal=True, weights=weights)[0])
+            contexts.append(layer.attend(layer.queries(x[:, t : t + 1]), memory, causal=True, need_weights=weights)[0])
         return ma.concat(contexts, axis=1)
 
     x = np.random.default_rng(0).normal(size=(2, 3, 4))
@@ -381,7 +381,7 @@ def test_a_mask_is_broadcastable_to_batch_queries_keys_or_refused(unchecked, sha
     rng = np.random.default_rng(0)
     queries, keys = ma.tensor(rng.normal(size=(2, 3, 4))), ma.tensor(rng.normal(size=(2, 4, 4)))
     with pytest.raises(ShapeError, match="mask"):
-        unchecked(queries, keys, mask=np.ones(shape, bool), weights=weights)
+        unchecked(queries, keys, mask=np.ones(shape, bool), need_weights=weights)
 
 
 def test_other_shapes_that_do_not_fit_are_refused(unchecked):
@@ -404,14 +404,14 @@ def test_the_same_numbers_everywhere_and_no_waiting(backend, scrambled, weights)
     x, mask = rng.normal(size=(2, 5, 6)).astype(np.float32), rng.random((2, 1, 5)) < 0.6
     expected = by_hand(layer, x, x, x, mask, True)
     leaf = ma.tensor(x, requires_grad=True)
-    (layer(leaf, mask=mask, causal=True, weights=weights)[0] ** 2).sum().backward()
+    (layer(leaf, mask=mask, causal=True, need_weights=weights)[0] ** 2).sum().backward()
     gradients = {name: p.grad for name, p in layer.named_parameters().items()}
     for parameter in layer.parameters():
         parameter._data, parameter.grad = backend.array(parameter.data), None
     tensor = backend.tensor(x, requires_grad=True)
     memory = fakecupy.scrambled_layouts() if scrambled else contextlib.nullcontext()
     with memory, fakecupy.no_sync():  # both concern the fake alone
-        context, alignment = layer(tensor, mask=mask, causal=True, weights=weights)
+        context, alignment = layer(tensor, mask=mask, causal=True, need_weights=weights)
         (context**2).sum().backward()
     assert device_of(context.data) == device_of(tensor.data)
     np.testing.assert_allclose(asnumpy(context.data), expected[0], rtol=1e-4, atol=1e-4)

@@ -126,7 +126,7 @@ def attend(attributes, given):
         ma.tensor(q.astype(given["Q"].dtype)), ma.tensor(keys), values, mask, causal
     )
     alone, _ = scaled_dot_product_attention(
-        ma.tensor(q.astype(given["Q"].dtype)), ma.tensor(keys), values, mask, causal, weights=False
+        ma.tensor(q.astype(given["Q"].dtype)), ma.tensor(keys), values, mask, causal, need_weights=False
     )
     np.testing.assert_allclose(alone.data, context.data, rtol=1e-5, atol=1e-6)
     if three_axes:

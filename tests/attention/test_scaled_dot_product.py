@@ -24,7 +24,7 @@ from minattn.testing import assert_equation, check_gradients, strategies
 def test_values_are_those_of_the_loops(call):
     inputs, mask, causal = call
     context, weights = scaled_dot_product_attention(*map(ma.tensor, inputs), mask, causal)
-    alone, none = scaled_dot_product_attention(*map(ma.tensor, inputs), mask, causal, weights=False)
+    alone, none = scaled_dot_product_attention(*map(ma.tensor, inputs), mask, causal, need_weights=False)
     with ma.no_grad():
         unrecorded = attention_context(*inputs, mask, causal)
     expected = by_loops(*inputs, mask, causal)

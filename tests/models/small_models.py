@@ -33,7 +33,7 @@ def random_transformer(seed=0, dtype=np.float32, **settings):
 
 def random_language_model(seed=0, dtype=np.float32, **settings):
     """The same of the language model."""
-    config = LanguageModelConfig(**{**SMALL, "words": SIZES["target_vocab_size"], **settings})
+    config = LanguageModelConfig(**{**SMALL, "vocab_size": SIZES["target_vocab_size"], **settings})
     return randomised(LanguageModel(config, np.random.default_rng(seed)), seed, dtype)
 
 

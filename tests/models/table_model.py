@@ -26,7 +26,7 @@ class TableModel:
     Its alignment shows which prefix a step started from: [source, code].
     """
 
-    begin = 0
+    bos = 0
 
     def __init__(self, table):
         self.table = table
@@ -61,7 +61,7 @@ class TableModel:
         sources, codes = asnumpy(state.data).T
         np.testing.assert_array_equal(sources, asnumpy(source.state.data)[:, 0])  # rows stay with their source
         started = codes >= 0
-        assert (previous[~started] == self.begin).all()
+        assert (previous[~started] == self.bos).all()
         codes = np.where(started, codes * self.words + previous + 1, 0)
         log_p = self.table[sources, np.minimum(codes, self.table.shape[1] - 1)]  # finished ones go on, unread
         seen = np.stack([sources, codes], 1)
@@ -73,7 +73,7 @@ class TableModel:
 
 
 def sequences(words, end, length):
-    """Every (ids, finished) that can be decoded: up to the end symbol, or `length` words without one."""
+    """Every (ids, finished) that can be decoded: up to EOS, or `length` words without one."""
     others = [word for word in range(words) if word != end]
     for size in range(length + 1):
         for ids in itertools.product(others, repeat=size):

@@ -13,7 +13,7 @@ from small_bert import CONFIG, bert_by_hand, published_model, random_weights, wr
 from minattn.autograd import asnumpy, device_of, no_grad
 from minattn.errors import CheckpointError, ConfigError, MissingDependencyError, ShapeError
 from minattn.models.sequence.bert import CONFIGURATIONS, Bert, BertConfig
-from minattn.nn import initializers as init
+from minattn.nn import initializers
 
 SENTENCES = [
     "Hi",
@@ -34,10 +34,10 @@ def folder(tmp_path):
 )
 def test_published_models_have_the_published_number_of_weights(name, with_pooler):
     config = CONFIGURATIONS[name]
-    with init.unallocated():
+    with initializers.unallocated():
         found = Bert(config, np.random.default_rng(0)).count_parameters()
     d, d_ff = config.d_model, config.d_ff
-    embeddings = d * (config.words + config.positions + config.token_types) + 2 * d
+    embeddings = d * (config.vocab_size + config.positions + config.token_types) + 2 * d
     layer = 4 * (d * d + d) + d * d_ff + d_ff + d_ff * d + d + 4 * d
     assert found == embeddings + config.layers * layer
     assert found + d * d + d == with_pooler  # the pooler is a linear map of d to d
@@ -73,14 +73,14 @@ def test_states_and_weights_are_those_of_the_transcription(tmp_path_factory, siz
 
 def assert_as_by_hand(folder, ids, mask, types, dtype, tolerance):
     model = Bert.load(folder, dtype).model.eval()
-    states, weights = model(ids, mask, types, weights=True)
+    states, attention = model(ids, mask, types, return_attention=True)
     assert states.dtype == dtype
-    assert all(layer.dtype == dtype for layer in weights)
+    assert all(weights.dtype == dtype for weights in attention.values())
     for row in range(len(ids)):
         expected, looked = bert_by_hand(folder, ids[row], mask[row], types[row])
         real = mask[row]
         np.testing.assert_allclose(states.data[row][real], expected[real], rtol=tolerance, atol=tolerance)
-        found = np.stack([layer.data[row] for layer in weights])
+        found = np.stack([weights.data[row] for weights in attention.values()])
         np.testing.assert_allclose(found[:, :, real], looked[:, :, real], rtol=tolerance, atol=tolerance)
 
 
@@ -103,33 +103,32 @@ def test_a_published_model_gives_what_the_transcription_gives(dtype, tolerance):
 def test_without_mask_and_token_types_all_is_real_and_of_the_first_text(folder):
     model, _ = Bert.load(folder)
     ids = np.array([[2, 5, 6, 3]])
-    states, weights = model(ids)
-    assert weights is None
-    expected, weights = model(ids, np.ones((1, 4), bool), np.zeros((1, 4), int), weights=True)
+    states = model(ids)
+    expected, attention = model(ids, np.ones((1, 4), bool), np.zeros((1, 4), int), return_attention=True)
     np.testing.assert_allclose(states.data, expected.data, rtol=1e-5, atol=1e-6)
-    assert len(weights) == CONFIG["num_hidden_layers"]
-    for layer in weights:
-        assert layer.shape == (1, CONFIG["num_attention_heads"], 4, 4)
-        np.testing.assert_allclose(layer.data.sum(-1), 1, rtol=1e-6)
+    assert list(attention) == [f"layers.{i}.self_attention" for i in range(CONFIG["num_hidden_layers"])]
+    for weights in attention.values():
+        assert weights.shape == (1, CONFIG["num_attention_heads"], 4, 4)
+        np.testing.assert_allclose(weights.data.sum(-1), 1, rtol=1e-6)
 
 
 def test_the_same_on_every_backend(backend, folder):
     ids, mask = np.array([[2, 5, 6, 3], [2, 7, 3, 0]]), np.array([[True] * 4, [True] * 3 + [False]])
-    expected, looked = Bert.load(folder).model(ids, mask, weights=True)
+    expected, attention = Bert.load(folder).model(ids, mask, return_attention=True)
     model = Bert.load(folder).model.to(backend.device)
     with fakecupy.no_sync():  # concerns the fake alone
-        states, weights = model(ids, mask, weights=True)
+        states, found = model(ids, mask, return_attention=True)
     assert device_of(states.data) == device_of(backend.array(0))
     assert states.dtype == np.float32
     np.testing.assert_allclose(asnumpy(states.data)[mask], expected.data[mask], rtol=1e-5, atol=1e-6)
-    for layer, wanted in zip(weights, looked, strict=True):
-        np.testing.assert_allclose(asnumpy(layer.data), wanted.data, rtol=1e-5, atol=1e-6)
+    for path, weights in attention.items():
+        np.testing.assert_allclose(asnumpy(found[path].data), weights.data, rtol=1e-5, atol=1e-6)
 
 
 def test_as_many_positions_as_there_are_and_no_more(folder):
     model, _ = Bert.load(folder)
     positions = CONFIG["max_position_embeddings"]
-    assert model(np.ones((1, positions), int))[0].shape == (1, positions, CONFIG["hidden_size"])
+    assert model(np.ones((1, positions), int)).shape == (1, positions, CONFIG["hidden_size"])
     with pytest.raises(ShapeError, match=rf"{positions + 1} positions are needed, and {positions} were learned"):
         model(np.ones((1, positions + 1), int))
 

@@ -31,69 +31,69 @@ def some_text(seed=0, batch=2, n=6):
 
 def next_logits(model, text):
     """Of the symbol after a text, from a pass over it all."""
-    return model(np.array([text]))[0].data[0, -1]
+    return model(np.array([text])).data[0, -1]
 
 
 # ---------------------------------------------------------------------------------------------- the equations
 @given(settings=settings_of_models(), seed=SEEDS, n=st.integers(1, 5))
 def test_the_model_is_its_equations(settings, seed, n):
     model, text = random_language_model(seed, np.float64, **settings), some_text(seed, n=n)
-    logits, weights = model(text, weights=True)
-    assert len(weights) == model.config.layers
+    logits, attention = model(text, return_attention=True)
+    assert list(attention) == [f"layers.{i}.self_attention" for i in range(model.config.layers)]
     for b in range(len(text)):
         expected, alignments = by_hand.language_model(model, text[b].tolist())
         np.testing.assert_allclose(logits.data[b], expected, rtol=1e-7, atol=1e-9)
-        np.testing.assert_allclose([layer.data[b] for layer in weights], alignments, rtol=1e-7, atol=1e-9)
-    faster, nothing = model(text)
-    assert nothing is None
-    np.testing.assert_allclose(faster.data, logits.data, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(
+            [weights.data[b] for weights in attention.values()], alignments, rtol=1e-7, atol=1e-9
+        )
+    np.testing.assert_allclose(model(text).data, logits.data, rtol=1e-9, atol=1e-11)
 
 
 @given(settings=settings_of_models(), seed=SEEDS, i=st.integers(0, 5))
-def test_4d4_a_symbol_changes_nothing_before_it(settings, seed, i):
+def test_a_symbol_changes_nothing_before_it(settings, seed, i):
     model, text = random_language_model(seed, np.float64, **settings), some_text(seed)
     other = text.copy()
     other[:, i] = (other[:, i] + 1) % WORDS
-    logits, again = (model(t)[0].data for t in (text, other))
+    logits, again = (model(t).data for t in (text, other))
     np.testing.assert_allclose(logits[:, :i], again[:, :i], rtol=1e-7, atol=1e-9)
 
 
-def test_4d4_no_gradient_comes_from_the_past():
+def test_no_gradient_comes_from_the_future():
     model, text = random_language_model(dtype=np.float64), some_text(batch=1, n=7)
     model.positions.weight.grad = None
-    ma.sum(model(text)[0][:, 3] ** 2).backward()
+    ma.sum(model(text)[:, 3] ** 2).backward()
     gradient = model.positions.weight.grad
     assert (gradient[4:] == 0).all()
     assert (np.abs(gradient[:4]) > 1e-9).any(1).all()
 
 
 @given(settings=settings_of_models(), seed=SEEDS, cuts=st.sets(st.integers(1, 5)))
-def test_4d12_reading_in_pieces_is_reading_at_once(settings, seed, cuts):
+def test_reading_in_pieces_is_reading_at_once(settings, seed, cuts):
     model, text = random_language_model(seed, np.float64, **settings), some_text(seed)
     state, pieces = None, []
     for start, stop in itertools.pairwise([0, *sorted(cuts), text.shape[1]]):
         state, logits = model.step(state, text[:, start:stop])
         assert state.length == stop
         pieces.append(logits.data)
-    np.testing.assert_allclose(np.concatenate(pieces, 1), model(text)[0].data, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(np.concatenate(pieces, 1), model(text).data, rtol=1e-7, atol=1e-9)
 
 
-def test_4d12_rows_of_the_state_may_be_picked():
+def test_rows_of_the_state_may_be_picked():
     model, text = random_language_model(dtype=np.float64), some_text(batch=3)
     rows = np.array([2, 0, 2, 1])
     state, _ = model.step(None, text[:, :4])
     _, logits = model.step(state[rows], text[rows, 4:])
-    np.testing.assert_allclose(logits.data, model(text[rows])[0].data[:, 4:], rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(logits.data, model(text[rows]).data[:, 4:], rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("settings", [{}, {"norm": "post", "positions": "sinusoidal", "activation": "relu"}])
 def test_gradients_of_the_loss(settings):
     model, text = random_language_model(1, np.float64, layers=1, **settings), some_text(n=4)
     parameters = model.named_parameters()
-    check_gradients(lambda: ma.cross_entropy(model(text[:, :-1])[0], text[:, 1:]), parameters=parameters)
-    ma.cross_entropy(model(text[:, :-1])[0], text[:, 1:]).backward()
+    check_gradients(lambda: ma.cross_entropy(model(text[:, :-1]), text[:, 1:]), parameters=parameters)
+    ma.cross_entropy(model(text[:, :-1]), text[:, 1:]).backward()
     idle = [name for name, p in parameters.items() if np.abs(p.grad).max() < 1e-9]
-    assert idle == ["layers.0.attention.b_K"]  # adds the same to all scores of a query
+    assert idle == ["layers.0.self_attention.b_K"]  # adds the same to all scores of a query
 
 
 def test_it_learns_a_rhythm():
@@ -102,7 +102,7 @@ def test_it_learns_a_rhythm():
     text = (np.arange(11) + np.arange(WORDS)[:, None]) % WORDS
     for _ in range(40):
         model.zero_grad()
-        loss = ma.cross_entropy(model(text[:, :-1])[0], text[:, 1:])
+        loss = ma.cross_entropy(model(text[:, :-1]), text[:, 1:])
         loss.backward()
         for parameter in model.parameters():
             parameter.data = parameter.data - np.float32(0.3) * parameter.grad
@@ -142,12 +142,12 @@ def test_one_generator_gives_one_text_and_symbols_come_one_by_one():
     assert list(itertools.islice(model.symbols(prompt, np.random.default_rng(5)), 6)) == texts[0]
 
 
-def test_it_stops_after_the_end_symbol():
+def test_it_stops_after_eos():
     model, prompt = random_language_model(), np.array([1, 2])
     whole = model.generate(prompt, 20, np.random.default_rng(5)).tolist()
-    end = whole[3]
-    stopped = model.generate(prompt, 20, np.random.default_rng(5), end=end).tolist()
-    assert stopped == whole[: whole.index(end) + 1]
+    eos = whole[3]
+    stopped = model.generate(prompt, 20, np.random.default_rng(5), eos=eos).tolist()
+    assert stopped == whole[: whole.index(eos) + 1]
 
 
 def reads_and_text(model, prompt, length):
@@ -238,7 +238,7 @@ def test_a_model_that_gives_no_numbers_is_refused():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"words": 0}, "words must be a whole number of at least 1, got 0"),
+        ({"vocab_size": 0}, "vocab_size must be a whole number of at least 1, got 0"),
         ({"activation": "tanh"}, 'activation must be one of "relu", "gelu", "gelu_tanh"; got \'tanh\''),
         ({"norm": "none"}, 'norm must be one of "post", "pre"; got \'none\''),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),

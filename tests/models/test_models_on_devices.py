@@ -10,7 +10,7 @@ from minattn.autograd import asnumpy, device_of
 from minattn.models import beam_search
 from minattn.training import Adam, clip_grad_norm
 
-BEGIN, END, PAD = 1, 2, 0
+BOS, EOS, PAD = 1, 2, 0
 CASES = pytest.mark.parametrize(
     ("build", "settings"),
     [
@@ -41,7 +41,7 @@ def training_step(model, batch):
     """(loss, gradient norm before clipping), both unread, of one step of Adam."""
     source, previous, targets, mask = batch
     optimizer = Adam(model.named_parameters(), 0.01, eps=1e-4)
-    logits, _ = model(source, previous, mask)
+    logits = model(source, previous, mask)
     loss = ma.cross_entropy(logits, targets, ignore_index=PAD, reduction="sum") / len(source)
     loss.backward()
     norm = clip_grad_norm(model.parameters(), 1.0)
@@ -83,11 +83,8 @@ def test_a_training_step_relies_on_no_memory_layout(build, settings):
 @CASES
 def test_float32_stays_float32(backend, build, settings):
     model, batch = build(4, **settings).to(backend.device), a_batch()
-    if build is random_transformer:
-        logits, alignments = model(batch[0], batch[1], batch[3], weights=True)
-        found = [logits, *alignments.encoder, *alignments.decoder, *alignments.across]
-    else:
-        found = list(model(batch[0], batch[1], batch[3]))
+    logits, attention = model(batch[0], batch[1], batch[3], return_attention=True)
+    found = [logits, *attention.values()]
     found += model.step(model.encode(batch[0]).state, batch[1][:, 0], model.encode(batch[0], batch[3]))[1:]
     loss, norm, optimizer = training_step(model, batch)
     assert_float32(backend, [*found, loss], norm, model, optimizer)
@@ -109,10 +106,8 @@ def test_beam_search_is_the_same_everywhere(backend, build, settings, beam):
     source, _, _, mask = a_batch()
     expected, model = (build(5, **settings).eval() for _ in range(2))
     model.to(backend.device)
-    found = beam_search(model, model.encode(source, mask), beam, BEGIN, END, 5)
-    for here, there in zip(
-        beam_search(expected, expected.encode(source, mask), beam, BEGIN, END, 5), found, strict=True
-    ):
+    found = beam_search(model, model.encode(source, mask), beam, BOS, EOS, 5)
+    for here, there in zip(beam_search(expected, expected.encode(source, mask), beam, BOS, EOS, 5), found, strict=True):
         assert [(h.ids, h.finished) for h in there] == [(h.ids, h.finished) for h in here]
         for h, wanted in zip(there, here, strict=True):
             assert type(h.alignment) is np.ndarray
@@ -131,7 +126,7 @@ LANGUAGE_MODELS = pytest.mark.parametrize(
 def language_step(model, batch):
     """As `training_step`, of the target's words one after another."""
     optimizer = Adam(model.named_parameters(), 0.01, eps=1e-4)
-    loss = ma.cross_entropy(model(batch[1])[0], batch[2], ignore_index=PAD, reduction="sum")
+    loss = ma.cross_entropy(model(batch[1]), batch[2], ignore_index=PAD, reduction="sum")
     loss.backward()
     norm = clip_grad_norm(model.parameters(), 1.0)
     optimizer.step()
@@ -156,11 +151,11 @@ def test_a_language_models_step_relies_on_no_memory_layout(settings):
 @LANGUAGE_MODELS
 def test_a_language_model_stays_float32(backend, settings):
     model, batch = random_language_model(3, **settings).to(backend.device), a_batch()
-    logits, weights = model(batch[1], weights=True)
+    logits, attention = model(batch[1], return_attention=True)
     state, first = model.step(None, batch[1][:, :2])
     _, second = model.step(state, batch[1][:, 2:])
     loss, norm, optimizer = language_step(model, batch)
-    assert_float32(backend, [logits, *weights, first, second, loss], norm, model, optimizer)
+    assert_float32(backend, [logits, *attention.values(), first, second, loss], norm, model, optimizer)
 
 
 @LANGUAGE_MODELS

@@ -86,7 +86,7 @@ def test_the_default_sizes_are_the_papers():
     config = RNNsearchConfig()
     assert (config.source_vocab_size, config.target_vocab_size) == (30_000, 30_000)
     assert (config.embedding, config.hidden, config.alignment, config.maxout) == (620, 1000, 1000, 500)
-    assert (config.dropout, config.biases, config.readout, config.initial) == (0.0, False, "previous", "paper")
+    assert (config.dropout, config.biases, config.readout, config.init) == (0.0, False, "previous", "paper")
     assert CONFIGURATIONS["rnnsearch"] == config
     assert CONFIGURATIONS["rnnencdec"] == RNNsearchConfig(attention=False)
 
@@ -167,7 +167,7 @@ def test_all_other_weights_start_at_a_hundredth(weights):
 def test_glorot_starts_wide_enough_for_a_small_model():
     """Uniform with variance 2 / (inputs + outputs) of each single matrix; the rest starts as in the paper."""
     sizes = {"embedding": 60, "hidden": 64, "alignment": 70, "maxout": 30}
-    weights = RNNsearch(RNNsearchConfig(50, 50, **sizes, initial="glorot"), np.random.default_rng(7)).state_dict()
+    weights = RNNsearch(RNNsearchConfig(50, 50, **sizes, init="glorot"), np.random.default_rng(7)).state_dict()
     fans = {"W": (60, 64), "C": (128, 64), "W_s": (64, 64), "U_o": (64, 60), "V_o": (60, 60), "C_o": (128, 60)}
     fans |= {"W_a": (64, 70), "U_a": (128, 70)}
     for name, w in weights.items():

@@ -96,7 +96,7 @@ def test_the_smaller_keys_of_rows_b_take_away_what_they_should():
 @pytest.mark.parametrize("heads", [1, 4, 16, 32])
 def test_rows_a_have_the_weights_of_base(heads):
     model = unallocated(f"A h={heads}")
-    attention = model.encoder[0].attention
+    attention = model.encoder[0].self_attention
     assert (attention.heads, attention.d_k, attention.d_v) == (heads, 512 // heads, 512 // heads)
     shapes = [{name: p.shape for name, p in m.named_parameters().items()} for m in (model, unallocated())]
     assert shapes[0] == shapes[1]
@@ -141,7 +141,7 @@ def test_the_sizes_are_the_papers():
 
 @pytest.mark.parametrize(("d_model", "size"), [(256, 32), (1024, 128)])
 def test_rows_c_scale_the_heads_with_the_model(d_model, size):
-    attention = unallocated(f"C d_model={d_model}").decoder[0].attention
+    attention = unallocated(f"C d_model={d_model}").decoder[0].cross_attention
     assert (attention.d_k, attention.d_v) == (size, size)
 
 

@@ -22,13 +22,16 @@ EVERY = [
 
 
 def run(model, source, previous, mask=None):
-    logits, alignment = model(source, previous, mask)
-    return logits.numpy(), alignment.numpy()
+    """(logits, alignment); RNNencdec's one annotation has the weight 1."""
+    logits, attention = model(source, previous, mask, return_attention=True)
+    assert list(attention) == (["attention"] if model.config.attention else [])
+    alignment = attention["attention"].numpy() if attention else np.ones((*previous.shape, 1), logits.dtype)
+    return logits.numpy(), alignment
 
 
 def loss_of(model, source, previous, targets, mask, pad=0):
-    """(1.10): the mean over the sentences of sum_i -log p(y_i)."""
-    logits, _ = model(source, previous, mask)
+    """The mean over the sentences of sum_i -log p(y_i)."""
+    logits = model(source, previous, mask)
     return ma.cross_entropy(logits, targets, ignore_index=pad, reduction="sum") / len(source)
 
 
@@ -64,13 +67,13 @@ def test_the_model_is_the_papers_equations(dtype, settings, batch, seed):
 @given(configurations(), batches(), SEEDS)
 def test_teacher_forcing_is_one_step_after_another(settings, batch, seed):
     model, (source, previous, mask) = random_model(seed, np.float64, **settings), batch
-    logits, alignment = model(source, previous, mask)
+    logits, alignment = run(model, source, previous, mask)
     read = model.encode(source, mask)
     state = read.state
     for i in range(previous.shape[1]):
         state, log_p, weights = model.step(state, previous[:, i], read)
-        np.testing.assert_allclose(log_p.data, ma.log_softmax(logits[:, i]).data, rtol=1e-10, atol=1e-12)
-        np.testing.assert_allclose(weights.data, alignment.data[:, i], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(log_p.data, ma.log_softmax(ma.tensor(logits[:, i])).data, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(weights.data, alignment[:, i], rtol=1e-10, atol=1e-12)
 
 
 @given(configurations(), batches(), SEEDS, st.data())
@@ -108,7 +111,12 @@ def test_gradients_of_the_loss(settings):
 def test_gradients_in_float32_and_through_the_alignment(attention):
     model = random_model(2, attention=attention, biases=True)
     source, previous, _, mask = some_batch(batch=2, time=3)
-    check_gradients(lambda: model(source, previous, mask), parameters=model.named_parameters(), method="complex")
+
+    def everything():
+        logits, weights = model(source, previous, mask, return_attention=True)
+        return logits, *weights.values()
+
+    check_gradients(everything, parameters=model.named_parameters(), method="complex")
 
 
 @KINDS
@@ -124,7 +132,7 @@ def test_padding_sends_no_gradient(attention):
 
 # ---------------------------------------------------------------------------------------------- identities
 @given(batches(), SEEDS, st.sampled_from(["previous", "current"]))
-def test_1d7_attention_to_the_last_word_alone_is_RNNencdec(batch, seed, readout):
+def test_attention_to_the_last_word_alone_is_RNNencdec(batch, seed, readout):
     source, previous, _ = batch
     n, settings = SIZES["hidden"], {"readout": readout, "biases": True}
     search = random_model(seed, np.float64, **settings)
@@ -149,7 +157,7 @@ def test_1d7_attention_to_the_last_word_alone_is_RNNencdec(batch, seed, readout)
 
 
 @KINDS
-def test_1d10_maxout_takes_the_larger_of_each_pair_of_neighbours(attention):
+def test_maxout_takes_the_larger_of_each_pair_of_neighbors(attention):
     model, (source, previous, _, mask) = random_model(attention=attention, biases=True, maxout=3), some_batch()
     into_maxout = [model.decoder.U_o, model.decoder.V_o, model.decoder.C_o, model.decoder.b_t]
     assert {p.shape[-1] for p in into_maxout} == {2 * 3}
@@ -238,7 +246,7 @@ def test_dropout_is_on_both_embeddings_and_on_the_maxout():
     state, context = (ma.tensor(np.ones((1, size), np.float32)) for size in (3, 6))
     for twice in (
         lambda: model.encode(source).annotations,
-        lambda: decoder.scores(state, ma.tensor(plain[:1, 0]), context),
+        lambda: decoder.logits(state, ma.tensor(plain[:1, 0]), context),
     ):
         assert np.abs(twice().data - twice().data).max() > 0.01
 
@@ -252,7 +260,7 @@ def test_dropout_is_on_both_embeddings_and_on_the_maxout():
         ({"hidden": 2.5}, "hidden must be a whole number of at least 1, got 2.5"),
         ({"maxout": "500"}, "maxout must be a whole number of at least 1, got '500'"),
         ({"readout": "next"}, 'readout must be "previous" or "current", got \'next\''),
-        ({"initial": "zeros"}, 'initial must be "paper" or "glorot", got \'zeros\''),
+        ({"init": "zeros"}, 'init must be "paper" or "glorot", got \'zeros\''),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),
         ({"dropout": float("nan")}, r"dropout must be in \[0, 1\), got nan"),

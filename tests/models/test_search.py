@@ -14,7 +14,7 @@ from minattn.errors import ConfigError, TrainingError
 from minattn.models import Transformer, beam_search, greedy_search
 from minattn.models.sequence.search import Source
 
-BEGIN, END = 0, 1
+BOS, EOS = 0, 1
 KINDS = pytest.mark.parametrize("attention", [True, False], ids=["RNNsearch", "RNNencdec"])
 
 
@@ -35,7 +35,7 @@ def tables(draw, levels=None, impossible=0.0):
 
 
 def table_score(model, source, ids, finished, end):
-    """The summed log-probability of a sequence, end symbol included."""
+    """The summed log-probability of a sequence, EOS included."""
     total, prefix = 0.0, []
     for word in [*ids, end] if finished else ids:
         total += model.table[source, model.code(prefix), word]
@@ -53,16 +53,16 @@ def ranking(model, source, end, length):
 
 def teacher_forced(model, source, mask, decoded):
     """[(log-probability, alignment)] of sequences (ids, finished) of one source, from one forward pass over them."""
-    targets = [ids + [END] * finished for ids, finished in decoded]
+    targets = [ids + [EOS] * finished for ids, finished in decoded]
     longest = max(map(len, targets))
-    padded = np.array([target + [END] * (longest - len(target)) for target in targets])
-    previous = np.concatenate([np.full((len(targets), 1), BEGIN), padded[:, :-1]], 1)
+    padded = np.array([target + [EOS] * (longest - len(target)) for target in targets])
+    previous = np.concatenate([np.full((len(targets), 1), BOS), padded[:, :-1]], 1)
     batch = np.repeat(source, len(targets), 0), previous, np.repeat(mask, len(targets), 0)
+    logits, attention = model(*batch, return_attention=True)
     if isinstance(model, Transformer):
-        logits, weights = model(*batch, weights=True)
-        alignment = ma.mean(weights.across[-1], axis=1)
+        alignment = ma.mean(attention[f"decoder.{model.config.layers - 1}.cross_attention"], axis=1)
     else:
-        logits, alignment = model(*batch)
+        alignment = attention.get("attention", ma.tensor(np.ones((*previous.shape, 1))))
     log_p = ma.log_softmax(logits).data
     return [
         (sum(log_p[k, i, word] for i, word in enumerate(target)), alignment.data[k, : len(target)])
@@ -78,9 +78,9 @@ def some_sources(seed=0, batch=3, time=4):
 
 # ---------------------------------------------------------------------------------------------- identities
 @given(tables())
-def test_1d9_a_beam_of_one_is_greedy_on_a_table(drawn):
+def test_a_beam_of_one_is_greedy_on_a_table(drawn):
     model, end, length = drawn
-    found = model.search(greedy_search, [0, 1, 2], BEGIN, end, length)
+    found = model.search(greedy_search, [0, 1, 2], BOS, end, length)
     for source, hypothesis in enumerate(found):
         ids = []
         while len(ids) < length and (not ids or ids[-1] != end):
@@ -89,7 +89,7 @@ def test_1d9_a_beam_of_one_is_greedy_on_a_table(drawn):
         assert hypothesis.ids == (ids[:-1] if finished else ids)
         assert hypothesis.finished == finished
     for hypothesis, (same, *others) in zip(
-        found, model.search(beam_search, [0, 1, 2], 1, BEGIN, end, length), strict=True
+        found, model.search(beam_search, [0, 1, 2], 1, BOS, end, length), strict=True
     ):
         assert (hypothesis.ids, hypothesis.log_probability) == (same.ids, same.log_probability)
         assert not others
@@ -97,25 +97,25 @@ def test_1d9_a_beam_of_one_is_greedy_on_a_table(drawn):
 
 @KINDS
 @given(seed=SEEDS)
-def test_1d9_a_beam_of_one_is_greedy_on_the_model(attention, seed):
+def test_a_beam_of_one_is_greedy_on_the_model(attention, seed):
     model, (sources, masks) = random_model(seed, np.float64, attention=attention, biases=True), some_sources(seed)
-    found = greedy_search(model, model.encode(sources, masks), BEGIN, END, 4)
+    found = greedy_search(model, model.encode(sources, masks), BOS, EOS, 4)
     for b, hypothesis in enumerate(found):
         source, mask = sources[b : b + 1], masks[b : b + 1]
         ids, total = [], 0.0
-        while len(ids) < 4 and END not in ids:
-            logits = model(source, np.array([[BEGIN, *ids]]), mask)[0].data[0, -1]
+        while len(ids) < 4 and EOS not in ids:
+            logits = model(source, np.array([[BOS, *ids]]), mask).data[0, -1]
             ids.append(int(logits.argmax()))
             total += logits[ids[-1]] - np.log(np.exp(logits).sum())
-        assert hypothesis.ids == [word for word in ids if word != END]
+        assert hypothesis.ids == [word for word in ids if word != EOS]
         assert hypothesis.log_probability == pytest.approx(total, rel=1e-10)
 
 
 @given(tables(), st.integers(0, 3))
-def test_1d9_a_beam_of_every_sequence_finds_them_all_in_order(drawn, more):
+def test_a_beam_of_every_sequence_finds_them_all_in_order(drawn, more):
     model, end, length = drawn
     beam = len(list(sequences(model.words, end, length))) + more
-    for source, found in enumerate(model.search(beam_search, [0, 1, 2], beam, BEGIN, end, length)):
+    for source, found in enumerate(model.search(beam_search, [0, 1, 2], beam, BOS, end, length)):
         expected = ranking(model, source, end, length)
         assert [(h.ids, h.finished) for h in found] == [(ids, finished) for _, ids, finished in expected]
         np.testing.assert_allclose([h.log_probability for h in found], [score for score, *_ in expected])
@@ -123,11 +123,11 @@ def test_1d9_a_beam_of_every_sequence_finds_them_all_in_order(drawn, more):
 
 @KINDS
 @given(seed=SEEDS)
-def test_1d9_a_beam_of_every_sequence_is_exhaustive_on_the_model(attention, seed):
+def test_a_beam_of_every_sequence_is_exhaustive_on_the_model(attention, seed):
     model = random_model(seed, np.float64, attention=attention, biases=True, target_vocab_size=3)
     sources, masks = some_sources(seed, batch=1)
-    every = list(sequences(3, END, 3))
-    found = beam_search(model, model.encode(sources, masks), len(every), BEGIN, END, 3)[0]
+    every = list(sequences(3, EOS, 3))
+    found = beam_search(model, model.encode(sources, masks), len(every), BOS, EOS, 3)[0]
     scores = [score for score, _ in teacher_forced(model, sources, masks, every)]
     assert [(h.ids, h.finished) for h in found] == [every[k] for k in np.argsort(scores)[::-1]]
     np.testing.assert_allclose([h.log_probability for h in found], sorted(scores, reverse=True), rtol=1e-10)
@@ -139,7 +139,7 @@ def test_1d9_a_beam_of_every_sequence_is_exhaustive_on_the_model(attention, seed
 def test_scores_and_alignments_are_the_models_own(attention, seed, beam, readout):
     model = random_model(seed, np.float64, attention=attention, biases=True, readout=readout)
     sources, masks = some_sources(seed)
-    for b, found in enumerate(beam_search(model, model.encode(sources, masks), beam, BEGIN, END, 4)):
+    for b, found in enumerate(beam_search(model, model.encode(sources, masks), beam, BOS, EOS, 4)):
         assert len(found) == beam
         forced = teacher_forced(model, sources[[b]], masks[[b]], [(h.ids, h.finished) for h in found])
         for hypothesis, (total, alignment) in zip(found, forced, strict=True):
@@ -151,7 +151,7 @@ def test_scores_and_alignments_are_the_models_own(attention, seed, beam, readout
 @given(tables(), st.integers(1, 8))
 def test_what_is_found_is_sorted_distinct_and_truly_scored(drawn, beam):
     model, end, length = drawn
-    for source, found in enumerate(model.search(beam_search, [0, 1, 2], beam, BEGIN, end, length)):
+    for source, found in enumerate(model.search(beam_search, [0, 1, 2], beam, BOS, end, length)):
         scores = [h.log_probability for h in found]
         assert scores == sorted(scores, reverse=True)
         assert len({(*h.ids, h.finished) for h in found}) == len(found) <= beam
@@ -167,7 +167,7 @@ def test_no_beam_beats_the_full_one(drawn):
     full = len(list(sequences(model.words, end, length)))
     best = [ranking(model, source, end, length)[0][0] for source in range(3)]
     for beam in range(1, full + 3):
-        scores = [found[0].log_probability for found in model.search(beam_search, [0, 1, 2], beam, BEGIN, end, length)]
+        scores = [found[0].log_probability for found in model.search(beam_search, [0, 1, 2], beam, BOS, end, length)]
         if beam >= full:
             np.testing.assert_allclose(scores, best, rtol=1e-12)
         assert all(score <= top + 1e-12 for score, top in zip(scores, best, strict=True))
@@ -176,7 +176,7 @@ def test_no_beam_beats_the_full_one(drawn):
 @given(tables(levels=2), st.integers(1, 30))
 def test_ties_are_kept_apart_and_broken_the_same_way_every_time(drawn, beam):
     model, end, length = drawn
-    first, second = (model.search(beam_search, [0, 1, 2], beam, BEGIN, end, length) for _ in range(2))
+    first, second = (model.search(beam_search, [0, 1, 2], beam, BOS, end, length) for _ in range(2))
     for source, (found, again) in enumerate(zip(first, second, strict=True)):
         assert [(h.ids, h.log_probability) for h in found] == [(h.ids, h.log_probability) for h in again]
         assert len({(*h.ids, h.finished) for h in found}) == len(found)
@@ -187,7 +187,7 @@ def test_ties_are_kept_apart_and_broken_the_same_way_every_time(drawn, beam):
 
 def test_of_two_equal_words_the_first_is_taken():
     model = TableModel(np.full((1, 15, 3), -1.0))
-    found = model.search(beam_search, [0], 4, BEGIN, 2, 1)[0]
+    found = model.search(beam_search, [0], 4, BOS, 2, 1)[0]
     assert [h.ids for h in found] == [[0], [1], []]
     assert [h.finished for h in found] == [False, False, True]
 
@@ -195,7 +195,7 @@ def test_of_two_equal_words_the_first_is_taken():
 @given(tables(impossible=0.4), st.integers(1, 30))
 def test_what_is_impossible_is_never_returned(drawn, beam):
     model, end, length = drawn
-    for source, found in enumerate(model.search(beam_search, [0, 1, 2], beam, BEGIN, end, length)):
+    for source, found in enumerate(model.search(beam_search, [0, 1, 2], beam, BOS, end, length)):
         possible = ranking(model, source, end, length)
         assert all(h.log_probability > -math.inf for h in found)
         assert 1 <= len(found) <= min(beam, len(possible))
@@ -222,7 +222,7 @@ def search_by_hand(model, source, beam, end, length, alpha):
 @given(tables(), st.integers(1, 8), ALPHAS)
 def test_search_is_as_by_hand_with_any_length_penalty(drawn, beam, alpha):
     model, end, length = drawn
-    for source, found in enumerate(model.search(beam_search, [0, 1, 2], beam, BEGIN, end, length, alpha)):
+    for source, found in enumerate(model.search(beam_search, [0, 1, 2], beam, BOS, end, length, alpha)):
         expected = search_by_hand(model, source, beam, end, length, alpha)
         assert [(h.ids, h.finished) for h in found] == [(ids, finished) for ids, finished, _ in expected]
         for h, (_, _, log_p) in zip(found, expected, strict=True):
@@ -234,7 +234,7 @@ def test_search_is_as_by_hand_with_any_length_penalty(drawn, beam, alpha):
 def test_a_beam_of_every_sequence_ranks_them_all_by_score(drawn, alpha):
     model, end, length = drawn
     every = len(list(sequences(model.words, end, length)))
-    for source, found in enumerate(model.search(beam_search, [0, 1, 2], every, BEGIN, end, length, alpha)):
+    for source, found in enumerate(model.search(beam_search, [0, 1, 2], every, BOS, end, length, alpha)):
         scores = [log_p / penalty(ids, done, alpha) for log_p, ids, done in ranking(model, source, end, length)]
         np.testing.assert_allclose([h.score for h in found], sorted(scores, reverse=True))
 
@@ -242,7 +242,7 @@ def test_a_beam_of_every_sequence_ranks_them_all_by_score(drawn, alpha):
 @given(tables(), st.integers(1, 8))
 def test_without_a_penalty_the_score_is_the_log_probability(drawn, beam):
     model, end, length = drawn
-    for found in model.search(beam_search, [0, 1, 2], beam, BEGIN, end, length):
+    for found in model.search(beam_search, [0, 1, 2], beam, BOS, end, length):
         assert [h.score for h in found] == [h.log_probability for h in found]
 
 
@@ -250,7 +250,7 @@ def test_the_penalty_lets_a_longer_sequence_win():
     """Ended at once: log 0.5.  Ended after three words more: log 0.4, but of four symbols, (9 / 6)^1 = 1.5 times."""
     model = chain([0.5, 0.5], [1.0, 1e-9], [1.0, 1e-9], [0.2, 0.8])
     for alpha, ids in ((0.0, []), (1.0, [0, 0, 0])):
-        best = model.search(beam_search, [0], 3, BEGIN, END, 4, alpha)[0][0]
+        best = model.search(beam_search, [0], 3, BOS, EOS, 4, alpha)[0][0]
         assert (best.ids, best.finished) == (ids, True)
     assert best.log_probability == pytest.approx(math.log(0.4))
     assert best.score == pytest.approx(math.log(0.4) / 1.5)
@@ -261,8 +261,8 @@ def test_the_penalty_lets_a_longer_sequence_win():
 def test_a_beam_of_every_sequence_is_exhaustive_on_the_transformer(seed, norm, alpha):
     model = random_transformer(seed, np.float64, norm=norm, target_vocab_size=3)
     sources, masks = some_sources(seed, batch=1)
-    every = list(sequences(3, END, 3))
-    found = beam_search(model, model.encode(sources, masks), len(every), BEGIN, END, 3, alpha)[0]
+    every = list(sequences(3, EOS, 3))
+    found = beam_search(model, model.encode(sources, masks), len(every), BOS, EOS, 3, alpha)[0]
     forced = teacher_forced(model, sources, masks, every)
     scores = [log_p / penalty(*h, alpha) for h, (log_p, _) in zip(every, forced, strict=True)]
     np.testing.assert_allclose([h.score for h in found], sorted(scores, reverse=True), rtol=1e-7)
@@ -271,7 +271,7 @@ def test_a_beam_of_every_sequence_is_exhaustive_on_the_transformer(seed, norm, a
 @given(seed=SEEDS, beam=st.integers(1, 5))
 def test_scores_and_alignments_are_the_transformers_own_in_a_batch_too(seed, beam):
     model, (sources, masks) = random_transformer(seed, np.float64), some_sources(seed)
-    for b, found in enumerate(beam_search(model, model.encode(sources, masks), beam, BEGIN, END, 4)):
+    for b, found in enumerate(beam_search(model, model.encode(sources, masks), beam, BOS, EOS, 4)):
         assert len(found) == beam
         forced = teacher_forced(model, sources[[b]], masks[[b]], [(h.ids, h.finished) for h in found])
         for hypothesis, (total, alignment) in zip(found, forced, strict=True):
@@ -297,7 +297,7 @@ def chain(*rows):
 def test_a_finished_sequence_stays_while_longer_ones_grow():
     """Ended at once: 0.4.  The best longer one: 0.6 x 0.9 x 0.9 = 0.486, after a step that looked worse."""
     model = chain([0.6, 0.4], [0.9, 0.1], [0.9, 0.1])
-    first, second = model.search(beam_search, [0], 2, BEGIN, END, 3)[0]
+    first, second = model.search(beam_search, [0], 2, BOS, EOS, 3)[0]
     assert (first.ids, first.finished) == ([0, 0, 0], False)
     assert first.log_probability == pytest.approx(math.log(0.6 * 0.9 * 0.9))
     assert (second.ids, second.finished) == ([], True)
@@ -306,14 +306,14 @@ def test_a_finished_sequence_stays_while_longer_ones_grow():
 
 
 def test_a_finished_sequence_wins_over_longer_ones_that_fall_below():
-    found = chain([0.6, 0.4], [0.45, 0.55], [0.5, 0.5]).search(beam_search, [0], 2, BEGIN, END, 3)[0]
+    found = chain([0.6, 0.4], [0.45, 0.55], [0.5, 0.5]).search(beam_search, [0], 2, BOS, EOS, 3)[0]
     assert [(h.ids, h.finished) for h in found] == [([], True), ([0], True)]
 
 
 def test_the_end_symbol_takes_no_step_beyond_max_length():
     model = chain([0.5, 0.5], [0.2, 0.8], [0.5, 0.5])
     for length, ids, finished in ((1, [0], False), (2, [0], True), (3, [0], True)):
-        best = model.search(greedy_search, [0], BEGIN, END, length)[0]
+        best = model.search(greedy_search, [0], BOS, EOS, length)[0]
         assert (best.ids, best.finished) == (ids, finished)
         assert len(best.alignment) == min(length, 2)
 
@@ -327,7 +327,7 @@ def test_search_stops_when_all_are_finished():
             return super().step(*args)
 
     model = Counting(chain([0.9, 0.1], [0.1, 0.9], [0.5, 0.5], [0.5, 0.5]).table)
-    model.search(greedy_search, [0], BEGIN, END, 50)
+    model.search(greedy_search, [0], BOS, EOS, 50)
     assert model.steps == 2
 
 
@@ -335,9 +335,9 @@ def test_search_stops_when_all_are_finished():
 @given(seed=SEEDS, beam=st.integers(1, 5))
 def test_a_batch_of_different_lengths_is_one_by_one(attention, seed, beam):
     model, (sources, masks) = random_model(seed, np.float64, attention=attention, biases=True), some_sources(seed)
-    together = beam_search(model, model.encode(sources, masks), beam, BEGIN, END, 5)
+    together = beam_search(model, model.encode(sources, masks), beam, BOS, EOS, 5)
     for source, mask, found in zip(sources, masks, together, strict=True):
-        alone = beam_search(model, model.encode(source[mask][None]), beam, BEGIN, END, 5)[0]
+        alone = beam_search(model, model.encode(source[mask][None]), beam, BOS, EOS, 5)[0]
         assert [(h.ids, h.finished) for h in found] == [(h.ids, h.finished) for h in alone]
         for h, expected in zip(found, alone, strict=True):
             assert h.log_probability == pytest.approx(expected.log_probability, rel=1e-10)
@@ -353,43 +353,43 @@ def test_nothing_is_recorded():
             assert not (log_p + weight).requires_grad
             return state, log_p + weight, weights
 
-    Watched(chain([0.5, 0.5], [0.5, 0.5]).table).search(greedy_search, [0], BEGIN, END, 2)
+    Watched(chain([0.5, 0.5], [0.5, 0.5]).table).search(greedy_search, [0], BOS, EOS, 2)
 
 
 # ---------------------------------------------------------------------------------------------- errors
 @pytest.mark.parametrize(
-    ("beam", "begin", "end", "max_length", "message"),
+    ("beam", "bos", "eos", "max_length", "message"),
     [
         (0, 0, 1, 5, "beam and max_length must be at least 1, got 0 and 5"),
         (2, 0, 1, 0, "beam and max_length must be at least 1, got 2 and 0"),
-        (2, 0, 5, 5, "end must be one of the model's 5 words, 0 to 4, got 5"),
-        (2, 0, -1, 5, "end must be one of the model's 5 words, 0 to 4, got -1"),
+        (2, 0, 5, 5, "eos must be an id of the model's vocabulary, 0 to 4, got 5"),
+        (2, 0, -1, 5, "eos must be an id of the model's vocabulary, 0 to 4, got -1"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(beam, begin, end, max_length, message):
+def test_settings_that_make_no_sense_are_refused(beam, bos, eos, max_length, message):
     model = random_model()
     with pytest.raises(ConfigError, match=message):
-        beam_search(model, model.encode(*some_sources()), beam, begin, end, max_length)
+        beam_search(model, model.encode(*some_sources()), beam, bos, eos, max_length)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, math.inf, math.nan])
 def test_a_length_penalty_that_makes_no_sense_is_refused(alpha):
     model = random_model()
     with pytest.raises(ConfigError, match=f"alpha, of the length penalty, must be at least 0, got {alpha}"):
-        beam_search(model, model.encode(*some_sources()), 2, BEGIN, END, 3, alpha)
+        beam_search(model, model.encode(*some_sources()), 2, BOS, EOS, 3, alpha)
 
 
-def test_a_begin_symbol_that_does_not_exist_is_refused():
+def test_a_bos_that_does_not_exist_is_refused():
     model = random_model()
     with pytest.raises(IndexError, match="id 9 is out of range for 5"):
-        beam_search(model, model.encode(*some_sources()), 2, 9, END, 3)
+        beam_search(model, model.encode(*some_sources()), 2, 9, EOS, 3)
 
 
 def test_a_model_that_gives_no_numbers_is_refused():
     model = random_model()
     model.decoder.W_s.data = np.full_like(model.decoder.W_s.data, np.nan)
     with pytest.raises(TrainingError, match="not numbers"):
-        greedy_search(model, model.encode(*some_sources()), BEGIN, END, 3)
+        greedy_search(model, model.encode(*some_sources()), BOS, EOS, 3)
 
 
 def test_no_source_has_no_sequence():

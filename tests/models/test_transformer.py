@@ -18,6 +18,7 @@ from minattn.models.sequence.transformer_layers import (
     DecoderLayer,
     EncoderLayer,
     FeedForward,
+    LayerConfig,
     WordEmbedding,
     check_ids,
     padding_mask,
@@ -25,6 +26,8 @@ from minattn.models.sequence.transformer_layers import (
 from minattn.nn import Dropout, LayerNorm
 from minattn.testing import check_gradients
 
+ENCODER, DECODER = "encoder.{}.self_attention", "decoder.{}.self_attention"
+ACROSS = "decoder.{}.cross_attention"
 NORMS = pytest.mark.parametrize("norm", ["post", "pre"])
 EVERY = [
     {"layers": 1},
@@ -36,7 +39,7 @@ EVERY = [
 
 def a_layer(kind=EncoderLayer, seed=0, **settings):
     """A layer in float64 with random weights."""
-    layer = kind(4, 2, 3, np.random.default_rng(seed), biases=True, **settings)
+    layer = kind(LayerConfig(4, 2, 3, biases=True, **settings), np.random.default_rng(seed))
     rng = np.random.default_rng(seed)
     for parameter in layer.parameters():
         parameter._data = rng.normal(scale=0.7, size=parameter.shape)
@@ -57,8 +60,14 @@ def some_batch(seed=0, batch=2, time=4):
     return source * mask, previous, targets, mask
 
 
+def paths(model):
+    """Of all attention, in the order of the network."""
+    layers = range(model.config.layers)
+    return [ENCODER.format(i) for i in layers] + [path.format(i) for i in layers for path in (DECODER, ACROSS)]
+
+
 def loss_of(model, source, previous, targets, mask):
-    logits, _ = model(source, previous, mask)
+    logits = model(source, previous, mask)
     return ma.cross_entropy(logits, targets, ignore_index=0, label_smoothing=0.1)
 
 
@@ -66,14 +75,16 @@ def loss_of(model, source, previous, targets, mask):
 @given(settings=transformers(), batch=batches(), seed=SEEDS)
 def test_the_model_is_the_papers_equations(settings, batch, seed):
     model, (source, previous, mask) = random_transformer(seed, np.float64, **settings), batch
-    logits, weights = model(source, previous, mask, weights=True)
+    logits, attention = model(source, previous, mask, return_attention=True)
+    assert list(attention) == paths(model)
+    assert model.named_modules().keys() >= attention.keys()
     for b in range(len(source)):
         real = [True] * source.shape[1] if mask is None else mask[b].tolist()
         expected, *alignments = by_hand.transformer(model, source[b].tolist(), real, previous[b].tolist())
         np.testing.assert_allclose(logits.data[b], expected, rtol=1e-7, atol=1e-9)
-        for found, wanted in zip(weights, alignments, strict=True):
-            assert len(found) == model.config.layers
-            np.testing.assert_allclose([layer.data[b] for layer in found], wanted, rtol=1e-7, atol=1e-9)
+        for path, wanted in zip((ENCODER, DECODER, ACROSS), alignments, strict=True):
+            found = [attention[path.format(i)].data[b] for i in range(model.config.layers)]
+            np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("settings", EVERY)
@@ -81,16 +92,15 @@ def test_float32_is_as_near_as_it_can_be(settings):
     source, previous, _, mask = some_batch()
     fine, coarse = (random_transformer(1, dtype, **settings) for dtype in (np.float64, np.float32))
     np.testing.assert_allclose(
-        coarse(source, previous, mask)[0].data, fine(source, previous, mask)[0].data, rtol=1e-3, atol=1e-4
+        coarse(source, previous, mask).data, fine(source, previous, mask).data, rtol=1e-3, atol=1e-4
     )
 
 
 @given(settings=transformers(), batch=batches(), seed=SEEDS)
-def test_without_weights_the_logits_are_the_same(settings, batch, seed):
+def test_the_logits_are_the_same_with_attention_returned(settings, batch, seed):
     model, (source, previous, mask) = random_transformer(seed, np.float64, **settings), batch
-    logits, nothing = model(source, previous, mask)
-    assert nothing is None
-    np.testing.assert_allclose(logits.data, model(source, previous, mask, True)[0].data, rtol=1e-9, atol=1e-11)
+    logits, (again, _) = model(source, previous, mask), model(source, previous, mask, return_attention=True)
+    np.testing.assert_allclose(logits.data, again.data, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize(
@@ -108,12 +118,12 @@ def test_feed_forward_is_equation_2(activation, expected):
 
 # ---------------------------------------------------------------------------------------------- causal
 @given(settings=transformers(), batch=batches(), seed=SEEDS, data=st.data())
-def test_4d4_a_word_changes_nothing_before_it(settings, batch, seed, data):
+def test_a_word_changes_nothing_before_it(settings, batch, seed, data):
     model, (source, previous, mask) = random_transformer(seed, np.float64, **settings), batch
     i = data.draw(st.integers(0, previous.shape[1] - 1))
     other = previous.copy()
     other[:, i] = (other[:, i] + 1) % SIZES["target_vocab_size"]
-    logits, again = (model(source, p, mask)[0].data for p in (previous, other))
+    logits, again = (model(source, p, mask).data for p in (previous, other))
     np.testing.assert_allclose(logits[:, :i], again[:, :i], rtol=1e-7, atol=1e-9)
 
 
@@ -121,19 +131,19 @@ def test_a_word_reaches_every_position_from_its_own_on():
     model, (source, previous, _, mask) = random_transformer(dtype=np.float64), some_batch()
     other = previous.copy()
     other[:, 1] = previous[:, 1] % 4 + 1
-    change = np.abs(model(source, previous, mask)[0].data - model(source, other, mask)[0].data).max((0, 2))
+    change = np.abs(model(source, previous, mask).data - model(source, other, mask).data).max((0, 2))
     assert change[0] < 1e-9
     assert (change[1:] > 1e-3).all()
 
 
 @NORMS
-@pytest.mark.parametrize("weights", [True, False])
-def test_4d4_no_gradient_comes_from_the_past(norm, weights):
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_no_gradient_comes_from_the_future(norm, need_weights):
     layer, decoder, t = a_layer(norm=norm), a_layer(DecoderLayer, norm=norm), 2
-    memory = decoder.attention.keys_values(inputs(1))
+    memory = decoder.cross_attention.keys_values(inputs(1))
     for run in (
-        lambda x: layer(x, causal=True, weights=weights)[0],
-        lambda x: decoder(x, memory, weights=weights)[0],
+        lambda x: layer(x, causal=True, need_weights=need_weights)[0],
+        lambda x: decoder(x, memory, need_weights=need_weights)[0],
     ):
         x = inputs()
         ma.sum(run(x)[:, t] * np.arange(4.0)).backward()
@@ -144,7 +154,7 @@ def test_4d4_no_gradient_comes_from_the_past(norm, weights):
 # ---------------------------------------------------------------------------------------------- permutations
 @NORMS
 @given(seed=SEEDS)
-def test_4d3_without_positions_the_encoder_does_not_see_order(norm, seed):
+def test_without_positions_the_encoder_does_not_see_order(norm, seed):
     layers, x = [a_layer(seed=seed + k, norm=norm) for k in range(2)], inputs(seed).data
     order = np.random.default_rng(seed).permutation(x.shape[1])
 
@@ -160,13 +170,13 @@ def test_4d3_without_positions_the_encoder_does_not_see_order(norm, seed):
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
 def test_with_positions_order_matters(positions):
     model = random_transformer(dtype=np.float64, positions=positions)
-    logits = [model(np.array([words]), np.array([[1]]))[0].data for words in ([1, 2, 3], [3, 2, 1])]
+    logits = [model(np.array([words]), np.array([[1]])).data for words in ([1, 2, 3], [3, 2, 1])]
     assert np.abs(logits[0] - logits[1]).max() > 1e-3
 
 
 # ---------------------------------------------------------------------------------------------- label smoothing
 @given(st.integers(2, 6), st.floats(0.01, 0.9), SEEDS)
-def test_4d7_label_smoothing_is_least_at_the_smoothed_target(words, eps, seed):
+def test_label_smoothing_is_least_at_the_smoothed_target(words, eps, seed):
     rng = np.random.default_rng(seed)
     target = int(rng.integers(words))
     q = (1 - eps) * np.eye(words)[target] + eps / words
@@ -185,14 +195,17 @@ def test_4d7_label_smoothing_is_least_at_the_smoothed_target(words, eps, seed):
 
 # ---------------------------------------------------------------------------------------------- padding
 @given(settings=transformers(), batch=batches(max_time=3), seed=SEEDS, more=st.integers(1, 3))
-def test_4d11_padding_changes_nothing(settings, batch, seed, more):
+def test_padding_changes_nothing(settings, batch, seed, more):
     model, (source, previous, mask) = random_transformer(seed, np.float64, **settings), batch
     mask = np.ones(source.shape, bool) if mask is None else mask
     padded = np.pad(source, ((0, 0), (0, more)), constant_values=1)
     wider = np.pad(mask, ((0, 0), (0, more)))
-    (logits, weights), (again, others) = (model(s, previous, m, True) for s, m in ((source, mask), (padded, wider)))
+    (logits, attention), (again, others) = (
+        model(s, previous, m, return_attention=True) for s, m in ((source, mask), (padded, wider))
+    )
     np.testing.assert_allclose(again.data, logits.data, rtol=1e-8, atol=1e-10)
-    for found, wanted in zip(others.across, weights.across, strict=True):
+    for path in (ACROSS.format(i) for i in range(model.config.layers)):
+        found, wanted = others[path], attention[path]
         assert (found.data[..., source.shape[1] :] == 0).all()
         np.testing.assert_allclose(found.data[..., : source.shape[1]], wanted.data, rtol=1e-8, atol=1e-10)
 
@@ -215,9 +228,10 @@ def test_a_source_that_is_all_padding_gives_numbers():
 
 # ---------------------------------------------------------------------------------------------- one by one
 @given(settings=transformers(), batch=batches(), seed=SEEDS)
-def test_4d12_teacher_forcing_is_one_step_after_another(settings, batch, seed):
+def test_teacher_forcing_is_one_step_after_another(settings, batch, seed):
     model, (source, previous, mask) = random_transformer(seed, np.float64, **settings), batch
-    logits, weights = model(source, previous, mask, weights=True)
+    logits, attention = model(source, previous, mask, return_attention=True)
+    last = attention[ACROSS.format(model.config.layers - 1)]
     read = model.encode(source, mask)
     assert (read.batch, read.state.length) == (len(source), 0)
     state = read.state
@@ -225,11 +239,11 @@ def test_4d12_teacher_forcing_is_one_step_after_another(settings, batch, seed):
         state, log_p, alignment = model.step(state, previous[:, i], read)
         assert state.length == i + 1
         np.testing.assert_allclose(log_p.data, ma.log_softmax(logits[:, i]).data, rtol=1e-7, atol=1e-9)
-        np.testing.assert_allclose(alignment.data, weights.across[-1].data.mean(1)[:, i], rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(alignment.data, last.data.mean(1)[:, i], rtol=1e-7, atol=1e-9)
 
 
 @given(settings=transformers(), batch=batches(max_time=3), seed=SEEDS, data=st.data())
-def test_4d12_rows_of_the_state_may_be_picked_at_every_step(settings, batch, seed, data):
+def test_rows_of_the_state_may_be_picked_at_every_step(settings, batch, seed, data):
     """As beam search does: each row goes on from a row of its own source."""
     model, (source, _, mask) = random_transformer(seed, np.float64, **settings), batch
     beam, rng = 2, np.random.default_rng(seed)
@@ -241,7 +255,7 @@ def test_4d12_rows_of_the_state_may_be_picked_at_every_step(settings, batch, see
         new = rng.integers(0, SIZES["target_vocab_size"], len(sources))
         words = np.concatenate([words, new[:, None]], 1)
         state, log_p, _ = model.step(state, new, read)
-        expected, _ = model(source[sources], words, None if mask is None else mask[sources])
+        expected = model(source[sources], words, None if mask is None else mask[sources])
         np.testing.assert_allclose(log_p.data, ma.log_softmax(expected[:, -1]).data, rtol=1e-7, atol=1e-9)
         rows = np.repeat(np.arange(len(source)), beam) * beam + rng.integers(0, beam, len(sources))
         state, words = state[rows], words[rows]
@@ -252,7 +266,7 @@ def test_the_source_is_projected_once():
     read = model.encode(source, mask)
     calls = []
     for layer in model.decoder:
-        layer.attention.keys_values = lambda *args: calls.append(args)
+        layer.cross_attention.keys_values = lambda *args: calls.append(args)
     state, *_ = model.step(read.state, previous[:, 0], read)
     model.step(state, previous[:, 1], read)
     assert calls == []
@@ -260,14 +274,14 @@ def test_the_source_is_projected_once():
 
 # ---------------------------------------------------------------------------------------------- layer norm
 @pytest.mark.parametrize("kind", [EncoderLayer, DecoderLayer])
-def test_4d14_without_output_weights_a_layer_is_its_layer_norms(kind):
+def test_without_output_matrices_a_layer_is_its_layer_norms(kind):
     for norm in ("post", "pre"):
-        layer = kind(4, 2, 3, np.random.default_rng(0), norm=norm)
-        attentions = [layer.attention] + ([layer.self_attention] if kind is DecoderLayer else [])
+        layer = kind(LayerConfig(4, 2, 3, norm=norm), np.random.default_rng(0))
+        attentions = [layer.self_attention] + ([layer.cross_attention] if kind is DecoderLayer else [])
         for weight in [*(attention.W_O for attention in attentions), layer.feed_forward.W_2]:
             weight.data = np.zeros_like(weight.data)
         x, plain = inputs(), LayerNorm(4, 1e-6)
-        found = layer(x, layer.attention.keys_values(inputs(1)))[0] if kind is DecoderLayer else layer(x)[0]
+        found = layer(x, layer.cross_attention.keys_values(inputs(1)))[0] if kind is DecoderLayer else layer(x)[0]
         expected = x
         for _ in range(0 if norm == "pre" else len(attentions) + 1):
             expected = plain(expected)
@@ -300,8 +314,8 @@ def test_gradients_in_float32_and_through_the_weights():
     model, (source, previous, _, mask) = random_transformer(2, layers=1), some_batch()
 
     def everything():
-        logits, (encoder, decoder, across) = model(source, previous, mask, weights=True)
-        return logits, *encoder, *decoder, *across
+        logits, attention = model(source, previous, mask, return_attention=True)
+        return logits, *attention.values()
 
     check_gradients(everything, parameters=model.named_parameters(), method="complex")
 
@@ -325,18 +339,18 @@ def test_a_step_of_decoding_has_the_decoders_dropout(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [EncoderLayer, DecoderLayer])
-def test_what_dropout_takes_is_what_the_sub_layer_gave(kind, monkeypatch):
+def test_dropout_takes_the_output_of_the_sub_layer(kind, monkeypatch):
     """With everything dropped, x goes through untouched but for the layer norms."""
     monkeypatch.setattr(Dropout, "forward", lambda self, x: x * 0)
     layer, x = a_layer(kind, norm="pre"), inputs()
-    found = layer(x, layer.attention.keys_values(inputs(1)))[0] if kind is DecoderLayer else layer(x)[0]
+    found = layer(x, layer.cross_attention.keys_values(inputs(1)))[0] if kind is DecoderLayer else layer(x)[0]
     np.testing.assert_array_equal(found.data, x.data)
 
 
 def test_dropout_is_off_in_eval_and_drawn_from_the_models_generator():
     def logits(seed, training):
         model, (source, previous, _, mask) = random_transformer(seed, dropout=0.5), some_batch()
-        return model.train(training)(source, previous, mask)[0].data
+        return model.train(training)(source, previous, mask).data
 
     np.testing.assert_array_equal(logits(1, True), logits(1, True))
     assert np.abs(logits(1, True) - logits(1, False)).max() > 0.01
@@ -425,11 +439,11 @@ def test_more_words_than_learned_positions_are_refused():
 
 def test_sinusoidal_positions_have_no_end():
     long = np.ones((1, 600), int)
-    assert np.isfinite(random_transformer(layers=1)(long, long)[0].data).all()
+    assert np.isfinite(random_transformer(layers=1)(long, long).data).all()
 
 
 def test_the_same_seed_gives_the_same_model():
     config = dataclasses.replace(TransformerConfig(9, 9), layers=1, d_model=8, d_ff=8)
     states = [Transformer(config, np.random.default_rng(seed)).state_dict() for seed in (3, 3, 4)]
     assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
-    assert not np.array_equal(states[0]["encoder.0.attention.W_Q"], states[2]["encoder.0.attention.W_Q"])
+    assert not np.array_equal(states[0]["encoder.0.self_attention.W_Q"], states[2]["encoder.0.self_attention.W_Q"])

@@ -16,7 +16,7 @@ def transformer(model, source, real, previous):
     x = embedded(source, p["source_embedding.weight"], p.get("source_positions.weight"))
     for n in range(c.layers):
         layer = at(p, f"encoder.{n}")
-        x, alignments = attention(x, c, layer, "attention", "norm_1", lambda i, j: real[j])
+        x, alignments = attention(x, c, layer, "self_attention", "norm_1", lambda i, j: real[j])
         x = feed_forward(x, c, layer, "norm_2")
         encoder.append(alignments)
     memory = x if c.norm == "post" else [layer_norm(x_i, at(p, "encoder_norm"), c) for x_i in x]
@@ -27,7 +27,7 @@ def transformer(model, source, real, previous):
         layer = at(p, f"decoder.{n}")
         x, alignments = attention(x, c, layer, "self_attention", "norm_1", lambda i, j: j <= i)
         decoder.append(alignments)
-        x, alignments = attention(x, c, layer, "attention", "norm_2", lambda i, j: real[j], memory)
+        x, alignments = attention(x, c, layer, "cross_attention", "norm_2", lambda i, j: real[j], memory)
         across.append(alignments)
         x = feed_forward(x, c, layer, "norm_3")
     x = x if c.norm == "post" else [layer_norm(x_i, at(p, "decoder_norm"), c) for x_i in x]
@@ -43,7 +43,7 @@ def language_model(model, text):
     x = embedded(text, p["embedding.weight"], p.get("positions.weight"))
     for n in range(c.layers):
         layer = at(p, f"layers.{n}")
-        x, found = attention(x, c, layer, "attention", "norm_1", lambda i, j: j <= i)
+        x, found = attention(x, c, layer, "self_attention", "norm_1", lambda i, j: j <= i)
         x = feed_forward(x, c, layer, "norm_2", c.activation)
         alignments.append(found)
     x = x if c.norm == "post" else [layer_norm(x_i, at(p, "norm"), c) for x_i in x]

@@ -79,7 +79,7 @@ def test_bits_per_character_are_those_of_each_character_by_its_window(model, len
     for place in range(1, length):
         first = (place - 1) // window * window
         with no_grad():
-            logits = model.model(ids[None, first:place])[0].data[0, -1].astype(np.float64)
+            logits = model.model(ids[None, first:place]).data[0, -1].astype(np.float64)
         p = np.exp(logits - logits.max())
         nats.append(-math.log(p[ids[place]] / p.sum()))
     assert model.mean_loss(ids) == pytest.approx(sum(nats) / (length - 1), rel=1e-4)
@@ -125,7 +125,7 @@ def test_it_never_looks_further_back_than_it_was_trained_to(positions):
     for _ in range(12):
         seen = seen if len(seen) <= CONFIG.context else seen[-CONFIG.context // 2 :]
         with no_grad():
-            logits = model.model(np.array([seen]))[0].data[0, -1]
+            logits = model.model(np.array([seen])).data[0, -1]
         seen.append(int(logits.argmax()))
         text.append(seen[-1])
     assert "a dog ea" + "".join(model.write("a dog ea", 12, top_k=1)) == model.alphabet.decode(text)

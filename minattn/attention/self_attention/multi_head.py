@@ -24,17 +24,17 @@ from minattn.nn.initializers import Rng
 
 
 class KeyValues(NamedTuple):
-    """The projected keys and values of all heads: what decoding keeps of the positions it has seen."""
+    """The projected keys and values of all heads, which decoding keeps of past positions."""
 
     keys: Tensor  # (batch, heads, n_k, d_k)
     values: Tensor  # (batch, heads, n_k, d_v)
 
     def append(self, new: "KeyValues") -> "KeyValues":
-        """These and, after them, those of new positions."""
+        """Return these and, after them, those of new positions."""
         return KeyValues(*(ops.concat(pair, axis=2) for pair in zip(self, new, strict=True)))
 
     def select(self, rows: Array) -> "KeyValues":
-        """Those of the sequences with these row numbers; one may come several times."""
+        """Return those of the sequences with these row numbers, each as often as it is given."""
         return KeyValues(ops.take(self.keys, rows), ops.take(self.values, rows))
 
 
@@ -89,9 +89,9 @@ class MultiHeadAttention(Module):
         memory: KeyValues,
         mask: Bool[Array, "#batch #n_q #n_k"] | None = None,
         causal: bool = False,
-        weights: bool = True,
+        need_weights: bool = True,
     ) -> tuple[Inexact[Tensor, "batch n_q d_model"], Inexact[Tensor, "batch heads n_q n_k"] | None]:
-        """Concat(head_1, .., head_h) W^O and the weights of every head, from what is projected already."""
+        """Return Concat(head_1, .., head_h) W^O and the weights of every head, from projected queries and memory."""
         if mask is not None:
             if mask.ndim != 3:
                 raise ShapeError(
@@ -99,10 +99,10 @@ class MultiHeadAttention(Module):
                     "a padding mask (batch, n_k) as mask[:, None, :]"
                 )
             mask = mask[:, None]  # the same for every head
-        heads, alignment = scaled_dot_product_attention(queries, *memory, mask, causal, weights)
+        heads, weights = scaled_dot_product_attention(queries, *memory, mask, causal, need_weights)
         batch, _, n_q, _ = heads.shape
         concat = ops.reshape(ops.swapaxes(heads, 1, 2), (batch, n_q, self.heads * self.d_v))
-        return ops.linear(concat, self.W_O, self.b_O), alignment
+        return ops.linear(concat, self.W_O, self.b_O), weights
 
     def forward(
         self,
@@ -111,18 +111,31 @@ class MultiHeadAttention(Module):
         values: Inexact[Tensor, "batch n_k d_model"] | None = None,
         mask: Bool[Array, "#batch #n_q #n_k"] | None = None,
         causal: bool = False,
-        weights: bool = True,
+        need_weights: bool = True,
     ) -> tuple[Inexact[Tensor, "batch n_q d_model"], Inexact[Tensor, "batch heads n_q n_k"] | None]:
-        """(context, weights): MultiHead(Q, K, V), and the weights of every head, None with weights=False.
+        """Return (context, weights): MultiHead(Q, K, V), and the weights of every head, None with need_weights=False.
 
         keys: the queries unless given, which is self-attention; values: the keys unless given.  mask: broadcastable to
         (batch, n_q, n_k), True = may attend, the same for every head; a padding mask (batch, n_k) is mask[:, None, :].
         causal: no query attends to a later key.
         """
         memory = self.keys_values(queries if keys is None else keys, values)
-        return self.attend(self.queries(queries), memory, mask, causal, weights)
+        return self.attend(self.queries(queries), memory, mask, causal, need_weights)
+
+    def self_attend(
+        self,
+        x: Inexact[Tensor, "batch n d_model"],
+        past: KeyValues | None = None,
+        mask: Bool[Array, "#batch #n #n_k"] | None = None,
+        causal: bool = False,
+        need_weights: bool = True,
+    ) -> tuple[Inexact[Tensor, "batch n d_model"], Inexact[Tensor, "batch heads n n_k"] | None, KeyValues]:
+        """Self-attention of x, which follows the positions of `past`: (context, weights, past with x)."""
+        new = self.keys_values(x)
+        memory = new if past is None else past.append(new)
+        return *self.attend(self.queries(x), memory, mask, causal, need_weights), memory
 
     def _split(self, projected: Inexact[Tensor, "batch n both"]) -> Inexact[Tensor, "batch heads n d"]:
-        """The projection of each head on its own."""
+        """Return the projections of the heads side by side on an axis of their own."""
         batch, n, both = projected.shape
         return ops.swapaxes(ops.reshape(projected, (batch, n, self.heads, both // self.heads)), 1, 2)

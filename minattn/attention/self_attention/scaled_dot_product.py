@@ -47,17 +47,17 @@ def scaled_dot_product_attention(
     v: Inexact[Tensor, "*batch n_k d_v"],
     mask: Bool[Array, "..."] | None = None,
     causal: bool = False,
-    weights: bool = True,
+    need_weights: bool = True,
 ) -> tuple[Inexact[Tensor, "*batch n_q d_v"], Inexact[Tensor, "*batch n_q n_k"] | None]:
     """Return (context, weights) of (1).
 
     mask: boolean, broadcastable to (*batch, n_q, n_k), True = may attend.  causal: no query attends to a later key; the
-    queries are the last n_q of the n_k positions.  weights=False: (context, None), in less time; and under
+    queries are the last n_q of the n_k positions.  need_weights=False: (context, None), in less time; and under
     `no_grad()` in memory that grows with n_q and n_k, not with their product.
 
     Raises ShapeError for shapes that do not fit, a mask's among them.
     """
-    if weights:
+    if need_weights:
         return attention(q, k, v, mask, causal)
     return attention_context(q, k, v, mask, causal), None
 

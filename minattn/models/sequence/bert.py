@@ -1,28 +1,28 @@
-"""BERT, the Transformer's encoder as a trained reader of text.
+"""BERT, the Transformer's encoder pre-trained on text.
 
 J. Devlin, M.-W. Chang, K. Lee and K. Toutanova, "BERT: pre-training of deep bidirectional transformers for language
 understanding", NAACL 2019 (arXiv 2018), section 3 and its Figure 2, which print no equations; the layers are those of
 A. Vaswani et al., "Attention is all you need", NIPS 2017:
 
-    x_0 = LayerNorm(E[word] + P[position] + S[token type])      three learned embeddings
-    a   = LayerNorm(x + MultiHead(x, x, x))                     every projection with a bias
-    x'  = LayerNorm(a + gelu(a W_1 + b_1) W_2 + b_2)            L layers of these two; gelu is x Phi(x), exactly
+    x_0 = LayerNorm(E[word] + P[position] + S[token type])      (a)  three learned embeddings
+    a   = LayerNorm(x + MultiHead(x, x, x))                     (b)  every projection with a bias
+    x'  = LayerNorm(a + gelu(a W_1 + b_1) W_2 + b_2)            (c)  L layers of (b) and (c); gelu is x Phi(x), exactly
 
 L layers, hidden size H, A heads; W_1 is (H, 4H).  The layer norm of x_0 and its eps, 1e-12, are the authors' program's.
 
 Deviations from the paper:
-* there is no dropout: this is for reading with trained weights, not for training; random weights, which a BERT without
-  a folder has, are not the paper's truncated normal ones but those of the layers
-* the pooler and the heads of the two training tasks are not built; they stand on the states that this returns
+* there is no dropout: this is for inference with trained parameters, not for training; random parameters, which a BERT
+  without a folder has, are not the paper's truncated normal ones but those of the layers
+* the pooler and the heads of the two pre-training tasks are not built; they take the states that this returns
 
-Weights are read under the names that the published checkpoints have (`embeddings.word_embeddings.weight`, ..), where a
-matrix is (outputs, inputs) and here (inputs, outputs).
+Parameters are read under the names in published checkpoints (`embeddings.word_embeddings.weight`, ..), where a matrix
+is (outputs, inputs) and here (inputs, outputs).
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Inexact, Integer
@@ -30,17 +30,17 @@ from jaxtyping import Bool, Inexact, Integer
 from minattn.attention.self_attention import LearnedPositions
 from minattn.autograd import Array, Tensor
 from minattn.errors import CheckpointError, ConfigError, MissingDependencyError, ShapeError
-from minattn.models.sequence.transformer_layers import EncoderLayer, check_ids, padding_mask
+from minattn.models.sequence.transformer_layers import EncoderLayer, LayerConfig, check_ids, padding_mask
 from minattn.models.settings import check_sizes
-from minattn.nn import Embedding, LayerNorm, Module
-from minattn.nn import initializers as init
+from minattn.nn import Embedding, LayerNorm, Module, initializers
+from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"  # the files of a published model
 
 # A key of config.json -> the field of BertConfig.
 FIELDS = {
-    "vocab_size": "words",
+    "vocab_size": "vocab_size",
     "num_hidden_layers": "layers",
     "hidden_size": "d_model",
     "num_attention_heads": "heads",
@@ -49,7 +49,7 @@ FIELDS = {
     "type_vocab_size": "token_types",
     "layer_norm_eps": "layer_norm_eps",
 }
-# What config.json must say of the architecture; where it says nothing, `None` stands for a key that is required.
+# (required value, default; None: the key is required) of the keys of config.json on the architecture.
 EXPECTED = {"model_type": ("bert", None), "hidden_act": ("gelu", None)}
 EXPECTED |= {"position_embedding_type": ("absolute", "absolute"), "is_decoder": (False, False)}
 
@@ -58,19 +58,19 @@ FLOATS = ("F16", "F32", "F64")  # safetensors' names of the dtypes that NumPy ha
 
 @dataclass(frozen=True)
 class BertConfig:
-    """Sizes.  The defaults are BERT-base's, without upper case."""
+    """Sizes.  The defaults are those of BERT-base, uncased."""
 
-    words: int = 30_522  # word pieces
-    layers: int = 12  # L
-    d_model: int = 768  # H
-    heads: int = 12  # A
-    d_ff: int = 3072  # 4H
-    positions: int = 512
-    token_types: int = 2
-    layer_norm_eps: float = 1e-12
+    vocab_size: Annotated[int, "number of word pieces"] = 30_522
+    layers: Annotated[int, "L: layers"] = 12
+    d_model: Annotated[int, "H: size of the states"] = 768
+    heads: Annotated[int, "A: attention heads"] = 12
+    d_ff: Annotated[int, "4H: size of the hidden layer of the feed-forward networks"] = 3072
+    positions: Annotated[int, "number of positions, the longest text"] = 512
+    token_types: Annotated[int, "number of token types"] = 2
+    layer_norm_eps: Annotated[float, "epsilon of layer norm"] = 1e-12
 
     def __post_init__(self) -> None:
-        check_sizes(self, "words", "layers", "d_model", "heads", "d_ff", "positions", "token_types")
+        check_sizes(self, "vocab_size", "layers", "d_model", "heads", "d_ff", "positions", "token_types")
         if self.d_model % self.heads:
             raise ConfigError(f"d_model = {self.d_model} does not divide into {self.heads} heads")
         if not 0 <= self.layer_norm_eps < 1:
@@ -78,7 +78,7 @@ class BertConfig:
 
     @classmethod
     def read(cls, folder: str | Path) -> "BertConfig":
-        """The sizes that the config.json of a published model gives.
+        """Read the sizes from the config.json of a published model.
 
         Raises ConfigError for another architecture, and for keys that are missing or do not fit; CheckpointError where
         the file is missing or damaged.
@@ -110,7 +110,7 @@ class BertConfig:
 
 
 CONFIGURATIONS = {
-    "bert-base": BertConfig(),  # 108,891,648 weights
+    "bert-base": BertConfig(),  # 108,891,648 parameters
     "bert-large": BertConfig(layers=24, d_model=1024, heads=16, d_ff=4096),  # 334,092,288
     "minilm-l6": BertConfig(layers=6, d_model=384, heads=12, d_ff=1536),  # 22,565,376; Wang et al. 2020
 }
@@ -118,30 +118,29 @@ CONFIGURATIONS = {
 
 
 class Bert(Module):
-    """The encoder.  `Bert.load(folder)` has the weights of a published model, `Bert(config, rng)` random ones."""
+    """The encoder.  `Bert.load(folder)` has the parameters of a published model, `Bert(config, rng)` random ones."""
 
     def __init__(self, config: BertConfig, rng: Rng) -> None:
         d, eps = config.d_model, config.layer_norm_eps
         self.config = config
-        self.words = Embedding(config.words, d, rng, std=0.02)
+        self.words = Embedding(config.vocab_size, d, rng, std=0.02)
         self.positions = LearnedPositions(config.positions, d, rng, std=0.02)
         self.token_types = Embedding(config.token_types, d, rng, std=0.02)
         self.norm = LayerNorm(d, eps)
-        self.layers = [
-            EncoderLayer(d, config.heads, config.d_ff, rng, dropout=0.0, biases=True, activation="gelu", eps=eps)
-            for _ in range(config.layers)
-        ]
+        layer = LayerConfig.of(config, biases=True, activation="gelu")
+        self.layers = [EncoderLayer(layer, rng) for _ in range(config.layers)]
 
     def forward(
         self,
         ids: Integer[Array, "batch n"],
         mask: Bool[Array, "batch n"] | None = None,
         token_types: Integer[Array, "batch n"] | None = None,
-        weights: bool = False,
-    ) -> tuple[Inexact[Tensor, "batch n d"], tuple[Inexact[Tensor, "batch heads n n"], ...] | None]:
-        """(states, weights): the last layer's x, and the attention weights of every layer, None with weights=False.
+        return_attention: bool = False,
+    ) -> Inexact[Tensor, "batch n d"] | tuple[Inexact[Tensor, "batch n d"], Attention]:
+        """Return the states, the last layer's x; with return_attention=True (states, attention), the weights of every
+        head under "layers.0.self_attention", and so on for each layer.
 
-        mask: True = a word piece, False = padding, which nothing attends to; the states there mean nothing.
+        mask: True = a word piece, False = padding, which nothing attends to; the states there have no meaning.
         token_types: 0 for the first text and 1 for the second; all 0 unless given.
         Raises ShapeError for a text longer than the positions, and for a mask or token types that do not fit the ids.
         """
@@ -150,21 +149,21 @@ class Bert(Module):
             raise ShapeError(f"token_types must have the shape of the ids, {ids.shape}; got {token_types.shape}")
         x = self.positions(self.words(ids))
         x = x + (self.token_types.weight[0] if token_types is None else self.token_types(token_types))
-        x = self.norm(x)
-        mask, seen = padding_mask(mask, ids, x), []
-        for layer in self.layers:
-            x, alignment = layer(x, mask, weights=weights)
-            seen.append(alignment)
-        return x, tuple(seen) if weights else None
+        x = self.norm(x)  # (a)
+        mask, attention = padding_mask(mask, ids, x), {}
+        for i, layer in enumerate(self.layers):
+            x, inner = layer(x, mask, need_weights=return_attention)  # (b) (c)
+            attention |= prefixed(f"layers.{i}", inner)
+        return (x, attention) if return_attention else x
 
     @classmethod
     def load(cls, folder: str | Path, dtype: Any = np.float32) -> "Loaded":
-        """The model in a folder with config.json and model.safetensors, and the names in there that it has no use for.
+        """Load the model in a folder with config.json and model.safetensors; return it and the names that it ignores.
 
         Raises ConfigError as `BertConfig.read` does; CheckpointError where a file is missing or damaged, and, in one
-        error that lists them all, where weights are missing or of other shapes.
+        error that lists them all, where parameters are missing or of other shapes.
         """
-        with init.unallocated():
+        with initializers.unallocated():
             model = cls(BertConfig.read(folder), np.random.default_rng(0))
         path = Path(folder) / WEIGHTS
         safetensors = _safetensors()
@@ -181,7 +180,7 @@ class Bert(Module):
         return Loaded(model, unused)
 
     def _fill(self, file: Any, path: Path, dtype: Any) -> list[str]:
-        """Take every parameter from an open safetensors file; the names there that none asked for."""
+        """Take every parameter from an open safetensors file; return the names there that none asked for."""
         there = {_canonical(name): name for name in file.keys()}  # noqa: SIM118
         parameters = {published_name(name): parameter for name, parameter in self.named_parameters().items()}
         wrong = [f"{name} is missing" for name in parameters if name not in there]
@@ -205,23 +204,23 @@ class Bert(Module):
 
 
 class Loaded(NamedTuple):
-    """What `Bert.load` returns."""
+    """A model loaded from a folder."""
 
     model: Bert
     unused: list[str]
-    """Names in the file that the encoder has no use for: a pooler, the heads of training tasks."""
+    """Names in the file that the encoder ignores: a pooler, the heads of pre-training tasks."""
 
 
-# Our names -> the published ones, within a layer and outside of the layers.
+# Our names -> the published ones, in a layer and outside of the layers.
 LAYER_NAMES = {
-    "attention.W_Q": "attention.self.query.weight",
-    "attention.b_Q": "attention.self.query.bias",
-    "attention.W_K": "attention.self.key.weight",
-    "attention.b_K": "attention.self.key.bias",
-    "attention.W_V": "attention.self.value.weight",
-    "attention.b_V": "attention.self.value.bias",
-    "attention.W_O": "attention.output.dense.weight",
-    "attention.b_O": "attention.output.dense.bias",
+    "self_attention.W_Q": "attention.self.query.weight",
+    "self_attention.b_Q": "attention.self.query.bias",
+    "self_attention.W_K": "attention.self.key.weight",
+    "self_attention.b_K": "attention.self.key.bias",
+    "self_attention.W_V": "attention.self.value.weight",
+    "self_attention.b_V": "attention.self.value.bias",
+    "self_attention.W_O": "attention.output.dense.weight",
+    "self_attention.b_O": "attention.output.dense.bias",
     "norm_1.weight": "attention.output.LayerNorm.weight",
     "norm_1.bias": "attention.output.LayerNorm.bias",
     "feed_forward.W_1": "intermediate.dense.weight",
@@ -242,7 +241,7 @@ EMBEDDING_NAMES = {
 
 
 def published_name(name: str) -> str:
-    """The name that a parameter of `Bert` has in published checkpoints."""
+    """Return the name of a parameter of `Bert` in published checkpoints."""
     if not name.startswith("layers."):
         return EMBEDDING_NAMES[name]
     _, number, rest = name.split(".", 2)
@@ -250,18 +249,18 @@ def published_name(name: str) -> str:
 
 
 def _canonical(name: str) -> str:
-    """A name in a file without the prefix, and the older names, that some files have."""
+    """Return a name in a file without the prefix and the older names of some files."""
     name = name.removeprefix("bert.")
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 def _is_transposed(published: str) -> bool:
-    """Whether it is the matrix of a linear map, (outputs, inputs) in published checkpoints."""
+    """Tell whether it is the matrix of a linear map, (outputs, inputs) in published checkpoints."""
     return published.startswith("encoder.") and published.endswith(MATRICES)
 
 
 def read_json(path: Path) -> Any:
-    """What stands in a JSON file of a published model.  Raises CheckpointError where it is missing or damaged."""
+    """Read a JSON file of a published model.  Raises CheckpointError where it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,22 +1,23 @@
-"""A language model of the Transformer's layers: p(text) = product over t of p(symbol_t | symbols before).
+"""A causal language model of the Transformer's layers: p(text) = product over t of p(symbol_t | symbols before).
 
 The decoder of A. Vaswani et al., "Attention is all you need", NIPS 2017, without an encoder to attend to: layers of
-causal self-attention and a feed-forward network, one matrix E going in and coming out (section 3.4).
+causal self-attention and a feed-forward network, one matrix E at the input and the output (section 3.4).
 
-    x_0 = Dropout(sqrt(d) E[symbols] + PE)
-    x_l = layer l of x_{l-1}, causal
-    p(symbol_{t+1}) = softmax(LayerNorm(x_N) E^T)_t         the layer norm with norm="pre" alone
+    x_0 = Dropout(sqrt(d) E[symbols] + PE)                  (a)
+    x_l = layer l of x_{l-1}, causal                        (b)
+    p(symbol_{t+1}) = softmax(LayerNorm(x_N) E^T)_t         (c)  the layer norm with norm="pre" only
 
 Deviations from the paper: the defaults are those of A. Radford et al., "Language models are unsupervised multitask
-learners", 2019 (GPT-2): layer norm in front, the tanh form of GELU for max(0, .), learned positions and biases in the
-projections.  GPT-2's embeddings are not multiplied by sqrt(d), its weights start at N(0, 0.02^2), smaller at the end of
-each sub-layer, and its layer norm's eps is 1e-5; here all that is as in `transformer.py`.  It trains with dropout 0.1,
-which is 0 here unless set.
+learners", 2019 (GPT-2): layer norm before each sub-layer, the tanh form of GELU for max(0, .), learned positions and
+biases in the projections.  GPT-2's embeddings are not multiplied by sqrt(d), its parameters start at N(0, 0.02^2),
+smaller at the end of each sub-layer, and its layer norm's eps is 1e-5; here all that is as in `transformer.py`.  It
+trains with dropout 0.1, which is 0 here unless set.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Inexact, Integer
@@ -29,6 +30,7 @@ from minattn.models.sequence.transformer_layers import (
     Activation,
     Cache,
     EncoderLayer,
+    LayerConfig,
     Norm,
     Positions,
     WordEmbedding,
@@ -37,73 +39,74 @@ from minattn.models.sequence.transformer_layers import (
 )
 from minattn.models.settings import check_choices, check_sizes
 from minattn.nn import Dropout, LayerNorm, Module
+from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
 
 
 @dataclass(frozen=True)
 class LanguageModelConfig:
-    """Sizes by the Transformer's letters; `words` is the number of symbols, be they words, characters or bytes."""
+    """Sizes by the Transformer's letters.  Symbols may be words, characters or bytes."""
 
-    words: int = 256
-    layers: int = 4
-    d_model: int = 256
-    d_ff: int = 1024
-    heads: int = 4
-    dropout: float = 0.0
-    norm: Norm = "pre"
-    positions: Positions = "learned"
-    max_length: int = 128  # learned positions only
-    activation: Activation = "gelu_tanh"
-    biases: bool = True
-    layer_norm_eps: float = 1e-6
+    vocab_size: Annotated[int, "number of symbols"] = 256
+    layers: Annotated[int, "N: layers"] = 4
+    d_model: Annotated[int, "size of the embeddings and of the output of every sub-layer"] = 256
+    d_ff: Annotated[int, "size of the hidden layer of the feed-forward networks"] = 1024
+    heads: Annotated[int, "h: attention heads"] = 4
+    dropout: Annotated[float, "dropout rate of sub-layers and embeddings"] = 0.0
+    norm: Annotated[Norm, "layer norm after each residual connection, or before each sub-layer"] = "pre"
+    positions: Annotated[Positions, "positional encoding"] = "learned"
+    max_length: Annotated[int, "number of positions, where they are learned"] = 128
+    activation: Annotated[Activation, "activation of the feed-forward networks"] = "gelu_tanh"
+    biases: Annotated[bool, "biases in the projections of attention"] = True
+    layer_norm_eps: Annotated[float, "epsilon of layer norm"] = 1e-6
 
     def __post_init__(self) -> None:
-        check_sizes(self, "words", "layers", "d_model", "d_ff", "heads", "max_length")
+        check_sizes(self, "vocab_size", "layers", "d_model", "d_ff", "heads", "max_length")
         choices = {"norm": ("post", "pre"), "positions": ("sinusoidal", "learned"), "activation": tuple(ACTIVATIONS)}
         check_choices(self, **choices)
         check_network(self)
 
 
 class LanguageModel(Module):
-    """A causal language model.  rng draws the weights, and in training what dropout leaves out."""
+    """A causal language model.  rng draws the parameters, and in training the dropout masks."""
 
     def __init__(self, config: LanguageModelConfig, rng: Rng) -> None:
         self.config = config
-        d, eps = config.d_model, config.layer_norm_eps
-        self.embedding = WordEmbedding(config.words, d, rng)
+        layer = LayerConfig.of(config)
+        self.embedding = WordEmbedding(config.vocab_size, config.d_model, rng)
         self.positions = make_positions(config, rng)
         self.dropout = Dropout(config.dropout, rng)
-        settings = {name: getattr(config, name) for name in ("dropout", "norm", "biases", "activation")} | {"eps": eps}
-        self.layers = [EncoderLayer(d, config.heads, config.d_ff, rng, **settings) for _ in range(config.layers)]
-        self.norm = LayerNorm(d, eps) if config.norm == "pre" else None
+        self.layers = [EncoderLayer(layer, rng) for _ in range(config.layers)]
+        self.norm = LayerNorm(config.d_model, config.layer_norm_eps) if config.norm == "pre" else None
 
     def forward(
-        self, ids: Integer[Array, "batch n"], weights: bool = False
-    ) -> tuple[Inexact[Tensor, "batch n words"], tuple[Inexact[Tensor, "batch heads n n"], ...] | None]:
-        """The logits of the symbol after each; weights=True: also the weights of every head, a tensor for each layer.
+        self, ids: Integer[Array, "batch n"], return_attention: bool = False
+    ) -> Inexact[Tensor, "batch n vocab"] | tuple[Inexact[Tensor, "batch n vocab"], Attention]:
+        """Return the logits of the symbol after each; with return_attention=True (logits, attention), the weights of
+        every head under "layers.0.self_attention", and so on for each layer.
 
         Raises ShapeError for more symbols than there are learned positions.
         """
-        x = self.dropout(self.positions(self.embedding(ids)))
-        alignments = []
-        for layer in self.layers:
-            x, alignment = layer(x, causal=True, weights=weights)
-            alignments.append(alignment)
-        return self._scores(x), tuple(alignments) if weights else None
+        x, attention = self.dropout(self.positions(self.embedding(ids))), {}  # (a)
+        for i, layer in enumerate(self.layers):
+            x, inner = layer(x, causal=True, need_weights=return_attention)  # (b)
+            attention |= prefixed(f"layers.{i}", inner)
+        logits = self._logits(x)
+        return (logits, attention) if return_attention else logits
 
     def step(
         self, state: Cache | None, ids: Integer[Array, "batch n"]
-    ) -> tuple[Cache, Inexact[Tensor, "batch n words"]]:
-        """Read on: (state, logits of the symbol after each) for symbols that follow those of `state`; None: the first.
+    ) -> tuple[Cache, Inexact[Tensor, "batch n vocab"]]:
+        """Return (state, logits of the symbol after each) for symbols that follow those of `state`; None: the first.
 
-        The state holds the keys and values of all symbols so far, so that none is read twice.
+        The state holds the keys and values of all symbols so far, so that none is computed twice.
         """
         state = Cache((None,) * len(self.layers)) if state is None else state
-        x, memories = self.dropout(self.positions(self.embedding(ids), start=state.length)), []
+        x, layers = self.dropout(self.positions(self.embedding(ids), start=state.length)), []
         for layer, past in zip(self.layers, state.layers, strict=True):
-            x, memory = layer.step(x, past)
-            memories.append(memory)
-        return Cache(tuple(memories)), self._scores(x)
+            x, past, _ = layer.step(x, past)
+            layers.append(past)
+        return Cache(tuple(layers)), self._logits(x)
 
     def generate(
         self,
@@ -112,9 +115,9 @@ class LanguageModel(Module):
         rng: Rng,
         temperature: float = 1.0,
         top_k: int | None = None,
-        end: int | None = None,
+        eos: int | None = None,
     ) -> Integer[np.ndarray, " made"]:
-        """`length` symbols that go on from the prompt, as `symbols` draws them; fewer where `end` comes, the last then.
+        """Return `length` symbols that continue the prompt, drawn as by `symbols`; fewer where `eos` comes, then last.
 
         Raises ConfigError for an empty prompt and for numbers that make no sense, TrainingError where logits are NaN.
         """
@@ -123,7 +126,7 @@ class LanguageModel(Module):
         made: list[int] = []
         for symbol in islice(self.symbols(prompt, rng, temperature, top_k), length):
             made.append(symbol)
-            if symbol == end:
+            if symbol == eos:
                 break
         return np.array(made, dtype=int)
 
@@ -135,18 +138,17 @@ class LanguageModel(Module):
         top_k: int | None = None,
         longest: int | None = None,
     ) -> Iterator[int]:
-        """The symbols that go on from the prompt, without end, each drawn from softmax(logits / temperature).
+        """Iterate over symbols that continue the prompt, endlessly, each drawn from softmax(logits / temperature).
 
         temperature: below 1 the likely get likelier; 0 takes the likeliest.  top_k: draw among the k likeliest only.
-        longest: how many symbols the model sees at most, as many as it was trained on; where the text gets longer than
-        that, or than there are learned positions, the model goes on from its last half.  `eval()` is the caller's: in
-        training mode dropout is on here too.
+        longest: the longest context, such as that of training; a text longer than that, or than the learned positions,
+        is continued from its last half.  Call `eval()` first: in training mode dropout is on here too.
 
         Raises ConfigError, before the first symbol is asked for, as `generate` does.
         """
         prompt = np.asarray(prompt)
         if len(prompt) == 0:
-            raise ConfigError("a prompt needs at least one symbol, got none; hint: begin with a line break")
+            raise ConfigError("a prompt needs at least one symbol, got none; hint: start with a line break")
         if not 0 <= temperature < np.inf or (top_k is not None and top_k < 1):
             raise ConfigError(
                 f"temperature must be a finite number of at least 0 and top_k, if given, at least 1; got {temperature} "
@@ -161,27 +163,26 @@ class LanguageModel(Module):
     def _symbols(
         self, text: list[int], rng: Rng, temperature: float, top_k: int | None, longest: int | None
     ) -> Iterator[int]:
-        state, read = None, 0
+        state, seen = None, 0
         while True:
-            if longest is not None and len(text) - read + _length(state) > longest:
-                state, read = None, len(text) - (longest + 1) // 2
-            with no_grad():  # not across the yield: whoever takes the symbol may want gradients
-                state, logits = self.step(state, np.array([text[read:]]))
-            read = len(text)
-            text.append(_drawn(asnumpy(logits.data)[0, -1].astype(np.float64), rng, temperature, top_k))
+            if longest is not None and len(text) - seen + _length(state) > longest:
+                state, seen = None, len(text) - (longest + 1) // 2
+            with no_grad():  # not across the yield: the caller may want gradients
+                state, logits = self.step(state, np.array([text[seen:]]))
+            seen = len(text)
+            text.append(_draw(asnumpy(logits.data)[0, -1].astype(np.float64), rng, temperature, top_k))
             yield text[-1]
 
-    def _scores(self, x: Tensor) -> Tensor:
-        """The logits."""
-        return self.embedding.scores(x if self.norm is None else self.norm(x))
+    def _logits(self, x: Tensor) -> Tensor:
+        return self.embedding.logits(x if self.norm is None else self.norm(x))  # (c)
 
 
 def _length(state: Cache | None) -> int:
     return 0 if state is None else state.length
 
 
-def _drawn(logits: np.ndarray, rng: Rng, temperature: float, top_k: int | None) -> int:
-    """A symbol from softmax(logits / temperature), among the top_k likeliest."""
+def _draw(logits: np.ndarray, rng: Rng, temperature: float, top_k: int | None) -> int:
+    """Draw a symbol from softmax(logits / temperature), among the top_k likeliest."""
     refuse_nan(logits)
     if temperature == 0:
         return int(np.argmax(logits))

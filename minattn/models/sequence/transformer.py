@@ -3,35 +3,35 @@
 A. Vaswani, N. Shazeer, N. Parmar, J. Uszkoreit, L. Jones, A. N. Gomez, L. Kaiser and I. Polosukhin, "Attention is all
 you need", NIPS 2017.  Vectors are rows, as in the paper; d is d_model.
 
-Sub-layers (3.1, 5.4):   x <- LayerNorm(x + Dropout(Sublayer(x)))
-Encoder (3.1):           N layers of multi-head self-attention, then a feed-forward network
-Decoder (3.1, 3.2.3):    N layers of causal self-attention, attention over the encoder's output, a feed-forward network
-Attention (3.2):         (1), in `attention/self_attention`
-Feed-forward (3.3):      FFN(x) = max(0, x W_1 + b_1) W_2 + b_2                                                (2)
-Embeddings (3.4, 5.4):   x_0 = Dropout(sqrt(d) E[words] + PE), and the logits are x_N E^T, with one matrix E for the
-                         source, the target and the softmax
-Positions (3.5):         PE, in `attention/self_attention/positions.py`
+Embeddings (sections 3.4, 5.4):  x_0 = Dropout(sqrt(d) E[words] + PE), and the logits are x_N E^T, with one matrix E
+                                 for the source, the target and the softmax                                   (a)
+Positions (3.5):                 PE, in `attention/self_attention/positions.py`
+Encoder (3.1):                   N layers of self-attention and a feed-forward network
+Decoder (3.1, 3.2.3):            N layers of causal self-attention, attention over the encoder's output, and a
+                                 feed-forward network
+The layers are in `transformer_layers.py`, with the feed-forward network (2) and LayerNorm(x + Dropout(Sublayer(x)));
+attention (1) is in `attention/self_attention`.
 
 The rest is training: the schedule (3) is `training.Noam`, label smoothing (5.4) `cross_entropy(label_smoothing=0.1)`,
-and the length penalty of beam search (6.1) `beam_search(alpha=0.6)`.  Label smoothing there spreads eps over all words,
+and the length penalty of beam search (6.1) `beam_search(alpha=0.6)`.  Label smoothing here spreads eps over all words,
 the right one among them, q = (1 - eps) onehot + eps / V; the authors' program spreads it over the others.
 
 Deviations from the paper:
-* `norm="pre"` puts the layer norm in front, x <- x + Dropout(Sublayer(LayerNorm(x))), and one more at the end of each
-  stack: deep models start training more easily.  `norm="post"`, the default, is the paper.
-* `tied="target"` leaves the source embeddings to themselves, for two vocabularies; `tied="none"` the softmax too.
+* `norm="pre"` puts layer norm first, x <- x + Dropout(Sublayer(LayerNorm(x))), with one more at the end of each stack:
+  deep models start training more easily.  `norm="post"`, the default, is the paper.
+* `tied="target"` gives the source embeddings of their own, for two vocabularies; `tied="none"` the softmax too.
 * `biases=True` gives the projections of attention the biases that the paper does not have.
-* The paper does not say how weights start.  As in the authors' program tensor2tensor E is drawn from N(0, 1/d), so that
+* The paper gives no initial values.  As in the authors' program tensor2tensor E is drawn from N(0, 1/d), so that
   sqrt(d) E has the size of a layer norm's output, and the layer norm's eps is 1e-6.  Unlike there, where it is by the
   inputs alone, other matrices are drawn Glorot-uniform.  Learned positions (Table 3, row E) are one vector for each of
   `max_length` positions and stack, drawn as large as sines and cosines are, from N(0, 1/2).
-* Dropout is where 5.4 has it: on what each sub-layer gives and on the sum of embeddings and positions.
-* Padding, which the paper does not speak of, is masked in the source.  At the end of the target it needs no mask: no
-  position looks at later ones.
+* Dropout is where 5.4 has it: on the output of each sub-layer and on the sum of embeddings and positions.
+* Padding, which the paper does not mention, is masked in the source.  At the end of the target it needs no mask: no
+  position attends to later ones.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from jaxtyping import Bool, Inexact, Integer
 
@@ -43,6 +43,7 @@ from minattn.models.sequence.transformer_layers import (
     Cache,
     DecoderLayer,
     EncoderLayer,
+    LayerConfig,
     Norm,
     Positions,
     WordEmbedding,
@@ -51,30 +52,32 @@ from minattn.models.sequence.transformer_layers import (
     padding_mask,
 )
 from minattn.models.settings import check_choices, check_sizes
-from minattn.nn import Dropout, LayerNorm, Module
-from minattn.nn import initializers as init
+from minattn.nn import Dropout, LayerNorm, Module, initializers
+from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Sizes by the paper's letters.  The defaults are its base model, 37,000 words for both languages."""
+    """Sizes by the paper's letters.  The defaults are its base model, with 37,000 words of both languages."""
 
-    source_vocab_size: int = 37_000
-    target_vocab_size: int = 37_000
-    layers: int = 6  # N, in the encoder and in the decoder
-    d_model: int = 512
-    d_ff: int = 2048
-    heads: int = 8  # h
-    d_k: int | None = None  # None: d_model / heads
-    d_v: int | None = None  # None: d_model / heads
-    dropout: float = 0.1  # P_drop
-    norm: Norm = "post"
-    positions: Positions = "sinusoidal"
-    max_length: int = 512  # learned positions only
-    tied: Literal["all", "target", "none"] = "all"
-    biases: bool = False
-    layer_norm_eps: float = 1e-6
+    source_vocab_size: Annotated[int, "size of the source vocabulary"] = 37_000
+    target_vocab_size: Annotated[int, "size of the target vocabulary"] = 37_000
+    layers: Annotated[int, "N: layers of the encoder, and of the decoder"] = 6
+    d_model: Annotated[int, "size of the embeddings and of the output of every sub-layer"] = 512
+    d_ff: Annotated[int, "size of the hidden layer of the feed-forward networks"] = 2048
+    heads: Annotated[int, "h: attention heads"] = 8
+    d_k: Annotated[int | None, "size of a head's queries and keys; d_model / heads if None"] = None
+    d_v: Annotated[int | None, "size of a head's values; d_model / heads if None"] = None
+    dropout: Annotated[float, "P_drop: dropout rate of sub-layers and embeddings"] = 0.1
+    norm: Annotated[Norm, "layer norm after each residual connection, or before each sub-layer"] = "post"
+    positions: Annotated[Positions, "positional encoding"] = "sinusoidal"
+    max_length: Annotated[int, "number of positions, where they are learned"] = 512
+    tied: Annotated[
+        Literal["all", "target", "none"], "one matrix for both embeddings and softmax, for target and softmax, or none"
+    ] = "all"
+    biases: Annotated[bool, "biases in the projections of attention"] = False
+    layer_norm_eps: Annotated[float, "epsilon of layer norm"] = 1e-6
 
     def __post_init__(self) -> None:
         check_sizes(self, "source_vocab_size", "target_vocab_size", "layers", "d_model", "d_ff", "heads", "max_length")
@@ -88,7 +91,7 @@ class TransformerConfig:
             )
 
 
-BASE = TransformerConfig()  # 62,984,192 weights in matrices
+BASE = TransformerConfig()  # 62,984,192 parameters in matrices
 CONFIGURATIONS = {
     "base": BASE,
     "big": replace(BASE, d_model=1024, d_ff=4096, heads=16, dropout=0.3),
@@ -105,104 +108,96 @@ CONFIGURATIONS = {
 
 
 # ---------------------------------------------------------------------------------------------- the network
-class Attentions(NamedTuple):
-    """The weights of every head, a tensor for each layer."""
-
-    encoder: tuple[Tensor, ...]  # (batch, heads, source, source)
-    decoder: tuple[Tensor, ...]  # (batch, heads, target, target)
-    across: tuple[Tensor, ...]  # (batch, heads, target, source)
-
-
 class Source(NamedTuple):
-    """What the decoder needs of an encoded source."""
+    """An encoded batch of sources, as the decoder needs it."""
 
     layers: tuple[KeyValues, ...]  # the encoder's output, projected for each layer of the decoder
     mask: Array | None  # (batch, 1, source), True = a real position; None: all are
 
     @property
     def batch(self) -> int:
-        """How many sources there are."""
+        """The number of sources."""
         return self.layers[0].keys.shape[0]
 
     @property
     def state(self) -> Cache:
-        """The decoder's state before the first step."""
+        """The state of decoding before the first step."""
         return Cache((None,) * len(self.layers))
 
     def select(self, rows: Array) -> "Source":
-        """The sources with these row numbers; one may come several times."""
+        """Return the sources with these row numbers, each as often as it is given."""
         mask = None if self.mask is None else self.mask.take(like(rows, self.mask), 0)
         return Source(tuple(layer.select(rows) for layer in self.layers), mask)
 
 
 class Transformer(Module):
-    """The Transformer.  rng draws the weights, and in training what dropout leaves out."""
+    """The Transformer.  rng draws the parameters, and in training the dropout masks."""
 
     def __init__(self, config: TransformerConfig, rng: Rng) -> None:
         self.config = config
-        d, eps = config.d_model, config.layer_norm_eps
+        d, eps, layer = config.d_model, config.layer_norm_eps, LayerConfig.of(config)
         self.source_embedding = WordEmbedding(config.source_vocab_size, d, rng)
         one_matrix = config.tied == "all"
         self.target_embedding = self.source_embedding if one_matrix else WordEmbedding(config.target_vocab_size, d, rng)
         self.source_positions, self.target_positions = make_positions(config, rng), make_positions(config, rng)
         self.dropout = Dropout(config.dropout, rng)
-        settings = {name: getattr(config, name) for name in ("d_k", "d_v", "dropout", "norm", "biases")} | {"eps": eps}
-        self.encoder = [EncoderLayer(d, config.heads, config.d_ff, rng, **settings) for _ in range(config.layers)]
-        self.decoder = [DecoderLayer(d, config.heads, config.d_ff, rng, **settings) for _ in range(config.layers)]
+        self.encoder = [EncoderLayer(layer, rng) for _ in range(config.layers)]
+        self.decoder = [DecoderLayer(layer, rng) for _ in range(config.layers)]
         self.encoder_norm = LayerNorm(d, eps) if config.norm == "pre" else None
         self.decoder_norm = LayerNorm(d, eps) if config.norm == "pre" else None
-        self.W_o = init.glorot_uniform((d, config.target_vocab_size), rng) if config.tied == "none" else None
+        self.W_o = initializers.glorot_uniform((d, config.target_vocab_size), rng) if config.tied == "none" else None
 
     def encode(self, source: Integer[Array, "batch source"], mask: Bool[Array, "batch source"] | None = None) -> Source:
-        """Read the source: ids (B, S), mask True = a real position (None: all are)."""
-        return self._read(source, mask, weights=False)[0]
+        """Encode the source: ids (B, S), mask True = a real position (None: all are)."""
+        return self._encode(source, mask, need_weights=False)[0]
 
     def forward(
         self,
         source: Integer[Array, "batch source"],
         previous: Integer[Array, "batch target"],
         mask: Bool[Array, "batch source"] | None = None,
-        weights: bool = False,
-    ) -> tuple[Inexact[Tensor, "batch target words"], Attentions | None]:
-        """Teacher forcing: the logits of every y_i given the true y_0 .. y_{i-1}, all at once.
+        return_attention: bool = False,
+    ) -> Inexact[Tensor, "batch target vocab"] | tuple[Inexact[Tensor, "batch target vocab"], Attention]:
+        """Teacher forcing: return the logits of every y_i given the true y_0 .. y_{i-1}, all at once.
 
-        previous: y_0 (the begin symbol) .. y_{T-1}.  weights=True: also the weights of every head.
-        Raises ShapeError for a mask that does not fit, and for more symbols than there are learned positions.
+        previous: y_0 (BOS) .. y_{T-1}.  return_attention=True: (logits, attention), the weights of every head under
+        "encoder.0.self_attention", "decoder.0.self_attention", "decoder.0.cross_attention", and so on for each layer.
+        Raises ShapeError for a mask that does not fit, and for sequences longer than the learned positions.
         """
-        read, encoder = self._read(source, mask, weights)
-        x = self.dropout(self.target_positions(self.target_embedding(previous)))
-        own, across = [], []
-        for layer, memory in zip(self.decoder, read.layers, strict=True):
-            x, to_past, to_source = layer(x, memory, read.mask, weights)
-            own.append(to_past)
-            across.append(to_source)
-        return self._scores(x), Attentions(encoder, tuple(own), tuple(across)) if weights else None
+        encoded, attention = self._encode(source, mask, return_attention)
+        x = self.dropout(self.target_positions(self.target_embedding(previous)))  # (a)
+        for i, (layer, memory) in enumerate(zip(self.decoder, encoded.layers, strict=True)):
+            x, inner = layer(x, memory, encoded.mask, return_attention)
+            attention |= prefixed(f"decoder.{i}", inner)
+        logits = self._logits(x)
+        return (logits, attention) if return_attention else logits
 
     def step(
         self, state: Cache, previous: Integer[Array, " batch"], source: Source
-    ) -> tuple[Cache, Inexact[Tensor, "batch words"], Inexact[Tensor, "batch source"]]:
-        """One step of decoding: (state, log p(y_i), alignment) from y_{i-1} and the state that the last step gave.
+    ) -> tuple[Cache, Inexact[Tensor, "batch vocab"], Inexact[Tensor, "batch source"]]:
+        """One step of decoding: return (state, log p(y_i), alignment) from y_{i-1} and the state of the last step.
 
-        The alignment is what the last layer takes of each position of the source, the mean over its heads.
+        The alignment is the attention of the last layer over the source, the mean over its heads.
         """
         x = self.target_positions(self.target_embedding(previous[:, None]), start=state.length)
-        x, layers, across = self.dropout(x), [], None
+        x, layers, attention = self.dropout(x), [], {}
         for layer, past, memory in zip(self.decoder, state.layers, source.layers, strict=True):
-            x, now, across = layer.step(x, past, memory, source.mask, weights=layer is self.decoder[-1])
-            layers.append(now)
-        return Cache(tuple(layers)), ops.log_softmax(self._scores(x)[:, 0]), ops.mean(across[:, :, 0], axis=1)
+            last = layer is self.decoder[-1]
+            x, past, attention = layer.step(x, past, memory, source.mask, need_weights=last)
+            layers.append(past)
+        alignment = ops.mean(attention["cross_attention"][:, :, 0], axis=1)
+        return Cache(tuple(layers)), ops.log_softmax(self._logits(x)[:, 0]), alignment
 
-    def _read(self, source: Array, mask: Array | None, weights: bool) -> tuple[Source, tuple[Tensor | None, ...]]:
-        """(what the decoder needs, the weights of every layer of the encoder)."""
-        x = self.dropout(self.source_positions(self.source_embedding(source)))
-        mask, alignments = padding_mask(mask, source, x), []
-        for layer in self.encoder:
-            x, alignment = layer(x, mask, weights=weights)
-            alignments.append(alignment)
+    def _encode(self, source: Array, mask: Array | None, need_weights: bool) -> tuple[Source, Attention]:
+        """Return the encoded source and the attention of the encoder."""
+        x = self.dropout(self.source_positions(self.source_embedding(source)))  # (a)
+        mask, attention = padding_mask(mask, source, x), {}
+        for i, layer in enumerate(self.encoder):
+            x, inner = layer(x, mask, need_weights=need_weights)
+            attention |= prefixed(f"encoder.{i}", inner)
         x = x if self.encoder_norm is None else self.encoder_norm(x)
-        return Source(tuple(layer.attention.keys_values(x) for layer in self.decoder), mask), tuple(alignments)
+        return Source(tuple(layer.cross_attention.keys_values(x) for layer in self.decoder), mask), attention
 
-    def _scores(self, x: Tensor) -> Tensor:
-        """The logits."""
+    def _logits(self, x: Tensor) -> Tensor:
         x = x if self.decoder_norm is None else self.decoder_norm(x)
-        return self.target_embedding.scores(x) if self.W_o is None else ops.linear(x, self.W_o)
+        return self.target_embedding.logits(x) if self.W_o is None else ops.linear(x, self.W_o)  # (a)

@@ -1,20 +1,22 @@
-"""The layers of the Transformer, which language models and BERT are made of too.
+"""The layers of the Transformer, of language models and of BERT.
 
 A. Vaswani et al., "Attention is all you need", NIPS 2017; d is d_model.
 
-Embeddings (3.4):        sqrt(d) E[words] going in, and the logits x E^T coming out
-Sub-layers (3.1, 5.4):   x <- LayerNorm(x + Dropout(Sublayer(x)))
-Encoder layer (3.1):     multi-head self-attention, then a feed-forward network
-Decoder layer (3.1):     causal self-attention, attention over the encoder's output, then a feed-forward network
-Feed-forward (3.3):      FFN(x) = max(0, x W_1 + b_1) W_2 + b_2                                                (2)
+Embeddings (section 3.4):      sqrt(d) E[words] at the input, and the logits x E^T at the output
+Sub-layers (3.1, 5.4):         x <- LayerNorm(x + Dropout(Sublayer(x)))                                        (a)
+Encoder layer (3.1):           multi-head self-attention, then a feed-forward network
+Decoder layer (3.1, 3.2.3):    causal self-attention, attention over the encoder's output, a feed-forward network
+Feed-forward network (3.3):    FFN(x) = max(0, x W_1 + b_1) W_2 + b_2                                          (2)
 
-Deviations from the paper: `norm="pre"`, `biases=True`, and with `activation` another function for max(0, .); what the
-paper leaves open is as `transformer.py` says.
+Deviations from the paper:
+* `norm="pre"` puts layer norm first:  x <- x + Dropout(Sublayer(LayerNorm(x)))                                (b)
+* `biases=True` gives the projections of attention biases, and `activation` another function in place of max(0, .).
+What the paper leaves open is as `transformer.py` has it.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -24,8 +26,8 @@ from minattn.attention.self_attention import KeyValues, LearnedPositions, MultiH
 from minattn.autograd import Array, Tensor, ops
 from minattn.autograd.backend import like
 from minattn.errors import ConfigError, ShapeError
-from minattn.nn import Dropout, Embedding, LayerNorm, Module
-from minattn.nn import initializers as init
+from minattn.nn import Dropout, Embedding, LayerNorm, Module, initializers
+from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
 
 Norm = Literal["post", "pre"]
@@ -36,6 +38,28 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": ops.relu, "gelu": ops.ge
 
 
 # ---------------------------------------------------------------------------------------------- settings
+@dataclass(frozen=True)
+class LayerConfig:
+    """Sizes and settings of an encoder or decoder layer, named as in the configurations of models."""
+
+    d_model: int
+    heads: int
+    d_ff: int
+    d_k: int | None = None
+    d_v: int | None = None
+    dropout: float = 0.0
+    norm: Norm = "post"
+    biases: bool = False
+    activation: Activation = "relu"
+    layer_norm_eps: float = 1e-6
+
+    @classmethod
+    def of(cls, config: Any, **changes: Any) -> "LayerConfig":
+        """Return those of a model's configuration, with changes; what it does not have is as above."""
+        names = [field.name for field in fields(cls) if hasattr(config, field.name)]
+        return cls(**{name: getattr(config, name) for name in names} | changes)
+
+
 def check_network(config: Any) -> None:
     """Raise ConfigError unless the heads, dropout, the layer norm's eps and sinusoidal positions are possible."""
     if not 0 <= config.dropout < 1:
@@ -53,21 +77,21 @@ def check_network(config: Any) -> None:
 
 # ---------------------------------------------------------------------------------------------- embeddings
 class WordEmbedding(Embedding):
-    """Section 3.4: sqrt(d) E[words] going in, and the logits x E^T coming out."""
+    """The embedding of section 3.4: sqrt(d) E[words] at the input, and the logits x E^T at the output."""
 
-    def __init__(self, words: int, d_model: int, rng: Rng) -> None:
-        super().__init__(words, d_model, rng, std=d_model**-0.5)
+    def __init__(self, vocab_size: int, d_model: int, rng: Rng) -> None:
+        super().__init__(vocab_size, d_model, rng, std=d_model**-0.5)
 
     def forward(self, ids: Integer[Array, "batch n"]) -> Inexact[Tensor, "batch n d_model"]:
         check_ids(ids)
         return ops.embedding(self.weight, ids) * math.sqrt(self.weight.shape[1])
 
-    def scores(self, x: Inexact[Tensor, "batch n d_model"]) -> Inexact[Tensor, "batch n words"]:
+    def logits(self, x: Inexact[Tensor, "batch n d_model"]) -> Inexact[Tensor, "batch n vocab"]:
         return ops.linear(x, self.weight.T)
 
 
 def make_positions(config: Any, rng: Rng) -> Module:
-    """Section 3.5: what is added to the embeddings, by `positions`, `max_length` and `d_model`."""
+    """Return the positions of section 3.5 that a configuration's `positions`, `max_length` and `d_model` ask for."""
     if config.positions == "sinusoidal":
         return SinusoidalPositions()
     return LearnedPositions(config.max_length, config.d_model, rng, std=math.sqrt(0.5))
@@ -75,180 +99,144 @@ def make_positions(config: Any, rng: Rng) -> Module:
 
 # ---------------------------------------------------------------------------------------------- layers
 class FeedForward(Module):
-    """(2): FFN(x) = max(0, x W_1 + b_1) W_2 + b_2, at each position alike.
+    """The feed-forward network (2), at each position alike: FFN(x) = max(0, x W_1 + b_1) W_2 + b_2.
 
-    activation: what stands for max(0, .); "gelu" is the exact one, of BERT, "gelu_tanh" its approximation, of GPT-2.
+    activation: the function in place of max(0, .); "gelu" is the exact one, of BERT, "gelu_tanh" its approximation, of
+    GPT-2.
     """
 
     def __init__(self, d_model: int, d_ff: int, rng: Rng, activation: Activation = "relu") -> None:
         self.activation = activation
-        self.W_1 = init.glorot_uniform((d_model, d_ff), rng)
-        self.b_1 = init.zeros((d_ff,))
-        self.W_2 = init.glorot_uniform((d_ff, d_model), rng)
-        self.b_2 = init.zeros((d_model,))
+        self.W_1 = initializers.glorot_uniform((d_model, d_ff), rng)
+        self.b_1 = initializers.zeros((d_ff,))
+        self.W_2 = initializers.glorot_uniform((d_ff, d_model), rng)
+        self.b_2 = initializers.zeros((d_model,))
 
     def forward(self, x: Inexact[Tensor, "*batch d_model"]) -> Inexact[Tensor, "*batch d_model"]:
         hidden = ACTIVATIONS[self.activation](ops.linear(x, self.W_1, self.b_1))
         return ops.linear(hidden, self.W_2, self.b_2)  # (2)
 
 
-class Residual(Module):
-    """What goes round each sub-layer: dropout, the residual connection, and layer norm after it or before."""
-
-    def __init__(self, dropout: float, norm: Norm, rng: Rng) -> None:
-        self.dropout = Dropout(dropout, rng)
-        self.norm_first = norm == "pre"
-
-    def before(self, x: Inexact[Tensor, "batch n d_model"], norm: LayerNorm) -> Inexact[Tensor, "batch n d_model"]:
-        """What the sub-layer sees."""
-        return norm(x) if self.norm_first else x
-
-    def after(
-        self, x: Inexact[Tensor, "batch n d_model"], given: Inexact[Tensor, "batch n d_model"], norm: LayerNorm
-    ) -> Inexact[Tensor, "batch n d_model"]:
-        """x + Dropout(given) for what the sub-layer gave; with layer norm unless that came first."""
-        total = x + self.dropout(given)
-        return total if self.norm_first else norm(total)
-
-
-def attend_to_past(
-    attention: MultiHeadAttention, x: Inexact[Tensor, "batch n d_model"], past: KeyValues | None
-) -> tuple[Inexact[Tensor, "batch n d_model"], KeyValues]:
-    """Causal self-attention of new positions over those before them and themselves: (context, what the next need)."""
-    new = attention.keys_values(x)
-    memory = new if past is None else past.append(new)
-    context, _ = attention.attend(attention.queries(x), memory, causal=True, weights=False)
-    return context, memory
-
-
-class EncoderLayer(Residual):
+class EncoderLayer(Module):
     """Self-attention and a feed-forward network (3.1).  With causal=True it is a layer of a language model."""
 
-    def __init__(
-        self,
-        d_model: int,
-        heads: int,
-        d_ff: int,
-        rng: Rng,
-        *,
-        d_k: int | None = None,
-        d_v: int | None = None,
-        dropout: float = 0.0,
-        norm: Norm = "post",
-        biases: bool = False,
-        activation: Activation = "relu",
-        eps: float = 1e-6,
-    ) -> None:
-        super().__init__(dropout, norm, rng)
-        self.attention = MultiHeadAttention(d_model, heads, rng, d_k, d_v, biases)
-        self.feed_forward = FeedForward(d_model, d_ff, rng, activation)
-        self.norm_1, self.norm_2 = LayerNorm(d_model, eps), LayerNorm(d_model, eps)
+    def __init__(self, config: LayerConfig, rng: Rng) -> None:
+        self.pre_norm = config.norm == "pre"
+        self.self_attention = _attention(config, rng)
+        self.feed_forward = FeedForward(config.d_model, config.d_ff, rng, config.activation)
+        self.norm_1, self.norm_2 = (LayerNorm(config.d_model, config.layer_norm_eps) for _ in range(2))
+        self.dropout = Dropout(config.dropout, rng)
 
     def forward(
         self,
         x: Inexact[Tensor, "batch n d_model"],
         mask: Bool[Array, "#batch #n n"] | None = None,
         causal: bool = False,
-        weights: bool = False,
-    ) -> tuple[Inexact[Tensor, "batch n d_model"], Inexact[Tensor, "batch heads n n"] | None]:
-        """(x, weights of every head); weights=False: (x, None), in less time.  mask: True = may attend."""
-        context, alignment = self.attention(self.before(x, self.norm_1), mask=mask, causal=causal, weights=weights)
-        return self._finish(x, context), alignment
+        need_weights: bool = False,
+    ) -> tuple[Inexact[Tensor, "batch n d_model"], Attention]:
+        """Return (x, attention): the weights of every head (batch, heads, n, n) under "self_attention".
+
+        mask: True = may attend.  need_weights=False: (x, {}), in less time.
+        """
+        x, _, attention = self.step(x, None, mask, causal, need_weights)
+        return x, attention
 
     def step(
-        self, x: Inexact[Tensor, "batch n d_model"], memory: KeyValues | None = None
-    ) -> tuple[Inexact[Tensor, "batch n d_model"], KeyValues]:
-        """The causal layer for new positions, which follow those in `memory`: (x, memory with the new ones)."""
-        context, memory = attend_to_past(self.attention, self.before(x, self.norm_1), memory)
-        return self._finish(x, context), memory
+        self,
+        x: Inexact[Tensor, "batch n d_model"],
+        past: KeyValues | None = None,
+        mask: Bool[Array, "#batch #n n_k"] | None = None,
+        causal: bool = True,
+        need_weights: bool = False,
+    ) -> tuple[Inexact[Tensor, "batch n d_model"], KeyValues, Attention]:
+        """Return (x, past, attention) for positions that follow those of `past`, which has the new ones then too."""
+        if self.pre_norm:
+            context, weights, past = self.self_attention.self_attend(self.norm_1(x), past, mask, causal, need_weights)
+            x = x + self.dropout(context)  # (b)
+            x = x + self.dropout(self.feed_forward(self.norm_2(x)))  # (b)
+        else:
+            context, weights, past = self.self_attention.self_attend(x, past, mask, causal, need_weights)
+            x = self.norm_1(x + self.dropout(context))  # (a)
+            x = self.norm_2(x + self.dropout(self.feed_forward(x)))  # (a)
+        return x, past, {"self_attention": weights} if need_weights else {}
 
-    def _finish(self, x: Tensor, context: Tensor) -> Tensor:
-        x = self.after(x, context, self.norm_1)
-        return self.after(x, self.feed_forward(self.before(x, self.norm_2)), self.norm_2)
 
-
-class DecoderLayer(Residual):
+class DecoderLayer(Module):
     """Causal self-attention, attention over the encoder's output and a feed-forward network (3.1)."""
 
-    def __init__(
-        self,
-        d_model: int,
-        heads: int,
-        d_ff: int,
-        rng: Rng,
-        *,
-        d_k: int | None = None,
-        d_v: int | None = None,
-        dropout: float = 0.0,
-        norm: Norm = "post",
-        biases: bool = False,
-        activation: Activation = "relu",
-        eps: float = 1e-6,
-    ) -> None:
-        super().__init__(dropout, norm, rng)
-        self.self_attention = MultiHeadAttention(d_model, heads, rng, d_k, d_v, biases)
-        self.attention = MultiHeadAttention(d_model, heads, rng, d_k, d_v, biases)
-        self.feed_forward = FeedForward(d_model, d_ff, rng, activation)
-        self.norm_1, self.norm_2, self.norm_3 = (LayerNorm(d_model, eps) for _ in range(3))
+    def __init__(self, config: LayerConfig, rng: Rng) -> None:
+        self.pre_norm = config.norm == "pre"
+        self.self_attention = _attention(config, rng)
+        self.cross_attention = _attention(config, rng)
+        self.feed_forward = FeedForward(config.d_model, config.d_ff, rng, config.activation)
+        self.norm_1, self.norm_2, self.norm_3 = (LayerNorm(config.d_model, config.layer_norm_eps) for _ in range(3))
+        self.dropout = Dropout(config.dropout, rng)
 
     def forward(
         self,
         x: Inexact[Tensor, "batch n d_model"],
         source: KeyValues,
         mask: Bool[Array, "#batch #n source"] | None = None,
-        weights: bool = False,
-    ) -> tuple[
-        Inexact[Tensor, "batch n d_model"],
-        Inexact[Tensor, "batch heads n n"] | None,
-        Inexact[Tensor, "batch heads n source"] | None,
-    ]:
-        """(x, weights of self-attention, weights over the source); weights=False: (x, None, None), in less time.
+        need_weights: bool = False,
+    ) -> tuple[Inexact[Tensor, "batch n d_model"], Attention]:
+        """Return (x, attention): the weights of every head under "self_attention", (batch, heads, n, n), and
+        "cross_attention", (batch, heads, n, source).
 
-        source: `attention.keys_values` of the encoder's output; mask: which of it may be attended to.
+        source: `cross_attention.keys_values` of the encoder's output; mask: which of it may be attended to.
+        need_weights=False: (x, {}), in less time.
         """
-        y = self.before(x, self.norm_1)
-        context, own = self.self_attention(y, causal=True, weights=weights)  # 3.2.3
-        x, across = self._finish(x, context, source, mask, weights)
-        return x, own, across
+        x, _, attention = self.step(x, None, source, mask, need_weights)
+        return x, attention
 
     def step(
         self,
         x: Inexact[Tensor, "batch n d_model"],
-        memory: KeyValues | None,
+        past: KeyValues | None,
         source: KeyValues,
         mask: Bool[Array, "#batch #n source"] | None = None,
-        weights: bool = False,
-    ) -> tuple[Inexact[Tensor, "batch n d_model"], KeyValues, Inexact[Tensor, "batch heads n source"] | None]:
-        """The layer for new positions, which follow those in `memory`: (x, memory with the new ones, weights)."""
-        context, memory = attend_to_past(self.self_attention, self.before(x, self.norm_1), memory)
-        x, across = self._finish(x, context, source, mask, weights)
-        return x, memory, across
+        need_weights: bool = False,
+    ) -> tuple[Inexact[Tensor, "batch n d_model"], KeyValues, Attention]:
+        """Return (x, past, attention) for positions that follow those of `past`, which has the new ones then too."""
+        if self.pre_norm:
+            context, own, past = self.self_attention.self_attend(self.norm_1(x), past, None, True, need_weights)
+            x = x + self.dropout(context)  # (b)
+            context, across = self._cross_attend(self.norm_2(x), source, mask, need_weights)
+            x = x + self.dropout(context)  # (b)
+            x = x + self.dropout(self.feed_forward(self.norm_3(x)))  # (b)
+        else:
+            context, own, past = self.self_attention.self_attend(x, past, None, True, need_weights)
+            x = self.norm_1(x + self.dropout(context))  # (a)
+            context, across = self._cross_attend(x, source, mask, need_weights)
+            x = self.norm_2(x + self.dropout(context))  # (a)
+            x = self.norm_3(x + self.dropout(self.feed_forward(x)))  # (a)
+        return x, past, {"self_attention": own, "cross_attention": across} if need_weights else {}
 
-    def _finish(
-        self, x: Tensor, context: Tensor, source: KeyValues, mask: Array | None, weights: bool
+    def _cross_attend(
+        self, x: Tensor, source: KeyValues, mask: Array | None, need_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
-        x = self.after(x, context, self.norm_1)
-        queries = self.attention.queries(self.before(x, self.norm_2))
-        context, across = self.attention.attend(queries, source, mask, weights=weights)  # 3.2.3
-        x = self.after(x, context, self.norm_2)
-        return self.after(x, self.feed_forward(self.before(x, self.norm_3)), self.norm_3), across
+        queries = self.cross_attention.queries(x)
+        return self.cross_attention.attend(queries, source, mask, need_weights=need_weights)
+
+
+def _attention(config: LayerConfig, rng: Rng) -> MultiHeadAttention:
+    return MultiHeadAttention(config.d_model, config.heads, rng, config.d_k, config.d_v, config.biases)
 
 
 # ---------------------------------------------------------------------------------------------- decoding
 @dataclass(frozen=True)
 class Cache:
-    """The decoder's state: the keys and values of every position so far, for each layer; None before the first."""
+    """The state of decoding: the keys and values of all positions so far, for each layer; None before the first."""
 
     layers: tuple[KeyValues | None, ...]
 
     @property
     def length(self) -> int:
-        """How many positions there are."""
+        """The number of positions."""
         first = self.layers[0]
         return 0 if first is None else first.keys.shape[2]
 
     def __getitem__(self, rows: Array) -> "Cache":
-        """The state of the sequences with these row numbers; one may come several times."""
+        """Return the state of the sequences with these row numbers, each as often as it is given."""
         return Cache(tuple(None if layer is None else layer.select(rows) for layer in self.layers))
 
 
@@ -262,8 +250,8 @@ def check_ids(ids: Array) -> None:
 def padding_mask(
     mask: Array | None, ids: Array, x: Inexact[Tensor, "batch n d_model"]
 ) -> Bool[Array, "batch 1 n"] | None:
-    """The mask (batch, n), True = a real position, for every query and on x's device; None where it is known that
-    nothing is padding."""
+    """Return the mask (batch, n), True = a real position, for every query and on x's device; None where it is known
+    that nothing is padding."""
     if mask is None:
         return None
     if mask.dtype != bool or mask.shape != ids.shape:

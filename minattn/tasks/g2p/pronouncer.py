@@ -72,8 +72,8 @@ class Pronouncer:
             read = self.model.encode(source, as_mask(mask))
             steps = 2 * source.shape[1] + 10  # no pronunciation in CMUdict is longer
             steps = min(steps, self.config.longest or steps)
-            begin, end = self.phonemes.begin, self.phonemes.end
-            found = beam_search(self.model, read, beam, begin, end, steps, self.config.alpha)
+            bos, eos = self.phonemes.begin, self.phonemes.end
+            found = beam_search(self.model, read, beam, bos, eos, steps, self.config.alpha)
             for index, hypotheses in zip(indices, found, strict=True):
                 said[index] = self._pronunciation(words[index], hypotheses[0])
             told(len(said), len(words))
@@ -152,7 +152,7 @@ class Pronouncer:
         return math.exp(self.mean_loss(lexicon) * len(pairs) / symbols)
 
     def _summed_loss(self, model: Any, batch: PaddedBatch, label_smoothing: float = 0.0) -> Tensor:
-        logits, _ = model(batch.source, batch.target[:, :-1], as_mask(batch.source_mask))
+        logits = model(batch.source, batch.target[:, :-1], as_mask(batch.source_mask))
         return ops.cross_entropy(logits, batch.target[:, 1:], self.phonemes.pad, label_smoothing, reduction="sum")
 
     # ------------------------------------------------------------------------------------------ checkpoints

@@ -110,7 +110,7 @@ class RNNsearchG2P(G2PConfig):
             attention=self.attends,
             readout=self.readout,
             dropout=self.dropout,
-            initial="glorot",
+            init="glorot",
         )
 
     def build(self, letters: int, phonemes: int) -> RNNsearch:

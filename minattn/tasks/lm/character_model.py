@@ -67,7 +67,7 @@ class LanguageConfig:
     def network(self, characters: int) -> LanguageModelConfig:
         """The network for an alphabet of this size."""
         return LanguageModelConfig(
-            words=characters,
+            vocab_size=characters,
             layers=self.layers,
             d_model=self.d_model,
             d_ff=self.d_ff,
@@ -89,8 +89,7 @@ class CharacterModel:
     # ------------------------------------------------------------------------------------------ measuring
     def loss(self, model: Any, batch: TextBatch) -> Tensor:
         """The mean over the batch of -log p(next character), in nats."""
-        logits, _ = model(batch.source)
-        return ops.cross_entropy(logits, batch.target)
+        return ops.cross_entropy(model(batch.source), batch.target)
 
     @blas_threads()
     @no_grad()
