@@ -1,4 +1,5 @@
-"""Scaled dot-product attention written out twice for the tests: in loops, and row by row in float64 with gradients."""
+"""Scaled dot-product attention, (1) of Vaswani et al. 2017, written out twice: in loops, and row by row in float64 with
+gradients."""
 
 import math
 

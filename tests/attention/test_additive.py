@@ -1,4 +1,7 @@
-"""Additive attention against the paper's loops, its equation, the complex step and the identities it must have."""
+"""Additive attention against the paper's loops, its equation, the complex step and the identities it must have.
+
+D. Bahdanau et al. 2015: e_ij of appendix A.1.2 (a), alpha_ij (6), c_i (5).
+"""
 
 import contextlib
 import inspect
@@ -65,7 +68,7 @@ def close(dtype):
 
 # ---------------------------------------------------------------------------------------------- the paper's loops
 def by_hand(attention, state, annotations, mask):
-    """(1.5) and (1.6), one number at a time; sums run over the positions that the mask lets through."""
+    """(a), (6) and (5), one number at a time; sums run over the positions that the mask lets through."""
     W_a, U_a, v_a = (p.data.tolist() for p in (attention.W_a, attention.U_a, attention.v_a))
     s, h = state.tolist(), annotations.tolist()
     batch, time, d = annotations.shape
@@ -82,11 +85,11 @@ def by_hand(attention, state, annotations, mask):
                     inner += W_a[p][k] * s[b][p]
                 for q in range(d):
                     inner += U_a[q][k] * h[b][j][q]
-                e[j] += v_a[k] * math.tanh(inner)  # (1.5)
+                e[j] += v_a[k] * math.tanh(inner)  # (a)
         for j in e:
-            alphas[b, j] = math.exp(e[j]) / sum(math.exp(e[k]) for k in e)  # (1.6)
+            alphas[b, j] = math.exp(e[j]) / sum(math.exp(e[k]) for k in e)  # (6)
             for q in range(d):
-                contexts[b, q] += alphas[b, j] * h[b][j][q]  # (1.6)
+                contexts[b, q] += alphas[b, j] * h[b][j][q]  # (5)
     return contexts, alphas
 
 
@@ -151,7 +154,7 @@ def test_second_derivatives_by_one_argument_alone(which):
 
 # ---------------------------------------------------------------------------------------------- identities
 @given(problems())
-def test_1d1_weights_are_a_distribution_and_padding_gets_none(problem):
+def test_weights_are_a_distribution_and_padding_gets_none(problem):
     attention, state, annotations, mask = problem
     _, weights = run(attention, state, annotations, mask)
     mask = everywhere(annotations) if mask is None else mask
@@ -161,7 +164,7 @@ def test_1d1_weights_are_a_distribution_and_padding_gets_none(problem):
 
 
 @given(problems(full_rows=False))
-def test_1d2_with_v_zero_the_context_is_the_mean_annotation(problem):
+def test_with_v_zero_the_context_is_the_mean_annotation(problem):
     attention, state, annotations, mask = problem
     attention.v_a.data = np.zeros_like(attention.v_a.data)
     context, weights = run(attention, state, annotations, mask)
@@ -172,7 +175,7 @@ def test_1d2_with_v_zero_the_context_is_the_mean_annotation(problem):
 
 
 @given(problems(dtype=np.float64), st.randoms(use_true_random=False))
-def test_1d3_the_order_of_the_annotations_does_not_matter(problem, random):
+def test_the_order_of_the_annotations_does_not_matter(problem, random):
     attention, state, annotations, mask = problem
     order = random.sample(range(annotations.shape[1]), annotations.shape[1])
     context, weights = run(attention, state, annotations, mask)
@@ -182,7 +185,7 @@ def test_1d3_the_order_of_the_annotations_does_not_matter(problem, random):
     np.testing.assert_allclose(moved, weights[:, order], rtol=1e-10, atol=1e-12)
 
 
-def test_1d3_the_order_of_the_words_before_the_encoder_does_matter():
+def test_the_order_of_the_words_before_the_encoder_does_matter():
     rng = np.random.default_rng(0)
     encoder, attention = BidirectionalGRU(3, 2, rng), random_attention(2, 4, 3, dtype=np.float32)
     words, state = rng.normal(size=(1, 5, 3)).astype(np.float32), rng.normal(size=(1, 2)).astype(np.float32)
@@ -191,7 +194,7 @@ def test_1d3_the_order_of_the_words_before_the_encoder_does_matter():
 
 
 @given(problems(), SEEDS)
-def test_1d4_with_W_zero_the_state_does_not_matter(problem, seed):
+def test_with_W_zero_the_state_does_not_matter(problem, seed):
     attention, state, annotations, mask = problem
     attention.W_a.data = np.zeros_like(attention.W_a.data)
     other = np.random.default_rng(seed).normal(size=state.shape).astype(state.dtype)
@@ -200,7 +203,7 @@ def test_1d4_with_W_zero_the_state_does_not_matter(problem, seed):
     np.testing.assert_array_equal(first[0], second[0])
 
 
-def test_1d4_with_W_not_zero_the_state_does_matter():
+def test_with_W_not_zero_the_state_does_matter():
     rng, attention = np.random.default_rng(0), random_attention(2, 3, 4)
     annotations = rng.normal(size=(1, 5, 3))
     alignments = [run(attention, rng.normal(size=(1, 2)), annotations)[1] for _ in range(2)]
@@ -208,7 +211,7 @@ def test_1d4_with_W_not_zero_the_state_does_matter():
 
 
 @given(problems())
-def test_1d5_a_source_of_one_word_is_its_own_context(problem):
+def test_a_source_of_one_word_is_its_own_context(problem):
     attention, state, annotations, _ = problem
     context, weights = run(attention, state, annotations[:, :1])
     np.testing.assert_array_equal(context, annotations[:, 0])
@@ -216,7 +219,7 @@ def test_1d5_a_source_of_one_word_is_its_own_context(problem):
 
 
 @given(calls())
-def test_1d8_the_gradient_of_the_context_by_the_energies(call):
+def test_the_gradient_of_the_context_by_the_energies(call):
     """dc/de_j = alpha_j (h_j - c); e_j reaches the op as v tanh(q + k_j), so that dk_j = de_j v (1 - tanh^2)."""
     inputs, mask = call
     query, keys, v, values = (x.astype(np.float64) for x in inputs)

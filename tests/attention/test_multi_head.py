@@ -175,7 +175,7 @@ def test_the_same_seed_draws_the_same_weights_and_no_two_matrices_are_one():
 
 # ---------------------------------------------------------------------------------------------- identities
 @given(problems(dtype=np.float64, self_attention=True), st.randoms(use_true_random=False))
-def test_4d3_without_positions_permuting_words_permutes_the_output(problem, random):
+def test_without_positions_permuting_words_permutes_the_output(problem, random):
     layer, x, *_ = problem
     order = random.sample(range(x.shape[1]), x.shape[1])
     context, weights = layer(ma.tensor(x))
@@ -184,7 +184,7 @@ def test_4d3_without_positions_permuting_words_permutes_the_output(problem, rand
     np.testing.assert_allclose(moved.data, weights.data[:, :, order][..., order], rtol=1e-9, atol=1e-11)
 
 
-def test_4d3_with_positions_it_does_not():
+def test_with_positions_it_does_not():
     layer, x = random_heads(4, 2), np.random.default_rng(0).normal(size=(1, 5, 4))
     order, positions = [4, 2, 0, 1, 3], SinusoidalPositions()
     context, again = (layer(positions(ma.tensor(y)))[0].data for y in (x, x[:, order]))
@@ -192,7 +192,7 @@ def test_4d3_with_positions_it_does_not():
 
 
 @pytest.mark.parametrize("weights", [True, False])
-def test_4d4_a_causal_output_is_deaf_to_the_future_and_sends_it_no_gradient(weights):
+def test_a_causal_output_is_deaf_to_the_future_and_sends_it_no_gradient(weights):
     layer = random_heads(6, 2, biases=True)
     x = np.random.default_rng(0).normal(size=(2, 7, 6))
     for t in range(6):
@@ -209,7 +209,7 @@ def test_4d4_a_causal_output_is_deaf_to_the_future_and_sends_it_no_gradient(weig
 
 @pytest.mark.parametrize("zero", ["W_Q", "W_K"])
 @given(problem=problems())
-def test_4d5_with_W_Q_zero_every_head_gives_the_mean_value(zero, problem):
+def test_with_W_Q_zero_every_head_gives_the_mean_value(zero, problem):
     layer, queries, keys, values, *_ = problem
     for name in (zero, "b" + zero[1:]):
         if getattr(layer, name) is not None:
@@ -223,7 +223,7 @@ def test_4d5_with_W_Q_zero_every_head_gives_the_mean_value(zero, problem):
 
 
 @given(problems(dtype=np.float64), SEEDS)
-def test_4d6_one_vector_added_to_every_key_or_value(problem, seed):
+def test_one_vector_added_to_every_key_or_value(problem, seed):
     layer, queries, keys, values, *_ = problem
     c_k, c_v = np.random.default_rng(seed).normal(size=(2, queries.shape[-1]))
     context, weights = layer(*map(ma.tensor, (queries, keys, values)))
@@ -233,7 +233,7 @@ def test_4d6_one_vector_added_to_every_key_or_value(problem, seed):
 
 
 @given(problems(dtype=np.float64))
-def test_4d6_a_bias_of_the_keys_changes_nothing(problem):
+def test_a_bias_of_the_keys_changes_nothing(problem):
     """It adds the same to all scores of a query."""
     layer, queries, keys, values, mask, causal = problem
     if layer.b_K is None:
@@ -245,7 +245,7 @@ def test_4d6_a_bias_of_the_keys_changes_nothing(problem):
 
 
 @given(problems())
-def test_4d9_one_head_and_unit_matrices_are_equation_1(problem):
+def test_one_head_and_unit_matrices_are_equation_1(problem):
     _, queries, keys, values, mask, causal = problem
     d, dtype = queries.shape[-1], queries.dtype
     plain = MultiHeadAttention(d, 1, np.random.default_rng(0))
@@ -258,7 +258,7 @@ def test_4d9_one_head_and_unit_matrices_are_equation_1(problem):
 
 
 @given(problems(), st.randoms(use_true_random=False))
-def test_4d10_permuting_the_heads_with_their_blocks_changes_nothing(problem, random):
+def test_permuting_the_heads_with_their_blocks_changes_nothing(problem, random):
     layer, queries, keys, values, mask, causal = problem
     context, weights = layer(*map(ma.tensor, (queries, keys, values)), mask, causal)
     order = random.sample(range(layer.heads), layer.heads)
@@ -274,7 +274,7 @@ def test_4d10_permuting_the_heads_with_their_blocks_changes_nothing(problem, ran
 
 
 @given(problems(self_attention=True), st.integers(1, 3), st.sampled_from([1.0, 1e4]), SEEDS)
-def test_4d11_appended_padding_leaves_the_other_outputs(problem, extra, scale, seed):
+def test_appended_padding_leaves_the_other_outputs(problem, extra, scale, seed):
     layer, x, *_ = problem
     batch, n, d = x.shape
     garbage = (scale * np.random.default_rng(seed).normal(size=(batch, extra, d))).astype(x.dtype)
@@ -292,7 +292,7 @@ def test_4d11_appended_padding_leaves_the_other_outputs(problem, extra, scale, s
 # ---------------------------------------------------------------------------------------------- decoding
 @pytest.mark.parametrize("pieces", [[1] * 6, [3, 1, 2], [6], [2, 4]], ids=str)
 @pytest.mark.parametrize("weights", [True, False])
-def test_4d12_decoding_with_kept_keys_and_values_is_the_whole_pass(pieces, weights):
+def test_decoding_with_kept_keys_and_values_is_the_whole_pass(pieces, weights):
     layer, x = random_heads(6, 2, 4, 3, biases=True), np.random.default_rng(0).normal(size=(3, 6, 6))
     whole, alignment = layer(ma.tensor(x), causal=True)
     memory, start = None, 0

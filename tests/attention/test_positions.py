@@ -1,4 +1,4 @@
-"""Positions against (4.4) in loops, the identities of sines and cosines, and what is refused."""
+"""Positions against section 3.5 in loops, the identities of sines and cosines, and what is refused."""
 
 import contextlib
 import math
@@ -22,9 +22,9 @@ def frequencies(d):
     return np.array([1 / 10000 ** (2 * i / d) for i in range(d // 2)])
 
 
-# ---------------------------------------------------------------------------------------------- (4.4)
+# ---------------------------------------------------------------------------------------------- sines and cosines
 @given(LENGTHS, HALVES)
-def test_the_table_is_4_4(length, half):
+def test_the_table_is_that_of_section_3_5(length, half):
     d = 2 * half
     table = sinusoidal_positions(length, d)
     assert table.shape == (length, d)
@@ -47,7 +47,7 @@ def test_the_table_has_these_numbers():
 
 
 @given(st.integers(1, 60), HALVES)
-def test_4d1_products_depend_on_the_offset_alone(length, half):
+def test_products_depend_on_the_offset_alone(length, half):
     d = 2 * half
     table, w = sinusoidal_positions(length, d), frequencies(2 * half)
     products, places = table @ table.T, np.arange(length)
@@ -57,7 +57,7 @@ def test_4d1_products_depend_on_the_offset_alone(length, half):
 
 
 @given(st.integers(0, 30), st.integers(0, 30), HALVES)
-def test_4d2_a_step_is_a_rotation_whatever_the_position(p, k, half):
+def test_a_step_is_a_rotation_whatever_the_position(p, k, half):
     d = 2 * half
     table, rotation = sinusoidal_positions(p + k + 1, d), np.zeros((2 * half, 2 * half))
     for i, w in enumerate(frequencies(d)):

@@ -235,7 +235,7 @@ def test_one_memory_for_every_head_and_every_key(causal):
 
 # ---------------------------------------------------------------------------------------------- identities
 @given(calls(dtype=np.float64), st.randoms(use_true_random=False))
-def test_4d3_the_order_of_keys_and_queries(call, random):
+def test_the_order_of_keys_and_queries(call, random):
     """Keys may come in any order together with their values; the contexts come in the order of the queries."""
     inputs, mask, _ = call
     q, k, v = inputs
@@ -250,7 +250,7 @@ def test_4d3_the_order_of_keys_and_queries(call, random):
 @pytest.mark.parametrize("n", [5, 150])
 @pytest.mark.parametrize("weights", [True, False])
 @pytest.mark.parametrize("recorded", [True, False])
-def test_4d4_a_causal_output_is_deaf_to_the_future(n, weights, recorded):
+def test_a_causal_output_is_deaf_to_the_future(n, weights, recorded):
     inputs = random_inputs((2, 2, n, 3), (2, 2, n, 3), (2, 2, n, 4), seed=n)
     for t in (0, n // 2, n - 2):
         changed = [np.concatenate([x[..., : t + 1, :], 7 * x[..., t + 1 :, :] + 1], -2) for x in inputs]
@@ -265,7 +265,7 @@ def test_4d4_a_causal_output_is_deaf_to_the_future(n, weights, recorded):
 @pytest.mark.parametrize("n", [5, 150])
 @pytest.mark.parametrize("ahead", [0, 3])
 @pytest.mark.parametrize("weights", [True, False])
-def test_4d4_the_gradient_to_the_future_is_exactly_zero(n, ahead, weights):
+def test_the_gradient_to_the_future_is_exactly_zero(n, ahead, weights):
     """ahead: how many keys stand before those of the first query."""
     inputs = random_inputs((2, 2, n, 3), (2, 2, n + ahead, 3), (2, 2, n + ahead, 4))
     for t in (0, n // 2, n - 1):
@@ -284,7 +284,7 @@ def test_4d4_the_gradient_to_the_future_is_exactly_zero(n, ahead, weights):
 
 
 @given(calls(full_rows=False), st.sampled_from([0, 1]))
-def test_4d5_where_all_scores_are_equal_the_context_is_the_mean_value(call, zero):
+def test_where_all_scores_are_equal_the_context_is_the_mean_value(call, zero):
     inputs, mask, _ = call
     inputs[zero] = np.zeros_like(inputs[zero])
     context, weights = attention(*inputs, mask)
@@ -296,7 +296,7 @@ def test_4d5_where_all_scores_are_equal_the_context_is_the_mean_value(call, zero
 
 
 @given(calls(dtype=np.float64, full_rows=False), SEEDS)
-def test_4d6_one_vector_added_to_every_key_or_value(call, seed):
+def test_one_vector_added_to_every_key_or_value(call, seed):
     (q, k, v), mask, _ = call
     c_k, c_v = (np.random.default_rng(seed).normal(size=n) for n in (k.shape[-1], v.shape[-1]))
     context, weights = attention(q, k, v, mask)
@@ -306,7 +306,7 @@ def test_4d6_one_vector_added_to_every_key_or_value(call, seed):
 
 
 @given(calls(), st.integers(1, 3), st.sampled_from([1.0, 1e4, 1e30]), st.booleans(), SEEDS)
-def test_4d11_padding_changes_nothing_and_gets_nothing(call, extra, scale, weights, seed):
+def test_padding_changes_nothing_and_gets_nothing(call, extra, scale, weights, seed):
     inputs, mask, _ = call
     (q, k, v), dtype = inputs, inputs[0].dtype
     *lead, n_k, _ = k.shape
@@ -331,7 +331,7 @@ def test_4d11_padding_changes_nothing_and_gets_nothing(call, extra, scale, weigh
 
 
 @pytest.mark.parametrize("d_k", [4, 64, 256])
-def test_4d13_scores_have_variance_one(d_k):
+def test_scores_have_variance_one(d_k):
     """With two keys, log(w_1 / w_2) is the difference of two scores, whose variance is 2 whatever d_k is."""
     q, k, v = random_inputs((5000, 1, d_k), (5000, 2, d_k), (5000, 2, 1), dtype=np.float64)
     weights = attention(q, k, v)[1].data

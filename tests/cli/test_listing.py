@@ -41,7 +41,7 @@ def test_what_the_catalogue_tells_to_run_can_be_run(mechanism):
 def test_an_equation_is_the_one_of_the_code(mechanism):
     """The numbers of equations and sections that the catalogue gives stand in the file of the mechanism."""
     source = inspect.getsource(inspect.getmodule(found(mechanism.code)))
-    numbers = re.findall(r"\(\d+(?:\.\d+)*\)|^\d(?:\.\d)+", mechanism.equation)
+    numbers = re.findall(r"\(\d+(?:\.\d+)*\)|(?:[A-Z]\.)?\d(?:\.\d)+", mechanism.equation)
     assert numbers
     for number in numbers:
         assert number in source

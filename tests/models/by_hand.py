@@ -1,7 +1,18 @@
-"""RNNsearch and RNNencdec written out from appendix A of the paper, one number at a time.
+"""RNNsearch and RNNencdec written out from the paper (Bahdanau et al. 2015), one number at a time.
+
+Encoder (A.2.1):
+    z, r, h~ and h of a gated recurrent unit (A.1.1)                       (a)
+    h_j = [h->_j ; h<-_j]                                                  (b)
+Decoder (A.2.2):
+    s_0 = tanh(W_s h<-_1)                                                  (c)
+    e_ij = v_a^T tanh(W_a s_{i-1} + U_a h_j)  (A.1.2)                      (d)
+    alpha_ij = exp(e_ij) / sum_k exp(e_ik)                                 (6)
+    c_i = sum_j alpha_ij h_j                                               (5)
+    t_i = maxout(U_o s_{i-1} + V_o E y_{i-1} + C_o c_i)                    (e)
+    the logits W_o t_i of p(y_i | y_1 .. y_{i-1}, x)                       (4)
 
 Nothing is vectorized, batched or masked: a sentence is a list of word numbers, a vector a list, and x @ W a sum over
-indices.  The weights are read out of the module, whose matrices have the paper's transposed.
+indices.  The parameters are read out of the module, whose matrices are the paper's transposed.
 """
 
 import math
@@ -12,18 +23,18 @@ def rnnsearch(model, sentence, previous):
     c, p = model.config, {name: tensor.data.tolist() for name, tensor in model.named_parameters().items()}
     n = c.hidden
     zero = [0.0] * n
-    x = [p["encoder.embedding.weight"][word] for word in sentence]  # (1.1)
+    x = [p["encoder.embedding.weight"][word] for word in sentence]
 
     # The encoder
     if c.attention:
-        forwards = encode(x, p, "encoder.unit.forwards", n)  # (1.2)
-        backwards = encode(x[::-1], p, "encoder.unit.backwards", n)[::-1]  # (1.3)
-        h = [forwards[j] + backwards[j] for j in range(len(x))]  # (1.3): [h-> ; h<-]
+        forwards = encode(x, p, "encoder.unit.forwards", n)
+        backwards = encode(x[::-1], p, "encoder.unit.backwards", n)[::-1]
+        h = [forwards[j] + backwards[j] for j in range(len(x))]  # (b)
         first = backwards[0] if x else zero
     else:
         h = encode(x, p, "encoder.unit", n)
         first = h[-1] if x else zero
-    s = [math.tanh(total) for total in added(product(first, p["decoder.W_s"]), p.get("decoder.b_s"))]  # (1.4)
+    s = [math.tanh(total) for total in added(product(first, p["decoder.W_s"]), p.get("decoder.b_s"))]  # (c)
 
     # The decoder
     logits, alignment = [], []
@@ -32,9 +43,9 @@ def rnnsearch(model, sentence, previous):
         if c.attention:
             context, alpha = attend(s, h, p, 2 * n)
         else:
-            context, alpha = first, [1.0]  # (1.9)
+            context, alpha = first, [1.0]
         before_gates = added(product(y, p["decoder.W"]), product(context, p["decoder.C"]), p.get("decoder.b"))
-        new = gru_cell(before_gates, s, p["decoder.U"], n)  # (1.7)
+        new = gru_cell(before_gates, s, p["decoder.U"], n)  # (a)
         logits.append(output(s if c.readout == "previous" else new, y, context, p))
         alignment.append(alpha)
         s = new
@@ -50,7 +61,7 @@ def encode(x, p, unit, n):
 
 
 def gru_cell(before_gates, h, U, n):
-    """(1.2) and (1.7), from what does not depend on the state, [z | r | h~], and the state."""
+    """(a), from what does not depend on the state, [z | r | h~], and the state."""
     from_z, from_r, from_h = (before_gates[g * n : (g + 1) * n] for g in range(3))
     U_z, U_r, U_h = ([row[g * n : (g + 1) * n] for row in U] for g in range(3))
     z = [sigmoid(total) for total in added(from_z, product(h, U_z))]
@@ -61,24 +72,24 @@ def gru_cell(before_gates, h, U, n):
 
 
 def attend(s, h, p, size):
-    """(1.5) and (1.6)."""
+    """The alignment and the context of s."""
     W_a, U_a, v_a = (p[f"attention.{name}"] for name in ("W_a", "U_a", "v_a"))
     e = []
     for h_j in h:
         inner = added(product(s, W_a), product(h_j, U_a))
-        e.append(sum(v_a[k] * math.tanh(inner[k]) for k in range(len(v_a))))
+        e.append(sum(v_a[k] * math.tanh(inner[k]) for k in range(len(v_a))))  # (d)
     total = sum(math.exp(e_j) for e_j in e)
-    alpha = [math.exp(e_j) / total for e_j in e]
-    context = [sum(alpha[j] * h[j][q] for j in range(len(h))) for q in range(size)]
+    alpha = [math.exp(e_j) / total for e_j in e]  # (6)
+    context = [sum(alpha[j] * h[j][q] for j in range(len(h))) for q in range(size)]  # (5)
     return context, alpha
 
 
 def output(s, y, context, p):
-    """(1.8)."""
+    """The logits."""
     terms = [product(s, p["decoder.U_o"]), product(y, p["decoder.V_o"]), product(context, p["decoder.C_o"])]
     before = added(*terms, p.get("decoder.b_t"))
-    t = [max(before[2 * j], before[2 * j + 1]) for j in range(len(before) // 2)]
-    return added(product(t, p["decoder.W_o"]), p.get("decoder.b_o"))
+    t = [max(before[2 * j], before[2 * j + 1]) for j in range(len(before) // 2)]  # (e)
+    return added(product(t, p["decoder.W_o"]), p.get("decoder.b_o"))  # (4)
 
 
 def product(x, W):

@@ -1,7 +1,11 @@
-"""The Transformer written out from "Attention is all you need", one number at a time.
+"""The Transformer written out from "Attention is all you need" (Vaswani et al. 2017), one number at a time.
 
-Nothing is vectorized or batched: a sentence is a list of word numbers, x a list of vectors, and a mask the list of the
-positions that are real.  The weights are read out of the module.
+    Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k)) V          (1)
+    FFN(x) = max(0, x W_1 + b_1) W_2 + b_2                     (2)
+
+What has no number there is named by its section.  Nothing is vectorized or batched: a sentence is a list of word
+numbers, x a list of vectors, and a mask the list of the positions that are real.  The parameters are read out of the
+module.
 """
 
 import math
@@ -31,7 +35,7 @@ def transformer(model, source, real, previous):
         across.append(alignments)
         x = feed_forward(x, c, layer, "norm_3")
     x = x if c.norm == "post" else [layer_norm(x_i, at(p, "decoder_norm"), c) for x_i in x]
-    W_o = p["W_o"] if c.tied == "none" else [list(column) for column in zip(*E, strict=True)]  # 3.4
+    W_o = p["W_o"] if c.tied == "none" else [list(column) for column in zip(*E, strict=True)]  # section 3.4
     logits = [product(x_i, W_o) for x_i in x]
     return logits, encoder, decoder, across
 
@@ -52,7 +56,7 @@ def language_model(model, text):
 
 # ---------------------------------------------------------------------------------------------- what goes in
 def embedded(words, E, learned):
-    """3.4 and 3.5."""
+    """Embeddings and positions, sections 3.4 and 3.5."""
     d = len(E[0])
     x = [[math.sqrt(d) * number for number in E[word]] for word in words]
     for pos, x_pos in enumerate(x):
@@ -64,7 +68,7 @@ def embedded(words, E, learned):
 
 # ---------------------------------------------------------------------------------------------- sub-layers
 def sublayer(x, c, norm, function):
-    """3.1: LayerNorm(x + Sublayer(x)), or with norm="pre" x + Sublayer(LayerNorm(x)); and what else it tells."""
+    """Section 3.1: LayerNorm(x + Sublayer(x)), or with norm="pre" x + Sublayer(LayerNorm(x)); and the rest."""
     if c.norm == "post":
         given, told = function(x)
         return [layer_norm(added(x_i, y_i), norm, c) for x_i, y_i in zip(x, given, strict=True)], told
@@ -82,7 +86,7 @@ def attention(x, c, layer, name, norm, allowed, memory=None):
 
 
 def attend(x, memory, c, p, allowed):
-    """3.2.2"""
+    """Multi-head attention, section 3.2.2."""
     d_k = getattr(c, "d_k", None) or c.d_model // c.heads
     d_v = getattr(c, "d_v", None) or c.d_model // c.heads
     contexts, alignments = [[] for _ in x], []
@@ -109,12 +113,12 @@ def projected(x, p, name, h, size):
 
 
 def feed_forward(x, c, layer, norm, activation="relu"):
-    """(2)"""
+    """The feed-forward network."""
     p = at(layer, "feed_forward")
 
     def every(y):
         hidden = [[ACTIVATIONS[activation](n) for n in added(product(y_i, p["W_1"]), p["b_1"])] for y_i in y]
-        return [added(product(hidden_i, p["W_2"]), p["b_2"]) for hidden_i in hidden], None
+        return [added(product(hidden_i, p["W_2"]), p["b_2"]) for hidden_i in hidden], None  # (2)
 
     return sublayer(x, c, at(layer, norm), every)[0]
 

@@ -2,10 +2,10 @@
 
 The equation is on `sequence/attentive_gru.py`.  For i = 1, 2, ..:
 
-    e_i     = tanh(s_{i-1} W_a + h U_a) v_a                                 (a)
+    e_i     = tanh(s_{i-1} W_a + h U_a) v_a                                 (a)  A.1.2, unnumbered
     alpha_i = softmax(e_i), over the source positions                       (6)
     c_i     = sum_j alpha_ij h_j                                            (5)
-    s_i     = gated recurrent unit of x_i + c_i C and s_{i-1}               (b)
+    s_i     = gated recurrent unit of x_i + c_i C and s_{i-1}               (b)  A.2.2, unnumbered
 
 Three things make it fast and change nothing but rounding.  c_i C is taken as sum_j alpha_ij (h_j C): h C, like the keys
 h U_a, is computed once for the whole sequence.  s_{i-1} is multiplied by U_z, U_r and W_a at once.  The gradients of
