@@ -7,7 +7,19 @@ x.grad
 """
 
 from minattn import errors
-from minattn.autograd import OPS, Tensor, grad, hvp, no_grad, observe, op, ops, tensor, value_and_grad
+from minattn.autograd import (
+    OPS,
+    Tensor,
+    grad,
+    hvp,
+    keep_freed_memory,
+    no_grad,
+    observe,
+    op,
+    ops,
+    tensor,
+    value_and_grad,
+)
 from minattn.autograd.ops import *  # noqa: F403  (every op is part of the library's surface)
 from minattn.autograd.ops import __all__ as _op_names
 
@@ -18,6 +30,7 @@ __all__ = [  # noqa: PLE0604
     "errors",
     "grad",
     "hvp",
+    "keep_freed_memory",
     "no_grad",
     "observe",
     "op",

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import autograd.numpy as np
 import inputs
-from autograd import make_vjp, value_and_grad
+from autograd.differential_operators import make_vjp, value_and_grad
 from autograd.tracer import getval
 
 

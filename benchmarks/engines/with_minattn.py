@@ -15,6 +15,8 @@ from minattn.models.sequence.language_model import LanguageModel, LanguageModelC
 from minattn.models.sequence.transformer import Transformer, TransformerConfig
 from minattn.training import Adam, DataParallel
 
+ma.keep_freed_memory()  # as its training loop does
+
 
 def version() -> str:
     return ma.__version__

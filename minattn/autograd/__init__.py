@@ -1,5 +1,8 @@
 """The engine: arrays on either backend, tensors, ops with their gradients, and the backward pass."""
 
+if __name__ != "minattn.autograd":  # a second engine, with another table of ops, would come to be
+    raise ImportError(f"{__name__!r} is a link to a part of minattn, for readers; hint: import minattn.autograd")
+
 from minattn.autograd import ops
 from minattn.autograd.backend import Array, asnumpy, check_device, device_of, to_device, xp
 from minattn.autograd.engine import OPS, Op, no_grad, observe, op
@@ -17,6 +20,7 @@ __all__ = [
     "device_of",
     "grad",
     "hvp",
+    "keep_freed_memory",
     "no_grad",
     "observe",
     "op",
@@ -26,5 +30,3 @@ __all__ = [
     "value_and_grad",
     "xp",
 ]
-
-keep_freed_memory()

@@ -2,9 +2,13 @@
 
 A training step allocates the same big arrays again and again.  By default glibc hands each of them back to the kernel
 as it is freed, and the kernel clears every page anew when the next step touches it: that alone can cost a quarter of
-a step.  So importing minattn tells glibc (by mallopt, for the whole process) to take arrays of up to 1 GiB from its
-heap and not to give the top of the heap back: up to 2 GiB of what was freed stay with the process, ready for use, and
-its memory as the kernel counts it stays near its peak (`ctypes.CDLL(None).malloc_trim(0)` gives back what is free).
+a step.  `minattn.keep_freed_memory()` tells glibc (by mallopt, for the whole process) to take arrays of up to 1 GiB
+from its heap and not to give the top of the heap back: up to 2 GiB of what was freed stay with the process, ready for
+use, and its memory as the kernel counts it stays near its peak (`ctypes.CDLL(None).malloc_trim(0)` gives back what is
+free).
+
+Importing minattn does nothing of the kind.  `Trainer.run` and the command line call it; so should a training loop of
+your own.  One may call it again and again.
 
     MINATTN_ALLOCATOR=system      leaves the allocator as it is
     MINATTN_ALLOCATOR=keep        the default
@@ -27,10 +31,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # names and numbers of <malloc.h>
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep what is freed, unless the environment speaks against it; returns whether that was done.
+    """Tell glibc to keep what is freed, unless the environment says otherwise; return whether that was done.
 
-    Where MINATTN_ALLOCATOR has another value than those above it warns, and leaves the allocator as it is: this runs as
-    minattn is imported, which a slip in a variable should not prevent.
+    Where MINATTN_ALLOCATOR has a value other than those above it warns, and leaves the allocator as it is: a slip in a
+    variable should not prevent a run.
     """
     try:
         if not (is_wanted(os.environ) and _is_glibc()):

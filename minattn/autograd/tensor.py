@@ -65,13 +65,7 @@ class Tensor:
 
     @data.setter
     def data(self, array: Array) -> None:
-        if self._inputs is not None:
-            raise GradientError(
-                f"the data of a tensor in a graph (made by {self._name}) cannot be replaced; hint: compute a new "
-                "tensor (where, put, scatter_add), or detach() first"
-            )
-        if not is_array(array):
-            raise TypeError(f"data must be a NumPy or CuPy array, got {type(array).__name__}")
+        self._check_replaceable(array)
         if array.shape != self._data.shape or array.dtype != self._data.dtype:
             raise ShapeError(
                 f"data of {self._data.dtype} {self.shape} cannot be replaced by {array.dtype} {array.shape}"
@@ -80,6 +74,25 @@ class Tensor:
             raise DeviceError(f"data is on {self.device}, the new array on {device_of(array)}; hint: to(device)")
         self._data = array
         self._version += 1
+
+    def replace_data(self, array: Array) -> None:
+        """Give a leaf another array, of any dtype, shape and device, and forget its gradient.
+
+        So modules move to a device.  For new values of the same dtype and shape assign to `.data`, which checks them.
+        """
+        self._check_replaceable(array)
+        self._data = array
+        self._version += 1
+        self.grad = None
+
+    def _check_replaceable(self, array: Array) -> None:
+        if self._inputs is not None:
+            raise GradientError(
+                f"the data of a tensor in a graph (made by {self._name}) cannot be replaced; hint: compute a new "
+                "tensor (where, put, scatter_add), or detach() first"
+            )
+        if not is_array(array):
+            raise TypeError(f"data must be a NumPy or CuPy array, got {type(array).__name__}")
 
     shape = property(lambda self: self._data.shape, doc="The lengths of the axes.")
     ndim = property(lambda self: self._data.ndim, doc="The number of axes.")

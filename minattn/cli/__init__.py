@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from minattn import __version__
+from minattn import __version__, keep_freed_memory
 from minattn.cli import embed, generate, listing, summary, train, trained
 from minattn.cli.app import FAILED, app, console, errors
 from minattn.errors import MinattnError
@@ -38,6 +38,7 @@ def _start(
 
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit; what the user can put right becomes one line and an exit status above 0."""
+    keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a phoneme shows its code

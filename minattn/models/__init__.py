@@ -1,5 +1,8 @@
 """The papers' networks, one file each, with the published sizes as named configurations."""
 
+if __name__ != "minattn.models":
+    raise ImportError(f"{__name__!r} is a link to a part of minattn, for readers; hint: import minattn.models")
+
 from minattn.models.sequence.bert import Bert, BertConfig
 from minattn.models.sequence.language_model import LanguageModel, LanguageModelConfig
 from minattn.models.sequence.rnnsearch import RNNsearch, RNNsearchConfig

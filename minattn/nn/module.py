@@ -79,9 +79,7 @@ class Module:
     def to(self, device: str) -> Self:
         """Move every parameter and buffer to `device`, in place; returns the module.  Gradients are dropped."""
         for tensor in (*self.parameters(), *self.named_buffers().values()):
-            tensor._data = to_device(tensor.data, device)
-            tensor._version += 1
-            tensor.grad = None
+            tensor.replace_data(to_device(tensor.data, device))
         return self
 
     # ------------------------------------------------------------------------------------------ state

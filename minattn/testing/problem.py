@@ -112,14 +112,15 @@ class Problem:
         arguments = [Tensor(array) for array in self.inputs]
         for i, values in zip(self.places, point, strict=False):
             arguments[i] = Tensor(like(values, self.inputs[i]), requires_grad=True)
-        originals = [p.data for p in self.parameters]
+        originals = [(p.data, p.grad) for p in self.parameters]
         try:
             for parameter, values in zip(self.parameters, point[len(self.places) :], strict=True):
-                parameter._data = like(values, parameter.data)  # `.data` keeps the dtype, and here it must change
+                parameter.replace_data(like(values, parameter.data))  # `.data` keeps the dtype, and here it must change
             yield arguments
         finally:
-            for parameter, original in zip(self.parameters, originals, strict=True):
-                parameter._data = original
+            for parameter, (data, gradient) in zip(self.parameters, originals, strict=True):
+                parameter.replace_data(data)
+                parameter.grad = gradient
 
     def _backward(self, arguments: Sequence[Tensor]) -> list[Array | None]:
         """The gradients that one backward pass leaves in the variables; the parameters' own `.grad` is put back."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minattn.autograd import Tensor, no_grad
+from minattn.autograd import Tensor, keep_freed_memory, no_grad
 from minattn.autograd.backend import Array
 from minattn.errors import CheckpointError, ConfigError, DataError, ShapeError, TrainingError
 from minattn.nn import Module
@@ -111,6 +111,7 @@ class Trainer:
         last checkpoint stays as it is) or the log cannot be written, CheckpointError where nothing can be saved or the
         folder holds another run.
         """
+        keep_freed_memory()
         self._make_folder()
         self._saved = time.monotonic()
         self._started = self._saved - self.state.seconds

@@ -407,7 +407,7 @@ def test_the_same_numbers_everywhere_and_no_waiting(backend, scrambled, weights)
     (layer(leaf, mask=mask, causal=True, need_weights=weights)[0] ** 2).sum().backward()
     gradients = {name: p.grad for name, p in layer.named_parameters().items()}
     for parameter in layer.parameters():
-        parameter._data, parameter.grad = backend.array(parameter.data), None
+        parameter.replace_data(backend.array(parameter.data))
     tensor = backend.tensor(x, requires_grad=True)
     memory = fakecupy.scrambled_layouts() if scrambled else contextlib.nullcontext()
     with memory, fakecupy.no_sync():  # both concern the fake alone

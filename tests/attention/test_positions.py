@@ -91,7 +91,7 @@ def test_parts_get_the_positions_of_the_whole(kind):
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 3), st.sampled_from(strategies.DTYPES))
 def test_learned_positions_are_rows_of_their_matrix(n, d, start, dtype):
     positions = LearnedPositions(8, d, np.random.default_rng(0))
-    positions.weight._data = np.random.default_rng(1).normal(size=(8, d)).astype(dtype)
+    positions.weight.replace_data(np.random.default_rng(1).normal(size=(8, d)).astype(dtype))
     x = np.random.default_rng(2).normal(size=(2, n, d)).astype(dtype)
     y = positions(ma.tensor(x), start=start)
     assert y.dtype == dtype
@@ -150,7 +150,7 @@ def test_positions_are_where_the_numbers_are(backend, kind):
     x = rng.normal(size=(2, 5, 4)).astype(np.float32)
     expected = positions(ma.tensor(x), start=2).data
     if kind == "learned":
-        positions.weight._data = backend.array(positions.weight.data)
+        positions.weight.replace_data(backend.array(positions.weight.data))
     tensor = backend.tensor(x, requires_grad=True)
     positions(tensor, start=2)  # the table is made and sent
     with fakecupy.no_sync() if backend.name == "fake" else contextlib.nullcontext():

@@ -305,6 +305,28 @@ def test_a_new_array_must_fit():
         w.data = [1.0]
 
 
+def test_replaced_data_may_be_of_another_dtype_and_shape():
+    w = leaf(1.0, 2.0)
+    (w * w).sum().backward()
+    w.replace_data(np.ones((3, 1), np.float32))
+    assert (w.dtype, w.shape, w.grad) == (np.float32, (3, 1), None)
+
+
+def test_replacing_data_between_forward_and_backward_is_seen():
+    w = leaf(1.0, 2.0)
+    y = (w * w).sum()
+    w.replace_data(np.ones(2))
+    with pytest.raises(GradientError, match="the data of one of its inputs was written to after the forward pass"):
+        y.backward()
+
+
+def test_data_is_replaced_by_arrays_and_in_leaves_alone():
+    with pytest.raises(TypeError, match="must be a NumPy or CuPy array, got list"):
+        leaf(1.0).replace_data([1.0])
+    with pytest.raises(GradientError, match=r"\(made by add\) cannot be replaced"):
+        (leaf(1.0) + 1.0).replace_data(np.ones(1))
+
+
 # ---------------------------------------------------------------------------------------------- second order
 def test_second_order_is_refused():
     x = np.array([1.0, 2.0])

@@ -13,7 +13,7 @@ COUNT_FAULTS = """
 import resource
 import numpy as np
 import minattn
-
+CALL
 
 def step():
     a = np.ones(2**22, np.float32)  # 16 MiB
@@ -30,11 +30,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 MALLOC_VARIABLES = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", memory.VARIABLE)
 
 
-def page_faults(**variables):
+def page_faults(call="minattn.keep_freed_memory()", **variables):
     """How many pages the kernel had to bring in for five steps that need the same memory as those before them."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(MALLOC_VARIABLES)}
     environment = clean | {"NUMPY_MADVISE_HUGEPAGE": "0"} | variables
-    command = [sys.executable, "-c", COUNT_FAULTS]
+    command = [sys.executable, "-c", COUNT_FAULTS.replace("CALL", call)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
@@ -42,6 +42,11 @@ def page_faults(**variables):
 @pytest.mark.skipif(not memory._is_glibc(), reason="there is no glibc here")
 def test_freed_memory_is_found_again_by_the_next_step():
     assert page_faults() < 100
+
+
+@pytest.mark.skipif(not memory._is_glibc(), reason="there is no glibc here")
+def test_importing_minattn_leaves_the_allocator_alone():
+    assert page_faults(call="") > 10_000
 
 
 @pytest.mark.skipif(not memory._is_glibc(), reason="there is no glibc here")
@@ -77,7 +82,7 @@ def test_without_glibc_nothing_is_done(monkeypatch):
     assert not memory.keep_freed_memory()
 
 
-def test_a_wrong_value_is_told_and_does_not_prevent_the_import(monkeypatch):
+def test_a_wrong_value_is_told_and_prevents_nothing(monkeypatch):
     monkeypatch.setenv("MINATTN_ALLOCATOR", "fast")
     with pytest.warns(RuntimeWarning, match="must be one of keep, system; got 'fast'; the allocator is left as it is"):
         assert not memory.keep_freed_memory()

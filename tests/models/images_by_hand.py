@@ -91,10 +91,10 @@ def randomized(network, seed=0):
     """The network in float64 and evaluation mode, with no bias, scale, shift or running statistic that is 0 or 1."""
     rng = np.random.default_rng(seed)
     for parameter in network.parameters():
-        parameter._data = parameter.data + rng.normal(scale=0.1, size=parameter.shape)
+        parameter.replace_data(parameter.data + rng.normal(scale=0.1, size=parameter.shape))
     for name, buffer in network.named_buffers().items():
         draw = rng.uniform(0.5, 2, buffer.shape)
-        buffer._data = draw if name.endswith("variance") else draw - 1
+        buffer.replace_data(draw if name.endswith("variance") else draw - 1)
     return network.eval()
 
 

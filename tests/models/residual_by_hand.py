@@ -122,10 +122,10 @@ def randomized(model, seed, dtype=np.float64):
     rng = np.random.default_rng(seed)
     for parameter in model.parameters():
         scale = np.sqrt(2 / fans(parameter.shape)[0]) if parameter.ndim > 1 else 0.5
-        parameter._data = rng.normal(scale=scale, size=parameter.shape).astype(dtype)
+        parameter.replace_data(rng.normal(scale=scale, size=parameter.shape).astype(dtype))
     for name, buffer in model.named_buffers().items():
         low = 0.5 if name.endswith("variance") else -0.5
-        buffer._data = rng.uniform(low, low + 1, buffer.shape).astype(dtype)
+        buffer.replace_data(rng.uniform(low, low + 1, buffer.shape).astype(dtype))
     return model
 
 

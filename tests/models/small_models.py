@@ -40,7 +40,7 @@ def random_language_model(seed=0, dtype=np.float32, **settings):
 def randomised(model, seed, dtype):
     rng = np.random.default_rng(seed)
     for parameter in model.parameters():
-        parameter._data = rng.normal(scale=0.7, size=parameter.shape).astype(dtype)
+        parameter.replace_data(rng.normal(scale=0.7, size=parameter.shape).astype(dtype))
     return model
 
 

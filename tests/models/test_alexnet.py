@@ -169,12 +169,12 @@ def test_a_grouped_network_is_one_whose_groups_do_not_see_each_other():
     whole = randomized(AlexNetMaps(AlexNetConfig(widths, 1, size=67), np.random.default_rng(0)))
     for of_grouped, of_whole in zip(grouped.parameters(), whole.parameters(), strict=True):
         if of_grouped.shape == of_whole.shape:
-            of_whole._data = of_grouped.data
+            of_whole.replace_data(of_grouped.data)
         else:
             upper, lower = np.split(of_grouped.data, 2)
             zero = np.zeros_like(upper)
             blocks = [np.concatenate([upper, zero], 1), np.concatenate([zero, lower], 1)]
-            of_whole._data = np.concatenate(blocks)
+            of_whole.replace_data(np.concatenate(blocks))
     images = tensor(random_images((1, 3, 67, 67)))
     assert close(grouped(images)[0], whole(images)[0].data)
 

@@ -135,7 +135,7 @@ def test_a_module_against_a_transcription(widths, size):
 def test_the_network_against_a_transcription():
     network = BNInception(CONFIGURATIONS["se_bn_inception"], np.random.default_rng(0)).eval()
     for parameter in network.parameters():
-        parameter._data = parameter.data.astype(np.float64)
+        parameter.replace_data(parameter.data.astype(np.float64))
     images = random_images((1, 3, 64, 64))
     x = max_pool(unit(images, network.conv1, 2, 3), 3, 2, ceil=True)
     x = max_pool(unit(unit(x, network.conv2_reduce), network.conv2, padding=1), 3, 2, ceil=True)

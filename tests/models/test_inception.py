@@ -127,7 +127,7 @@ def test_the_network_against_a_transcription(name):
     config = CONFIGURATIONS[name]
     network = GoogLeNet(config, np.random.default_rng(0)).eval()
     for parameter in network.parameters():
-        parameter._data = parameter.data.astype(np.float64)
+        parameter.replace_data(parameter.data.astype(np.float64))
     images = random_images((1, 3, 48, 57))
     with no_grad():
         logits, attention = network(tensor(images), return_attention=True)

@@ -176,13 +176,13 @@ def test_open_gates_are_a_block_without_se_and_shut_ones_take_away_what_they_gat
     block, x = a_block(0, position, 5, stride).eval(), ma.tensor(images())
     plain = Bottleneck(4, 2, 5, stride, np.random.default_rng(0)).eval()
     for name, parameter in plain.named_parameters().items():
-        parameter._data = block.named_parameters()[name].data
+        parameter.replace_data(block.named_parameters()[name].data)
     for name, buffer in plain.named_buffers().items():
-        buffer._data = block.named_buffers()[name].data
-    block.se.b_2._data = np.full(block.se.b_2.shape, 800.0)
+        buffer.replace_data(block.named_buffers()[name].data)
+    block.se.b_2.replace_data(np.full(block.se.b_2.shape, 800.0))
     np.testing.assert_allclose(block(x)[0].data, plain(x)[0].data, rtol=1e-12, atol=1e-12)
 
-    block.se.b_2._data = np.full(block.se.b_2.shape, -800.0)
+    block.se.b_2.replace_data(np.full(block.se.b_2.shape, -800.0))
     first, second, third = plain.convolutions
     zeros, shortcut = ma.tensor(np.zeros(x.shape)), plain.shortcut(x).data
     within = second(first(zeros if position == "pre" else x))

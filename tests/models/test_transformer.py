@@ -42,7 +42,7 @@ def a_layer(kind=EncoderLayer, seed=0, **settings):
     layer = kind(LayerConfig(4, 2, 3, biases=True, **settings), np.random.default_rng(seed))
     rng = np.random.default_rng(seed)
     for parameter in layer.parameters():
-        parameter._data = rng.normal(scale=0.7, size=parameter.shape)
+        parameter.replace_data(rng.normal(scale=0.7, size=parameter.shape))
     return layer
 
 

@@ -199,7 +199,7 @@ class Bert(Module):
             )
         for name, parameter in parameters.items():
             array = file.get_tensor(there[name])
-            parameter._data = np.array(array.T if _is_transposed(name) else array, dtype, order="C")
+            parameter.replace_data(np.array(array.T if _is_transposed(name) else array, dtype, order="C"))
         return [name for published, name in there.items() if published not in parameters]
 
 
