@@ -28,6 +28,7 @@ from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError, ShapeError
 from minattn.nn import Module, initializers
 from minattn.nn.initializers import Rng
+from minattn.published import Mechanism, Paper
 
 GATES = {"sigmoid": ops.sigmoid, "hard_sigmoid": ops.hard_sigmoid}
 
@@ -99,3 +100,14 @@ def scale(
 ) -> Inexact[Tensor, "batch channels height width"]:
     """Return x~_c = s_c u_c.  Raises ShapeError where the gates s are not one a channel of every image."""
     return ops.scale_channels(u, s)  # (4)
+
+
+MECHANISM = Mechanism(
+    name="squeeze-and-excitation",
+    paper=Paper("Hu, Shen & Sun", 2018, "Squeeze-and-excitation networks"),
+    equation="(2) z_c = mean of u_c; (3) s = sigma(W_2 delta(W_1 z)); (4) x~_c = s_c u_c",
+    code="SqueezeExcitation",
+    model="minattn.models.CifarResNet",
+    command="minattn train images --model se_resnet20",
+    experiment="experiments/se_excitations.py",
+)

@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 from jaxtyping import Bool, Inexact
 
-from minattn.attention.self_attention.scaled_dot_product import scaled_dot_product_attention
+from minattn.attention.self_attention.scaled_dot_product import VASWANI, scaled_dot_product_attention
 from minattn.autograd import Array, Tensor, ops
 from minattn.errors import ConfigError, ShapeError
 from minattn.nn import Module, initializers
 from minattn.nn.initializers import Rng
+from minattn.published import Mechanism
 
 
 class KeyValues(NamedTuple):
@@ -139,3 +140,17 @@ class MultiHeadAttention(Module):
         """Return the projections of the heads side by side on an axis of their own."""
         batch, n, both = projected.shape
         return ops.swapaxes(ops.reshape(projected, (batch, n, self.heads, both // self.heads)), 1, 2)
+
+
+MECHANISM = Mechanism(
+    name="multi-head attention",
+    paper=VASWANI,
+    equation=(
+        "section 3.2.2, unnumbered: MultiHead(Q, K, V) = Concat(head_1, .., head_h) W^O, head_i = "
+        "Attention(Q W_i^Q, K W_i^K, V W_i^V)"
+    ),
+    code="MultiHeadAttention",
+    model="minattn.models.Transformer",
+    command="minattn train g2p --model transformer",
+    experiment="experiments/transformer_heads.py",
+)

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Inexact
 
+from minattn.attention.self_attention.scaled_dot_product import VASWANI
 from minattn.autograd import Tensor, to_device
 from minattn.autograd.backend import Array, device_of
 from minattn.errors import ConfigError, ShapeError
 from minattn.nn import Module, initializers
 from minattn.nn.initializers import Rng
+from minattn.published import Mechanism
 
 
 def sinusoidal_positions(length: int, d: int) -> Float[np.ndarray, "length d"]:
@@ -66,3 +68,27 @@ class LearnedPositions(Module):
         if end > length:
             raise ShapeError(f"{end} positions are needed, and {length} were learned; hint: shorter sequences")
         return x + self.weight[start:end]
+
+
+SINUSOIDAL = Mechanism(
+    name="sinusoidal positions",
+    paper=VASWANI,
+    equation=(
+        "section 3.5, unnumbered: PE(pos, 2i) = sin(pos / 10000^(2i/d)), PE(pos, 2i+1) = cos(pos / 10000^(2i/d))"
+    ),
+    code="SinusoidalPositions",
+    model="minattn.models.Transformer",
+    command="minattn train g2p --model transformer",
+)
+
+LEARNED = Mechanism(
+    name="learned positions",
+    paper=VASWANI,
+    equation=(
+        "section 3.5 and table 3, row E, unnumbered: x_pos + P_pos, with a learned vector P_pos for each position"
+    ),
+    code="LearnedPositions",
+    model="minattn.models.Transformer",
+    command="minattn train g2p --model transformer --set positions=learned",
+    experiment="experiments/transformer_table3.py",
+)

@@ -23,6 +23,7 @@ from minattn.attention.kernels import scaled_dot_product as kernels
 from minattn.autograd import Array, Tensor, op, ops
 from minattn.autograd.backend import like
 from minattn.nn.recurrent.shared import raw
+from minattn.published import Mechanism, Paper
 
 
 def attention_equation(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False) -> Any:
@@ -74,3 +75,15 @@ def _whole_mask(mask: Any, causal: bool, q: Any, k: Any) -> Any:
         return mask
     triangle = causal_mask(q.shape[-2], k.shape[-2])
     return triangle if mask is None else raw(mask) & like(triangle, raw(mask))
+
+
+VASWANI = Paper("Vaswani et al.", 2017, "Attention is all you need")
+
+MECHANISM = Mechanism(
+    name="scaled dot-product attention",
+    paper=VASWANI,
+    equation=("(1) Attention(Q, K, V) = softmax(Q K' / sqrt(d_k)) V; causal: later keys have the score -infinity"),
+    code="scaled_dot_product_attention",
+    model="minattn.models.Transformer",
+    command="minattn train g2p --model transformer",
+)

@@ -25,6 +25,7 @@ from minattn.autograd import Array, Tensor, op, ops
 from minattn.errors import ConfigError
 from minattn.nn import Module, initializers
 from minattn.nn.initializers import Rng
+from minattn.published import Mechanism, Paper
 
 
 def additive_attention_equation(query: Any, keys: Any, v: Any, values: Any, mask: Any = None) -> Any:
@@ -75,3 +76,21 @@ class AdditiveAttention(Module):
         """Return (context c_i, alignment alpha_i) for the decoder state s_{i-1}; `keys` from `keys()`, if at hand."""
         keys = self.keys(annotations) if keys is None else keys
         return additive_attention(state @ self.W_a, keys, self.v_a, annotations, mask)
+
+
+MECHANISM = Mechanism(
+    name="additive attention",
+    paper=Paper(
+        "Bahdanau, Cho & Bengio",
+        2015,
+        "Neural machine translation by jointly learning to align and translate",
+    ),
+    equation=(
+        "(6) alpha_ij = exp(e_ij) / sum_k exp(e_ik), (5) c_i = sum_j alpha_ij h_j; appendix A.1.2, "
+        "unnumbered: e_ij = v_a' tanh(W_a s_i-1 + U_a h_j)"
+    ),
+    code="AdditiveAttention",
+    model="minattn.models.RNNsearch",
+    command="minattn train g2p",
+    experiment="experiments/rnnsearch_length.py",
+)

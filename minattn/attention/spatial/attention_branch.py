@@ -26,6 +26,7 @@ from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError, ShapeError
 from minattn.nn import BatchNorm2d, Conv2d, ConvNorm, Module
 from minattn.nn.initializers import Rng
+from minattn.published import Mechanism, Paper
 
 
 def check_kernel(kernel: int) -> None:
@@ -81,3 +82,18 @@ def attend(
             "height, width) of features (batch, channels, height, width)"
         )
     return (g * m + g if residual else g * m), m  # (d)
+
+
+MECHANISM = Mechanism(
+    name="attention branch",
+    paper=Paper(
+        "Fukui et al.",
+        2019,
+        "Attention branch network: learning of attention mechanism for visual explanation",
+    ),
+    equation="section 3.1: M = sigma(BN(conv(A))), A a map for each class; g' = g (1 + M)",
+    code="AttentionBranch",
+    model="minattn.models.AttentionBranchNetwork",
+    command="minattn train images --model abn_resnet20",
+    experiment="experiments/abn_noise.py",
+)

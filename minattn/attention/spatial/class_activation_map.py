@@ -27,6 +27,7 @@ from jaxtyping import Inexact, Integer
 from minattn.autograd import Array, Tensor, ops, tensor
 from minattn.autograd.functional import grad
 from minattn.errors import ConfigError, ShapeError
+from minattn.published import Mechanism, Paper
 
 POOLINGS = {"sum": ops.sum, "mean": ops.mean, "max": ops.max}
 
@@ -117,3 +118,13 @@ def _check_sizes(features: Tensor, weight: Tensor) -> None:
             "expected (batch, channels, height, width) and (channels, classes); hint: the features that the "
             "pooling takes and the weight of the linear layer after it"
         )
+
+
+MECHANISM = Mechanism(
+    name="class activation maps",
+    paper=Paper("Zhou et al.", 2016, "Learning deep features for discriminative localization"),
+    equation="(1) S_c = sum_k w_k^c F_k = sum_xy M_c(x, y); (2) M_c(x, y) = sum_k w_k^c f_k(x, y)",
+    code="class_activation_map",
+    model="minattn.models.CifarResNet",
+    command="minattn train images",
+)

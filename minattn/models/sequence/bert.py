@@ -35,6 +35,7 @@ from minattn.models.settings import check_sizes
 from minattn.nn import Embedding, LayerNorm, Module, initializers
 from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"  # the files of a published model
 
@@ -279,3 +280,16 @@ def _safetensors() -> Any:
             "published weights need safetensors, which is not installed: pip install 'minattn[embed]'"
         ) from error
     return safetensors
+
+
+NETWORK = Network(
+    name="BERT, with published parameters",
+    paper=Paper(
+        "Devlin et al.",
+        2019,
+        "BERT: Pre-training of deep bidirectional transformers for language understanding",
+    ),
+    equation="x <- LayerNorm(x + MultiHead(x, x, x)); x <- LayerNorm(x + FFN(x))",
+    code="Bert",
+    command="minattn embed MODEL_DIR TEXT",
+)

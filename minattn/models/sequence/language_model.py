@@ -41,6 +41,7 @@ from minattn.models.settings import check_choices, check_sizes
 from minattn.nn import Dropout, LayerNorm, Module
 from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 @dataclass(frozen=True)
@@ -190,3 +191,12 @@ def _draw(logits: np.ndarray, rng: Rng, temperature: float, top_k: int | None) -
     with np.errstate(over="ignore"):  # a temperature near 0 makes the unlikely impossible
         p = np.exp((logits[likeliest] - logits[likeliest[0]]) / temperature)
     return int(rng.choice(likeliest, p=p / p.sum()))
+
+
+NETWORK = Network(
+    name="causal language model",
+    paper=Paper("Radford et al.", 2019, "Language models are unsupervised multitask learners"),
+    equation="p(text) = product of p(symbol_t | symbols before it)",
+    code="LanguageModel",
+    command="minattn train lm",
+)

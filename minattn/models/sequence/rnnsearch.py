@@ -39,6 +39,7 @@ from minattn.nn import GRU, BidirectionalGRU, Dropout, Embedding, Module, gru, g
 from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
 from minattn.nn.recurrent.shared import Initializer, side_by_side
+from minattn.published import Network, Paper
 
 
 @dataclass(frozen=True)
@@ -256,3 +257,19 @@ def _initializer(config: RNNsearchConfig) -> Initializer:
 
 def _embedding_std(config: RNNsearchConfig) -> float:
     return 0.01 if config.init == "paper" else 0.1
+
+
+NETWORK = Network(
+    name="RNNsearch, RNNencdec",
+    paper=Paper(
+        "Bahdanau, Cho & Bengio",
+        2015,
+        "Neural machine translation by jointly learning to align and translate",
+    ),
+    equation=(
+        "(4) p(y_i) = g(y_i-1, s_i, c_i); appendix A.2.2, unnumbered: s_i = gated unit of (E y_i-1, c_i) and s_i-1"
+    ),
+    code="RNNsearch",
+    command="minattn train g2p",
+    experiment="experiments/rnnsearch_length.py",
+)

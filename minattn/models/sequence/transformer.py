@@ -55,6 +55,7 @@ from minattn.models.settings import check_choices, check_sizes
 from minattn.nn import Dropout, LayerNorm, Module, initializers
 from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 @dataclass(frozen=True)
@@ -201,3 +202,12 @@ class Transformer(Module):
     def _logits(self, x: Tensor) -> Tensor:
         x = x if self.decoder_norm is None else self.decoder_norm(x)
         return self.target_embedding.logits(x) if self.W_o is None else ops.linear(x, self.W_o)  # (a)
+
+
+NETWORK = Network(
+    name="Transformer",
+    paper=Paper("Vaswani et al.", 2017, "Attention is all you need"),
+    code="Transformer",
+    command="minattn train g2p --model transformer",
+    experiment="experiments/transformer_table3.py",
+)

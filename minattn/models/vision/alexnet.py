@@ -14,10 +14,10 @@ arXiv:1404.5997, 2014:
     fc6, fc7   4096, with dropout            4096
     fc8        1000                          1000
 
-Every layer but the last is followed by ReLU (3.1).  Pools take the largest of 3x3 pixels, with stride 2 (3.4).  Groups
-are the halves of the network that the paper put on two GPUs.  Response normalization (3.3) is `ops.local_response_norm`
-with the paper's constants; the 2014 form has none.  Weights start from N(0, 0.01^2), the biases of conv2, conv4, conv5,
-fc6 and fc7 at 1 and all others at 0 (section 5).
+Every layer but the last is followed by ReLU (section 3.1).  Pools take the largest of 3x3 pixels, with stride 2
+(section 3.4).  Groups are the halves of the network that the paper put on two GPUs.  Response normalization (section
+3.3) is `ops.local_response_norm` with the paper's constants; the 2014 form has none.  Weights start from N(0, 0.01^2),
+the biases of conv2, conv4, conv5, fc6 and fc7 at 1 and all others at 0 (section 5).
 
 Deviations from the papers:
 * The 2012 paper says 224x224, and then the maps of conv1 are not 55x55: 227x227 are, without padding.  The 2014 form
@@ -44,6 +44,7 @@ from minattn.models.vision.layers import ConvReLU, Gated, flatten
 from minattn.nn import Conv2d, Dropout, Linear, Module, initializers
 from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 @dataclass(frozen=True)
@@ -152,3 +153,13 @@ def initialized(layer: Conv2d | Linear, bias: float, rng: Rng) -> Conv2d | Linea
     layer.weight = initializers.normal(layer.weight.shape, rng, std=0.01)
     layer.bias = initializers.constant(layer.bias.shape, bias)
     return layer
+
+
+NETWORK = Network(
+    name="AlexNet",
+    paper=Paper(
+        "Krizhevsky, Sutskever & Hinton", 2012, "ImageNet classification with deep convolutional neural networks"
+    ),
+    code="AlexNet",
+    command="minattn train images --data FOLDER --set size=224 --model alexnet",
+)

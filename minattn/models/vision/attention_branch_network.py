@@ -38,6 +38,7 @@ from minattn.models.vision.resnet import ResNet, ResNetConfig
 from minattn.nn import Module, cross_entropy
 from minattn.nn.attention_paths import Attention, in_sequence, prefixed
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 BACKBONES: dict[str, ResNetConfig | CifarResNetConfig] = {**resnet.CONFIGURATIONS, **cifar_resnet.CONFIGURATIONS}
 
@@ -144,3 +145,14 @@ def branched_loss(
 def predicted(output: BranchedLogits) -> Integer[Tensor, " batch"]:
     """Return the class of each image, which is the perception branch's."""
     return ops.argmax(output.logits, axis=-1)  # (f)
+
+
+NETWORK = Network(
+    name="Attention Branch Network",
+    paper=Paper(
+        "Fukui et al.", 2019, "Attention branch network: learning of attention mechanism for visual explanation"
+    ),
+    code="AttentionBranchNetwork",
+    command="minattn train images --model abn_resnet20",
+    experiment="experiments/abn_noise.py",
+)

@@ -40,6 +40,7 @@ from minattn.models.vision.layers import Gated, PooledNetwork
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 class Widths(NamedTuple):
@@ -167,3 +168,15 @@ class BNInception(PooledNetwork):
             x, gates = module(x)
             attention |= prefixed(f"inception.{name}", gates)
         return x, attention
+
+
+NETWORK = Network(
+    name="BN-Inception",
+    paper=Paper(
+        "Ioffe & Szegedy",
+        2015,
+        "Batch normalization: accelerating deep network training by reducing internal covariate shift",
+    ),
+    code="BNInception",
+    command="minattn train images --data FOLDER --set size=224 --model bn_inception",
+)

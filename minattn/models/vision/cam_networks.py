@@ -42,6 +42,7 @@ from minattn.models.vision.vgg import VGGConfig, VGGMaps
 from minattn.nn import Linear, Module
 from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,11 @@ def cut(config: CamConfig, rng: Rng) -> tuple[Module, int, tuple[int, ...]]:
         return maps, maps.outputs, (1024,)
     maps = GoogLeNetMaps(GoogLeNetConfig(channels=channels), rng, last="4e")
     return maps, maps.outputs, (1024,)
+
+
+NETWORK = Network(
+    name="AlexNet*-GAP, VGGnet-GAP, GoogLeNet-GAP",
+    paper=Paper("Zhou et al.", 2016, "Learning deep features for discriminative localization"),
+    code="CamNetwork",
+    command="minattn train images --data FOLDER --set size=224 --model googlenet_gap",
+)

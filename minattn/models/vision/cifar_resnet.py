@@ -33,6 +33,7 @@ from minattn.models.settings import Channels, Classes, Reduction, check_choices,
 from minattn.models.vision.residual_blocks import BasicBlock, Bottleneck, Option, ResidualNetwork, Stage
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 @dataclass(frozen=True)
@@ -116,3 +117,11 @@ class CifarResNet(ResidualNetwork):
     ) -> Inexact[Tensor, "batch filters height width"]:
         """The first convolution."""
         return self.conv1(images)
+
+
+NETWORK = Network(
+    name="ResNet for small images",
+    paper=Paper("He et al.", 2016, "Deep residual learning for image recognition"),
+    code="CifarResNet",
+    command="minattn train images --model resnet20",
+)

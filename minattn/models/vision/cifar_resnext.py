@@ -30,6 +30,7 @@ from minattn.models.settings import Channels, Classes, Reduction, check_settings
 from minattn.models.vision.residual_blocks import Bottleneck, ResidualNetwork, Stage
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,11 @@ class CifarResNeXt(ResidualNetwork):
     ) -> Inexact[Tensor, "batch filters height width"]:
         """The first convolution."""
         return self.conv1(images)
+
+
+NETWORK = Network(
+    name="ResNeXt for small images",
+    paper=Paper("Xie et al.", 2017, "Aggregated residual transformations for deep neural networks"),
+    code="CifarResNeXt",
+    command="minattn train images --model resnext29_8x64d",
+)

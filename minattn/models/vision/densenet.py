@@ -36,6 +36,7 @@ from minattn.models.vision.layers import PooledNetwork
 from minattn.nn import BatchNorm2d, Conv2d, ConvNorm, Linear, Module
 from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 @dataclass(frozen=True)
@@ -168,3 +169,11 @@ class DenseNet(PooledNetwork):
         for stage in self.stages:
             x = stage(x)
         return self.norm(x, relu=True), {}
+
+
+NETWORK = Network(
+    name="DenseNet",
+    paper=Paper("Huang et al.", 2017, "Densely connected convolutional networks"),
+    code="DenseNet",
+    command="minattn train images --model densenet40_k12",
+)

@@ -37,6 +37,7 @@ from minattn.models.vision.layers import ConvReLU, Gated, PooledNetwork
 from minattn.nn import ConvNorm, Dropout, Linear, Module
 from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 class Widths(NamedTuple):
@@ -176,3 +177,11 @@ class GoogLeNet(PooledNetwork):
 def pool(x: Tensor) -> Tensor:
     """The largest of 3x3 pixels, with stride 2: 112 -> 56 -> 28 -> 14 -> 7."""
     return ops.max_pool2d(x, 3, stride=2, ceil=True)
+
+
+NETWORK = Network(
+    name="GoogLeNet",
+    paper=Paper("Szegedy et al.", 2015, "Going deeper with convolutions"),
+    code="GoogLeNet",
+    command="minattn train images --data FOLDER --set size=224 --model googlenet",
+)

@@ -44,6 +44,7 @@ from minattn.models.vision.residual_blocks import BasicBlock, Bottleneck, Positi
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.convolution import check_groups
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 @dataclass(frozen=True)
@@ -145,3 +146,11 @@ class ResNet(ResidualNetwork):
     ) -> Inexact[Tensor, "batch filters new_height new_width"]:
         """conv1 and max pooling: (N, 64, 56, 56) of images of 224x224."""
         return ops.max_pool2d(self.conv1(images), 3, 2, 1)
+
+
+NETWORK = Network(
+    name="ResNet, ResNeXt, SE-ResNet",
+    paper=Paper("He et al.", 2016, "Deep residual learning for image recognition"),
+    code="ResNet",
+    command="minattn train images --data FOLDER --set size=224 --model resnet50",
+)

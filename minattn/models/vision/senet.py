@@ -38,6 +38,7 @@ from minattn.models.vision.residual_blocks import ResidualBlock, ResidualNetwork
 from minattn.nn import ConvNorm, Dropout, Linear, Module
 from minattn.nn.convolution import check_groups
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 @dataclass(frozen=True)
@@ -117,3 +118,11 @@ class SENet(ResidualNetwork):
     def pool(self, features: Inexact[Tensor, "batch filters height width"]) -> Inexact[Tensor, "batch filters"]:
         """Return the mean of every feature map, after dropout."""
         return self.dropout(super().pool(features))
+
+
+NETWORK = Network(
+    name="SENet-154",
+    paper=Paper("Hu, Shen & Sun", 2018, "Squeeze-and-excitation networks"),
+    code="SENet",
+    command="minattn train images --data FOLDER --set size=224 --model senet154",
+)

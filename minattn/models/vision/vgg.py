@@ -35,6 +35,7 @@ from minattn.models.vision.layers import ConvReLU, Gated, PooledNetwork, flatten
 from minattn.nn import Dropout, Linear, Module
 from minattn.nn.attention_paths import Attention, in_sequence, prefixed
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 TABLE_1 = {
     "A": "64, 128, 256 256, 512 512, 512 512",
@@ -189,3 +190,11 @@ class VGG(PooledNetwork):
         x = self.dropout(ops.relu(self.fc1(x)))
         x = self.dropout(ops.relu(self.fc2(x)))
         return self.fc3(x)
+
+
+NETWORK = Network(
+    name="VGG",
+    paper=Paper("Simonyan & Zisserman", 2015, "Very deep convolutional networks for large-scale image recognition"),
+    code="VGG",
+    command="minattn train images --model vgg8",
+)

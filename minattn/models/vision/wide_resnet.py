@@ -39,6 +39,7 @@ from minattn.models.vision.residual_blocks import Option, PaddedShortcut, Residu
 from minattn.nn import BatchNorm2d, Conv2d, Dropout, Linear, Module
 from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
 
 
 @dataclass(frozen=True)
@@ -138,3 +139,11 @@ class WideResNet(ResidualNetwork):
         """Return (the last feature maps, after batch norm and ReLU, the gates of every block)."""
         features, attention = super().features_and_attention(images)
         return self.norm(features, relu=True), attention
+
+
+NETWORK = Network(
+    name="Wide ResNet",
+    paper=Paper("Zagoruyko & Komodakis", 2016, "Wide residual networks"),
+    code="WideResNet",
+    command="minattn train images --model wrn_16_8",
+)

@@ -28,6 +28,7 @@ from minattn.nn.kernels import gru as kernels
 from minattn.nn.masks import padding_mask
 from minattn.nn.module import Module
 from minattn.nn.recurrent.shared import Initializer, RecurrentUnit, zero_state
+from minattn.published import Mechanism, Paper
 
 
 # ---------------------------------------------------------------------------------------------- one step
@@ -119,3 +120,16 @@ class BidirectionalGRU(Module):
         self, x: Inexact[Tensor, "batch time inputs"], mask: Bool[Array, "batch time"] | None = None
     ) -> Inexact[Tensor, "batch time twice"]:
         return ops.concat([self.forwards(x, mask), self.backwards(x, mask)], axis=-1)
+
+
+MECHANISM = Mechanism(
+    name="gated recurrent unit",
+    paper=Paper("Cho et al.", 2014, "Learning phrase representations using RNN encoder-decoder"),
+    equation=(
+        "Bahdanau et al. 2015, appendix A.1.1, unnumbered: h_i = (1 - z_i) o h_i-1 + z_i o tanh(W "
+        "x_i + U (r_i o h_i-1))"
+    ),
+    code="GRU",
+    model="minattn.models.RNNsearch",
+    command="minattn train g2p",
+)
