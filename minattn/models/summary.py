@@ -53,25 +53,25 @@ class ParameterCounts(NamedTuple):
 
 
 def summarize(network: Module, image: Shape = IMAGE, depth: int | None = None) -> list[Row]:
-    """A row for every layer that an image (channels, height, width) passes, in the order of the calls.
+    """Return a row for every layer that an image (channels, height, width) passes, in the order of the calls.
 
-    A layer is a module with no module inside it, or one that has weights of its own beside them.  A layer that is
+    A layer is a module with no module inside it, or one that has parameters of its own beside them.  A layer that is
     called twice has two rows; its parameters are in the first.  depth: modules nested that deep are one row each, with
     the sums of all that is inside; None: every layer.
 
-    The network is looked at in evaluation mode, and afterwards is in the mode that it was in.
-    Raises ConfigError for an image that is none, ShapeError for one that the network cannot take.
+    The network runs in evaluation mode, and is then in the mode that it was in.  Raises ConfigError for a shape that is
+    no image, ShapeError for one that the network cannot take.
     """
     return _rows(_calls(network, image), -1 if depth is None else depth)
 
 
 def count_macs(network: Module, image: Shape = IMAGE) -> int:
-    """The multiply-accumulates of the network for one image (channels, height, width)."""
+    """Return the multiply-accumulates of the network for one image (channels, height, width)."""
     return _calls(network, image).total_macs
 
 
 def count_parameters(network: Module) -> ParameterCounts:
-    """Weights (all that has two axes or more), the scales and shifts of batch normalization, and other vectors."""
+    """Count weights (all that has two axes or more), scales and shifts of batch normalization, and other vectors."""
     modules = network.named_modules().values()
     batch_norm = {id(p): p for m in modules if isinstance(m, BatchNorm2d) for p in m.parameters()}
     others = [p for p in network.parameters() if id(p) not in batch_norm]
@@ -83,7 +83,7 @@ def count_parameters(network: Module) -> ParameterCounts:
 # ---------------------------------------------------------------------------------------------- the calls
 @dataclass
 class _Call:
-    """A module's call: what its own ops have used, and the calls inside it."""
+    """A module's call: the parameters and MACs of its own ops, and the calls inside it."""
 
     path: str
     kind: str
@@ -102,7 +102,7 @@ class _Call:
 
 
 class _Ledger(Observer):
-    """Books what the ops use on the innermost module that is being called."""
+    """Counts the parameters and MACs of ops for the innermost module that is being called."""
 
     def __init__(self) -> None:
         self.stack = [_Call("", "")]

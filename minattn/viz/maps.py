@@ -1,4 +1,4 @@
-"""Where a network looked in images: its maps laid over them, right answers above and wrong ones below.
+"""Attention maps laid over images: right predictions above, wrong ones below.
 
 After the figures of B. Zhou et al., "Learning deep features for discriminative localization", CVPR 2016, and H. Fukui
 et al., "Attention Branch Network", CVPR 2019.  The image is gray under its map, so that all color is the map's; the
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 COLORS = "inferno"
-SEEN_LEAST, SEEN_MOST = 0.3, 0.6  # the share of the image in a picture, where its map is largest and smallest
+LEAST_OF_IMAGE, MOST_OF_IMAGE = 0.3, 0.6  # share of the image in a blend, where its map is largest and smallest
 LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are
-DOTS = 168  # the least that a picture has on a side: larger squares of few pixels would show no smooth map
+DOTS = 168  # least pixels of a drawn image on a side: larger squares of few pixels would show no smooth map
 
 # In inches.
 CELL = 0.84
 CELL_GAP = 0.06
 BLOCK_GAP = 0.16
-KEY_WIDTH, KEY_HEIGHT = 1.4, 0.1
+COLORBAR_WIDTH, COLORBAR_HEIGHT = 1.4, 0.1
 
 RIGHT, WRONG = PALETTE[2], PALETTE[1]
-WRONG_NOTE = "the answer, and below it what the image is"
-KEY_TEXTS = "least", "most in the map"
+WRONG_NOTE = "the prediction, and below it the true class"
+COLORBAR_LABELS = "least", "most in the map"
 
 
 class Panel(NamedTuple):
@@ -54,14 +54,14 @@ def attention_maps(
     title: str | None = None,
     columns: int = 8,
 ) -> "matplotlib.figure.Figure":
-    """A page of images and of maps over them: the first `columns` right answers above, as many wrong ones below.
+    """Draw images and maps over them: the first `columns` right predictions above, as many wrong ones below.
 
     images: (n, height, width), gray, or (n, 1 or 3, height, width), in 0 to 1; panels: (title, maps (n, h, w)), one row
-    each, such as the class activation map of the answer, that of the true class, or an attention branch's map; labels,
-    predictions: (n), class ids; classes: their names.  path: where to save the page as well, as PNG, SVG or PDF.
+    each, such as the class activation map of the prediction, that of the true class, or an attention branch's map;
+    labels, predictions: (n), class ids; classes: their names.  path: a file to save it in too, PNG, SVG or PDF.
 
-    Each map is drawn from its own smallest value to its own largest.  A panel of right answers that is the same as one
-    above it, as the maps of the answer and of the true class are, is left out.
+    Each map is drawn from its own smallest value to its own largest.  A panel of right predictions that is the
+    same as one above it, as the maps of the prediction and of the true class are, is left out.
 
     Raises `ShapeError` and `DataError` for images, maps and labels that do not fit, `ConfigError` for a page without
     columns or a path that cannot be, `MissingDependencyError` where matplotlib is not installed.
@@ -79,7 +79,9 @@ def attention_maps(
     for name, note, color, chosen in (("right", "", RIGHT, right), ("wrong", WRONG_NOTE, WRONG, ~right)):
         shown = np.flatnonzero(chosen)[:columns]
         if len(shown):
-            heading = f"{name} answers" + (f", {len(shown)} of {chosen.sum():,}" if chosen.sum() > len(shown) else "")
+            heading = f"{name} predictions" + (
+                f", {len(shown)} of {chosen.sum():,}" if chosen.sum() > len(shown) else ""
+            )
             kept = _different([Panel(panel.title, panel.maps[shown]) for panel in panels])
             names = [_names(classes, labels[i], predictions[i]) for i in shown]
             blocks.append(_Block(heading, note, color, images[shown], kept, names))
@@ -90,7 +92,7 @@ def attention_maps(
 
 
 class _Block(NamedTuple):
-    """The right answers, or the wrong ones."""
+    """The right predictions, or the wrong ones."""
 
     heading: str
     note: str  # beside the heading
@@ -117,7 +119,7 @@ def _drawn(blocks: list[_Block], title: str | None) -> "matplotlib.figure.Figure
     top = PAGE_MARGIN + (1.6 * LINE if title else 0)
     width = max(
         left + columns * (CELL + CELL_GAP) - CELL_GAP,
-        left + KEY_WIDTH + 2 * LABEL_GAP + sum(map(text_width, KEY_TEXTS)),
+        left + COLORBAR_WIDTH + 2 * LABEL_GAP + sum(map(text_width, COLORBAR_LABELS)),
         *(left + _heading_width(block) for block in blocks),
         PAGE_MARGIN + _bold_width(title or ""),
     )
@@ -128,7 +130,7 @@ def _drawn(blocks: list[_Block], title: str | None) -> "matplotlib.figure.Figure
         for block in blocks:
             _draw_block(figure, block, left, top)
             top += block.height + BLOCK_GAP
-        _draw_key(figure, left, top)
+        _draw_colorbar(figure, left, top)
     return figure
 
 
@@ -152,38 +154,38 @@ def _draw_block(figure: "matplotlib.figure.Figure", block: _Block, left: float, 
             _write(figure, _fitted(text, CELL), middle, line, color=color, ha="center", va="baseline")
     rows = [("image", shown(block.images))]
     rows += [(panel.title, laid_over(block.images, panel.maps)) for panel in block.panels]
-    for name, pictures in rows:
+    for name, drawn in rows:
         _write(figure, name, left - 2 * LABEL_GAP, y + CELL / 2, color=MUTED, ha="right", va="center")
-        for column, picture in enumerate(pictures):
+        for column, image in enumerate(drawn):
             axes = axes_at(figure, left + column * (CELL + CELL_GAP), y, CELL, CELL)
-            axes.imshow(picture, interpolation="nearest")
+            axes.imshow(image, interpolation="nearest")
             axes.set_axis_off()
         y += CELL + CELL_GAP
 
 
-def _draw_key(figure: "matplotlib.figure.Figure", left: float, top: float) -> None:
-    """A strip with the map's colors."""
-    least, most = KEY_TEXTS
+def _draw_colorbar(figure: "matplotlib.figure.Figure", left: float, top: float) -> None:
+    """A bar with the map's colors."""
+    least, most = COLORBAR_LABELS
     start, middle = left + text_width(least) + LABEL_GAP, top + LINE / 2
-    axes = axes_at(figure, start, middle - KEY_HEIGHT / 2, KEY_WIDTH, KEY_HEIGHT)
+    axes = axes_at(figure, start, middle - COLORBAR_HEIGHT / 2, COLORBAR_WIDTH, COLORBAR_HEIGHT)
     axes.imshow(_colored(np.linspace(0, 1, 256)[None]), aspect="auto")
     axes.set_axis_off()
     _write(figure, least, start - LABEL_GAP, middle, color=MUTED, ha="right", va="center")
-    _write(figure, most, start + KEY_WIDTH + LABEL_GAP, middle, color=MUTED, va="center")
+    _write(figure, most, start + COLORBAR_WIDTH + LABEL_GAP, middle, color=MUTED, va="center")
 
 
 def shown(images: np.ndarray) -> np.ndarray:
-    """Images (m, 1 or 3, height, width) as pictures (m, rows, columns, 3) of at least `DOTS` dots a side."""
+    """Return images (m, 1 or 3, height, width) as drawn: (m, rows, columns, 3), at least `DOTS` pixels on a side."""
     times = -(-DOTS // max(images.shape[2:]))
-    pictures = images.repeat(times, axis=2).repeat(times, axis=3).transpose(0, 2, 3, 1)
-    return np.broadcast_to(pictures, (*pictures.shape[:3], 3))
+    larger = images.repeat(times, axis=2).repeat(times, axis=3).transpose(0, 2, 3, 1)
+    return np.broadcast_to(larger, (*larger.shape[:3], 3))
 
 
 def laid_over(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Maps (m, h, w), each from its smallest value to its largest in colors, over the same pictures in gray."""
+    """Return maps (m, h, w), each from its smallest value to its largest in colors, over the images in gray."""
     gray = shown(images) @ np.array(LUMA)
     height = normalized(upsampled(maps, gray.shape[1:]))
-    seen = SEEN_MOST + (SEEN_LEAST - SEEN_MOST) * height[..., None]
+    seen = MOST_OF_IMAGE + (LEAST_OF_IMAGE - MOST_OF_IMAGE) * height[..., None]
     return np.clip(seen * gray[..., None] + (1 - seen) * _colored(height), 0, 1)
 
 
@@ -195,7 +197,7 @@ def _colored(values: np.ndarray) -> np.ndarray:
 
 
 def _names(classes: Sequence[str], label: int, prediction: int) -> list[tuple[str, str]]:
-    """What stands above an image: its class, and above that a wrong answer."""
+    """The lines above an image: its class, and above that a wrong prediction."""
     if label == prediction:
         return [(classes[label], INK)]
     return [(classes[prediction], WRONG), (f"is {classes[label]}", MUTED)]

@@ -1,4 +1,4 @@
-"""The page of maps over images shows every map where it belongs, right answers above and wrong ones below."""
+"""The page of maps over images shows every map where it belongs, right predictions above and wrong ones below."""
 
 import sys
 
@@ -32,14 +32,14 @@ def texts(figure):
 
 
 def drawn(figure):
-    """Every picture with its place, (top, left, picture), in reading order; without the key."""
+    """Every image with its place, (top, left, image), in reading order; without the colorbar."""
     *cells, _key = figure.axes
     found = [(round(1 - axes.get_position().y1, 4), round(axes.get_position().x0, 4), axes) for axes in cells]
     return [(y, x, axes.images[0].get_array()) for y, x, axes in sorted(found, key=lambda cell: cell[:2])]
 
 
-# ---------------------------------------------------------------------------------------------- the pictures
-def test_right_answers_above_wrong_ones_below_with_every_map_under_its_image():
+# ---------------------------------------------------------------------------------------------- the images
+def test_right_predictions_above_wrong_ones_below_with_every_map_under_its_image():
     figure, images, (answer, truth) = page()
     cells = drawn(figure)
     rows = sorted({y for y, _, _ in cells})
@@ -72,19 +72,24 @@ def test_the_names_of_the_answer_and_of_the_class():
         ("Coat", WRONG),
     ]
     found = texts(figure)
-    assert found.index("right answers") < found.index("wrong answers") < found.index(WRONG_NOTE)
+    assert found.index("right predictions") < found.index("wrong predictions") < found.index(WRONG_NOTE)
     assert [text for text in found if text.startswith("of the")] == ["of the answer", "of the answer", "of the truth"]
 
 
-@pytest.mark.parametrize(("answers", "heading"), [(LABELS, "right answers"), ((LABELS + 1) % 3, "wrong answers")])
+@pytest.mark.parametrize(
+    ("answers", "heading"), [(LABELS, "right predictions"), ((LABELS + 1) % 3, "wrong predictions")]
+)
 def test_a_block_without_images_is_left_out(answers, heading):
     figure, _, _ = page(answers=answers)
-    assert [text for text in texts(figure) if text.endswith("answers")] == [heading]
+    assert [text for text in texts(figure) if text.endswith("predictions")] == [heading]
 
 
 def test_no_more_columns_than_asked_for_and_their_share_is_said():
     figure, _, _ = page(columns=2)
-    assert [text for text in texts(figure) if "answers" in text] == ["right answers, 2 of 3", "wrong answers"]
+    assert [text for text in texts(figure) if "predictions" in text] == [
+        "right predictions, 2 of 3",
+        "wrong predictions",
+    ]
     assert len({x for _, x, _ in drawn(figure)}) == 2
 
 

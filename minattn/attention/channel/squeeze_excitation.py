@@ -14,9 +14,9 @@ so the matrices stand on the right: z W_1.
 
 Deviations from the paper: biases stand after both matrices, which the formula (3) does not print and the authors'
 models have; biases=False is the formula as printed.  The hidden width C / r is rounded down and is at least 1.  The
-paper draws all weights He-normal; W_2, which has no ReLU behind it, is drawn Glorot-uniform here.
-gate="hard_sigmoid" is min(max(x + 3, 0), 6) / 6 instead of sigma: the gate of the mobile networks that took over the
-block (A. Howard et al., "Searching for MobileNetV3", ICCV 2019).
+paper draws all parameters He-normal; W_2, which has no ReLU after it, is drawn Glorot-uniform here. gate="hard_sigmoid"
+is min(max(x + 3, 0), 6) / 6 instead of sigma: the gate of the mobile networks that took over the block (A. Howard et
+al., "Searching for MobileNetV3", ICCV 2019).
 """
 
 from numbers import Integral

@@ -52,7 +52,7 @@ def normalized(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.
     if not finite.all():
         raise DataError(
             f"{np.count_nonzero(~finite):,} of {maps.size:,} values of the maps are not finite, and nothing lies "
-            "between those; hint: maps of a network whose weights are finite"
+            "between those; hint: maps of a network whose parameters are finite"
         )
     maps = maps / 2  # the span of finite numbers is finite then
     lowest, highest = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)

@@ -1,1 +1,1 @@
-"""Networks that see."""
+"""Networks for images."""

@@ -22,12 +22,11 @@ the biases of conv2, conv4, conv5, fc6 and fc7 at 1 and all others at 0 (section
 Deviations from the papers:
 * The 2012 paper says 224x224, and then the maps of conv1 are not 55x55: 227x227 are, without padding.  The 2014 form
   pads 224x224 by 2.
-* The paper of 2014 says 384 for conv4 in a footnote.  256 are its author's program's and those of the networks that are
-  known as AlexNet today, such as torchvision's, which leave response normalization out.
-* The initial values are those of 2012 in the 2014 form too, and its scores are for softmax, not for a logistic unit
-  each.
+* The paper of 2014 says 384 for conv4 in a footnote.  256 are those of its author's code and of the networks known as
+  AlexNet today, such as torchvision's, which leave response normalization out.
+* The 2014 form has the initial values of 2012 too, and its logits are for softmax, not for a logistic unit each.
 * Dropout scales by 1 / (1 - rate) in training, where the paper halves the outputs in evaluation.
-* `se` puts Squeeze-and-Excitation (Hu et al. 2018) behind the ReLU of each of the five convolutions.
+* `se` puts Squeeze-and-Excitation (Hu et al. 2018) after the ReLU of each of the five convolutions.
 * `groups=1` is the 2012 network without the division in two.
 """
 
@@ -71,7 +70,7 @@ class AlexNetConfig:
 
     @property
     def side(self) -> int:
-        """The side of the maps after the last pool: 6."""
+        """The side of the feature maps after the last pool: 6."""
         conv1 = (self.size + 2 * self.padding - 11) // 4 + 1
         pool1 = (conv1 - 3) // 2 + 1
         pool2 = (pool1 - 3) // 2 + 1
@@ -88,7 +87,7 @@ CONFIGURATIONS |= {f"se_{name}": replace(config, se=16) for name, config in CONF
 
 
 class AlexNetMaps(Module):
-    """conv1 to conv5 with the pools between them: images of the published size give maps of 13x13."""
+    """conv1 to conv5 with the pools between them; images of the published size give feature maps of 13x13."""
 
     def __init__(self, config: AlexNetConfig, rng: Rng) -> None:
         w1, w2, w3, w4, w5 = config.widths
@@ -122,7 +121,7 @@ class AlexNetMaps(Module):
 
 @register(CONFIGURATIONS)
 class AlexNet(Module):
-    """AlexNet.  rng draws the weights, and in training what dropout leaves out."""
+    """AlexNet.  rng draws the parameters, and in training what dropout leaves out."""
 
     def __init__(self, config: AlexNetConfig, rng: Rng) -> None:
         self.config = config
@@ -149,7 +148,7 @@ class AlexNet(Module):
 
 
 def initialized(layer: Conv2d | Linear, bias: float, rng: Rng) -> Conv2d | Linear:
-    """The layer with weights from N(0, 0.01^2) and this value for every bias."""
+    """Return the layer with weights from N(0, 0.01^2) and this value for every bias."""
     layer.weight = initializers.normal(layer.weight.shape, rng, std=0.01)
     layer.bias = initializers.constant(layer.bias.shape, bias)
     return layer

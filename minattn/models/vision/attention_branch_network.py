@@ -99,7 +99,7 @@ class MapStage(Stage):
 
 @register(CONFIGURATIONS)
 class AttentionBranchNetwork(Module):
-    """ABN on a ResNet.  rng draws the weights: first the backbone's, then the branch's."""
+    """ABN on a ResNet.  rng draws the parameters: first the backbone's, then the branch's."""
 
     def __init__(self, config: AttentionBranchNetworkConfig, rng: Rng) -> None:
         self.config = config

@@ -1,28 +1,27 @@
 """BN-Inception: GoogLeNet with batch normalization, and two 3x3 convolutions in place of each 5x5.
 
 S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate shift",
-ICML 2015, figure 5.  An inception module puts the maps of its branches one after another:
+ICML 2015, figure 5.  An inception module concatenates the feature maps of its branches:
 
     1x1   |   1x1, then 3x3   |   1x1, then 3x3 and 3x3   |   3x3 pool with stride 1, then 1x1
 
 Two modules, 3c and 4e, halve the size: they have no 1x1 branch, the last convolution of the other two has stride 2, and
-so has the pool, whose maps go on as they are.  Every convolution is ReLU(BN(x * W)).  `FIGURE_5` below has the widths.
-In front are, for images of 224x224,
+so has the pool, which no projection follows.  Every convolution is ReLU(BN(x * W)).  `FIGURE_5` below has the widths.
+Before the modules come, for images of 224x224,
 
     7x7, 64, stride 2         112x112     then a pool: 56x56
     1x1, 64; 3x3, 192         56x56       then a pool: 28x28
 
-both 3x3 with stride 2.  The mean over 7x7 and a linear layer give the classes' scores.
+both 3x3 with stride 2.  The mean over 7x7 and a linear layer give the logits.
 
 Deviations from the paper:
 * Four outputs that figure 5 prints, 28x28 of 3c, 576 maps of 4c and of 4d, 14x14 and 1024 maps of 4e, are not what its
   strides and widths make: 14x14, 608, 608, and 7x7 and 1056.  These are here, as in the model that the authors of
   Squeeze-and-Excitation published.
-* `se` puts Squeeze-and-Excitation (Hu et al. 2018) behind each of the ten modules.
-* Convolutions have no biases, which the normalization would take away again.  10,016 more parameters are counted
-  where they have.
+* `se` puts Squeeze-and-Excitation (Hu et al. 2018) after each of the ten modules.
+* Convolutions have no biases, which the normalization would cancel.  With biases there would be 10,016 more parameters.
 * No auxiliary classifiers, and no separable first convolution.  A pool's last window counts although it is partly
-  behind the image, as in Caffe.
+  outside the image, as in Caffe.
 * The initial values are not printed; convolutions are drawn He-normal, the linear layer Glorot-uniform.
 """
 
@@ -46,7 +45,7 @@ from minattn.published import Network, Paper
 class Widths(NamedTuple):
     """A row of figure 5: the channels that every convolution of a module gives.
 
-    one = 0 is a module that halves the size, and has no projection behind its pool.
+    one = 0 is a module that halves the size, and has no projection after its pool.
     """
 
     one: int  # 1x1
@@ -56,7 +55,7 @@ class Widths(NamedTuple):
     double_a: int  # the first 3x3 of two
     double_b: int  # the second
     pool: Literal["mean", "max"]
-    projection: int  # 1x1 behind the pool
+    projection: int  # 1x1 after the pool
 
     @property
     def stride(self) -> int:
@@ -98,7 +97,7 @@ CONFIGURATIONS |= {f"se_{name}": replace(config, se=16) for name, config in CONF
 
 
 class BNInceptionModule(Module):
-    """Four branches, or three that halve the size, whose maps are put one after another.
+    """Four branches, or three that halve the size, whose feature maps are concatenated.
 
     Halves of odd sides would not agree: a pool without padding rounds them down, a convolution up.
     """
@@ -139,7 +138,7 @@ class BNInceptionModule(Module):
 
 @register(CONFIGURATIONS)
 class BNInception(PooledNetwork):
-    """BN-Inception.  rng draws the weights."""
+    """BN-Inception.  rng draws the parameters."""
 
     def __init__(self, config: BNInceptionConfig, rng: Rng) -> None:
         self.config = config

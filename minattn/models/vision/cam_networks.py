@@ -1,18 +1,18 @@
 """Networks made to be explained by class activation maps: AlexNet*-GAP, VGGnet-GAP and GoogLeNet-GAP.
 
 B. Zhou, A. Khosla, A. Lapedriza, A. Oliva and A. Torralba, "Learning deep features for discriminative localization",
-CVPR 2016.  What follows a certain convolution is cut off.  3x3 convolutions with ReLU are added, and the score of a
-class is a linear map of the means F_k of their maps f_k:
+CVPR 2016.  A network is cut after a certain convolution.  3x3 convolutions with ReLU are added, and the score of a
+class is a linear map of the means F_k of their feature maps f_k:
 
     S_c = sum_k w_k^c F_k,     F_k = 1/(hw) sum_xy f_k(x, y)
 
-                       cut behind               maps        added
+                       cut after                maps        added
     GoogLeNet-GAP      inception 4e             14x14       3x3, 1024
     VGGnet-GAP         conv5-3, before pool5    14x14       3x3, 1024
     AlexNet*-GAP       conv5 and pool5          11x11       3x3, 512 and 3x3, 512
 
 The map of class c, `class_activation_map` in `attention/spatial`, takes `features(images)` and `classifier.weight`.
-GoogLeNet-GMP has the largest number in place of the mean: F_k = max_xy f_k(x, y).
+GoogLeNet-GMP has the maximum in place of the mean: F_k = max_xy f_k(x, y).
 
 Deviations from the paper:
 * The paper sums where the authors' published networks, and so these, take the mean: a factor 1/(hw) of the weights.
@@ -21,7 +21,7 @@ Deviations from the paper:
 * The scores have a bias, as in the published networks; the paper ignores it, and so do the maps.
 * AlexNet* is the published network: conv5 has 384 channels, pool5 has stride 1.
 * The initial values of the added layers are not printed: convolutions are drawn He-normal, the linear layer Glorot-
-  uniform.  What is in front of the cut starts as its network does, that of AlexNet* from N(0, 0.01^2) with some biases
+  uniform.  The layers before the cut start as their network does, those of AlexNet* from N(0, 0.01^2) with some biases
   of 1.
 * The networks that are cut, without auxiliary classifiers, are in `alexnet.py` (2012), `vgg.py` (D) and `inception.py`.
 """
@@ -77,7 +77,7 @@ CONFIGURATIONS["googlenet_gmp"] = CamConfig("googlenet", pooling="max")
 
 @register(CONFIGURATIONS)
 class CamNetwork(PooledNetwork):
-    """A network that ends in pooling and a linear layer.  rng draws the weights."""
+    """A network that ends in pooling and a linear layer.  rng draws the parameters."""
 
     def __init__(self, config: CamConfig, rng: Rng) -> None:
         self.config = config
@@ -104,7 +104,7 @@ class CamNetwork(PooledNetwork):
 
 
 def cut(config: CamConfig, rng: Rng) -> tuple[Module, int, tuple[int, ...]]:
-    """(what is in front of the cut, the number of maps that it gives, the widths of the convolutions to add)."""
+    """Return (the layers before the cut, their channels, the widths of the convolutions to add)."""
     channels = config.channels
     if config.network == "alexnet":
         widths = (96, 256, 384, 384, 384)

@@ -15,8 +15,8 @@ of 16x16 and of 8x8 has stride 2.
 Deviations from the paper:
 * `se` puts Squeeze-and-Excitation (Hu et al. 2018) on the residual branch of every block, with biases.
 * `block="bottleneck"` makes blocks of 1x1, 3x3 and 1x1 convolutions with 4 times the filters going out: depth 9n + 2,
-  as ResNet-164 of "Identity mappings in deep residual networks" (He et al., ECCV 2016), but with batch norm behind
-  the convolutions.
+  as ResNet-164 of "Identity mappings in deep residual networks" (He et al., ECCV 2016), but with batch norm after the
+  convolutions.
 * ResNet-8 (n = 1) is not in the paper.  Images may have other sizes and numbers of channels.
 * Weights of convolutions are drawn He-normal as there, those of the linear layer Glorot-uniform.
 """
@@ -61,7 +61,7 @@ class CifarResNetConfig:
 
     @property
     def layers(self) -> int:
-        """How many layers one n makes: three stages of blocks of two or three convolutions."""
+        """Layers that one n makes: three stages of blocks of two or three convolutions."""
         return 6 if self.block == "basic" else 9
 
     @property
@@ -71,7 +71,7 @@ class CifarResNetConfig:
 
     @property
     def outputs(self) -> tuple[int, int, int]:
-        """The channels that each stage gives."""
+        """Output channels of each stage."""
         expansion = 1 if self.block == "basic" else 4
         return self.width * expansion, 2 * self.width * expansion, 4 * self.width * expansion
 
@@ -104,7 +104,7 @@ def make_stage(config: CifarResNetConfig, index: int, rng: Rng, stride: int | No
 
 @register(CONFIGURATIONS)
 class CifarResNet(ResidualNetwork):
-    """ResNet for small images.  rng draws the weights."""
+    """ResNet for small images.  rng draws the parameters."""
 
     def __init__(self, config: CifarResNetConfig, rng: Rng) -> None:
         self.config = config
@@ -115,7 +115,7 @@ class CifarResNet(ResidualNetwork):
     def stem(
         self, images: Inexact[Tensor, "batch channels height width"]
     ) -> Inexact[Tensor, "batch filters height width"]:
-        """The first convolution."""
+        """Return the feature maps of the first convolution."""
         return self.conv1(images)
 
 

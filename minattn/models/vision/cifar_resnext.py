@@ -9,7 +9,7 @@ S. Xie, R. Girshick, P. Dollar, Z. Tu and K. He, "Aggregated residual transforma
                   3x3, CB, C groups 3x3, 2CB, C groups 3x3, 4CB, C groups
                   1x1, 256          1x1, 512           1x1, 1024
 
-    in front a 3x3 convolution to 64 channels; then the mean over 8x8 and a linear layer to the classes.
+    before them a 3x3 convolution to 64 channels; after them the mean over 8x8 and a linear layer to the classes.
 
 The first block of 16x16 and of 8x8 has stride 2, in its 3x3 convolution; shortcuts are of option B.  The blocks are in
 `residual_blocks.py`.
@@ -74,7 +74,7 @@ def make_stage(config: CifarResNeXtConfig, index: int, rng: Rng) -> Stage:
 
 @register(CONFIGURATIONS)
 class CifarResNeXt(ResidualNetwork):
-    """ResNeXt for small images.  rng draws the weights."""
+    """ResNeXt for small images.  rng draws the parameters."""
 
     def __init__(self, config: CifarResNeXtConfig, rng: Rng) -> None:
         self.config = config
@@ -85,7 +85,7 @@ class CifarResNeXt(ResidualNetwork):
     def stem(
         self, images: Inexact[Tensor, "batch channels height width"]
     ) -> Inexact[Tensor, "batch filters height width"]:
-        """The first convolution."""
+        """Return the feature maps of the first convolution."""
         return self.conv1(images)
 
 

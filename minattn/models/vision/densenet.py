@@ -1,25 +1,25 @@
-"""DenseNet: every layer sees the maps of all layers in front of it.
+"""DenseNet: every layer takes the feature maps of all layers before it.
 
 G. Huang, Z. Liu, L. van der Maaten and K. Q. Weinberger, "Densely connected convolutional networks", CVPR 2017:
 
     x_l = H_l([x_0, x_1, .., x_{l-1}])                                                                            (2)
 
-where [..] puts maps one after another, and H_l gives k new ones, the growth rate.  So layer l of a block sees
-k_0 + k (l - 1) maps, where k_0 come into the block.
+where [..] concatenates feature maps, and H_l gives k new ones, the growth rate.  So layer l of a block takes
+k_0 + k (l - 1) feature maps, where the block takes k_0.
 
     H_l                    BN, ReLU, 3x3 convolution to k
     H_l, bottleneck (B)    BN, ReLU, 1x1 convolution to 4k, BN, ReLU, 3x3 convolution to k
     transition             BN, ReLU, 1x1 convolution to theta of the maps, 2x2 mean with stride 2      (C: theta = 0.5)
     end                    BN, ReLU, the mean over the image, a linear layer
 
-In front is, for ImageNet (table 1), a 7x7 convolution with stride 2 to 2k maps, BN, ReLU and a 3x3 max pool with stride
-2: 224 -> 112 -> 56, and the blocks have maps of 56, 28, 14 and 7.  For CIFAR it is a 3x3 convolution, to 16 maps or
-with B and C to 2k, and three blocks of equally many layers have maps of 32, 16 and 8.
+The stem is, for ImageNet (table 1), a 7x7 convolution with stride 2 to 2k feature maps, BN, ReLU and a 3x3 max pool
+with stride 2: 224 -> 112 -> 56, and the blocks have feature maps of 56, 28, 14 and 7.  For CIFAR it is a 3x3
+convolution, to 16 maps or with B and C to 2k, and three blocks of equally many layers have maps of 32, 16 and 8.
 
 Deviations from the paper:
 * The paper drops out 0.2 of every convolution's maps where data are not augmented; there is no dropout here.
 * DenseNet-264 has the blocks of table 1, which make 265 layers.
-* DenseNet-161 (k = 48) is in an earlier version of the paper and in its authors' programs.
+* DenseNet-161 (k = 48) is in an earlier version of the paper and in its authors' code.
 * Convolutions are drawn He-normal as there, the linear layer Glorot-uniform.
 """
 
@@ -59,7 +59,7 @@ class DenseNetConfig:
         if not 0 < self.compression <= 1:
             raise ConfigError(f"compression must be above 0 and at most 1, got {self.compression}; hint: 0.5")
         if self.size not in (32, 224):
-            raise ConfigError(f"size is 224 for ImageNet's beginning or 32 for CIFAR's, got {self.size}")
+            raise ConfigError(f"size is 224 for ImageNet's stem or 32 for CIFAR's, got {self.size}")
 
 
 def cifar(depth: int, growth: int, bottleneck: bool) -> DenseNetConfig:
@@ -91,7 +91,7 @@ CONFIGURATIONS = {
 
 
 class NormConv(Module):
-    """ReLU(BN(x)) * W: the order that all of the network has behind its beginning."""
+    """ReLU(BN(x)) * W: the order of all layers after the stem."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, rng: Rng) -> None:
         self.norm = BatchNorm2d(inputs)
@@ -113,7 +113,7 @@ class DenseLayer(Module):
 
 
 class DenseBlock(Module):
-    """Layers of which each sees the block's input and the maps of all layers in front of it."""
+    """Layers of which each takes the block's input and the feature maps of all layers before it."""
 
     def __init__(self, inputs: int, layers: int, growth: int, bottleneck: bool, rng: Rng) -> None:
         self.layers = [DenseLayer(inputs + number * growth, growth, bottleneck, rng) for number in range(layers)]
@@ -126,7 +126,7 @@ class DenseBlock(Module):
 
 
 class Transition(Module):
-    """Fewer maps, of half the size."""
+    """Fewer feature maps, of half the size."""
 
     def __init__(self, inputs: int, outputs: int, rng: Rng) -> None:
         self.one = NormConv(inputs, outputs, 1, rng)
@@ -139,7 +139,7 @@ class Transition(Module):
 
 @register(CONFIGURATIONS)
 class DenseNet(PooledNetwork):
-    """DenseNet.  rng draws the weights."""
+    """DenseNet.  rng draws the parameters."""
 
     def __init__(self, config: DenseNetConfig, rng: Rng) -> None:
         self.config = config

@@ -1,18 +1,17 @@
 """GoogLeNet: modules of four branches with kernels of different sizes, side by side.
 
 C. Szegedy, W. Liu, Y. Jia, P. Sermanet, S. Reed, D. Anguelov, D. Erhan, V. Vanhoucke and A. Rabinovich, "Going deeper
-with convolutions", CVPR 2015, table 1.  An inception module (figure 2b) puts the maps of its branches one
-after another:
+with convolutions", CVPR 2015, table 1.  An inception module (figure 2b) concatenates the feature maps of its branches:
 
     1x1   |   1x1, then 3x3   |   1x1, then 5x5   |   3x3 max pool with stride 1, then 1x1
 
-Its widths are `TABLE_1` below.  Every convolution is followed by ReLU.  In front are, for images of 224x224,
+Its widths are `TABLE_1` below.  Every convolution is followed by ReLU.  Before the modules come, for images of 224x224,
 
     7x7, 64, stride 2         112x112     then a pool: 56x56, and response normalization
     1x1, 64; 3x3, 192         56x56       then response normalization, and a pool: 28x28
 
-and pools are behind 3b (14x14) and 4e (7x7), all 3x3 with stride 2.  The mean over 7x7, dropout 0.4 and a linear layer
-give the classes' scores.
+and pools follow 3b (14x14) and 4e (7x7), all 3x3 with stride 2.  The mean over 7x7, dropout 0.4 and a linear layer give
+the logits.
 
 Deviations from the paper:
 * The two auxiliary classifiers, which the paper adds in training and discards, are not here.
@@ -21,7 +20,7 @@ Deviations from the paper:
 * Batch normalization is in the networks that are known as GoogLeNet today, such as torchvision's: `norm=True` is its
   form, ReLU(BN(x * W)) without biases, without response normalization, with dropout 0.2, and with a 3x3 convolution
   in the branch "5x5".  Its last pool has 2x2 pixels and its BN the eps 1e-3 there; here 3x3 and 1e-5.
-* `se` puts Squeeze-and-Excitation (Hu et al. 2018) behind each of the nine modules.
+* `se` puts Squeeze-and-Excitation (Hu et al. 2018) after each of the nine modules.
 * The initial values are not printed; convolutions are drawn He-normal, the linear layer Glorot-uniform.
 """
 
@@ -91,7 +90,7 @@ CONFIGURATIONS |= {f"se_{name}": replace(config, se=16) for name, config in CONF
 
 
 class Inception(Module):
-    """Four branches, whose maps are put one after another."""
+    """Four branches, whose feature maps are concatenated."""
 
     def __init__(self, inputs: int, widths: Widths, rng: Rng, norm: bool = False) -> None:
         unit = ConvNorm if norm else ConvReLU
@@ -154,7 +153,7 @@ class GoogLeNetMaps(Module):
 
 @register(CONFIGURATIONS)
 class GoogLeNet(PooledNetwork):
-    """GoogLeNet.  rng draws the weights, and in training what dropout leaves out."""
+    """GoogLeNet.  rng draws the parameters, and in training what dropout leaves out."""
 
     def __init__(self, config: GoogLeNetConfig, rng: Rng) -> None:
         self.config = config

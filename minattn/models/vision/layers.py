@@ -53,7 +53,7 @@ class PooledNetwork(Module):
 
 
 class ConvReLU(Module):
-    """ReLU(x * W + b), or with norm=True ReLU(BN(x * W + b)), where the bias b stays although BN takes it away."""
+    """ReLU(x * W + b), or with norm=True ReLU(BN(x * W + b)), where the bias b stays although BN cancels it."""
 
     def __init__(
         self,

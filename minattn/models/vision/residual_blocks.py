@@ -21,10 +21,10 @@ J. Hu, L. Shen and G. Sun, "Squeeze-and-excitation networks", CVPR 2018; figure 
     identity:     y = ReLU(F(x) + SE(x))
     3x3:          SE is inside F of the bottleneck, after the 3x3 convolution
 
-Deviations from the papers: none known.  What they leave open: option A adds its zeros behind the channels of x, as the
-authors' program in Torch does; "identity" gates what the shortcut gives, W_s x where there is a projection; "3x3" gates
-what follows the 3x3 convolution's batch norm and ReLU.  The weights of batch norm all start at 1, those of a block's
-last one too.
+Deviations from the papers: none known.  What they leave open: option A adds its zeros after the channels of x, as the
+authors' code does; "identity" gates what the shortcut gives, W_s x where there is a projection; "3x3" gates what
+follows the 3x3 convolution's batch norm and ReLU.  The weights of batch norm all start at 1, those of a block's last
+one too.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ class PaddedShortcut(Module):
 
 
 def make_shortcut(option: Option, inputs: int, outputs: int, stride: int, rng: Rng) -> Module | None:
-    """The shortcut from `inputs` channels to `outputs`; None is the identity."""
+    """Return the shortcut from `inputs` channels to `outputs`; None is the identity."""
     if inputs == outputs and stride == 1:
         return None
     if option == "A":

@@ -77,7 +77,7 @@ class ResNetConfig:
 
     @property
     def outputs(self) -> tuple[int, int, int, int]:
-        """The channels that each stage gives."""
+        """Output channels of each stage."""
         first = 64 if self.block == "basic" else 256
         return first, 2 * first, 4 * first, 8 * first
 
@@ -133,7 +133,7 @@ def make_stage(config: ResNetConfig, index: int, rng: Rng, stride: int | None = 
 
 @register(CONFIGURATIONS)
 class ResNet(ResidualNetwork):
-    """ResNet of table 1.  rng draws the weights."""
+    """ResNet of table 1.  rng draws the parameters."""
 
     def __init__(self, config: ResNetConfig, rng: Rng) -> None:
         self.config = config
@@ -144,7 +144,7 @@ class ResNet(ResidualNetwork):
     def stem(
         self, images: Inexact[Tensor, "batch channels height width"]
     ) -> Inexact[Tensor, "batch filters new_height new_width"]:
-        """conv1 and max pooling: (N, 64, 56, 56) of images of 224x224."""
+        """Return the feature maps of conv1 and max pooling: (N, 64, 56, 56) of images of 224x224."""
         return ops.max_pool2d(self.conv1(images), 3, 2, 1)
 
 

@@ -6,7 +6,7 @@ sizes.  It is ResNeXt-152 64x4d with SE and five changes:
     stem          three 3x3 convolutions to 64, 64 and 128 channels, the first with stride 2, instead of one of 7x7
     bottleneck    1x1 to half the channels of its 3x3 convolution, instead of to all of them
     shortcut      3x3 convolutions with stride 2 where the image shrinks, instead of 1x1
-    classifier    dropout 0.2 in front of it
+    classifier    dropout 0.2 before it
     labels        smoothed in training, `cross_entropy(label_smoothing=0.1)`
 
     stage     output     block                                        x
@@ -94,7 +94,7 @@ def make_stage(config: SENetConfig, index: int, rng: Rng) -> Stage:
 
 @register(CONFIGURATIONS)
 class SENet(ResidualNetwork):
-    """SENet-154.  rng draws the weights, and in training what dropout leaves out."""
+    """SENet-154.  rng draws the parameters, and in training what dropout leaves out."""
 
     def __init__(self, config: SENetConfig, rng: Rng) -> None:
         self.config = config
@@ -110,7 +110,7 @@ class SENet(ResidualNetwork):
     def stem(
         self, images: Inexact[Tensor, "batch channels height width"]
     ) -> Inexact[Tensor, "batch filters new_height new_width"]:
-        """The three convolutions and max pooling: (N, 128, 56, 56) of images of 224x224."""
+        """Return the feature maps of the three convolutions and max pooling: (N, 128, 56, 56) of images of 224x224."""
         for convolution in self.conv1:
             images = convolution(images)
         return ops.max_pool2d(images, 3, 2, ceil=True)

@@ -5,16 +5,16 @@ table 1 is `TABLE_1` below, a column a network and an entry a convolution: 64 is
 convolution, and LRN is response normalization with AlexNet's constants.  Each convolution is followed by ReLU.  A comma
 is a pool of 2x2 pixels with stride 2, and there is one more at the end: 224 -> 112 -> 56 -> 28 -> 14 -> 7.  Then come
 
-    FC-4096, FC-4096, FC-1000       with ReLU and dropout 0.5 behind the first two
+    FC-4096, FC-4096, FC-1000       with ReLU and dropout 0.5 after the first two
 
 Columns D and E are known as VGG-16 and VGG-19, by the layers with weights.
 
 Deviations from the paper:
-* `norm=True` puts batch normalization (Ioffe & Szegedy 2015) in front of every ReLU of a convolution.  The biases
-  stay, as in the networks that are known as VGG-16-BN.
-* `se` puts Squeeze-and-Excitation (Hu et al. 2018) behind the ReLU of every convolution.
-* `head="mean"` has no last pool and no hidden linear layers: the classes' scores are a linear map of the means of the
-  last convolution's maps, so that class activation maps are defined.
+* `norm=True` puts batch normalization (Ioffe & Szegedy 2015) before every ReLU of a convolution.  The biases stay, as
+  in the networks that are known as VGG-16-BN.
+* `se` puts Squeeze-and-Excitation (Hu et al. 2018) after the ReLU of every convolution.
+* `head="mean"` has no last pool and no hidden linear layers: the logits are a linear map of the means of the last
+  convolution's feature maps, so that class activation maps are defined.
 * VGG-8, for small images with one channel, is not in the paper: seven convolutions with batch normalization, the mean
   and one linear layer.  It is for images of 28x28 and takes 8x8 too, and is small enough to be trained on a CPU.
 * In the paper the deep networks start with the first four convolutions and the linear layers of net A, trained, and
@@ -81,7 +81,7 @@ class VGGConfig:
 
     @property
     def side(self) -> int:
-        """The side of the maps after the last pool of head="fc": 7."""
+        """The side of the feature maps after the last pool of head="fc": 7."""
         return self.size // 2 ** len(self.stages)
 
 
@@ -102,7 +102,7 @@ CONFIGURATIONS |= {f"se_{name}": replace(config, se=16) for name, config in CONF
 
 
 class ResponseNorm(Module):
-    """Response normalization, an entry of column A-LRN; it has no weights."""
+    """Response normalization, an entry of column A-LRN; it has no parameters."""
 
     def forward(
         self, x: Inexact[Tensor, "batch channels height width"]
@@ -111,7 +111,7 @@ class ResponseNorm(Module):
 
 
 class VGGMaps(Module):
-    """The convolutions, with a pool between two stages and none behind the last: 14x14 of 224x224."""
+    """The convolutions, with a pool between two stages and none after the last: 14x14 of 224x224."""
 
     def __init__(self, config: VGGConfig, rng: Rng) -> None:
         self.stages: list[list[Module]] = []
@@ -144,7 +144,7 @@ class VGGMaps(Module):
 
 @register(CONFIGURATIONS)
 class VGG(PooledNetwork):
-    """VGG.  rng draws the weights, and in training what dropout leaves out.
+    """VGG.  rng draws the parameters, and in training what dropout leaves out.
 
     With head="mean" it ends in pooling and a linear layer; with head="fc" there is no `classifier`.
     """

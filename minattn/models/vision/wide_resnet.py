@@ -10,8 +10,8 @@ k times as wide as ResNet for CIFAR:
     conv4     8x8        64k, x N
               1x1        batch norm, ReLU, mean, linear layer to the classes
 
-Blocks are those of K. He et al., "Identity mappings in deep residual networks", ECCV 2016: batch norm and ReLU come in
-front of a convolution, and nothing after the sum,
+Blocks are those of K. He et al., "Identity mappings in deep residual networks", ECCV 2016: batch norm and ReLU come
+before a convolution, and nothing after the sum,
 
     y = x + conv(dropout(ReLU(BN(conv(ReLU(BN(x)))))))
 
@@ -118,7 +118,7 @@ def make_stage(config: WideResNetConfig, index: int, rng: Rng) -> Stage:
 
 @register(CONFIGURATIONS)
 class WideResNet(ResidualNetwork):
-    """WRN-n-k.  rng draws the weights, and in training what dropout leaves out."""
+    """WRN-n-k.  rng draws the parameters, and in training what dropout leaves out."""
 
     def __init__(self, config: WideResNetConfig, rng: Rng) -> None:
         self.config = config
@@ -130,7 +130,7 @@ class WideResNet(ResidualNetwork):
     def stem(
         self, images: Inexact[Tensor, "batch channels height width"]
     ) -> Inexact[Tensor, "batch filters height width"]:
-        """The first convolution, with nothing behind it."""
+        """Return the feature maps of the first convolution, without batch norm or ReLU."""
         return self.conv1(images)
 
     def features_and_attention(
