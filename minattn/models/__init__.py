@@ -1,4 +1,7 @@
-"""The papers' networks, one file each, with the published sizes as named configurations."""
+"""The papers' networks, one file each, with the published sizes as named configurations.
+
+Importing a file enters its networks in the `registry`.
+"""
 
 if __name__ != "minattn.models":
     raise ImportError(f"{__name__!r} is a link to a part of minattn, for readers; hint: import minattn.models")

@@ -94,7 +94,7 @@ def by_hand(branch, g):
 
 
 @given(problems())
-def test_the_papers_loops(problem):
+def test_outputs_are_those_of_the_papers_loops(problem):
     branch, g = problem
     for result, expected in zip(branch(ma.tensor(g)), by_hand(branch, g), strict=True):
         assert result.dtype == g.dtype

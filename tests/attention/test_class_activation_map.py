@@ -69,7 +69,7 @@ def by_hand(features, weight, bias, pooling):
 
 
 @given(problems(), POOLINGS)
-def test_the_papers_loops(problem, pooling):
+def test_outputs_are_those_of_the_papers_loops(problem, pooling):
     features, weight, bias = problem
     results = class_scores(*map(ma.tensor, problem), pooling)
     for result, expected in zip(results, by_hand(features, weight, bias, pooling), strict=True):

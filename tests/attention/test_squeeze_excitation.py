@@ -82,7 +82,7 @@ def by_hand(block, u):
 
 
 @given(problems())
-def test_the_papers_loops(problem):
+def test_outputs_are_those_of_the_papers_loops(problem):
     block, u = problem
     for result, expected in zip(run(block, u), by_hand(block, u), strict=True):
         assert result.dtype == u.dtype

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 EXAMPLES = Path(__file__).parents[2] / "experiments"
-SE, ABN = "se_excitations.py", "abn_noise.py"
+SE, ABN = "se_gates.py", "abn_noise.py"
 
 
 @pytest.fixture
@@ -71,18 +71,16 @@ def runs(tmp_path_factory):
 
 def test_the_gates_of_a_run_are_told_and_drawn(runs, call, tmp_path):
     said = call(SE, runs / "se_resnet8", "--out", tmp_path / "out", "--class", "dark", "--class", "bright")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        f"excitations.{kind}" for kind in ("md", "json", "png")
-    }
-    markdown = (tmp_path / "out" / "excitations.md").read_text(encoding="utf-8")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"gates.{kind}" for kind in ("md", "json", "png")}
+    markdown = (tmp_path / "out" / "gates.md").read_text(encoding="utf-8")
     assert markdown in said
     assert [row[:3] for row in cells_of(markdown)] == [["1.1", "16", "1"], ["2.1", "32", "2"], ["3.1", "64", "4"]]
     gates = 15 * (16 + 32 + 64)  # of 15 test images
     assert f"All {gates:,} gates are between 0 and 1" in markdown
-    stored = json.loads((tmp_path / "out" / "excitations.json").read_text())
+    stored = json.loads((tmp_path / "out" / "gates.json").read_text())
     assert stored["chance"] == pytest.approx(2 / 14)
     assert all(0 < block["least"] < block["mean"] < block["most"] < 1 for block in stored["blocks"])
-    assert (tmp_path / "out" / "excitations.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out" / "gates.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_gates_are_those_that_scale_the_channels(runs):

@@ -109,5 +109,5 @@ MECHANISM = Mechanism(
     code="SqueezeExcitation",
     model="minattn.models.CifarResNet",
     command="minattn train images --model se_resnet20",
-    experiment="experiments/se_excitations.py",
+    experiment="experiments/se_gates.py",
 )

@@ -1,8 +1,8 @@
-"""What the gates of Squeeze-and-Excitation do with images of different classes, at every depth of a network.
+"""The gates of squeeze-and-excitation for images of different classes, at every depth of a network.
 
     minattn train images --data fashion-mnist --model se_resnet20 --out runs/se
-    python experiments/se_excitations.py runs/se
-    python experiments/se_excitations.py --out runs/digits      (trains a network on the 8x8 digits first: a minute)
+    python experiments/se_gates.py runs/se
+    python experiments/se_gates.py --out runs/digits      (trains a network on the 8x8 digits first: a minute)
 
 J. Hu, L. Shen and G. Sun, "Squeeze-and-excitation networks", CVPR 2018, on the role of excitation: the mean gate of
 each channel, for images of a few classes and for all, in the last block of each stage, and how far it spreads within a
@@ -12,8 +12,8 @@ Here that is also a number for each block.  Over the test images, the variance o
 classes and that within the classes: "the class explains" the share of the first, of all channels together.  For gates
 that know nothing of the class it is about (classes - 1) / (images - 1), "by chance".
 
-Leaves `excitations.md`, `excitations.json` and `excitations.png` in the folder.  Blocks are named STAGE.BLOCK; "hidden"
-is the width between the two linear layers of the excitation: where it is 1, one number decides all gates of a block.
+Leaves `gates.md`, `gates.json` and `gates.png` in the folder.  Blocks are named STAGE.BLOCK; "hidden" is the width
+between the two linear layers: where it is 1, one number decides all gates of a block.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def main() -> None:
     """Tabulate and draw the gates of a run on images with SE."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?", help="a run of `minattn train images --model se_...`")
-    parser.add_argument("--out", type=Path, help="folder  [default: RUN/excitations; without a run runs/excitations]")
+    parser.add_argument("--out", type=Path, help="folder  [default: RUN/gates; without a run runs/gates]")
     parser.add_argument("--class", action="append", dest="shown", metavar="NAME", help="draw this class; repeatable")
     parser.add_argument("--model", help="without a run: what to train  [default: se_resnet20]")
     parser.add_argument("--seed", type=int, help="without a run: of the training  [default: 1]")
@@ -97,7 +97,7 @@ def main() -> None:
     given = [f"--{name}" for name in ("model", "seed", "set") if getattr(arguments, name) is not None]
     if arguments.run is not None and given:
         raise ConfigError(f"{arguments.run} is trained already, so {', '.join(given)} cannot be given")
-    folder = arguments.out or (arguments.run / "excitations" if arguments.run else Path("runs/excitations"))
+    folder = arguments.out or (arguments.run / "gates" if arguments.run else Path("runs/gates"))
     if arguments.run is None:
         check_writable(folder)
         chosen_classes(arguments.shown, DIGITS, np.arange(len(DIGITS)))  # refuses what will not be there
@@ -113,12 +113,12 @@ def main() -> None:
     rows = [row_of(block, test.labels, reduction) for block in blocks]
     chance = (len(np.unique(test.labels)) - 1) / (len(test) - 1)
     text = markdown_table(rows) + "\n" + "\n".join(findings(rows, blocks, chance)) + "\n"
-    write_text(folder / "excitations.md", text)
-    write_json(folder / "excitations.json", {"chance": chance, "blocks": [dataclasses.asdict(row) for row in rows]})
+    write_text(folder / "gates.md", text)
+    write_json(folder / "gates.json", {"chance": chance, "blocks": [dataclasses.asdict(row) for row in rows]})
     figure = picture(blocks, rows, test.labels, {label: classifier.classes[label] for label in shown}, chance)
-    save_figure(figure, folder / "excitations.png")
+    save_figure(figure, folder / "gates.png")
     print(f"{classifier.config.model}, {len(test):,} test images of {', '.join(classifier.classes)}\n\n{text}")
-    print(f"picture: {folder / 'excitations.png'}")
+    print(f"picture: {folder / 'gates.png'}")
 
 
 # ---------------------------------------------------------------------------------------------- the network
