@@ -70,7 +70,7 @@ def maxout_equation(x: Any, pieces: int = 2) -> Any:
 def maxout(x: Array, /, pieces: int = 2) -> Result:
     """The largest of each group of `pieces` neighbors on the last axis: (.., d) -> (.., d / pieces).
 
-    t_j = max(x_{2j-1}, x_{2j}) for pieces = 2, eq. (1.8) of Bahdanau et al. 2015.  Goodfellow et al. 2013.
+    t_j = max(x_{2j-1}, x_{2j}) for pieces = 2 in Bahdanau et al. 2015, appendix A.2.2.  Goodfellow et al. 2013.
     Equal members of a group share the gradient.
     """
     if x.shape[-1] % pieces:

@@ -36,7 +36,7 @@ def candidate(layer, x, h):
 
 # ---------------------------------------------------------------------------------------------- the gated unit
 @given(gated_units)
-def test_1d6_with_z_shut_the_state_is_copied(problem):
+def test_with_z_shut_the_state_is_copied(problem):
     layer, x, _, (start,) = problem
     hold(layer, SHUT, None)
     states = layer(ma.tensor(x), None, ma.tensor(start))
@@ -45,7 +45,7 @@ def test_1d6_with_z_shut_the_state_is_copied(problem):
 
 
 @given(gated_units)
-def test_1d6_with_z_and_r_open_it_is_the_tanh_network(problem):
+def test_with_z_and_r_open_it_is_the_tanh_network(problem):
     layer, x, _, (start,) = problem
     hold(layer, OPEN, OPEN)
     states = layer(ma.tensor(x), None, ma.tensor(start)).data
@@ -56,7 +56,7 @@ def test_1d6_with_z_and_r_open_it_is_the_tanh_network(problem):
 
 
 @given(gated_units)
-def test_1d6_with_z_open_and_r_shut_it_is_feed_forward(problem):
+def test_with_z_open_and_r_shut_it_is_feed_forward(problem):
     layer, x, _, (start,) = problem
     hold(layer, OPEN, SHUT)
     states = layer(ma.tensor(x), None, ma.tensor(start)).data

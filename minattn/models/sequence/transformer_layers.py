@@ -2,11 +2,11 @@
 
 A. Vaswani et al., "Attention is all you need", NIPS 2017; d is d_model.
 
-Embeddings (section 3.4):      sqrt(d) E[words] at the input, and the logits x E^T at the output
-Sub-layers (3.1, 5.4):         x <- LayerNorm(x + Dropout(Sublayer(x)))                                        (a)
-Encoder layer (3.1):           multi-head self-attention, then a feed-forward network
-Decoder layer (3.1, 3.2.3):    causal self-attention, attention over the encoder's output, a feed-forward network
-Feed-forward network (3.3):    FFN(x) = max(0, x W_1 + b_1) W_2 + b_2                                          (2)
+Embeddings (section 3.4):             sqrt(d) E[words] at the input, and the logits x E^T at the output
+Sub-layers (sections 3.1, 5.4):       x <- LayerNorm(x + Dropout(Sublayer(x)))                                   (a)
+Encoder layer (section 3.1):          multi-head self-attention, then a feed-forward network
+Decoder layer (sections 3.1, 3.2.3):  causal self-attention, attention over the encoder's output, a feed-forward network
+Feed-forward network (section 3.3):   FFN(x) = max(0, x W_1 + b_1) W_2 + b_2                                     (2)
 
 Deviations from the paper:
 * `norm="pre"` puts layer norm first:  x <- x + Dropout(Sublayer(LayerNorm(x)))                                (b)
@@ -118,7 +118,7 @@ class FeedForward(Module):
 
 
 class EncoderLayer(Module):
-    """Self-attention and a feed-forward network (3.1).  With causal=True it is a layer of a language model."""
+    """Self-attention and a feed-forward network (section 3.1).  With causal=True it is a layer of a language model."""
 
     def __init__(self, config: LayerConfig, rng: Rng) -> None:
         self.pre_norm = config.norm == "pre"
@@ -162,7 +162,7 @@ class EncoderLayer(Module):
 
 
 class DecoderLayer(Module):
-    """Causal self-attention, attention over the encoder's output and a feed-forward network (3.1)."""
+    """Causal self-attention, attention over the encoder's output and a feed-forward network (section 3.1)."""
 
     def __init__(self, config: LayerConfig, rng: Rng) -> None:
         self.pre_norm = config.norm == "pre"
