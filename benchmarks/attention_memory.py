@@ -24,12 +24,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import describe_machine
-from benchmarks.report import between, check_folder, markdown_table, number, write_text
+from benchmarks.report import between, check_folder, markdown_table, number
 from benchmarks.results import Spread, ratios, spread
 from minattn.attention.self_attention import scaled_dot_product_attention
 from minattn.attention.self_attention.scaled_dot_product import attention_context_equation
 from minattn.autograd import Tensor, no_grad, tensor
-from minattn.viz.saving import save_figure
+from minattn.viz.saving import save_figure, write_atomically
 from minattn.viz.style import MUTED, NAME_GAP, PALETTE, LineName, axes_at, name_lines, styled_figure, text_width
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ From T = {shortest} to {longest}, the memory of the equation grows {equation} ti
 
 
 def markdown(points: Sequence[Point], day: str) -> str:
-    """The report, with the picture beside it."""
+    """The report, with the figure beside it."""
     first, *_, last = [point for point in points if not point.causal]
     return TEXT.format(
         **describe_machine(),
@@ -175,7 +175,7 @@ def as_json(points: Sequence[Point], day: str) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-# ---------------------------------------------------------------------------------------------- the picture
+# ---------------------------------------------------------------------------------------------- the figure
 AXES_WIDTH, AXES_HEIGHT = 2.6, 2.4  # inches
 LEFT, TOP, BOTTOM, MARGIN = 0.65, 0.3, 0.5, 0.1
 LINEAR, QUADRATIC = "inputs and output, ∝ T", "∝ T²"
@@ -236,8 +236,8 @@ def write(points: Sequence[Point], folder: Path) -> list[Path]:
     """Write the report's files; returns their paths.  Raises MinattnError where one cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
     day = datetime.date.today().isoformat()
-    picture, raw, page = (folder / f"{NAME}.{suffix}" for suffix in ("png", "json", "md"))
-    save_figure(draw_memory(points), picture)
-    write_text(raw, as_json(points, day))
-    write_text(page, markdown(points, day))
-    return [raw, page, picture]
+    figure, raw, page = (folder / f"{NAME}.{suffix}" for suffix in ("png", "json", "md"))
+    save_figure(draw_memory(points), figure)
+    write_atomically(raw, as_json(points, day).encode())
+    write_atomically(page, markdown(points, day).encode())
+    return [raw, page, figure]

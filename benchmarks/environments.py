@@ -15,7 +15,8 @@ from pathlib import Path
 DEFAULT_FOLDER = Path("~/.cache/minattn/engines")
 RECIPE = "minattn-engine.txt"  # in an environment: the requirements that it was made of, written when it is complete
 SECONDS_TO_MAKE = 1800.0
-PACKAGE_PARENT = Path(__file__).parents[1]
+CLONE = Path(__file__).parents[1]
+WORKERS = ("benchmarks/worker.py", "minattn/benchmarks/worker.py")  # in a clone of today, and in one of earlier
 
 
 class UnavailableError(Exception):
@@ -32,60 +33,67 @@ class Engine:
     requirements: tuple[str, ...] = ()  # what pip installs; none: it is in the environment of the benchmark already
     newest_python: tuple[int, int] | None = None  # the last Python that it has wheels for, where that is an old one
     lives_with: str = ""  # the engine whose environment it runs in, where it is that one used in another way
+    build: tuple[str, ...] = ()  # what building it needs, where no wheel and no isolated build works
+    clone: Path = CLONE  # of minattn; whose worker runs the engine
+
+    @property
+    def worker(self) -> Path:
+        """The program that runs it."""
+        return next((self.clone / each for each in WORKERS if (self.clone / each).exists()), self.clone / WORKERS[0])
 
 
 OLD = (3, 11)  # the last Python of NumPy 1.23
 NUMPY, OLD_NUMPY = "numpy==2.4.6", "numpy==1.23.5"
-
 TORCH = ("torch==2.13.0", NUMPY)
 
 MINATTN = "minattn"
-ENGINES = {
-    engine.name: engine
-    for engine in (
-        Engine(MINATTN, "minattn", "minattn"),
-        Engine("torch", "PyTorch", "torch", TORCH),
-        Engine("torch-fused", "PyTorch, fused step", "torch", TORCH, lives_with="torch"),
-        Engine("torch-channels-last", "PyTorch, NHWC", "torch", TORCH, lives_with="torch"),
-        Engine("jax", "JAX", "jax", ("jax==0.10.2", "jaxlib==0.10.2", NUMPY)),
-        Engine("autograd", "autograd", "autograd", ("autograd==1.9.1", NUMPY)),
-        Engine("mygrad", "MyGrad", "mygrad", ("mygrad==2.5.0", NUMPY)),
-        Engine("chainer", "Chainer", "chainer", ("chainer==7.8.1", OLD_NUMPY, "setuptools<81"), OLD),
-        Engine("dezero", "DeZero", "dezero", ("dezero==0.0.13", OLD_NUMPY, "matplotlib<3.9", "pillow<11"), OLD),
-        Engine("pydynet", "PyDyNet", "pydynet", ("pydynet==1.1", NUMPY)),
-        Engine("smallpebble", "SmallPebble", "smallpebble", ("smallpebble==3.0.5", NUMPY)),
-    )
-}
+EARLIER = "minattn at "  # and the folder of another clone
+_engines = (
+    Engine(MINATTN, "minattn", "minattn"),
+    Engine("torch", "PyTorch", "torch", TORCH),
+    Engine("torch-fused", "PyTorch, fused step", "torch", TORCH, lives_with="torch"),
+    Engine("torch-channels-last", "PyTorch, NHWC", "torch", TORCH, lives_with="torch"),
+    Engine("jax", "JAX", "jax", ("jax==0.10.2", "jaxlib==0.10.2", NUMPY)),
+    Engine("autograd", "autograd", "autograd", ("autograd==1.9.1", NUMPY)),
+    Engine("mygrad", "MyGrad", "mygrad", ("mygrad==2.5.0", NUMPY)),
+    Engine("chainer", "Chainer", "chainer", ("chainer==7.8.1", OLD_NUMPY), OLD, build=("setuptools<81", "wheel")),
+    Engine("dezero", "DeZero", "dezero", ("dezero==0.0.13", OLD_NUMPY, "matplotlib<3.9", "pillow<11"), OLD),
+    Engine("pydynet", "PyDyNet", "pydynet", ("pydynet==1.1", NUMPY)),
+    Engine("smallpebble", "SmallPebble", "smallpebble", ("smallpebble==3.0.5", NUMPY)),
+)
+ENGINES = {engine.name: engine for engine in _engines}
+BASELINES = {"numpy": Engine("numpy", "NumPy alone", "numpy"), "python": Engine("python", "Python alone", "")}
 
 
-# Measured beside the import of the engines: what every import of them takes at least.
-BASELINES = {
-    engine.name: engine for engine in (Engine("numpy", "NumPy alone", "numpy"), Engine("python", "Python alone", ""))
-}
+def engine_of(name: str) -> Engine:
+    """The engine of this name; "minattn at FOLDER" is another clone of minattn.  Raises KeyError."""
+    if name.startswith(EARLIER):
+        return Engine(name, name, "minattn", clone=Path(name.removeprefix(EARLIER)).expanduser().absolute())
+    return ENGINES[name]
 
 
-def interpreter_of(engine: Engine, folder: Path, tell: Callable[[str], None]) -> Path:
+def interpreter_of(engine: Engine, folder: Path, note: Callable[[str], None]) -> Path:
     """The Python that `engine` runs in; its environment is `folder`/NAME, made where it is not there or out of date.
 
-    `tell` is called with a line about what takes long.  Raises UnavailableError, with the reason, where the environment
+    `note` is called with a line about what takes long.  Raises UnavailableError, with the reason, where the environment
     cannot be made: no network, no wheel for this machine, something else in its place.
     """
     if not engine.requirements:
         return Path(sys.executable)
     place = folder.expanduser() / (engine.lives_with or engine.name)
     python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if _made_of(place) != _recipe(engine):
-        _make(engine, place, python, tell)
+    if _recipe_in(place) != _recipe(engine):
+        _make(engine, place, python, note)
     return python
 
 
 def variables_of(engine: Engine) -> dict[str, str]:
     """The environment variables that `engine` runs with: packages of this environment do not leak into another, and
-    minattn is the one that this file belongs to, installed or not.
+    minattn is that of the engine's clone, installed or not.
     """
     if engine.requirements:
         return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    path = os.pathsep.join(filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(engine.clone), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path}
 
 
@@ -93,34 +101,27 @@ def _recipe(engine: Engine) -> str:
     return "".join(f"{requirement}\n" for requirement in engine.requirements)
 
 
-def _made_of(place: Path) -> str | None:
+def _recipe_in(place: Path) -> str | None:
     try:
         return (place / RECIPE).read_text(encoding="utf-8")
     except OSError:
         return None
 
 
-def _make(engine: Engine, place: Path, python: Path, tell: Callable[[str], None]) -> None:
+def _make(engine: Engine, place: Path, python: Path, note: Callable[[str], None]) -> None:
     base = _base_python(engine)
     if place.exists() and not (place / "pyvenv.cfg").exists():
         raise UnavailableError(f"{place} is in the way: it is not an environment")
-    tell(f"making the environment of {engine.name}, once: pip install {' '.join(engine.requirements)}")
+    note(f"making the environment of {engine.name}, once: pip install {' '.join(engine.requirements)}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnavailableError(f"no environment can be made in {place.parent}: {error.strerror}") from error
-    pip: list[str | Path] = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--retries",
-        "2",
-    ]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2"]
     _run(engine, "python -m venv", [base, "-m", "venv", "--clear", place])
+    if engine.build:
+        _run(engine, "pip install", [*pip, *engine.build])
+        pip.append("--no-build-isolation")
     _run(engine, "pip install", [*pip, *engine.requirements])
     _run(engine, f"import {engine.module}", [python, "-c", f"import {engine.module}"])
     (place / RECIPE).write_text(_recipe(engine), encoding="utf-8")
@@ -134,9 +135,8 @@ def _base_python(engine: Engine) -> str | Path:
     name = "python{}.{}".format(*newest)
     found = shutil.which(name)
     if found is None:
-        raise UnavailableError(
-            f"it has no packages for Python {sys.version_info[0]}.{sys.version_info[1]}, and there is no {name}"
-        )
+        this = "{}.{}".format(*sys.version_info)
+        raise UnavailableError(f"it has no packages for Python {this}, and there is no {name}")
     return found
 
 
@@ -158,11 +158,11 @@ def _run(engine: Engine, what: str, command: list[str | Path]) -> None:
     except OSError as error:
         raise UnavailableError(f"{what} could not be started: {error.strerror}") from error
     if result.returncode:
-        raise UnavailableError(f"{what} failed: {last_words(result.stdout)}")
+        raise UnavailableError(f"{what} failed: {last_error(result.stdout)}")
 
 
-def last_words(output: str) -> str:
-    """The last line of what a program wrote that is about an error, or simply the last one."""
+def last_error(output: str) -> str:
+    """The last line of a program's output that is about an error, or simply the last one."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
-    return (errors or lines or ["it said nothing"])[-1]
+    return (errors or lines or ["no output"])[-1]

@@ -23,14 +23,15 @@ from benchmarks.environments import (
     DEFAULT_FOLDER,
     ENGINES,
     MINATTN,
-    Engine,
     UnavailableError,
+    engine_of,
     interpreter_of,
     variables_of,
 )
-from benchmarks.processes import WORKER, Contender, Importer, Meter, Place, Worker, processors
+from benchmarks.processes import Contender, Importer, Meter, Place, Worker, processors
 from benchmarks.results import LIMITS, Comparison, Results, Round, Timing, threads_in_words
-from benchmarks.workloads import IMPORT, Workload
+from benchmarks.workload import Workload
+from benchmarks.workloads import IMPORT
 
 LEAST_STEPS = 3  # in a round: the median of fewer would follow every stall
 LONGEST_ROUND = 4.0  # times the wanted length: an engine whose LEAST_STEPS take longer does one step a round
@@ -49,7 +50,7 @@ class Plan:
     seconds: float = 0.4  # of an engine in a round
     environments: Path = DEFAULT_FOLDER
     time_limit: float = 120.0  # seconds that an engine may take to get ready, or for the steps of a round
-    program: Path = WORKER
+    program: Path | None = None  # in place of every engine's worker
 
     @property
     def engines(self) -> list[str]:
@@ -70,13 +71,13 @@ class Plan:
 
 
 class Watcher:
-    """Is told how the benchmark goes.  This one keeps it to itself."""
+    """Follows the benchmark; this one shows nothing."""
 
     def note(self, line: str) -> None:
-        """Something that takes long, or went wrong."""
+        """Something takes long, or went wrong."""
 
     def advance(self, done: float, doing: str) -> None:
-        """`done` of the whole (0 to 1) is measured, and next comes `doing`; told between rounds, never in one."""
+        """`done` of the whole (0 to 1) is measured, and next comes `doing`; called between rounds, never in one."""
 
     def finished(self, comparison: Comparison) -> None:
         """A workload is complete."""
@@ -91,10 +92,10 @@ class Harness:
     _interpreters: dict[str, Path | UnavailableError] = field(default_factory=dict)
 
     def run(self, command: str) -> Results:
-        """All of it; `command` is what the results say they come from."""
+        """Measure all of it; `command` is what the results say they come from."""
         results = self.no_results()
         for name in self.plan.engines:
-            self._find_interpreter(ENGINES[name])
+            self._find_interpreter(name)
         pairs = self.plan.pairs()
         for number, (workload, threads) in enumerate(pairs):
             comparison = self._compare(workload, threads, number / len(pairs), 1 / len(pairs))
@@ -104,21 +105,16 @@ class Harness:
         return results
 
     def no_results(self) -> Results:
-        """How it is measured, before anything is."""
-        return Results(
-            machine=describe_machine(),
-            reference=self.plan.reference,
-            rounds=self.plan.rounds,
-            seconds_a_round=self.plan.seconds,
-            engines=self.plan.engines,
-        )
+        """Results before anything is measured."""
+        plan = self.plan
+        return Results(describe_machine(), plan.reference, plan.rounds, plan.seconds, plan.engines)
 
-    def _find_interpreter(self, engine: Engine) -> None:
+    def _find_interpreter(self, name: str) -> None:
         try:
-            self._interpreters[engine.name] = interpreter_of(engine, self.plan.environments, self.watcher.note)
+            self._interpreters[name] = interpreter_of(engine_of(name), self.plan.environments, self.watcher.note)
         except UnavailableError as reason:
-            self.watcher.note(f"{engine.name} is left out: {reason}")
-            self._interpreters[engine.name] = reason
+            self.watcher.note(f"{name} is left out: {reason}")
+            self._interpreters[name] = reason
 
     # ------------------------------------------------------------------------------------------ one workload
     def _compare(self, workload: Workload, threads: int, done: float, share: float) -> Comparison:
@@ -126,12 +122,12 @@ class Harness:
         started = time.perf_counter()
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         comparison = Comparison(workload.name, threads, self.plan.reference, date=date)
-        wanted = self.plan.seconds if workload != IMPORT else 0.0  # a process a round
+        seconds = self.plan.seconds if workload != IMPORT else 0.0  # a process a round
         label = f"{workload.name}, {threads_in_words(threads)}"
         with tempfile.TemporaryDirectory() as folder, Contest(comparison) as contest:
             for name in self._contestants(workload):
                 self.watcher.advance(done, f"{label}: {name} gets ready")
-                contest.enter(name, partial(self._start, name, workload, threads, Path(folder)), wanted)
+                contest.enter(name, partial(self._start, name, workload, threads, Path(folder)), seconds)
             for number in range(self.plan.rounds):
                 for name in contest.names():
                     here = f"round {number + 1} of {self.plan.rounds}"
@@ -143,20 +139,23 @@ class Harness:
         return comparison
 
     def _contestants(self, workload: Workload) -> list[str]:
-        """Who takes turns: the engines, and with them the limit of the machine, or what an import takes at least."""
+        """Those that take turns: the engines, and the limit of the machine, or what an import takes at least."""
         if workload == IMPORT:
-            return [*(name for name in self.plan.engines if not ENGINES[name].lives_with), *BASELINES]
+            return [*(name for name in self.plan.engines if not engine_of(name).lives_with), *BASELINES]
         return [*self.plan.engines, *([LIMITS] if workload.limit else [])]
 
     def _start(self, name: str, workload: Workload, threads: int, folder: Path) -> Contender:
-        engine = {**ENGINES, **BASELINES}.get(name, ENGINES[MINATTN])  # the limits run beside minattn
+        engine = BASELINES.get(name) or (ENGINES[MINATTN] if name == LIMITS else engine_of(name))
         interpreter = self._interpreters[engine.name if engine.name in self._interpreters else MINATTN]
         if isinstance(interpreter, UnavailableError):
             raise interpreter
         place = Place(interpreter, variables_of(engine), threads, folder, self.plan.time_limit)
         if workload == IMPORT:
             return Importer(engine, place)
-        return Worker(name, str(workload.limit) if name == LIMITS else workload.name, place, self.plan.program)
+        call = (LIMITS, str(workload.limit)) if name == LIMITS else (name, workload.name)
+        if engine.module == MINATTN and name != LIMITS:
+            call = (MINATTN, workload.name)  # as another clone's worker calls itself too
+        return Worker(*call, place, self.plan.program or engine.worker)
 
 
 class Contest:
@@ -212,22 +211,18 @@ class Contest:
 
 # ---------------------------------------------------------------------------------------------- rounds
 def warm_up(contender: Contender, seconds: float) -> Timing:
-    """The first steps, whose losses are kept, then a round that is not; says how many steps a round shall have."""
+    """Do the first steps, whose losses are kept, then a round that is not; choose how many steps a round shall have."""
     first = contender.run(contender.first_steps)
-    guess = steps_a_round(min(first.seconds), seconds)
-    warm = contender.run(guess)
-    return Timing(
-        losses=first.losses,
-        steps=steps_a_round(statistics.median(warm.seconds), seconds),
-        version=contender.version,
-    )
+    warm = contender.run(steps_a_round(min(first.seconds), seconds))
+    steps = steps_a_round(statistics.median(warm.seconds), seconds)
+    return Timing(losses=first.losses, steps=steps, version=contender.version)
 
 
-def steps_a_round(step: float, wanted: float) -> int:
-    """How many steps of `step` seconds make a round of about `wanted` seconds."""
-    if LEAST_STEPS * step > LONGEST_ROUND * wanted:
+def steps_a_round(step: float, seconds: float) -> int:
+    """How many steps of `step` seconds make a round of about so many seconds."""
+    if LEAST_STEPS * step > LONGEST_ROUND * seconds:
         return 1
-    return max(LEAST_STEPS, round(wanted / max(step, 1e-9)))
+    return max(LEAST_STEPS, round(seconds / max(step, 1e-9)))
 
 
 def take_round(contender: Contender, steps: int, rest: float) -> Round:
@@ -249,9 +244,13 @@ def attempt_round(contender: Contender, steps: int, rest: float) -> Round:
 
 # ---------------------------------------------------------------------------------------------- the machine
 def describe_machine() -> dict[str, Any]:
-    """What the results say about the machine; what the system does not tell is left out."""
+    """Facts of the machine for the results; what the system does not tell is left out."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
     machine: dict[str, Any] = {
-        "processor": _processor(),
+        "processor": facts.get("model name") or platform.processor() or "unknown",
+        "instructions": ", ".join(widest_instructions(set(facts.get("flags", "").split()))),
         "processors": len(processors()),
         "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])} on {platform.machine()}",
         "python": platform.python_version(),
@@ -261,8 +260,7 @@ def describe_machine() -> dict[str, Any]:
     return machine
 
 
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or "unknown"
+def widest_instructions(flags: set[str]) -> list[str]:
+    """The vector instructions that decide how fast products are."""
+    vectors = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), None)
+    return [name for name in (vectors, "AMX" if "amx_tile" in flags else None) if name]

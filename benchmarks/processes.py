@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.environments import Engine, UnavailableError, last_words
+from benchmarks.environments import Engine, UnavailableError, last_error
 
-WORKER = Path(__file__).with_name("worker.py")
 SECONDS_TO_STOP = 2.0
 SHORTEST_JUDGED = 0.1  # s; the kernel counts processor time in hundredths of a second, too coarse for less
 
@@ -76,7 +75,7 @@ class Contender:
 class Worker(Contender):
     """A process of worker.py, set up and ready.  Raises UnavailableError where the engine cannot do the workload."""
 
-    def __init__(self, engine: str, workload: str, place: Place, program: Path = WORKER) -> None:
+    def __init__(self, engine: str, workload: str, place: Place, program: Path) -> None:
         self._limit = place.time_limit
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
         self._answers: queue.Queue[str | None] = queue.Queue()
@@ -163,7 +162,7 @@ class Worker(Contender):
         self._errors.seek(0)
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         said = self._errors.read().decode(errors="replace")
-        return f"{how}: {last_words(said)}" if said.strip() else how
+        return f"{how}: {last_error(said)}" if said.strip() else how
 
 
 class Importer(Contender):
@@ -174,9 +173,9 @@ class Importer(Contender):
     def __init__(self, engine: Engine, place: Place) -> None:
         self._engine, self._place = engine, place
         self._statement = f"import {engine.module}" if engine.module else "pass"
-        told = json.loads(self._finish(f"{self._statement}\n{_TELL.format(name=engine.name)}"))
-        self._peak_mib: float | None = told.pop("peak_mib")
-        self.version: dict[str, str] = told
+        known = json.loads(self._finish(f"{self._statement}\n{_DESCRIBE.format(name=engine.module or engine.name)}"))
+        self._peak_mib: float | None = known.pop("peak_mib")
+        self.version: dict[str, str] = known
 
     def run(self, steps: int) -> Steps:
         seconds = []
@@ -205,12 +204,12 @@ class Importer(Contender):
                 if process.poll() is None:
                     _kill(process)
         if process.returncode:
-            raise UnavailableError(f"{self._statement} failed: {last_words(errors.decode(errors='replace'))}")
+            raise UnavailableError(f"{self._statement} failed: {last_error(errors.decode(errors='replace'))}")
         return out.decode()
 
 
-# Asked of the first process of an importer: its versions, and the most memory that importing took (Linux tells).
-_TELL = """
+# What the first process of an importer prints: its versions, and the most memory that importing took (on Linux).
+_DESCRIBE = """
 import importlib.metadata, json, pathlib, platform, sys
 def version(name):
     try:

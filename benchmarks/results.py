@@ -1,25 +1,34 @@
-"""What was measured, and the arithmetic on it: medians, ratios round by round, shares of what the machine can do."""
+"""What was measured, and the arithmetic on it: medians, ratios round by round, shares of what the machine can do.
 
+Results are kept as JSON, machine by machine, round by round, with as many digits as the report needs.
+"""
+
+import dataclasses
 import itertools
+import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.environments import BASELINES, ENGINES, MINATTN
-from benchmarks.workloads import LIMIT_WORK, WORKLOADS, Workload
+from benchmarks.environments import BASELINES, ENGINES, MINATTN, engine_of
+from benchmarks.workload import LIMIT_WORK, Workload
+from benchmarks.workloads import WORKLOADS
+from minattn.errors import ConfigError
 
+JSON = "performance.json"
 DISTURBED = 0.04  # of the machine: from here on, what others have used counts as a disturbance
 LIMITS = "limits"  # the engine of worker.py that measures what the machine can do
 ALIKE = 1e-2  # losses whose relative difference is larger are not of the same computation
 
 
 class Spread(NamedTuple):
-    """The middle of some values, and between what half of them lie."""
+    """The median of some values, and their quartiles."""
 
     median: float
-    lower: float  # quartile
+    lower: float
     upper: float
 
 
@@ -36,7 +45,7 @@ class Round:
     """What an engine, or a limit, did in one round."""
 
     seconds: float  # of a step: the median of the round's
-    processors: float | None = None  # that it kept busy; None where nobody can tell
+    processors: float | None = None  # that it kept busy; None where the system does not tell
     others: float | None = None  # the share of the machine that others used meanwhile
     attempts: int = 1  # how often the round was taken until it was not disturbed, or was given up
 
@@ -62,9 +71,9 @@ class Timing:
 
     @property
     def processors(self) -> float | None:
-        """That it kept busy, median; None where nobody can tell."""
-        told = [each.processors for each in self.rounds if each.processors is not None]
-        return statistics.median(told) if told else None
+        """The median of the processors that it kept busy."""
+        known = [each.processors for each in self.rounds if each.processors is not None]
+        return statistics.median(known) if known else None
 
 
 @dataclass
@@ -89,13 +98,23 @@ class Comparison:
         return WORKLOADS[self.workload]
 
     @property
+    def has_ratios(self) -> bool:
+        """Whether there is something to compare with."""
+        return self.reference in self.timings and len(self.timings) > 1
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether steps have a loss; an import has none."""
+        return any(timing.losses for timing in self.timings.values())
+
+    @property
     def all_rounds(self) -> list[Round]:
         timings = [*self.timings.values(), *([self.limit] if self.limit else [])]
         return [each for timing in timings for each in timing.rounds]
 
     def time(self, engine: str) -> Spread:
         """Of a step, in the workload's unit."""
-        return spread([seconds * self.definition.unit.a_second for seconds in self.timings[engine].seconds])
+        return spread([seconds * self.definition.unit.per_second for seconds in self.timings[engine].seconds])
 
     def ratio(self, engine: str) -> Spread | None:
         """How many times as long as the reference a step takes, round by round; None without a reference."""
@@ -121,21 +140,30 @@ class Comparison:
         """The largest relative difference of its first losses from those of the reference, or else of the first engine
         there is; None where there is nothing to compare.
         """
-        compared = self.reference if self.reference in self.timings else next(iter(self.timings))
-        if engine == compared:
+        if engine == self._standard:
             return None
-        return largest_difference(self.timings[engine].losses, self.timings[compared].losses)
+        return largest_difference(self.timings[engine].losses, self.timings[self._standard].losses)
 
     def largest_loss_difference(self) -> float | None:
         """The largest between any two engines that compute the same."""
-        losses = [timing.losses for engine, timing in self.timings.items() if engine not in self.definition.other_forms]
+        losses = [timing.losses for engine, timing in self.timings.items() if not self._has_other_form(engine)]
         found = [largest_difference(one, other) for one, other in itertools.combinations(losses, 2)]
         return max((difference for difference in found if difference is not None), default=None)
 
     def unlike(self, engine: str) -> bool:
-        """Whether its losses say that it computes something else, without having told so."""
+        """Whether its losses say that it computes something else, undeclared."""
         difference = self.loss_difference(engine)
-        return difference is not None and not difference <= ALIKE and engine not in self.definition.other_forms
+        if difference is None or difference <= ALIKE:
+            return False
+        return self._has_other_form(engine) == self._has_other_form(self._standard)
+
+    @property
+    def _standard(self) -> str:
+        """The engine whose losses are those to compare with."""
+        return self.reference if self.reference in self.timings else next(iter(self.timings))
+
+    def _has_other_form(self, engine: str) -> bool:
+        return (MINATTN if engine.startswith(MINATTN) else engine) in self.definition.other_forms
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
@@ -159,7 +187,7 @@ class Noise:
     others: float | None  # median share of the machine that others used
 
 
-def noise_of(comparisons: Sequence[Comparison]) -> Noise:
+def noise_of(comparisons: Iterable[Comparison]) -> Noise:
     """Of all rounds together."""
     rounds = [each for comparison in comparisons for each in comparison.all_rounds]
     others = [each.others for each in rounds if each.others is not None]
@@ -173,7 +201,7 @@ def noise_of(comparisons: Sequence[Comparison]) -> Noise:
 
 @dataclass
 class Results:
-    """A whole run of the benchmark, or several that belong together."""
+    """What was measured on one machine."""
 
     machine: dict[str, Any]
     reference: str | None
@@ -181,6 +209,12 @@ class Results:
     seconds_a_round: float
     engines: list[str]  # that were asked for
     comparisons: list[Comparison] = field(default_factory=list)
+
+    @property
+    def machine_name(self) -> str:
+        """The processor, by which machines are told apart."""
+        instructions = self.machine.get("instructions")
+        return f"{self.machine['processor']}{f' ({instructions})' if instructions else ''}"
 
     @property
     def commands(self) -> dict[str, str]:
@@ -192,8 +226,9 @@ class Results:
         """Of each engine that was measured."""
         found: dict[str, dict[str, str]] = {}
         for comparison in self.comparisons:
-            for engine in filter(ENGINES.__contains__, comparison.timings):
-                found.setdefault(engine, comparison.timings[engine].version)
+            for engine in comparison.timings:
+                if engine not in BASELINES:
+                    found.setdefault(engine, comparison.timings[engine].version)
         return found
 
 
@@ -202,16 +237,110 @@ def threads_in_words(threads: int) -> str:
 
 
 def title_of(engine: str) -> str:
-    """How the engine calls itself."""
+    """The name by which the engine calls itself."""
     if engine == LIMITS:
         return "the machine's limit"
-    return {**ENGINES, **BASELINES}[engine].title
+    return BASELINES[engine].title if engine in BASELINES else engine_of(engine).title
 
 
-def failures_of_minattn(comparisons: Sequence[Comparison]) -> list[str]:
+def rank(engine: str) -> int:
+    """The place of an engine in tables: other clones first, after minattn."""
+    return list(ENGINES).index(engine) if engine in ENGINES else 0
+
+
+def failures_of_minattn(comparisons: Iterable[Comparison]) -> list[str]:
     """Workloads that minattn itself could not do, each with the reason."""
     return [
         f"{each.workload} with {threads_in_words(each.threads)}: {each.skipped[MINATTN]}"
         for each in comparisons
         if MINATTN in each.skipped
     ]
+
+
+# ---------------------------------------------------------------------------------------------- JSON
+def to_json(machines: Sequence[Results]) -> str:
+    """Text with a line for each timing; `from_json` reads it."""
+    lines = []
+    for results in machines:
+        head = {each.name: getattr(results, each.name) for each in dataclasses.fields(results)[:-1]}
+        comparisons = ",\n".join(map(_comparison_to_json, results.comparisons))
+        lines.append(f'{json.dumps(head, ensure_ascii=False)[:-1]}, "comparisons": [\n{comparisons}]}}')
+    return "[" + ",\n".join(lines) + "]\n"
+
+
+def _comparison_to_json(comparison: Comparison) -> str:
+    head = {each.name: getattr(comparison, each.name) for each in dataclasses.fields(comparison)}
+    timings, limit = head.pop("timings"), head.pop("limit")
+    head["seconds"] = _digits(comparison.seconds, 4)
+    rows = ",\n".join(f"  {json.dumps(engine)}: {_timing_to_json(timing)}" for engine, timing in timings.items())
+    text = f' {json.dumps(head, ensure_ascii=False)[:-1]}, "timings": {{\n{rows}}},\n'
+    return f'{text}  "limit": {"null" if limit is None else _timing_to_json(limit)}}}'
+
+
+def _timing_to_json(timing: Timing) -> str:
+    digits = {"seconds": 5, "processors": 3, "others": 2, "attempts": 2}
+    columns = {name: [_digits(getattr(each, name), d) for each in timing.rounds] for name, d in digits.items()}
+    content = {"rounds": columns, "losses": [_digits(loss, 9) for loss in timing.losses], "steps": timing.steps}
+    content |= {"peak_mib": _digits(timing.peak_mib, 5), "version": timing.version}
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def _digits(value: float | None, digits: int) -> float | None:
+    """The value with so many significant digits; a share of nothing is 0."""
+    if value is None or not math.isfinite(value) or isinstance(value, int):
+        return value
+    return 0.0 if abs(value) < 1e-9 and digits == 2 else float(f"{value:.{digits}g}")
+
+
+def from_json(text: str) -> list[Results]:
+    """Results of machines.  Raises KeyError, TypeError or ValueError where something is missing or wrong."""
+    machines = []
+    for raw in json.loads(text):
+        comparisons = []
+        for each in raw.pop("comparisons"):
+            timings, limit = each.pop("timings"), each.pop("limit")
+            timings = {engine: _timing(timing) for engine, timing in timings.items()}
+            comparisons.append(Comparison(**each, timings=timings, limit=limit and _timing(limit)))
+        machines.append(Results(**raw, comparisons=comparisons))
+    return machines
+
+
+def _timing(raw: dict[str, Any]) -> Timing:
+    columns = raw["rounds"]
+    rows = zip(*columns.values(), strict=True)
+    return Timing(**{**raw, "rounds": [Round(**dict(zip(columns, row, strict=True))) for row in rows]})
+
+
+def read_results(folder: Path) -> list[Results]:
+    """The results in a folder; none where there are none yet.  Raises ConfigError where the file is damaged."""
+    path = folder / JSON
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} is none of this version's results ({error}); hint: without --add") from error
+
+
+def merged(new: Results, machines: Sequence[Results]) -> list[Results]:
+    """All machines, that of the new results with their comparisons in place of those of the same workload and threads.
+
+    Raises ConfigError where those of the same machine were not made in the same way, or those of any machine have
+    another reference, so that one report could not show both.
+    """
+    places = {each.machine_name: place for place, each in enumerate(machines)}
+    place = places.get(new.machine_name)
+    for number, old in enumerate(machines):
+        for what in ("reference", *(("rounds", "seconds_a_round") if number == place else ())):
+            if getattr(new, what) != getattr(old, what):
+                there, here = getattr(old, what), getattr(new, what)
+                raise ConfigError(f"--add cannot merge results whose {what} differ: {there} there, {here} here")
+    if place is None:
+        return [*machines, new]
+    together = (*machines[place].comparisons, *new.comparisons)
+    found = {(each.workload, each.threads): each for each in together}
+    threads = dict.fromkeys(each.threads for each in together)
+    engines = sorted(dict.fromkeys((*new.engines, *machines[place].engines)), key=rank)
+    comparisons = [found[name, n] for n in threads for name in WORKLOADS if (name, n) in found]
+    both = dataclasses.replace(new, engines=engines, comparisons=comparisons)
+    return [*machines[:place], both, *machines[place + 1 :]]

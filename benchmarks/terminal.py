@@ -1,4 +1,4 @@
-"""The benchmark in the terminal: how far it is, each workload's table as it is complete, and all ratios at the end."""
+"""The benchmark in the terminal: its progress, each workload's table when it is complete, and all ratios at the end."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -9,46 +9,29 @@ from rich.table import Column, Table
 
 from benchmarks.environments import ENGINES, MINATTN
 from benchmarks.harness import Watcher
-from benchmarks.report import (
-    by_threads,
-    has_ratios,
-    heading,
-    meaning_of_ratios,
-    remarks,
-    rows,
-    summary,
-)
+from benchmarks.report import by_threads, heading, remarks, rows, summary
 from benchmarks.results import Comparison, threads_in_words, title_of
 from benchmarks.workloads import WORKLOADS
 
 QUARTILES_OF_TIME = 2  # the place of that column
 SIDE_BY_SIDE = 8  # workloads in a table of ratios
-SPEED_OVER = 600.0  # s; the time left is estimated from what these brought
 
 
 class TerminalWatcher(Watcher):
-    """Shows how the benchmark goes; where nobody watches a terminal, only what is complete.
+    """Shows the progress on a terminal; elsewhere only what is complete.
 
     The bar is drawn between rounds alone, never by a thread of its own: drawing would take time from what is timed.
     """
 
     def __init__(self, console: Console) -> None:
-        self.doing = "its beginning"
+        self.doing = "the start"
         self.complete: list[Comparison] = []
         self._console = console
         cut = Column(ratio=1, no_wrap=True, overflow="ellipsis")
-        self._bar = Progress(
-            BarColumn(bar_width=12),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[doing]}", markup=False, table_column=cut),
-            console=console,
-            auto_refresh=False,
-            expand=True,
-            transient=True,
-            speed_estimate_period=SPEED_OVER,
-            disable=not console.is_terminal,
-        )
+        columns = [BarColumn(bar_width=12), TaskProgressColumn(), TimeRemainingColumn()]
+        doing = TextColumn("{task.fields[doing]}", markup=False, table_column=cut)
+        settings = {"auto_refresh": False, "expand": True, "transient": True, "speed_estimate_period": 600.0}
+        self._bar = Progress(*columns, doing, console=console, disable=not console.is_terminal, **settings)
         self._task = self._bar.add_task("bench", total=1.0, doing="")
 
     def __enter__(self) -> Self:
@@ -77,7 +60,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(f"{comparison.definition.heading}, {threads_in_words(comparison.threads)}", style="bold")
     table = Table(box=None, pad_edge=False, header_style="dim")
     columns = list(enumerate(heading(comparison)))
-    if has_ratios(comparison):
+    if comparison.has_ratios:
         del columns[QUARTILES_OF_TIME]  # those of the ratios tell more, and the page is narrow
     for place, name in columns:
         table.add_column(name, justify="right" if place else "left", no_wrap=place > 0)
@@ -92,34 +75,35 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 def print_summary(comparisons: Sequence[Comparison], console: Console) -> None:
     """The ratios on all workloads for each number of threads, in tables that fit the page."""
-    for threads, compared in by_threads(filter(has_ratios, comparisons)).items():
-        console.print(f"{threads_in_words(threads)}: {meaning_of_ratios(compared[0])}", style="bold")
+    for threads, compared in by_threads(each for each in comparisons if each.has_ratios).items():
+        reference = title_of(compared[0].reference or "")
+        console.print(f"{threads_in_words(threads)}: time of a step as a multiple of {reference}'s", style="bold")
         for start in range(0, len(compared), SIDE_BY_SIDE):
             _print_ratios(compared[start : start + SIDE_BY_SIDE], console)
 
 
 def _print_ratios(compared: Sequence[Comparison], console: Console) -> None:
+    """A table with a line for each engine, as there can be many."""
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     columns, lines = summary(compared)
-    _, *engines = zip(columns, *lines, strict=True)  # engines can be many, so each gets a line here
+    _, *engines = zip(columns, *lines, strict=True)
     table.add_column("engine")
     for comparison in compared:
         name = comparison.workload.replace("-", "\n")  # titles do not fit, and stand above
         table.add_column(name, justify="right", no_wrap=True)
-    for name, *found in engines:
-        table.add_row(name, *found, style="bold" if name == title_of(MINATTN) else None)
+    for name, *ratios in engines:
+        table.add_row(name, *ratios, style="bold" if name == title_of(MINATTN) else None)
     console.print(table, soft_wrap=False)
     console.print()
 
 
 def print_list(console: Console) -> None:
-    """What can be measured, and with what."""
-    workloads = Table(title="workloads", title_justify="left", title_style="bold", box=None, show_header=False)
-    for workload in WORKLOADS.values():
-        workloads.add_row(workload.name, workload.title, workload.step)
-    engines = Table(title="engines", title_justify="left", title_style="bold", box=None, show_header=False)
-    for engine in ENGINES.values():
-        engines.add_row(engine.name, engine.title, ", ".join(engine.requirements) or "this one")
-    console.print(workloads, soft_wrap=False)
-    console.print()
-    console.print(engines, soft_wrap=False)
+    """The workloads and the engines."""
+    workloads = [(each.name, each.title, each.description) for each in WORKLOADS.values()]
+    engines = [(each.name, each.title, ", ".join(each.requirements) or "this one") for each in ENGINES.values()]
+    for title, lines in ("workloads", workloads), ("engines", engines):
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False)
+        for line in lines:
+            table.add_row(*line)
+        console.print(table, soft_wrap=False)
+        console.print()

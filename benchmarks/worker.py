@@ -1,21 +1,22 @@
-"""One engine doing one workload, told by its standard input when: the process that the harness times.
+"""One engine doing one workload as its standard input says: the process that the harness times.
 
     python worker.py ENGINE WORKLOAD --threads N
 
-It runs by its path in the engine's own interpreter, where minattn is not installed: it needs the standard library,
-NumPy and the engine.  First it writes {"ready": true, ..} or {"cannot": reason}; then it answers every line of JSON:
+It runs by its path in the engine's own interpreter: it needs the standard library, NumPy and the engine.  First it
+writes {"ready": true, ..} or {"cannot": reason}; then it answers every line of JSON:
 
     {"run": n}          {"seconds": [..], "losses": [..]}, one of each for every step
-    {"memory": true}    {"peak_mib": ..}, the most memory that this process has had at a time, null where not told
+    {"memory": true}    {"peak_mib": ..}, the most memory that this process has had at a time, null where unknown
     {"stop": true}      nothing, and ends; the end of the input does so too
 
-The number of threads of BLAS and OpenMP is set by environment variables before this process starts; the engine sets
-those it has a call for.  The engine "limits" does what no library can beat on this machine: the workloads "gemm" and
-"copy".
+The harness of another clone may run this file, to compare that clone with this one; so these lines stay as they are.
+The number of threads of BLAS and OpenMP is set by environment variables before this process starts.  The engine
+"limits" does what no library can beat on this machine: the workloads "gemm" and "copy".
 """
 
 import argparse
 import importlib
+import importlib.util
 import json
 import platform
 import sys
@@ -24,25 +25,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TextIO
 
-ENGINES = (
-    *("minattn", "torch", "torch-fused", "torch-channels-last", "jax", "autograd", "mygrad", "chainer", "dezero"),
-    *("pydynet", "smallpebble"),
-    "limits",
-)
-
 Step = Callable[[], float]
+FOLDER = Path(__file__).resolve().parent
 
 
 def main() -> None:
     """Set up the workload, say so, and obey until told to stop."""
     parser = argparse.ArgumentParser(description="Do one engine's workload as standard input says.")
-    parser.add_argument("engine", choices=ENGINES)
+    parser.add_argument("engine")
     parser.add_argument("workload")
     parser.add_argument("--threads", type=int, default=1)
-    wanted = parser.parse_args()
+    given = parser.parse_args()
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not come between the answers
     try:
-        greeting, step = set_up(wanted.engine, wanted.workload, wanted.threads)
+        greeting, step = set_up(given.engine, given.workload, given.threads)
     except CannotError as reason:
         say(answers, {"cannot": str(reason)})
         return
@@ -55,16 +51,26 @@ class CannotError(Exception):
     """This engine cannot do this workload; the message says why."""
 
 
+def import_benchmarks() -> None:
+    """Make this folder the package `benchmarks` without the root of the clone on sys.path, where the links `autograd`
+    and `models` would come before libraries of these names.
+    """
+    sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() != FOLDER]
+    places = {"submodule_search_locations": [str(FOLDER)]}
+    spec = importlib.util.spec_from_file_location("benchmarks", FOLDER / "__init__.py", **places)
+    sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["benchmarks"])
+
+
 def set_up(engine: str, workload: str, threads: int) -> tuple[dict[str, Any], Step]:
     """The greeting and the step.  Raises CannotError with the reason where there is none."""
+    import_benchmarks()
+    start = find_step(engine, workload)
     try:
-        file = f"with_{engine.replace('-', '_')}"
-        module = importlib.import_module(f"engines.{file}")  # this file's folder is first on sys.path
+        module = importlib.import_module(f"benchmarks.engines.{engine.partition('-')[0]}")
     except ImportError as error:
         raise CannotError(f"{engine} does not import: {error}") from error
-    if workload not in module.WORKLOADS:
-        raise CannotError(module.CANNOT.get(workload, f"{engine} has no workload {workload!r}"))
-    step = module.WORKLOADS[workload](threads)
+    module.use(threads)
     greeting = {
         "ready": True,
         "engine": engine,
@@ -72,11 +78,22 @@ def set_up(engine: str, workload: str, threads: int) -> tuple[dict[str, Any], St
         "numpy": importlib.import_module("numpy").__version__,
         "python": platform.python_version(),
     }
-    return greeting, step
+    return greeting, start(module)
+
+
+def find_step(engine: str, workload: str) -> Callable[[Any], Step]:
+    """The function of the engine's module that sets the workload up.  Raises CannotError."""
+    if engine == "limits":
+        return lambda module: getattr(module, workload)()
+    wanted = importlib.import_module("benchmarks.workloads").WORKLOADS.get(workload)
+    if wanted is None or engine not in wanted.steps:
+        reason = wanted and wanted.cannot.get(engine)
+        raise CannotError(reason or f"{engine} has no workload {workload!r}")
+    return wanted.steps[engine]
 
 
 def obey(orders: TextIO, step: Step) -> Iterator[dict[str, Any]]:
-    """An answer to each line, until one says stop."""
+    """Yield an answer to each line, until one says stop."""
     for line in orders:
         order = json.loads(line)
         if "run" in order:
@@ -90,7 +107,7 @@ def obey(orders: TextIO, step: Step) -> Iterator[dict[str, Any]]:
 
 
 def timed(step: Step, times: int) -> dict[str, list[float]]:
-    """How long each of so many steps took, and its loss."""
+    """The time and the loss of each of so many steps."""
     seconds, losses = [], []
     for _ in range(times):
         started = perf_counter()
@@ -101,7 +118,7 @@ def timed(step: Step, times: int) -> dict[str, list[float]]:
 
 
 def peak_mib() -> float | None:
-    """The most resident memory so far (Linux tells)."""
+    """The most resident memory so far, on Linux."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None

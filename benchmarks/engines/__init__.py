@@ -1,7 +1,10 @@
-"""The workloads, once for each engine, as its users write them.
+"""How each engine trains, differentiates and is called: what benchmarks/workloads need of it.
 
-Every file has `WORKLOADS`, name -> function of the number of threads that sets the workload up and returns its step;
-`CANNOT`, name -> why there is none; and `version()`.  A step does all of its work and returns its loss as a float: what
-it returns can be compared between engines, which all start from `inputs`.  Only the worker imports these files, each in
-an interpreter that has the engine.
+Every module has `version()` and `use(threads)`; the worker imports it in the environment of its engine.  JAX and the
+engines after NumPy give the functions of the text that they share (`linear`, `softmax`, `concat`, ..), each written as
+a user of that engine would, and
+
+    differentiated(loss_of, parameters)             a step: loss_of(parameters) and its gradients
+    pulled_back(function, inputs, g, elements)      a step: function(inputs), and gradients from the upstream gradient g
+    trained(loss_of, parameters, batches)           a step of Adam on the next batch: loss_of(parameters, *batch)
 """

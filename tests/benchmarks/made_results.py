@@ -14,6 +14,7 @@ def comparison(workload="W2", threads=1, reference="torch", limit=None, skipped=
     return Comparison(workload, threads, reference, timings, dict(skipped), limit, 10.0, date, command)
 
 
-def results(*comparisons, engines=("minattn", "torch", "jax"), reference="torch", rounds=4):
-    machine = {"processor": "A Processor", "processors": 2, "system": "Linux 6.1 on x86_64", "python": "3.11.7"}
+def results(*comparisons, engines=("minattn", "torch", "jax"), reference="torch", rounds=4, processor="A Processor"):
+    machine = {"processor": processor, "instructions": "AVX2", "processors": 2}
+    machine |= {"system": "Linux 6.1 on x86_64", "python": "3.11.7"}
     return Results(machine, reference, rounds, 0.4, list(engines), list(comparisons))

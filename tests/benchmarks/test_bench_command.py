@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import command
-from benchmarks.command import Wanted
+import benchmarks
+from benchmarks import __main__ as command
+from benchmarks.__main__ import Request
 from benchmarks.environments import ENGINES
 from benchmarks.harness import Plan
+from benchmarks.results import read_results
 from benchmarks.workloads import WORKLOADS
 from minattn.errors import ConfigError
 
@@ -38,7 +40,8 @@ def faked(fakes, monkeypatch, tmp_path):
             ["there is no engine 'torhc'", "torch, torch-fused, torch-channels-last", "'none'"],
         ),
         (["--against", "torch,minattn"], ["minattn is always measured"]),
-        (["--against", ""], ["there is no engine ''"]),
+        (["--against", ""], ["there is no engine ''", "the folder of a clone"]),
+        (["--against", "./file"], ["--against ./file: there is no clone of minattn"]),
         (["--threads", "0"], ["--threads"]),
         (["--threads", "1000000"], ["--threads takes 1 to", "1000000"]),
         (["--threads", "many"], ["--threads", "integer"]),
@@ -74,7 +77,7 @@ def test_the_list_names_all_workloads_and_engines(bench):
 
 
 def test_names_become_a_plan():
-    plan = Wanted(["w8"], " Torch, jax,torch", [2, 1, 2] if len(command.processors()) > 1 else [1, 1]).plan()
+    plan = Request(["w8"], " Torch, jax,torch", [2, 1, 2] if len(command.processors()) > 1 else [1, 1]).plan()
     assert [workload.name for workload in plan.workloads] == ["W8-softmax", "W8-layernorm", "W8-gelu"]
     assert plan.engines == ["minattn", "torch", "jax"]
     assert plan.reference == "torch"
@@ -82,16 +85,16 @@ def test_names_become_a_plan():
 
 
 def test_none_is_minattn_alone():
-    plan = Wanted(against="none").plan()
+    plan = Request(against="none").plan()
     assert plan.engines == ["minattn"]
     assert plan.reference is None
     with pytest.raises(ConfigError, match="no engine 'none'"):
-        Wanted(against="torch,none").plan()
+        Request(against="torch,none").plan()
 
 
 def test_the_command_in_the_report_measures_the_same_again():
-    wanted = Wanted(["W2"], "torch,jax", [1], 7, 0.1)
-    assert wanted.command() == "python -m benchmarks W2 --against torch,jax --threads 1 --rounds 7 --seconds 0.1"
+    request = Request(["W2"], "torch,jax", [1], 7, 0.1)
+    assert request.command() == "python -m benchmarks W2 --against torch,jax --threads 1 --rounds 7 --seconds 0.1"
 
 
 # ---------------------------------------------------------------------------------------------- what a run leaves
@@ -112,7 +115,7 @@ def test_results_can_be_added_workload_by_workload(bench, faked):
     both = ["--threads", 1, "--rounds", 2, "--out", "out"]
     bench("W2", *both)
     assert bench("W1", *both, "--add").status == 0
-    content = json.loads(Path("out/performance.json").read_text(encoding="utf-8"))
+    (content,) = json.loads(Path("out/performance.json").read_text(encoding="utf-8"))
     assert [each["workload"] for each in content["comparisons"]] == ["W1", "W2"]
     turns = len(faked.turns())
     refused = bench("W1", "--threads", 1, "--rounds", 3, "--out", "out", "--add")
@@ -120,8 +123,24 @@ def test_results_can_be_added_workload_by_workload(bench, faked):
     assert "rounds differ: 2 there, 3 here" in refused.err
     assert len(faked.turns()) == turns, "nothing was measured"
     bench("W1", *both)
-    content = json.loads(Path("out/performance.json").read_text(encoding="utf-8"))
+    (content,) = json.loads(Path("out/performance.json").read_text(encoding="utf-8"))
     assert [each["workload"] for each in content["comparisons"]] == ["W1"]
+
+
+def test_another_clone_of_minattn_takes_turns(bench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for link in ("minattn", "benchmarks"):
+        (tmp_path / "before" / link).parent.mkdir(exist_ok=True)
+        (tmp_path / "before" / link).symlink_to(Path(benchmarks.__file__).parents[1] / link)
+    result = bench("W1", "--against", "./before", "--threads", 1, "--rounds", 2, "--seconds", 0.001)
+    assert (result.status, result.err) == (0, "")
+    assert "minattn at ./before" in result.out
+    (results,) = read_results(tmp_path / "runs" / "bench")
+    (found,) = results.comparisons
+    assert found.skipped == {}
+    assert found.reference == "minattn at ./before"
+    assert found.ratio("minattn").median > 0
+    assert found.loss_difference("minattn") == 0
 
 
 def test_a_workload_that_minattn_fails_is_an_error_when_all_else_is_written(bench, faked):
@@ -140,7 +159,7 @@ def test_ctrl_c_says_what_is_lost(capsys, faked, monkeypatch):
 
     monkeypatch.setattr(command.TerminalWatcher, "advance", stop_at_w2)
     with pytest.raises(KeyboardInterrupt):
-        command.run(Wanted(["W1", "W2"], threads=[1], rounds=3, seconds=0.01), Console())
+        command.run(Request(["W1", "W2"], threads=[1], rounds=3, seconds=0.01), Console())
     out = " ".join(capsys.readouterr().out.split())
     assert "stopped at W2, 1 thread: round 2 of 3, minattn; the engines are ended and nothing is written" in out
     assert "complete, and shown above only: W1 (1 thread)" in out
@@ -195,11 +214,11 @@ def test_a_real_run_of_minattn_alone(tmp_path):
     arguments = ["--against", "none", "--rounds", "1", "--seconds", "0.001", "--threads", "1", "--out", str(tmp_path)]
     run = subprocess.run([sys.executable, "-m", "benchmarks", *names, *arguments], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
-    content = json.loads((tmp_path / "performance.json").read_text())
-    assert [each["workload"] for each in content["comparisons"]] == names
-    for each in content["comparisons"]:
-        assert each["skipped"] == {}
-        assert each["summary"]["minattn"]["time"]["median"] > 0
-        assert each["timings"]["minattn"]["peak_mib"] is None or each["timings"]["minattn"]["peak_mib"] > 10
-        assert (each["limit_rate"] is not None) == (WORKLOADS[each["workload"]].limit is not None)
+    (results,) = read_results(tmp_path)
+    assert [each.workload for each in results.comparisons] == names
+    for each in results.comparisons:
+        assert each.skipped == {}
+        assert each.time("minattn").median > 0
+        assert each.timings["minattn"].peak_mib is None or each.timings["minattn"].peak_mib > 10
+        assert (each.limit_rate() is not None) == (each.definition.limit is not None)
     assert "### W9 import" in (tmp_path / "performance.md").read_text(encoding="utf-8")

@@ -1,10 +1,8 @@
-"""The workloads as minattn does them, the worker that runs them, and what all the engines' files have in common.
+"""The workloads as minattn does them, the worker that runs them, and what all workloads have in common.
 
 No other engine is needed: of their files only the text is looked at.
 """
 
-import ast
-import importlib
 import json
 import math
 import os
@@ -16,95 +14,90 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import workloads
+from benchmarks import inputs
+from benchmarks.engines import minattn as engine
 from benchmarks.environments import ENGINES
-from benchmarks.workloads import IMPORT, WORKLOADS, Limit
+from benchmarks.workload import Limit
+from benchmarks.workloads import IMPORT, WORKLOADS, language_model, mlp, rnnsearch, rows, tiny_ops, transformer
+from benchmarks.workloads.transformer_layers import Stack
 
 FOLDER = Path(benchmarks.__file__).parent
-FILES = {file.stem.removeprefix("with_").replace("_", "-"): file for file in FOLDER.glob("engines/with_*.py")}
 STEPPED = [name for name in WORKLOADS if name != IMPORT.name]
 
 
 # ---------------------------------------------------------------------------------------------- minattn's steps
 @pytest.fixture
-def inputs(monkeypatch):
-    """The inputs of all engines, imported as the worker does; a test may make them smaller."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("inputs")
-
-
-@pytest.fixture
-def engine(inputs):
-    return importlib.import_module("engines.with_minattn")
-
-
-@pytest.fixture
-def small(inputs, monkeypatch):
+def small(monkeypatch):
     """Small inputs, and the same batch at every step."""
-    sizes = {"BATCHES": 1, "LINKS": 5, "LAYERS": (12, 9, 8, 5), "MLP_BATCH": 6, "ROWS": 7, "COLUMNS": 16}
-    sizes |= {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "ALIGNMENT": 5, "LENGTH": 3, "PAIRS": 4, "ELEMENT": (3, 11)}
-    sizes |= {"TRANSFORMER": inputs.Stack(2, 8, 12, 2), "LANGUAGE_MODEL": inputs.Stack(2, 8, 12, 2)}
-    sizes |= {"BYTES": 11, "CONTEXT": 5, "TEXTS": 3}
-    for name, size in sizes.items():
-        monkeypatch.setattr(inputs, name, size)
-    return inputs
+    sizes = {
+        inputs: {"BATCHES": 1},
+        language_model: {"BATCHES": 1, "SIZE": Stack(2, 8, 12, 2), "WORDS": 11, "LENGTH": 5, "TEXTS": 3},
+        mlp: {"LAYERS": (12, 9, 8, 5), "BATCH": 6},
+        rnnsearch: {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "ALIGNMENT": 5, "LENGTH": 3, "PAIRS": 4},
+        rows: {"ROWS": 7, "COLUMNS": 16, "ELEMENT": (3, 11)},
+        transformer: {"SIZE": Stack(2, 8, 12, 2), "WORDS": 9, "LENGTH": 3, "PAIRS": 4},
+    }
+    for module, values in sizes.items():
+        for name, size in values.items():
+            monkeypatch.setattr(module, name, size)
 
 
-def losses_of(engine, workload, steps=2):
-    step = engine.WORKLOADS[workload](1)
+def losses_of(workload, steps=2):
+    engine.use(1)
+    step = WORKLOADS[workload].steps["minattn"](engine)
     losses = [step() for _ in range(steps)]
     assert all(isinstance(loss, float) and math.isfinite(loss) for loss in losses)
     return losses
 
 
-def test_tiny_ops(engine, inputs):
-    arrays = inputs.chain()
-    x, w, b = (arrays[name].astype(np.float64) for name in "xwb")
-    for _ in range(inputs.LINKS):
+def test_tiny_ops():
+    x, w, b = (array.astype(np.float64) for array in tiny_ops.arrays().values())
+    for _ in range(tiny_ops.LINKS):
         x = np.tanh(x * w + b)
-    assert losses_of(engine, "W1") == pytest.approx([x.sum()] * 2, rel=1e-5)
+    assert losses_of("W1") == pytest.approx([x.sum()] * 2, rel=1e-5)
 
 
-def test_the_mlp_learns(engine, small):
-    weights, [(images, labels)] = small.mlp()
+def test_the_mlp_learns(small):
+    p, [(images, labels)] = mlp.data()
     x = images
     for i in (1, 2):
-        x = np.maximum(x @ weights[f"W{i}"] + weights[f"b{i}"], 0)
-    first, second = losses_of(engine, "W2")
-    assert first == pytest.approx(cross_entropy(x @ weights["W3"] + weights["b3"], labels), rel=1e-5)
+        x = np.maximum(x @ p[f"W{i}"] + p[f"b{i}"], 0)
+    first, second = losses_of("W2")
+    assert first == pytest.approx(cross_entropy(x @ p["W3"] + p["b3"], labels), rel=1e-5)
     assert second < first
 
 
-def test_rnnsearch_learns(engine, small):
-    weights, [batch] = small.rnnsearch()
-    first, second = losses_of(engine, "W3")
-    assert first == pytest.approx(rnnsearch_loss(weights, *batch), rel=1e-5)
+def test_rnnsearch_learns(small):
+    p, [batch] = rnnsearch.data()
+    first, second = losses_of("W3")
+    assert first == pytest.approx(rnnsearch_loss(p, *batch), rel=1e-5)
     assert second < first
 
 
-def test_the_transformer_learns(engine, small):
-    weights, [batch] = small.transformer()
-    first, second = losses_of(engine, "W4")
-    assert first == pytest.approx(transformer_loss(weights, small.TRANSFORMER, *batch), rel=1e-5)
+def test_the_transformer_learns(small):
+    p, [batch] = transformer.data()
+    first, second = losses_of("W4")
+    assert first == pytest.approx(transformer_loss(p, transformer.SIZE, *batch), rel=1e-5)
     assert second < first
 
 
-def test_the_language_model_learns(engine, small):
-    weights, [batch] = small.language_model()
-    first, second = losses_of(engine, "W5")
-    assert first == pytest.approx(language_model_loss(weights, small.LANGUAGE_MODEL, *batch), rel=1e-5)
+def test_the_language_model_learns(small):
+    p, [batch] = language_model.data()
+    first, second = losses_of("W5")
+    assert first == pytest.approx(language_model_loss(p, language_model.SIZE, *batch), rel=1e-5)
     assert second < first
 
 
-@pytest.mark.parametrize("workload", [name for name in STEPPED if name.startswith("W8")])
-def test_row_workloads_return_an_element_of_the_gradient(engine, small, workload):
-    arrays = {name: array.astype(np.float64) for name, array in small.rows().items()}
-    row, column = small.ELEMENT
-    x, g = arrays["x"][row], arrays["g"][row]
+@pytest.mark.parametrize("name", ["softmax", "layer_norm", "gelu"])
+def test_row_workloads_return_an_element_of_the_gradient(small, name):
+    arrays, g = rows.arrays(name)
+    arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
+    row, column = rows.ELEMENT
+    x, g = arrays["x"][row], g[row].astype(np.float64)
     d = 1e-5 * np.eye(len(x))[column]
-    function = ROW_FUNCTIONS[workload]
+    function = ROW_FUNCTIONS[name]
     slope = ((function(x + d, arrays) - function(x - d, arrays)) @ g) / 2e-5
-    assert losses_of(engine, workload) == pytest.approx([slope] * 2, rel=1e-4)
+    assert losses_of(f"W8-{name.replace('_', '')}") == pytest.approx([slope] * 2, rel=1e-4)
 
 
 def softmax(x, _=None):
@@ -121,9 +114,9 @@ def gelu(x, _=None):
 
 
 ROW_FUNCTIONS = {
-    "W8-softmax": softmax,
-    "W8-layernorm": lambda x, arrays: normalized(x, arrays["weight"], arrays["bias"]),
-    "W8-gelu": gelu,
+    "softmax": softmax,
+    "layer_norm": lambda x, arrays: normalized(x, arrays["weight"], arrays["bias"]),
+    "gelu": gelu,
 }
 
 
@@ -143,7 +136,7 @@ def rnnsearch_loss(weights, source, previous, target):
         annotations = np.concatenate([forwards, backwards], axis=1)
         state, logits = np.tanh(backwards[0] @ p["W_s"] + p["b_s"]), []
         for word in before:
-            context = softmax(np.tanh(state @ p["W_a"] + annotations @ p["U_a"]) @ p["v"]) @ annotations
+            context = softmax(np.tanh(state @ p["W_a"] + annotations @ p["U_a"]) @ p["v"][:, 0]) @ annotations
             state = gru_cell(p, "decoder", np.concatenate([p["target_embedding"][word], context]), state)
             logits.append(np.concatenate([state, context]) @ p["W_o"] + p["b_o"])
         losses.append(cross_entropy(logits, after))
@@ -236,66 +229,49 @@ def relu(x):
 
 
 # ---------------------------------------------------------------------------------------------- inputs
-def test_inputs_have_the_sizes_that_are_written_down(inputs):
-    names = ["LINKS", "LAYERS", "WORDS", "EMBEDDING", "STATE", "ALIGNMENT", "LENGTH", "PAIRS", "ROWS", "COLUMNS"]
-    names += ["BLOCKS", "FILTERS", "CLASSES", "REDUCTION", "IMAGES", "MAPS"]
-    for name in (*names, "TRANSFORMER", "LANGUAGE_MODEL", "BYTES", "CONTEXT", "TEXTS"):
-        assert getattr(inputs, name) == getattr(workloads, name), name
-    assert inputs.MLP_BATCH == workloads.BATCH
+@pytest.mark.parametrize("workload", [mlp, rnnsearch, transformer, language_model])
+def test_inputs_are_the_same_every_time_and_of_32_bits(workload):
+    p, batches = workload.data()
+    again, batches_again = workload.data()
+    assert all(np.array_equal(p[name], again[name]) for name in p)
+    for batch, other in zip(batches, batches_again, strict=True):
+        assert all(map(np.array_equal, batch, other))
+        assert {array.dtype for array in batch} <= {np.dtype(np.float32), np.dtype(np.int64)}
+    assert {array.dtype for array in p.values()} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize("made", ["rnnsearch", "transformer", "language_model"])
-def test_inputs_are_the_same_every_time(inputs, made):
-    weights, batches = getattr(inputs, made)()
-    again, batches_again = getattr(inputs, made)()
-    assert all(np.array_equal(weights[name], again[name]) for name in weights)
-    assert np.array_equal(batches, batches_again)
-    assert inputs.chain()["x"][:3] == pytest.approx([1.62434536, -0.61175641, -0.52817175])  # in any NumPy
+def test_inputs_are_the_same_in_every_numpy():
+    assert tiny_ops.arrays()["x"][:3] == pytest.approx([1.62434536, -0.61175641, -0.52817175])
 
 
-def test_inputs_are_float32_and_int64(inputs):
-    weights, batches = inputs.mlp()
-    floats = [*weights.values(), *inputs.chain().values(), *inputs.rows().values(), batches[0].images]
-    ids = [batches[0].labels]
-    for more, sentences in inputs.rnnsearch(), inputs.transformer(), inputs.language_model():
-        floats += more.values()
-        ids += sentences[0]
-    assert {array.dtype for array in (*floats, inputs.sinusoids())} == {np.dtype(np.float32)}
-    assert {array.dtype for array in ids} == {np.dtype(np.int64)}
-
-
-def test_the_symbol_after_each_symbol(inputs):
-    _, batches = inputs.language_model()
+def test_the_symbol_after_each_symbol():
+    _, batches = language_model.data()
     for batch in batches:
         assert np.array_equal(batch.source[:, 1:], batch.target[:, :-1])
 
 
-@pytest.mark.parametrize("made", ["rnnsearch", "transformer"])
-def test_the_word_before_each_word(inputs, made):
-    _, batches = getattr(inputs, made)()
+@pytest.mark.parametrize("workload", [rnnsearch, transformer])
+def test_the_word_before_each_word(workload):
+    _, batches = workload.data()
     for batch in batches:
         assert np.array_equal(batch.previous[:, 1:], batch.target[:, :-1])
         assert not batch.previous[:, 0].any()
 
 
-# ---------------------------------------------------------------------------------------------- all engines' files
-def test_every_engine_has_a_file():
-    assert set(FILES) == {*ENGINES, "limits"}
-
-
+# ---------------------------------------------------------------------------------------------- all engines
 @pytest.mark.parametrize("engine", ENGINES)
-def test_every_engine_does_every_workload_or_says_why_not(engine):
-    dictionaries = {
-        statement.targets[0].id if isinstance(statement, ast.Assign) else statement.target.id: statement.value
-        for statement in ast.parse(FILES[engine].read_text()).body
-        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and isinstance(statement.value, ast.Dict)
-    }
-    done, cannot = ([key.value for key in dictionaries[name].keys] for name in ("WORKLOADS", "CANNOT"))
-    assert sorted(done + cannot) == sorted(STEPPED)
+def test_every_engine_has_a_file(engine):
+    assert (FOLDER / "engines" / f"{engine.partition('-')[0]}.py").exists()
+
+
+@pytest.mark.parametrize("workload", STEPPED)
+def test_every_engine_does_every_workload_or_says_why_not(workload):
+    done, cannot = WORKLOADS[workload].steps, WORKLOADS[workload].cannot
+    assert sorted([*done, *cannot]) == sorted(ENGINES)
 
 
 # ---------------------------------------------------------------------------------------------- the worker
-def work(*arguments, orders=(), stub=None, folder=None):
+def work(*arguments, orders=(), stub=None, folder=None, cwd=None):
     """What a worker answers to the orders, and its exit status; stub: (name, code) of what to import for a library."""
     environment = dict(os.environ)
     if stub is not None:
@@ -304,7 +280,7 @@ def work(*arguments, orders=(), stub=None, folder=None):
         environment["PYTHONPATH"] = str(folder)
     told = "".join(json.dumps(order) + "\n" for order in orders)
     command = [sys.executable, FOLDER / "worker.py", *arguments]
-    done = subprocess.run(command, input=told, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(command, input=told, capture_output=True, text=True, timeout=120, env=environment, cwd=cwd)
     return [json.loads(line) for line in done.stdout.splitlines()], done.returncode
 
 
@@ -352,6 +328,14 @@ def test_an_engine_that_is_not_there(tmp_path):
     assert answer == {"cannot": "mygrad does not import: not here"}
 
 
+def test_the_links_of_the_clone_do_not_come_before_libraries_of_their_names(tmp_path):
+    """At the root of a clone lie links named `autograd` and `models`; the engine autograd is the library."""
+    stub = ("autograd", "raise ImportError('the library')")
+    for folder in (FOLDER.parent, tmp_path):
+        [answer], _ = work("autograd", "W1", stub=stub, folder=tmp_path, cwd=folder)
+        assert answer == {"cannot": "autograd does not import: the library"}
+
+
 def test_what_a_library_prints_does_not_come_between_the_answers(tmp_path):
-    answers, _ = work("smallpebble", "W3", stub=("smallpebble", "print('welcome')"), folder=tmp_path)
+    answers, _ = work("mygrad", "W2", stub=("mygrad", "print('welcome')\nraise ImportError"), folder=tmp_path)
     assert len(answers) == 1

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks import environments
-from benchmarks.environments import ENGINES, RECIPE, Engine, UnavailableError, interpreter_of, variables_of
+from benchmarks.environments import (
+    ENGINES,
+    RECIPE,
+    Engine,
+    UnavailableError,
+    engine_of,
+    interpreter_of,
+    variables_of,
+)
 
 LIBRARY = Engine("library", "Library", "library", ("library==1.0", "other<2"))
 
@@ -70,7 +78,7 @@ def test_other_requirements_make_it_anew(commands, tmp_path):
             "pip install failed: ERROR: No matching distribution found for library==1.0",
         ),
         ("import library", "Traceback\nAttributeError: np.int", "import library failed: AttributeError: np.int"),
-        ("venv", "", "python -m venv failed: it said nothing"),
+        ("venv", "", "python -m venv failed: no output"),
     ],
 )
 def test_what_fails_is_told_and_tried_again_the_next_time(commands, tmp_path, failing, said, reason):
@@ -81,6 +89,13 @@ def test_what_fails_is_told_and_tried_again_the_next_time(commands, tmp_path, fa
     commands.fails.clear()
     made(tmp_path)
     assert (tmp_path / "library" / RECIPE).exists()
+
+
+def test_what_builds_it_is_installed_first(commands, tmp_path):
+    made(tmp_path, Engine("library", "Library", "library", ("library==1.0",), build=("setuptools<81",)))
+    _, build, install, _ = commands
+    assert build[-1] == "setuptools<81"
+    assert install[-2:] == ["--no-build-isolation", "library==1.0"]
 
 
 def test_something_else_in_its_place_is_left_alone(commands, tmp_path):
@@ -118,6 +133,16 @@ def test_packages_of_this_environment_do_not_leak_into_another(monkeypatch):
     ours = variables_of(ENGINES["minattn"])["PYTHONPATH"].split(os.pathsep)
     assert ours[-1] == "/somewhere"
     assert (Path(ours[0]) / "minattn" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("worker", ["benchmarks/worker.py", "minattn/benchmarks/worker.py"])
+def test_another_clone_runs_its_own_worker_and_package(tmp_path, worker):
+    (tmp_path / worker).parent.mkdir(parents=True)
+    (tmp_path / worker).touch()
+    earlier = engine_of(f"minattn at {tmp_path}")
+    assert earlier.worker == tmp_path / worker
+    assert variables_of(earlier)["PYTHONPATH"].split(os.pathsep)[0] == str(tmp_path)
+    assert interpreter_of(earlier, tmp_path, print) == Path(sys.executable)
 
 
 def test_every_engine_is_pinned():

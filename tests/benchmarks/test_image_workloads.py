@@ -1,38 +1,40 @@
 """The workloads on images as minattn does them, against the network and the convolution written out in float64."""
 
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.signal import correlate
 
-import benchmarks
+from benchmarks import inputs
+from benchmarks.engines import minattn as engine
+from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import convolution as conv
+from benchmarks.workloads import resnet as network
 
 
-@pytest.fixture
-def inputs(monkeypatch):
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
     """Small inputs, and the same batch at every step."""
-    monkeypatch.syspath_prepend(str(Path(benchmarks.__file__).parent))
-    inputs = importlib.import_module("inputs")
-    sizes = {"BATCHES": 1, "BLOCKS": 1, "FILTERS": 4, "REDUCTION": 2, "IMAGES": (3, 3, 8, 8), "RATE": 0.01}
-    sizes |= {"MAPS": (2, 3, 5, 4), "PIXEL": (1, 2, 4, 0), "TAP": (2, 1, 0, 2)}
-    for name, size in sizes.items():
-        monkeypatch.setattr(inputs, name, size)
-    return inputs
+    sizes = {
+        inputs: {"BATCHES": 1},
+        network: {"BLOCKS": 1, "FILTERS": 4, "REDUCTION": 2, "IMAGES": (3, 3, 8, 8), "RATE": 0.01},
+        conv: {"SHAPE": (2, 3, 5, 4), "PIXEL": (1, 2, 4, 0), "TAP": (2, 1, 0, 2)},
+    }
+    for module, values in sizes.items():
+        for name, size in values.items():
+            monkeypatch.setattr(module, name, size)
 
 
-@pytest.fixture
-def workloads(inputs):
-    return importlib.import_module("engines.with_minattn").WORKLOADS
+def step_of(workload):
+    engine.use(1)
+    return WORKLOADS[workload].steps["minattn"](engine)
 
 
 @pytest.mark.parametrize(("name", "se"), [("W6", False), ("W6se", True)])
-def test_the_residual_network_learns(workloads, inputs, name, se):
-    weights, [(images, labels)] = inputs.resnet(se)
-    step = workloads[name](1)
+def test_the_residual_network_learns(name, se):
+    p, [(images, labels)] = network.data(se)
+    step = step_of(name)
     first, second = step(), step()
-    logits = resnet(weights, images, se, of_batch)
+    logits = resnet(p, images, se, of_batch)
     logits -= logits.max(1, keepdims=True)
     expected = np.mean([np.log(np.exp(row).sum()) - row[label] for row, label in zip(logits, labels, strict=True)])
     assert first == pytest.approx(expected, rel=1e-5)
@@ -40,18 +42,18 @@ def test_the_residual_network_learns(workloads, inputs, name, se):
 
 
 @pytest.mark.parametrize(("name", "se"), [("W6i", False), ("W6sei", True)])
-def test_inference_takes_the_running_statistics_and_changes_nothing(workloads, inputs, name, se):
-    weights, [(images, _)] = inputs.resnet(se)
-    step = workloads[name](1)
-    expected = resnet(weights, images, se, running).max()
+def test_inference_takes_the_running_statistics_and_changes_nothing(name, se):
+    p, [(images, _)] = network.data(se)
+    step = step_of(name)
+    expected = resnet(p, images, se, running).max()
     assert [step(), step()] == pytest.approx([expected] * 2, rel=1e-5)
 
 
-def test_the_convolution(workloads, inputs):
-    arrays = {name: array.astype(np.float64) for name, array in inputs.convolution().items()}
+def test_the_convolution():
+    arrays = {name: array.astype(np.float64) for name, array in conv.arrays().items()}
     x, weight, g = arrays["x"], arrays["weight"], arrays["g"]
-    step = workloads["W7-forward"](1)
-    assert [step(), step()] == pytest.approx([convolution(x, weight)[inputs.PIXEL]] * 2, rel=1e-4)
+    step = step_of("W7-forward")
+    assert [step(), step()] == pytest.approx([convolution(x, weight)[conv.PIXEL]] * 2, rel=1e-4)
 
     def slope(array, element):
         """Of sum(g y) by an element of x or of the weight, in which y is linear."""
@@ -60,21 +62,20 @@ def test_the_convolution(workloads, inputs):
         y = convolution(moved, weight) if array is x else convolution(x, moved)
         return (g * (y - convolution(x, weight))).sum()
 
-    step = workloads["W7-backward"](1)
-    expected = slope(weight, inputs.TAP) + slope(x, inputs.PIXEL)
+    step = step_of("W7-backward")
+    expected = slope(weight, conv.TAP) + slope(x, conv.PIXEL)
     assert [step(), step()] == pytest.approx([expected] * 2, rel=1e-4)
 
 
-def test_inputs_are_the_same_every_time_and_float32(inputs):
-    for se in False, True:
-        weights, [batch] = inputs.resnet(se)
-        again, [batch_again] = inputs.resnet(se)
-        assert all(np.array_equal(weights[name], again[name]) for name in weights)
-        assert np.array_equal(batch.images, batch_again.images)
-        assert any("_se_" in name for name in weights) == se
-        assert {array.dtype for array in (*weights.values(), batch.images)} == {np.dtype(np.float32)}
-        assert batch.labels.dtype == np.int64
-    assert {array.dtype for array in inputs.convolution().values()} == {np.dtype(np.float32)}
+@pytest.mark.parametrize("se", [False, True])
+def test_inputs_are_the_same_every_time_and_float32(se):
+    p, [batch] = network.data(se)
+    again, [batch_again] = network.data(se)
+    assert all(np.array_equal(p[name], again[name]) for name in p)
+    assert np.array_equal(batch.images, batch_again.images)
+    assert any("_se_" in name for name in p) == se
+    assert {array.dtype for array in (*p.values(), batch.images, *conv.arrays().values())} == {np.dtype(np.float32)}
+    assert batch.labels.dtype == np.int64
 
 
 # ---------------------------------------------------------------------------------------------- by hand

@@ -1,16 +1,16 @@
-"""What the report says of results made by hand: tables, remarks, picture, and files that are whole or not there."""
+"""What the report says of results made by hand: tables, remarks, figure, and files that are whole or not there."""
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from made_results import comparison, results, timing
 from rich.console import Console
 
-from benchmarks.picture import OURS, draw_ratios
+from benchmarks.figure import OURS, draw_ratios
 from benchmarks.report import (
     MARKDOWN,
-    PICTURE,
     check_folder,
     markdown,
     number,
@@ -18,11 +18,12 @@ from benchmarks.report import (
     remarks,
     write_report,
 )
-from benchmarks.storage import JSON
+from benchmarks.results import JSON, read_results
 from benchmarks.terminal import print_comparison, print_summary
 from benchmarks.workloads import WORKLOADS
 from minattn.errors import ConfigError, MinattnError
 
+FIGURE = "performance.png"
 MLP = comparison(
     "W2",
     limit=timing(0.01, 0.01, 0.01, others=0.1, attempts=3),
@@ -90,7 +91,7 @@ def table_rows(text):
 
 
 def test_markdown_has_the_ratios_first_and_then_every_workload():
-    text = markdown(results(OPS, MLP))
+    text = markdown([results(OPS, MLP)])
     table = table_rows(text)
     assert ["W1 tiny ops", "**0.500**", "1.00", "0.00250"] in table
     assert ["W2 MLP", "**0.750**", "1.00", "–"] in table
@@ -98,7 +99,7 @@ def test_markdown_has_the_ratios_first_and_then_every_workload():
     assert row == ["minattn", "3.00", "2.50–3.50", "0.750", "0.625–0.875", "64 %", "66", "2.0", "0"]
     assert text.index("**0.500**") < text.index("### W1 tiny ops") < text.index("### W2 MLP") < text.index("## On what")
     for said in (
-        PICTURE,
+        FIGURE,
         "    python -m benchmarks W1  # 2026-01-02\n    python -m benchmarks W2  # 2026-01-02\n",
         "A Processor",
         "Linux 6.1",
@@ -110,19 +111,19 @@ def test_markdown_has_the_ratios_first_and_then_every_workload():
 
 def test_markdown_tables_are_tables():
     """As many cells in every row as its heading has, whatever a reason or a name may hold."""
-    for block in re.findall(r"(?:^\|.*\n)+", markdown(results(OPS, MLP)), re.MULTILINE):
+    for block in re.findall(r"(?:^\|.*\n)+", markdown([results(OPS, MLP)]), re.MULTILINE):
         assert len({len(row) for row in table_rows(block)}) == 1
 
 
 def test_markdown_of_minattn_alone_has_no_ratios():
-    text = markdown(results(ALONE, reference=None, engines=["minattn"]))
+    text = markdown([results(ALONE, reference=None, engines=["minattn"])])
     assert "How many times" not in text
-    assert PICTURE not in text
+    assert FIGURE not in text
     assert "| minattn | 2.00 | 2.00–2.00 |" in text
 
 
 def test_markdown_when_nothing_could_be_measured():
-    text = markdown(results(comparison(skipped={"minattn": "it died", "torch": "it died"})))
+    text = markdown([results(comparison(skipped={"minattn": "it died", "torch": "it died"}))])
     assert "Left out: PyTorch: it died." in text
 
 
@@ -157,7 +158,7 @@ def test_the_summary_of_all_workloads_fits_a_terminal_of_80_columns(capsys):
         assert set(name.split("-")) <= set(out.split())
 
 
-# ---------------------------------------------------------------------------------------------- the picture
+# ---------------------------------------------------------------------------------------------- the figure
 def bars(axes):
     """Left and right end of each bar."""
     return [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
@@ -196,22 +197,42 @@ def test_no_word_leaves_the_page():
 # ---------------------------------------------------------------------------------------------- files
 def test_files_of_a_report(tmp_path):
     folder = tmp_path / "deep" / "down"
-    written = write_report(results(OPS, MLP), folder)
+    written = write_report([results(OPS, MLP)], folder)
     assert sorted(path.name for path in written) == sorted(path.name for path in folder.iterdir())
-    assert {path.name for path in written} == {JSON, MARKDOWN, PICTURE}
-    content = json.loads((folder / JSON).read_text(encoding="utf-8"))
-    assert content["comparisons"][1]["summary"]["minattn"]["ratio"]["median"] == pytest.approx(0.75)
-    assert content["comparisons"][1]["skipped"] == {"jax": "pip install failed: no network | at all"}
-    assert content["noise"]["disturbed"] == 3
+    assert {path.name for path in written} == {JSON, MARKDOWN, FIGURE}
+    (machine,) = json.loads((folder / JSON).read_text(encoding="utf-8"))
+    assert machine["comparisons"][1]["timings"]["minattn"]["rounds"]["seconds"] == [0.002, 0.003, 0.004]
+    assert machine["comparisons"][1]["skipped"] == {"jax": "pip install failed: no network | at all"}
 
 
-def test_without_a_reference_there_is_no_picture(tmp_path):
-    written = write_report(results(ALONE, reference=None), tmp_path)
+def test_a_second_machine_has_its_own_tables_and_figure(tmp_path):
+    slower = comparison("W2", minattn=timing(0.008), torch=timing(0.004))
+    machines = [results(MLP), results(slower, processor="Another")]
+    written = {path.name for path in write_report(machines, tmp_path)}
+    assert written == {JSON, MARKDOWN, FIGURE, "performance-2.png"}
+    text = (tmp_path / MARKDOWN).read_text(encoding="utf-8")
+    assert text.count("### W2 MLP") == 1
+    for said in (
+        "## A Processor (AVX2)\n",
+        "**A Processor (AVX2), 1 thread**",
+        "**Another (AVX2), 1 thread**",
+        "**2.00**",
+    ):
+        assert said in text
+
+
+def test_the_published_page_is_made_of_the_published_results():
+    folder = Path(__file__).parents[2] / "docs"
+    assert markdown(read_results(folder)) == (folder / MARKDOWN).read_text(encoding="utf-8")
+
+
+def test_without_a_reference_there_is_no_figure(tmp_path):
+    written = write_report([results(ALONE, reference=None)], tmp_path)
     assert {path.name for path in written} == {JSON, MARKDOWN}
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
-    write_report(results(MLP), tmp_path)
+    write_report([results(MLP)], tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
     def full(*_):
@@ -219,7 +240,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(MinattnError, match="No space left"):
-        write_report(results(OPS), tmp_path)
+        write_report([results(OPS)], tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

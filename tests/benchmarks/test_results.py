@@ -1,20 +1,30 @@
-"""The arithmetic: medians and quartiles, ratios round by round, shares of the limit, differences of losses."""
+"""The arithmetic: medians and quartiles, ratios round by round, shares of the limit, differences of losses; and results
+as JSON, read again and merged machine by machine.
+"""
 
 import math
 
 import pytest
-from made_results import comparison, timing
+from made_results import comparison, results, timing
 
+from benchmarks.report import write_report
 from benchmarks.results import (
+    JSON,
     Round,
     Spread,
     failures_of_minattn,
+    from_json,
     largest_difference,
+    merged,
     noise_of,
     ratios,
+    read_results,
     spread,
+    to_json,
 )
-from benchmarks.workloads import LIMIT_WORK, WORKLOADS, Limit
+from benchmarks.workload import LIMIT_WORK, Limit
+from benchmarks.workloads import WORKLOADS
+from minattn.errors import ConfigError
 
 
 def test_quartiles():
@@ -93,6 +103,17 @@ def test_a_form_that_is_declared_to_differ_may():
     assert not compared.unlike("minattn")
 
 
+def test_another_clone_of_minattn_is_held_to_the_same_losses():
+    """Both have the form that differs from the others'."""
+    earlier = "minattn at ../before"
+    timings = {"minattn": timing(1.0, losses=[1.0]), earlier: timing(1.0, losses=[2.0])}
+    assert comparison("W3", reference=earlier, **timings).unlike("minattn")
+    timings["torch"] = timing(1.0, losses=[3.0])
+    compared = comparison("W3", reference="torch", **timings)
+    assert not compared.unlike("minattn")
+    assert not compared.unlike(earlier)
+
+
 def test_noise_counts_every_round_of_every_engine_and_of_the_limit():
     quiet, loud = Round(1.0, 1.0, 0.01), Round(1.0, 1.0, 0.2, attempts=3)
     compared = comparison(minattn=timing(1.0, others=0.03, attempts=2), limit=timing(1.0))
@@ -107,3 +128,68 @@ def test_noise_counts_every_round_of_every_engine_and_of_the_limit():
 def test_workloads_that_minattn_could_not_do():
     compared = comparison(torch=timing(1.0), skipped={"minattn": "it died"})
     assert failures_of_minattn([compared, comparison(minattn=timing(1.0))]) == ["W2 with 1 thread: it died"]
+
+
+# ---------------------------------------------------------------------------------------------- JSON
+MLP = comparison(
+    limit=timing(0.01, 0.01, 0.01, others=0.1, attempts=3),
+    minattn=timing(0.002, 0.003, 0.004, processors=1.96),
+    torch=timing(0.004, 0.004, 0.004, peak_mib=None),
+    skipped={"jax": "no network"},
+)
+OPS = comparison("W1", minattn=timing(0.002))
+
+
+def test_results_are_read_again_as_they_were(tmp_path):
+    written = [results(OPS, MLP), results(OPS, processor="Another")]
+    write_report(written, tmp_path)
+    assert read_results(tmp_path) == written
+    assert read_results(tmp_path / "elsewhere") == []
+
+
+def test_the_json_keeps_as_many_digits_as_the_report_shows():
+    rounded = comparison(minattn=timing(0.00123456789, losses=[1.0 / 3], peak_mib=101.23456, processors=1.23456))
+    ((again,),) = (each.comparisons for each in from_json(to_json([results(rounded)])))
+    kept = again.timings["minattn"]
+    assert kept.seconds == [0.0012346]
+    assert kept.losses == [0.333333333]
+    assert (kept.peak_mib, kept.processors) == (101.23, 1.23)
+
+
+@pytest.mark.parametrize("damage", ["{", "[{}]", '[{"comparisons": [{}]}]', "[3]"])
+def test_damaged_results_are_refused(tmp_path, damage):
+    (tmp_path / JSON).write_text(damage)
+    with pytest.raises(ConfigError, match="none of this version's results"):
+        read_results(tmp_path)
+
+
+def test_new_results_are_merged_with_old_ones_of_other_workloads():
+    old = results(comparison("W1", jax=timing(1.0)), comparison("W3", jax=timing(1.0)), engines=["minattn", "jax"])
+    new = results(
+        comparison("W3", torch=timing(2.0)),
+        comparison("W2", threads=2, torch=timing(2.0)),
+        engines=["minattn", "torch"],
+    )
+    (both,) = merged(new, [old])
+    assert [(each.workload, each.threads, *each.timings) for each in both.comparisons] == [
+        ("W1", 1, "jax"),
+        ("W3", 1, "torch"),
+        ("W2", 2, "torch"),
+    ]
+    assert both.engines == ["minattn", "torch", "jax"]
+
+
+def test_another_machine_keeps_its_results():
+    old, new = results(OPS, processor="Another", rounds=9), results(MLP)
+    assert merged(new, [old]) == [old, new]
+    assert merged(new, []) == [new]
+    again = results(MLP, processor="Another", rounds=9)
+    first, second = merged(again, [old, new])
+    assert [each.workload for each in first.comparisons] == ["W1", "W2"]
+    assert second == new
+
+
+@pytest.mark.parametrize("difference", [{"reference": "jax"}, {"rounds": 5}])
+def test_results_that_were_measured_otherwise_are_not_merged(difference):
+    with pytest.raises(ConfigError, match=f"whose {next(iter(difference))} differ"):
+        merged(results(comparison()), [results(comparison(), **difference)])

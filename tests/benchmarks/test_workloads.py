@@ -3,16 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.workloads import (
-    WORKLOADS,
-    Limit,
-    find_workloads,
-    language_model_work,
-    mlp_work,
-    resnet_work,
-    rnnsearch_work,
-    transformer_work,
-)
+from benchmarks.workload import Limit
+from benchmarks.workloads import WORKLOADS, find_workloads, language_model, mlp, resnet, rnnsearch, transformer
 from minattn.models import registry
 from minattn.models.summary import count_macs
 from minattn.nn import initializers
@@ -46,7 +38,7 @@ def test_operations_of_the_mlp():
     """By hand: y = x W of three layers, dW of three, dx of the last two."""
     forward = 128 * (784 * 512 + 512 * 512 + 512 * 10)
     backward = forward + 128 * (512 * 512 + 512 * 10)
-    assert mlp_work() == 2 * (forward + backward)
+    assert mlp.work() == 2 * (forward + backward)
 
 
 def test_operations_of_rnnsearch():
@@ -60,7 +52,7 @@ def test_operations_of_rnnsearch():
         multiplications += 64 * 128 * 128  # W_a s
         multiplications += 64 * ((64 + 256) * 384 + 128 * 384)  # the gated unit
         multiplications += 64 * (128 + 256) * 100  # logits
-    assert rnnsearch_work() == 3 * 2 * multiplications
+    assert rnnsearch.work() == 3 * 2 * multiplications
 
 
 def attention_and_feed_forward(batch, length, d_model, d_ff, heads, attentions=1):
@@ -77,13 +69,13 @@ def test_operations_of_the_transformer():
         multiplications += attention_and_feed_forward(64, 20, 128, 512, 4)  # encoder
         multiplications += attention_and_feed_forward(64, 20, 128, 512, 4, attentions=2)  # decoder
     multiplications += 64 * 20 * 128 * 100  # logits
-    assert transformer_work() == 3 * 2 * multiplications
+    assert transformer.work() == 3 * 2 * multiplications
 
 
 def test_operations_of_the_language_model():
     multiplications = 4 * attention_and_feed_forward(16, 128, 256, 1024, 4)
     multiplications += 16 * 128 * 256 * 256  # logits
-    assert language_model_work() == 3 * 2 * multiplications
+    assert language_model.work() == 3 * 2 * multiplications
 
 
 @pytest.mark.parametrize("se", [False, True])
@@ -92,8 +84,8 @@ def test_operations_of_the_residual_network(se):
     with initializers.unallocated():
         model = registry.build("resnet20", np.random.default_rng(0), se=se)
     macs, first = count_macs(model, (3, 32, 32)), count_macs(model.conv1, (3, 32, 32))
-    assert resnet_work(se, training=False) == 2 * 64 * macs
-    assert resnet_work(se, training=True) == 2 * 64 * (3 * macs - first)
+    assert resnet.work(se, training=False) == 2 * 64 * macs
+    assert resnet.work(se, training=True) == 2 * 64 * (3 * macs - first)
 
 
 def test_operations_of_the_convolution():

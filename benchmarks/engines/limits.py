@@ -2,18 +2,21 @@
 
 import numpy as np
 
-SIZE = 1024
-MEBIBYTES = 64
+from benchmarks.workload import COPY_BYTES, GEMM_SIZE
 
 
 def version() -> str:
     return np.__version__
 
 
-def gemm(threads):
+def use(threads) -> None:
+    """BLAS is told by environment variables."""
+
+
+def gemm():
     """A product of two (1024, 1024) matrices in float32: 2 * 1024^3 floating-point operations."""
     rng = np.random.RandomState(0)
-    a, b = (rng.standard_normal((SIZE, SIZE)).astype(np.float32) for _ in range(2))
+    a, b = (rng.standard_normal((GEMM_SIZE, GEMM_SIZE)).astype(np.float32) for _ in range(2))
     out = np.empty_like(a)
 
     def step():
@@ -23,9 +26,9 @@ def gemm(threads):
     return step
 
 
-def copy(threads):
+def copy():
     """An array of 64 MiB copied to another: 128 MiB of memory read or written."""
-    source = np.ones(MEBIBYTES * 2**20 // 4, np.float32)
+    source = np.ones(COPY_BYTES // 4, np.float32)
     target = np.empty_like(source)
 
     def step():
@@ -33,7 +36,3 @@ def copy(threads):
         return float(target[-1])
 
     return step
-
-
-WORKLOADS = {"gemm": gemm, "copy": copy}
-CANNOT: dict[str, str] = {}

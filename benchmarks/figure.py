@@ -1,4 +1,4 @@
-"""The bar picture of a run: for each workload, how many times as long as the reference each engine takes."""
+"""The bar chart of a run: for each workload, how many times as long as the reference each engine takes."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ COLUMNS = 3  # panels beside each other
 PANEL_WIDTH, PANEL_GAP = 2.5, 0.3
 BAR, ENGINE_GAP = 0.13, 0.07  # height of a bar, and between the bars of two engines
 ABOVE, BELOW = 0.3, 0.42  # room for a panel's title, and for its ticks
-KEY_HEIGHT = 0.62
+LEGEND_HEIGHT = 0.62
 MARGIN = 0.12
 
 OURS, OTHERS = PALETTE[0], "#9a9a9a"
@@ -49,25 +49,25 @@ def draw_ratios(comparisons: Sequence[Comparison], engines: Sequence[str]) -> "m
     row_height = len(engines) * (len(threads) * BAR + ENGINE_GAP) + ENGINE_GAP
     width = left + columns * PANEL_WIDTH + (columns - 1) * PANEL_GAP + MARGIN
     width = max(width, text_width(EXPLANATION) + 2 * MARGIN)
-    height = KEY_HEIGHT + math.ceil(len(panels) / columns) * (ABOVE + row_height + BELOW)
+    height = LEGEND_HEIGHT + math.ceil(len(panels) / columns) * (ABOVE + row_height + BELOW)
     with styled_figure(width, height) as figure:
-        _draw_key(figure, comparisons[0].reference or "", threads)
+        _draw_legend(figure, comparisons[0].reference or "", threads)
         for place, shown in enumerate(panels.values()):
             row, column = divmod(place, columns)
-            x, y = left + column * (PANEL_WIDTH + PANEL_GAP), KEY_HEIGHT + ABOVE + row * (ABOVE + row_height + BELOW)
+            x, y = left + column * (PANEL_WIDTH + PANEL_GAP), LEGEND_HEIGHT + ABOVE + row * (ABOVE + row_height + BELOW)
             axes = axes_at(figure, x, y, PANEL_WIDTH, row_height)
             _draw_panel(axes, shown, engines, threads)
             _name_engines(axes, engines if column == 0 else [])
     return figure
 
 
-def _draw_key(figure: "matplotlib.figure.Figure", reference: str, threads: Sequence[int]) -> None:
-    """Above the panels: what the bars mean, and which is which number of threads."""
+def _draw_legend(figure: "matplotlib.figure.Figure", reference: str, threads: Sequence[int]) -> None:
+    """Above the panels: the meaning of the bars, and the shade of each number of threads."""
     width, height = figure.get_size_inches()
     page = axes_at(figure, 0, 0, width, height)
     page.set(xlim=(0, width), ylim=(height, 0))  # in inches
     page.axis("off")
-    page.text(MARGIN, MARGIN + LINE / 2, title_of_picture(reference), weight="bold", va="center_baseline")
+    page.text(MARGIN, MARGIN + LINE / 2, title_of_figure(reference), weight="bold", va="center_baseline")
     page.text(MARGIN, MARGIN + 1.5 * LINE, EXPLANATION, color=MUTED, va="center_baseline")
     x, y = MARGIN, MARGIN + 2.7 * LINE
     for place, number in enumerate(threads):
@@ -79,7 +79,7 @@ def _draw_key(figure: "matplotlib.figure.Figure", reference: str, threads: Seque
         x += 0.03 + text_width(words) + 0.2
 
 
-def title_of_picture(reference: str) -> str:
+def title_of_figure(reference: str) -> str:
     return f"Time of a step as a multiple of {title_of(reference)}'s"
 
 
@@ -152,7 +152,7 @@ def _write(
 
 
 def _number(value: float) -> str:
-    """As many digits as a picture needs."""
+    """As many digits as a figure needs."""
     if value < 0.1:
         return f"{value:.1g}"
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"

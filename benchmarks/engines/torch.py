@@ -1,0 +1,111 @@
+"""PyTorch, eager, with its optimizers as they come; "torch-fused" asks for the fused ones, "torch-channels-last" for
+images whose channels are stored side by side.
+"""
+
+from itertools import cycle
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.inputs import EPSILON
+
+use = torch.set_num_threads
+
+
+def version() -> str:
+    return str(torch.__version__)
+
+
+def trained(model, batches, fused=False, optimizer=None, layout=torch.contiguous_format):
+    """A step on the next batch, whose last part is what model(*all others) is to predict; Adam unless given."""
+    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
+    coming = tensors(batches, layout)
+
+    def step():
+        *given, target = next(coming)
+        loss = F.cross_entropy(model(*given).flatten(0, -2), target.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def inferred(model, batches, layout):
+    """A step is the model on the next batch and gives the largest logit."""
+    model.eval()
+    coming = tensors(batches, layout)
+
+    @torch.inference_mode()
+    def step():
+        return model(next(coming)[0]).max().item()
+
+    return step
+
+
+def tensors(batches, layout):
+    batches = [[torch.from_numpy(array) for array in batch] for batch in batches]
+    return cycle([[x.contiguous(memory_format=layout) if x.ndim == 4 else x for x in batch] for batch in batches])
+
+
+@torch.no_grad()
+def copy(parameter, array) -> None:
+    parameter.copy_(torch.from_numpy(array))
+
+
+def linear(weight, bias=None) -> nn.Linear:
+    """A layer that starts from weight (inputs, outputs)."""
+    layer = nn.Linear(*weight.shape, bias=bias is not None)
+    copy(layer.weight, weight.T)
+    if bias is not None:
+        copy(layer.bias, bias)
+    return layer
+
+
+def embedding(weight) -> nn.Embedding:
+    return nn.Embedding.from_pretrained(torch.from_numpy(weight), freeze=False)
+
+
+def norm(p, name: str) -> nn.LayerNorm:
+    layer = nn.LayerNorm(p[f"{name}_weight"].size, eps=EPSILON)
+    copy(layer.weight, p[f"{name}_weight"])
+    copy(layer.bias, p[f"{name}_bias"])
+    return layer
+
+
+def feed_forward(p, name: str, activation: nn.Module) -> nn.Module:
+    first, second = (linear(p[f"{name}_W_{i}"], p[f"{name}_b_{i}"]) for i in (1, 2))
+    return nn.Sequential(first, activation, second)
+
+
+class SelfAttention(nn.Module):
+    """Queries, keys and values are one product, as in nn.MultiheadAttention."""
+
+    def __init__(self, p, name: str, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.queries_keys_values = linear(np.concatenate([p[f"{name}_W_{part}"] for part in "QKV"], axis=1))
+        self.output = linear(p[f"{name}_W_O"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.queries_keys_values(x).chunk(3, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        context = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.output(context.transpose(1, 2).flatten(2))
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, p, name: str, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.queries = linear(p[f"{name}_W_Q"])
+        self.keys_values = linear(np.concatenate([p[f"{name}_W_{part}"] for part in "KV"], axis=1))
+        self.output = linear(p[f"{name}_W_O"])
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        parts = (self.queries(x), *self.keys_values(memory).chunk(2, dim=-1))
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        return self.output(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
