@@ -1,1 +1,1 @@
-"""The mechanisms of attention, one file each, sorted by where they look.  Each returns (context, weights)."""
+"""Attention mechanisms, one file each, sorted by what is attended over.  Each returns (output, weights)."""

@@ -121,19 +121,6 @@ def like(value: Any, array: Array) -> Array:
     return host if module is np else module.asarray(host)
 
 
-def as_mask(mask: Any, array: Array, what: str) -> Array:
-    """A boolean mask (array or lists) as an array on the device of `array`; one from the host is brought there."""
-    if not is_array(mask):
-        mask = np.asarray(mask)
-    if mask.dtype != bool:
-        raise TypeError(f"{what} must be boolean, got {mask.dtype}")
-    if not isinstance(mask, np.ndarray) and xp(mask) is not xp(array):
-        raise DeviceError(
-            f"{what} is on {device_of(mask)}, what it masks on {device_of(array)}; hint: move them to one device"
-        )
-    return like(mask, array) if isinstance(mask, np.ndarray) else mask
-
-
 def as_index(index: Array, array: Array, bound: int, what: str, *, from_end: bool = True) -> Array:
     """Integer ids as an array on the device of `array`, checked on the host to lie in [-bound, bound), or in
     [0, bound) where ids do not count from the end.

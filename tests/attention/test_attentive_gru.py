@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import minattn as ma
 from minattn.attention.sequence import AdditiveAttention, attentive_gru
+from minattn.errors import ShapeError
 from minattn.nn import GRUCell, Parameter, gru_cell
 from minattn.testing import strategies
 
@@ -75,14 +76,21 @@ def test_a_mask_that_hides_nothing_changes_nothing():
 def test_sizes_that_do_not_fit_are_named(wrong):
     shapes = [(2, 3, 6), (2, 2), (2, 4, 5), (2, 4, 7), (2, 5), (5,), (7, 6), (2, 6)]
     shapes[wrong] = (*shapes[wrong][:-1], shapes[wrong][-1] + 1)
-    with pytest.raises(ValueError, match=r"expected projected \(batch, time, 3n\).*U \(n, 3n\); got"):
+    with pytest.raises(ShapeError, match=r"expected projected \(batch, time, 3n\).*U \(n, 3n\); got"):
         attentive_gru(*(np.zeros(shape) for shape in shapes))
 
 
-@pytest.mark.parametrize("mask", [np.ones((2, 4)), np.ones((2, 3), bool)], ids=["numbers", "another length"])
-def test_a_mask_that_does_not_fit_is_named(mask):
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (np.ones((2, 4)), TypeError, "a mask must be boolean, got float64"),
+        (np.ones((2, 3), bool), ShapeError, r"mask of shape \(2, 3\) does not fit \(batch, time\) = \(2, 4\)"),
+    ],
+    ids=["numbers", "another length"],
+)
+def test_a_mask_that_does_not_fit_is_refused(mask, error, message):
     shapes = [(2, 3, 6), (2, 2), (2, 4, 5), (2, 4, 7), (2, 5), (5,), (7, 6), (2, 6)]
-    with pytest.raises(ValueError, match=r"the mask must be boolean \(batch, time of the source\) = \(2, 4\)"):
+    with pytest.raises(error, match=message):
         attentive_gru(*(np.zeros(shape) for shape in shapes), mask=mask)
 
 

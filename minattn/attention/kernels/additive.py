@@ -7,27 +7,26 @@ c = sum_j alpha_j values_j                                  (5)
 
 from typing import Any
 
-import numpy as np
-
 from minattn.attention.kernels.softmax import softmax, softmax_gradient
 from minattn.autograd import Array, xp
-from minattn.autograd.backend import like, matmul
+from minattn.autograd.backend import matmul
 from minattn.autograd.engine import Result
-from minattn.nn.recurrent.shared import raw
+from minattn.errors import ShapeError
+from minattn.nn.masks import padding_mask
 
 
 def additive_attention(query: Array, keys: Array, v: Array, values: Array, /, mask: Any = None) -> Result:
     """Additive attention of one query over a whole source, (a), (6) and (5), in one op.
 
     query: (B, a), s_{i-1} W_a; keys: (B, T, a), h U_a; v: (a); values: (B, T, d), the annotations h; mask: (B, T),
-    True = may attend.  Returns the context (B, d) and the weights (B, T).
+    True = a real position.  Returns the context (B, d) and the weights (B, T).
     """
     _check_sizes(query, keys, v, values)
     batch, time, a = keys.shape
     hidden = keys + query[:, None, :]
     xp(hidden).tanh(hidden, hidden)
     energies = matmul(hidden.reshape(-1, a), v).reshape(batch, time)  # (a)
-    weights = softmax(energies, checked_mask(mask, keys))  # (6)
+    weights = softmax(energies, padding_mask(mask, keys))  # (6)
     context = matmul(weights[:, None, :], values)[:, 0, :]  # (5)
 
     def pullback(g_context: Array, g_weights: Array) -> tuple[Array, Array, Array, Array]:
@@ -42,26 +41,10 @@ def additive_attention(query: Array, keys: Array, v: Array, values: Array, /, ma
     return (context, weights), pullback
 
 
-def checked_mask(mask: Any, keys: Array) -> Array | None:
-    """Return the mask (batch, time) on the device of the keys (batch, time, a), or None where it is known to be all
-    True.  Raises ValueError unless it is boolean and has that shape."""
-    if mask is None:
-        return None
-    mask = raw(mask)
-    if mask.dtype != bool or mask.shape != keys.shape[:2]:
-        raise ValueError(
-            f"the mask must be boolean (batch, time of the source) = {keys.shape[:2]}, True = may attend; got "
-            f"{mask.dtype} {mask.shape}"
-        )
-    if isinstance(mask, np.ndarray) and mask.all():  # on a GPU, looking would mean waiting for it
-        return None
-    return like(mask, keys)
-
-
 def _check_sizes(query: Array, keys: Array, v: Array, values: Array) -> None:
     fits = keys.ndim == 3 and values.ndim == 3 and values.shape[:2] == keys.shape[:2]
     if not fits or query.shape != keys.shape[::2] or v.shape != keys.shape[2:]:
-        raise ValueError(
+        raise ShapeError(
             f"expected query (batch, a), keys (batch, time, a), v (a) and values (batch, time, d); "
             f"got {query.shape}, {keys.shape}, {v.shape} and {values.shape}"
         )

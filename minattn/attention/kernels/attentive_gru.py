@@ -9,7 +9,7 @@ The equation is on `sequence/attentive_gru.py`.  For i = 1, 2, ..:
 
 Three things make it fast and change nothing but rounding.  c_i C is taken as sum_j alpha_ij (h_j C): h C, like the keys
 h U_a, is computed once for the whole sequence.  s_{i-1} is multiplied by U_z, U_r and W_a at once.  The gradients of
-parameters are one product each over all steps, after backpropagation through time has left what they need.
+parameters are one product each over all steps, after backpropagation through time.
 
 Letters of shapes: B batch, T steps of the target, S positions of the source, n state, a alignment, d annotation.
 """
@@ -18,16 +18,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minattn.attention.kernels.additive import checked_mask
 from minattn.autograd import Array, xp
 from minattn.autograd.backend import matmul
 from minattn.autograd.engine import Result, mode
 from minattn.autograd.ops.neural import row_exponentials
+from minattn.errors import ShapeError
 from minattn.nn.kernels.gru import gru_step, gru_step_backward
+from minattn.nn.masks import padding_mask
 
 
 class Inputs(NamedTuple):
-    """What every step reads, laid out for its products."""
+    """The inputs of every step, laid out for its products."""
 
     projected: Array  # (B, T, 3n), the x_i
     keys: Array  # (S, B, a), h U_a; the source first, so that s W_a is added to one slab after the other
@@ -39,7 +40,7 @@ class Inputs(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What the steps compute.  Without a gradient, what only the backward pass needs is kept of one step."""
+    """The results of all steps.  Without a gradient, what only the backward pass needs is kept of one step."""
 
     states: Array  # (T + 1, B, n), s_0 .. s_T
     alignment: Array  # (B, T, S), alpha
@@ -49,9 +50,9 @@ class Steps(NamedTuple):
 
 
 class StepGradients(NamedTuple):
-    """What backpropagation through time leaves, step by step."""
+    """The gradients that backpropagation through time leaves, step by step."""
 
-    d_x: Array  # (B, T, 3n), before the gates and the candidate's tanh; that of x_i and of c_i C
+    d_x: Array  # (B, T, 3n), of x_i + c_i C
     d_from_state: Array  # (T, B, 2n + a), of s_{i-1} [U_z | U_r | W_a]
     d_energies: Array  # (S, B, T)
     d_v_a: Array  # (B, 1, a), summed over the steps
@@ -76,7 +77,7 @@ def attentive_gru(
     Returns the states s_i (B, T, n), the contexts c_i (B, T, d) and the alignment (B, T, S).
     """
     _check_sizes(projected, state, keys, values, W_a, v_a, C, U)
-    inputs = _inputs(projected, keys, values, W_a, v_a, C, U, checked_mask(mask, keys))
+    inputs = _inputs(projected, keys, values, W_a, v_a, C, U, padding_mask(mask, keys))
     steps = _allocate(inputs, state, xp(state).result_type(projected, state, keys, values, W_a, v_a, C, U))
     for t in range(projected.shape[1]):
         _step(t, inputs, steps)
@@ -151,7 +152,7 @@ def _attend(query: Array, inputs: Inputs, hidden: Array) -> Array:
 
 # ---------------------------------------------------------------------------------------------- backward
 def _through_time(inputs: Inputs, steps: Steps, g_states: Array, d_alignment: Array) -> tuple[Array, StepGradients]:
-    """Backpropagation through time, the last step first: the gradient of s_0, and what every step leaves.
+    """Backpropagation through time, the last step first: return the gradient of s_0 and those of every step.
 
     g_states: the upstream gradient of the states; d_alignment: that of the alignment, the contexts' part in it.
     """
@@ -240,7 +241,7 @@ def _check_sizes(
         )
         if expected == tuple(array.shape for array in (projected, state, keys, values, W_a, v_a, C, U)):
             return
-    raise ValueError(
+    raise ShapeError(
         "expected projected (batch, time, 3n), state (batch, n), keys (batch, source, a), values (batch, source, d), "
         f"W_a (n, a), v_a (a), C (d, 3n) and U (n, 3n); got {projected.shape}, {state.shape}, {keys.shape}, "
         f"{values.shape}, {W_a.shape}, {v_a.shape}, {C.shape} and {U.shape}"

@@ -13,11 +13,11 @@ import numpy as np
 
 from minattn.attention.kernels.softmax import softmax_gradient
 from minattn.autograd import Array, xp
-from minattn.autograd.backend import as_mask, dots, matmul
+from minattn.autograd.backend import dots, matmul
 from minattn.autograd.engine import Result, mode
 from minattn.autograd.ops.neural import row_exponentials, shared_exponentials
 from minattn.errors import ShapeError
-from minattn.nn.recurrent.shared import raw
+from minattn.nn.masks import check_mask
 
 ROWS = 64
 """Queries in a block, at least: enough for a matrix product to be quick."""
@@ -133,21 +133,12 @@ def _scores(scaled: Array, k: Array, block: Block, mask: Array | None, causal: b
 
 
 def _hiding(mask: Array, scores: Array) -> Array:
-    """What to add to the scores: 0 where the mask is True, -inf elsewhere."""
+    """Return the addend of the scores: 0 where the mask is True, -inf elsewhere."""
     return xp(scores).where(mask, xp(scores).zeros((), scores.real.dtype), -np.inf)
 
 
 def _checked_mask(mask: Any, q: Array, k: Array) -> Array | None:
-    """The mask on q's device.  Raises ShapeError unless it broadcasts to (.., n_q, n_k)."""
-    if mask is None:
-        return None
-    mask = as_mask(raw(mask), q, "a mask (True = may attend)")
-    expected = (*q.shape[:-2], q.shape[-2], k.shape[-2])
-    if mask.ndim > len(expected) or any(
-        n not in (1, m) for n, m in zip(mask.shape[::-1], expected[::-1], strict=False)
-    ):
-        raise ShapeError(f"a mask of shape {mask.shape} does not broadcast to (.., n_q, n_k) = {expected}")
-    return mask
+    return None if mask is None else check_mask(mask, q, (*q.shape[:-1], k.shape[-2]))
 
 
 def _part(mask: Array, block: Block) -> Array:

@@ -5,7 +5,6 @@ from minattn.attention.self_attention.positions import LearnedPositions, Sinusoi
 from minattn.attention.self_attention.scaled_dot_product import (
     attention,
     attention_context,
-    causal_mask,
     scaled_dot_product_attention,
 )
 
@@ -16,7 +15,6 @@ __all__ = [
     "SinusoidalPositions",
     "attention",
     "attention_context",
-    "causal_mask",
     "scaled_dot_product_attention",
     "sinusoidal_positions",
 ]

@@ -1,10 +1,10 @@
-"""What tells a Transformer where a symbol stands.
+"""Positional encodings of the Transformer: sinusoidal and learned.
 
 A. Vaswani et al., "Attention is all you need", NIPS 2017, section 3.5:
 
     PE(pos, 2i) = sin(pos / 10000^(2i/d)),  PE(pos, 2i+1) = cos(pos / 10000^(2i/d)),  i = 0 .. d/2 - 1
 
-or a vector for each position that is learned, which the paper found to do as well (Table 3, row E).
+or a learned vector for each position, which does as well (Table 3, row E).
 
 Deviations from the paper: none.  The authors' program tensor2tensor puts all sines before all cosines, at slightly
 other frequencies; here they alternate, as printed.
@@ -46,7 +46,7 @@ def _end(start: int, n: int) -> int:
 
 
 class SinusoidalPositions(Module):
-    """x + PE, for any number of positions."""
+    """Sinusoidal positions: x + PE, for any number of positions."""
 
     def forward(self, x: Inexact[Tensor, "batch n d"], start: int = 0) -> Inexact[Tensor, "batch n d"]:
         """start: the position of x's first symbol."""
@@ -57,7 +57,7 @@ class SinusoidalPositions(Module):
 
 
 class LearnedPositions(Module):
-    """x + P for a learned matrix P (length, d), drawn from N(0, std^2)."""
+    """Learned positions: x + P with a matrix P (length, d), drawn from N(0, std^2)."""
 
     def __init__(self, length: int, d: int, rng: Rng, std: float = 0.02) -> None:
         self.weight = initializers.normal((length, d), rng, std)

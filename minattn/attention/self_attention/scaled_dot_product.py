@@ -16,13 +16,12 @@ that the mask lets through, and a query with none gives zeros.
 import math
 from typing import Any
 
-import numpy as np
 from jaxtyping import Bool, Inexact
 
 from minattn.attention.kernels import scaled_dot_product as kernels
 from minattn.autograd import Array, Tensor, op, ops
-from minattn.autograd.backend import like
-from minattn.nn.recurrent.shared import raw
+from minattn.autograd.backend import as_array, like
+from minattn.nn.masks import causal_mask
 from minattn.published import Mechanism, Paper
 
 
@@ -63,18 +62,12 @@ def scaled_dot_product_attention(
     return attention_context(q, k, v, mask, causal), None
 
 
-def causal_mask(queries: int, keys: int | None = None) -> Bool[np.ndarray, "queries keys"]:
-    """True where a query may attend: to keys that are not later.  The queries are the last of the keys' positions."""
-    keys = queries if keys is None else keys
-    return np.tri(queries, keys, keys - queries, dtype=bool)
-
-
 def _whole_mask(mask: Any, causal: bool, q: Any, k: Any) -> Any:
-    """The mask and that of `causal` in one, or None."""
+    """The mask and the causal one in one, or None."""
     if not causal:
         return mask
     triangle = causal_mask(q.shape[-2], k.shape[-2])
-    return triangle if mask is None else raw(mask) & like(triangle, raw(mask))
+    return triangle if mask is None else as_array(mask) & like(triangle, as_array(mask))
 
 
 VASWANI = Paper("Vaswani et al.", 2017, "Attention is all you need")

@@ -30,7 +30,7 @@ from jaxtyping import Bool, Inexact, Integer
 from minattn.attention.self_attention import LearnedPositions
 from minattn.autograd import Array, Tensor
 from minattn.errors import CheckpointError, ConfigError, MissingDependencyError, ShapeError
-from minattn.models.sequence.transformer_layers import EncoderLayer, LayerConfig, check_ids, padding_mask
+from minattn.models.sequence.transformer_layers import EncoderLayer, LayerConfig, check_ids, keys_mask
 from minattn.models.settings import check_sizes
 from minattn.nn import Embedding, LayerNorm, Module, initializers
 from minattn.nn.attention_paths import Attention, prefixed
@@ -151,7 +151,7 @@ class Bert(Module):
         x = self.positions(self.words(ids))
         x = x + (self.token_types.weight[0] if token_types is None else self.token_types(token_types))
         x = self.norm(x)  # (a)
-        mask, attention = padding_mask(mask, ids, x), {}
+        mask, attention = keys_mask(mask, x), {}
         for i, layer in enumerate(self.layers):
             x, inner = layer(x, mask, need_weights=return_attention)  # (b) (c)
             attention |= prefixed(f"layers.{i}", inner)

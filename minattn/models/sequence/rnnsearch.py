@@ -38,6 +38,7 @@ from minattn.errors import ConfigError
 from minattn.nn import GRU, BidirectionalGRU, Dropout, Embedding, Module, gru, gru_cell, initializers, maxout
 from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
+from minattn.nn.masks import padding_mask
 from minattn.nn.recurrent.shared import Initializer, side_by_side
 from minattn.published import Network, Paper
 
@@ -192,7 +193,7 @@ class RNNsearch(Module):
             last = annotations[:, -1]  # padding carries the last real state to the end
             return Source(ops.expand_dims(last, 1), None, None, self.decoder.first_state(last))  # (e)
         first = annotations[:, 0, self.config.hidden :]  # h<-_1
-        mask = None if mask is None else like(mask, annotations.data)
+        mask = padding_mask(mask, annotations)
         return Source(annotations, self.attention.keys(annotations), mask, self.decoder.first_state(first))
 
     def attend(

@@ -49,8 +49,8 @@ from minattn.models.sequence.transformer_layers import (
     Positions,
     WordEmbedding,
     check_network,
+    keys_mask,
     make_positions,
-    padding_mask,
 )
 from minattn.models.settings import check_choices, check_sizes
 from minattn.nn import Dropout, LayerNorm, Module, initializers
@@ -193,7 +193,7 @@ class Transformer(Module):
     def _encode(self, source: Array, mask: Array | None, need_weights: bool) -> tuple[Source, Attention]:
         """Return the encoded source and the attention of the encoder."""
         x = self.dropout(self.source_positions(self.source_embedding(source)))  # (a)
-        mask, attention = padding_mask(mask, source, x), {}
+        mask, attention = keys_mask(mask, x), {}
         for i, layer in enumerate(self.encoder):
             x, inner = layer(x, mask, need_weights=need_weights)
             attention |= prefixed(f"encoder.{i}", inner)

@@ -19,16 +19,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-import numpy as np
 from jaxtyping import Bool, Inexact, Integer
 
 from minattn.attention.self_attention import KeyValues, LearnedPositions, MultiHeadAttention, SinusoidalPositions
 from minattn.autograd import Array, Tensor, ops
-from minattn.autograd.backend import like
 from minattn.errors import ConfigError, ShapeError
 from minattn.nn import Dropout, Embedding, LayerNorm, Module, initializers
 from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
+from minattn.nn.masks import padding_mask
 
 Norm = Literal["post", "pre"]
 Positions = Literal["sinusoidal", "learned"]
@@ -247,18 +246,7 @@ def check_ids(ids: Array) -> None:
         raise ShapeError(f"ids must be (batch, n), n at least 1, got {ids.shape}; hint for one text: ids[None]")
 
 
-def padding_mask(
-    mask: Array | None, ids: Array, x: Inexact[Tensor, "batch n d_model"]
-) -> Bool[Array, "batch 1 n"] | None:
-    """Return the mask (batch, n), True = a real position, for every query and on x's device; None where it is known
-    that nothing is padding."""
-    if mask is None:
-        return None
-    if mask.dtype != bool or mask.shape != ids.shape:
-        raise ShapeError(
-            f"the mask must be boolean and have the shape of the ids, {ids.shape}, True = a real position; got "
-            f"{mask.dtype} {mask.shape}"
-        )
-    if isinstance(mask, np.ndarray) and mask.all():  # on a GPU, looking would mean waiting for it
-        return None
-    return like(mask, x.data)[:, None, :]
+def keys_mask(mask: Array | None, x: Inexact[Tensor, "batch n d_model"]) -> Bool[Array, "batch 1 n"] | None:
+    """Return the padding mask (batch, n) of x, True = a real position, as every query has it; None without padding."""
+    mask = padding_mask(mask, x)
+    return None if mask is None else mask[:, None, :]

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops, xp
-from minattn.autograd.backend import as_array
 from minattn.nn import initializers
 from minattn.nn.initializers import Rng
 from minattn.nn.module import Module, Parameter
@@ -39,6 +38,3 @@ def side_by_side(inputs: int, size: int, rng: Rng, init: Initializer, blocks: in
 def zero_state(x: Tensor, size: int) -> Tensor:
     """h_0 = 0, in the dtype and on the device of x (batch, ..)."""
     return Tensor(xp(x.data).zeros((x.shape[0], size), x.dtype))
-
-
-raw = as_array
