@@ -92,7 +92,7 @@ for row, image, its_classes, its_corners, its_maps in zip(axes, images, classes,
         ax.imshow(image[0], cmap="gray", extent=(0, SIDE, SIDE, 0))
         ax.set(xticks=(), yticks=())
     for ax, c, (y, x), map_ in zip(row[1:], its_classes, its_corners, its_maps, strict=True):
-        ax.imshow(map_, cmap="inferno", alpha=0.7, extent=(0, SIDE, SIDE, 0), interpolation="bilinear")
+        ax.imshow(map_, cmap="inferno", vmin=0, alpha=0.7, extent=(0, SIDE, SIDE, 0), interpolation="bilinear")
         ax.add_patch(plt.Rectangle((x, y), 8, 8, fill=False, edgecolor="white"))
         ax.set_title(f"{c}")
 axes[0, 0].set_title("image")
