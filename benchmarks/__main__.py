@@ -23,6 +23,7 @@ from minattn.errors import ConfigError, MinattnError
 FAILED, INTERRUPTED = 1, 130  # exit statuses; the second is that of a program that Ctrl-C has ended
 ALONE = "none"  # the value of --against for minattn without any other engine
 DEFAULT_THREADS = 2
+OUT = Path("runs") / "bench"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}  # paths and words as they are
@@ -33,40 +34,31 @@ def option(text: str, *names: str, metavar: str | None = None, **more: Any) -> A
     return typer.Option(*names, help=text, metavar=metavar, show_default=False, **more)
 
 
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[WORKLOAD...]", help="W1, W2, ..: see --list.  [default: all]")
+]
+AGAINST = (
+    "Other engines, as torch,jax, or folders of other clones of minattn, as ../before; ratios are to the first."
+    "  [default: torch]"
+)
+THREADS = "Threads of each engine; repeatable.  [default: 2 where there are]"
+ENVIRONMENTS = "Where the engines are installed.  [default: ~/.cache/minattn/engines]"
+SECONDS = "How long an engine's turn is, about.  [default: 0.4]"
+MEMORY = "Measure instead how the memory of self-attention grows; takes --rounds, --out."
+
+
 @app.command()
 def bench(
     context: typer.Context,
-    workloads: Annotated[
-        list[str] | None, typer.Argument(metavar="[WORKLOAD...]", help="W1, W2, ..: see --list.  [default: all]")
-    ] = None,
-    against: Annotated[
-        str,
-        option(
-            "Other engines, as torch,jax, or folders of other clones of minattn, as ../before; ratios are to the first."
-            "  [default: torch]",
-            metavar="ENGINE,..",
-        ),
-    ] = "torch",
-    threads: Annotated[
-        list[int] | None,
-        option("Threads of each engine; repeatable.  [default: 2 where there are]", metavar="N", min=1),
-    ] = None,
-    rounds: Annotated[int, option("Rounds in which the engines take turns.  [default: 20]", min=1, metavar="N")] = 20,
-    seconds: Annotated[
-        float, option("How long an engine's turn is, about.  [default: 0.4]", min=0.001, max=60, metavar="S")
-    ] = 0.4,
-    out: Annotated[
-        Path, option("Where performance.json, .md and .png go.  [default: runs/bench]", metavar="FOLDER")
-    ] = Path("runs") / "bench",
-    add: Annotated[bool, option("Keep what --out holds of other workloads, and of other machines.", "--add")] = False,
-    environments: Annotated[
-        Path,
-        option("Where the engines are installed.  [default: ~/.cache/minattn/engines]", "--envs", metavar="FOLDER"),
-    ] = DEFAULT_FOLDER,
-    attention_memory: Annotated[
-        bool,
-        option("Measure instead how the memory of self-attention grows; takes --rounds, --out.", "--attention-memory"),
-    ] = False,
+    workloads: Names = None,
+    against: Annotated[str, option(AGAINST, metavar="ENGINE,..")] = "torch",
+    threads: Annotated[list[int] | None, option(THREADS, metavar="N", min=1)] = None,
+    rounds: Annotated[int, option("Rounds of turns.  [default: 20]", min=1, metavar="N")] = 20,
+    seconds: Annotated[float, option(SECONDS, min=0.001, max=60, metavar="S")] = 0.4,
+    out: Annotated[Path, option("Where the report goes.  [default: runs/bench]", metavar="FOLDER")] = OUT,
+    add: Annotated[bool, option("Keep what --out holds of other workloads and machines.", "--add")] = False,
+    environments: Annotated[Path, option(ENVIRONMENTS, "--envs", metavar="FOLDER")] = DEFAULT_FOLDER,
+    attention_memory: Annotated[bool, option(MEMORY, "--attention-memory")] = False,
     listing: Annotated[bool, option("Name the workloads and the engines, and do nothing.", "--list")] = False,
 ) -> None:
     """Time minattn against other engines on the same work: ratios, memory, shares of what the machine can do, noise.
@@ -101,7 +93,7 @@ class Request:
     rounds: int = 20
     seconds: float = 0.4
     environments: Path = DEFAULT_FOLDER
-    out: Path = Path("runs") / "bench"
+    out: Path = OUT
     add: bool = False  # keep what `out` holds of other workloads and machines
 
     def plan(self) -> Plan:

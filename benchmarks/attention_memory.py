@@ -11,13 +11,12 @@ many threads as BLAS has: the environment variable OPENBLAS_NUM_THREADS, or else
 """
 
 import datetime
-import json
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -167,14 +166,6 @@ def markdown(points: Sequence[Point], day: str) -> str:
     )
 
 
-def as_json(points: Sequence[Point], day: str) -> str:
-    """Everything that was measured."""
-    content: dict[str, Any] = {"date": day, "machine": describe_machine(), "numpy": np.__version__}
-    content |= {"heads": HEADS, "d_k": D_K, "dtype": "float32"}
-    content["points"] = [{**asdict(point), "ratio": point.ratio._asdict()} for point in points]
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
 # ---------------------------------------------------------------------------------------------- the figure
 AXES_WIDTH, AXES_HEIGHT = 2.6, 2.4  # inches
 LEFT, TOP, BOTTOM, MARGIN = 0.65, 0.3, 0.5, 0.1
@@ -233,11 +224,9 @@ def run(out: Path, rounds: int, console: Console) -> None:
 
 
 def write(points: Sequence[Point], folder: Path) -> list[Path]:
-    """Write the report's files; returns their paths.  Raises MinattnError where one cannot be written."""
+    """Write page and figure; returns their paths.  Raises MinattnError where one cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
-    day = datetime.date.today().isoformat()
-    figure, raw, page = (folder / f"{NAME}.{suffix}" for suffix in ("png", "json", "md"))
+    page, figure = (folder / f"{NAME}.{suffix}" for suffix in ("md", "png"))
     save_figure(draw_memory(points), figure)
-    write_atomically(raw, as_json(points, day).encode())
-    write_atomically(page, markdown(points, day).encode())
-    return [raw, page, figure]
+    write_atomically(page, markdown(points, datetime.date.today().isoformat()).encode())
+    return [page, figure]

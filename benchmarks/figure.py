@@ -57,7 +57,8 @@ def draw_ratios(comparisons: Sequence[Comparison], engines: Sequence[str]) -> "m
             x, y = left + column * (PANEL_WIDTH + PANEL_GAP), LEGEND_HEIGHT + ABOVE + row * (ABOVE + row_height + BELOW)
             axes = axes_at(figure, x, y, PANEL_WIDTH, row_height)
             _draw_panel(axes, shown, engines, threads)
-            _name_engines(axes, engines if column == 0 else [])
+            if column == 0:
+                _name_engines(axes, engines, len(threads) * BAR + ENGINE_GAP)
     return figure
 
 
@@ -67,7 +68,8 @@ def _draw_legend(figure: "matplotlib.figure.Figure", reference: str, threads: Se
     page = axes_at(figure, 0, 0, width, height)
     page.set(xlim=(0, width), ylim=(height, 0))  # in inches
     page.axis("off")
-    page.text(MARGIN, MARGIN + LINE / 2, title_of_figure(reference), weight="bold", va="center_baseline")
+    title = f"Time of a step as a multiple of {title_of(reference)}'s"
+    page.text(MARGIN, MARGIN + LINE / 2, title, weight="bold", va="center_baseline")
     page.text(MARGIN, MARGIN + 1.5 * LINE, EXPLANATION, color=MUTED, va="center_baseline")
     x, y = MARGIN, MARGIN + 2.7 * LINE
     for place, number in enumerate(threads):
@@ -77,10 +79,6 @@ def _draw_legend(figure: "matplotlib.figure.Figure", reference: str, threads: Se
             x += BAR + 0.03
         page.text(x + 0.03, y, words, va="center_baseline")
         x += 0.03 + text_width(words) + 0.2
-
-
-def title_of_figure(reference: str) -> str:
-    return f"Time of a step as a multiple of {title_of(reference)}'s"
 
 
 def _shade(color: str, place: int) -> str:
@@ -95,12 +93,13 @@ def _draw_panel(
     axes: "matplotlib.axes.Axes", shown: Sequence[Comparison], engines: Sequence[str], threads: Sequence[int]
 ) -> None:
     """One workload; its vertical axis counts inches from the top."""
-    workload = shown[0].definition
-    axes.set_title(workload.heading)
-    height = len(engines) * (len(threads) * BAR + ENGINE_GAP) + ENGINE_GAP
-    axes.set(xscale="log", ylim=(height, 0), xlim=_reach(shown))
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    step = len(threads) * BAR + ENGINE_GAP
+    first, last = _limits(shown)
+    axes.set_title(shown[0].definition.heading)
+    axes.set(xscale="log", ylim=(len(engines) * step + ENGINE_GAP, 0), xlim=(first, last))
     axes.axvline(1, color=INK, linewidth=0.8, zorder=3)
-    step = (height - ENGINE_GAP) / len(engines)
     for place, comparison in enumerate(shown):
         for row, engine in enumerate(engines):
             y = ENGINE_GAP / 2 + (row + 0.5) * step + (place + 0.5 - len(shown) / 2) * BAR
@@ -108,47 +107,28 @@ def _draw_panel(
     axes.grid(axis="x")
     axes.tick_params(axis="y", left=False, labelleft=False)
     axes.spines.left.set_visible(False)
-    _set_ticks(axes)
+    ticks = LogLocator(subs=(1, 2, 5) if last / first < 60 else (1,))
+    axes.xaxis.set(major_locator=ticks, minor_locator=NullLocator(), major_formatter="{x:g}")
 
 
 def _draw_bar(axes: "matplotlib.axes.Axes", comparison: Comparison, engine: str, y: float, place: int) -> None:
     if engine not in comparison.timings:
-        _write(axes, 1, y, "–", MUTED)
-    elif engine == comparison.reference:
-        _write(axes, 1, y, f"{_number(comparison.time(engine).median)} {comparison.definition.unit.name}", MUTED)
-    else:
-        ratio = comparison.ratio(engine)
-        assert ratio is not None
-        color, weight = (OURS, "bold") if engine == MINATTN else (OTHERS, "normal")
-        axes.barh(y, ratio.median - 1, 0.86 * BAR, left=1, color=_shade(color, place), linewidth=0)
-        axes.plot([ratio.lower, ratio.upper], [y, y], color=INK, linewidth=0.8, solid_capstyle="butt", zorder=4)
-        _write(
-            axes,
-            ratio.lower if ratio.median < 1 else ratio.upper,
-            y,
-            _number(ratio.median),
-            INK,
-            weight,
-            ratio.median < 1,
-        )
+        return _write(axes, 1, y, "–", color=MUTED)
+    if engine == comparison.reference:
+        text = f"{_number(comparison.time(engine).median)} {comparison.definition.unit.name}"
+        return _write(axes, 1, y, text, color=MUTED)
+    median, lower, upper = comparison.ratio(engine) or Spread(1, 1, 1)
+    color, weight = (OURS, "bold") if engine == MINATTN else (OTHERS, "normal")
+    axes.barh(y, median - 1, 0.86 * BAR, left=1, color=_shade(color, place), linewidth=0)
+    axes.plot([lower, upper], [y, y], color=INK, linewidth=0.8, solid_capstyle="butt", zorder=4)
+    return _write(axes, lower if median < 1 else upper, y, _number(median), left=median < 1, color=INK, weight=weight)
 
 
-def _write(
-    axes: "matplotlib.axes.Axes", x: float, y: float, text: str, color: str, weight: str = "normal", left: bool = False
-) -> None:
+def _write(axes: "matplotlib.axes.Axes", x: float, y: float, text: str, left: bool = False, **style: str) -> None:
     """Beside a bar's end."""
-    axes.annotate(
-        text,
-        (x, y),
-        xytext=(-3 if left else 3, 0),
-        textcoords="offset points",
-        ha="right" if left else "left",
-        va="center_baseline",
-        size=SMALL,
-        color=color,
-        weight=weight,
-        zorder=5,
-    )
+    offset, side = ((-3, 0), "right") if left else ((3, 0), "left")
+    place = {"xytext": offset, "textcoords": "offset points", "ha": side, "va": "center_baseline"}
+    axes.annotate(text, (x, y), **place, size=SMALL, zorder=5, **style)
 
 
 def _number(value: float) -> str:
@@ -158,42 +138,21 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def _reach(shown: Sequence[Comparison]) -> tuple[float, float]:
-    """Where the logarithmic axis begins and ends: round all bars, with room for the words beside them."""
+def _limits(shown: Sequence[Comparison]) -> tuple[float, float]:
+    """The ends of the logarithmic axis: round all bars, with room for the words beside them."""
     spreads = [comparison.ratio(engine) for comparison in shown for engine in comparison.timings]
-    ends = [end for spread in spreads if isinstance(spread, Spread) for end in (spread.lower, spread.upper)]
+    ends = [end for spread in spreads if spread for end in (spread.lower, spread.upper)]
     least, most = math.log10(min(*ends, 1 / LEAST_REACH)), math.log10(max(*ends, LEAST_REACH))
-    decades_an_inch = max(
-        (most - least) / (PANEL_WIDTH - LEFT_ROOM - RIGHT_ROOM),
-        -least / (PANEL_WIDTH - LEFT_ROOM - REFERENCE_ROOM),
-    )
-    begin = least - LEFT_ROOM * decades_an_inch
-    return 10**begin, 10 ** (begin + PANEL_WIDTH * decades_an_inch)
+    room = PANEL_WIDTH - LEFT_ROOM
+    decades_an_inch = max((most - least) / (room - RIGHT_ROOM), -least / (room - REFERENCE_ROOM))
+    start = least - LEFT_ROOM * decades_an_inch
+    return 10**start, 10 ** (start + PANEL_WIDTH * decades_an_inch)
 
 
-def _set_ticks(axes: "matplotlib.axes.Axes") -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    first, last = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if last / first < 60 else (1,)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter("{x:g}")
-
-
-def _name_engines(axes: "matplotlib.axes.Axes", engines: Sequence[str]) -> None:
+def _name_engines(axes: "matplotlib.axes.Axes", engines: Sequence[str], step: float) -> None:
     """The names of the rows, left of the first panel."""
-    height = axes.get_ylim()[0]
-    step = (height - ENGINE_GAP) / max(len(engines), 1)
     for row, engine in enumerate(engines):
-        axes.annotate(
-            title_of(engine),
-            (0, ENGINE_GAP / 2 + (row + 0.5) * step),
-            xycoords=("axes fraction", "data"),
-            xytext=(-4, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center_baseline",
-            color=OURS if engine == MINATTN else INK,
-            weight="bold" if engine == MINATTN else "normal",
-            annotation_clip=False,
-        )
+        style = {"color": OURS, "weight": "bold"} if engine == MINATTN else {"color": INK}
+        place = {"xycoords": ("axes fraction", "data"), "xytext": (-4, 0), "textcoords": "offset points"}
+        place |= {"ha": "right", "va": "center_baseline", "annotation_clip": False}
+        axes.annotate(title_of(engine), (0, ENGINE_GAP / 2 + (row + 0.5) * step), **place, **style)

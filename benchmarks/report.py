@@ -226,10 +226,10 @@ def markdown_table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> st
 METHOD = """## How it is measured
 
 Every engine runs in a process and an environment of its own, with the same inputs, initial parameters and number of
-threads, pinned to as many cores. Each workload is one file of [`benchmarks/workloads`](../benchmarks/workloads):
-minattn's and PyTorch's step as a user of each would write it, and one text for JAX and the engines after NumPy over
-the functions that each has for it, in [`benchmarks/engines`](../benchmarks/engines). A step is the whole way from the
-inputs to the updated parameters, reading the loss included.
+threads, pinned to as many cores. Each workload is one file of [`benchmarks/workloads`](../benchmarks/workloads): the
+networks of minattn and of PyTorch as a user of each would write them, and one text for all others over the functions
+that each engine has for it, in [`benchmarks/engines`](../benchmarks/engines). A step is the whole way from the inputs
+to the updated parameters, reading the loss included.
 
 The processes of all engines live side by side and take turns of a fraction of a second, in rounds; between turns is a
 rest in which idle threads stop spinning. The time of a round is the median of its steps, and a ratio is taken within a

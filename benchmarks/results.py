@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -259,30 +260,22 @@ def failures_of_minattn(comparisons: Iterable[Comparison]) -> list[str]:
 
 # ---------------------------------------------------------------------------------------------- JSON
 def to_json(machines: Sequence[Results]) -> str:
-    """Text with a line for each timing; `from_json` reads it."""
-    lines = []
-    for results in machines:
-        head = {each.name: getattr(results, each.name) for each in dataclasses.fields(results)[:-1]}
-        comparisons = ",\n".join(map(_comparison_to_json, results.comparisons))
-        lines.append(f'{json.dumps(head, ensure_ascii=False)[:-1]}, "comparisons": [\n{comparisons}]}}')
-    return "[" + ",\n".join(lines) + "]\n"
+    """Text with a line for each engine on each workload; `from_json` reads it."""
+    content = [dataclasses.asdict(results) for results in machines]
+    for comparison in (each for results in content for each in results["comparisons"]):
+        timings = comparison["timings"]
+        comparison["timings"] = {engine: _columns(timing) for engine, timing in timings.items()}
+        comparison["limit"] = comparison["limit"] and _columns(comparison["limit"])
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return re.sub(r'("\w[^"]*":)?\{"(rounds|workload|machine)":', r"\n\g<0>", text) + "\n"
 
 
-def _comparison_to_json(comparison: Comparison) -> str:
-    head = {each.name: getattr(comparison, each.name) for each in dataclasses.fields(comparison)}
-    timings, limit = head.pop("timings"), head.pop("limit")
-    head["seconds"] = _digits(comparison.seconds, 4)
-    rows = ",\n".join(f"  {json.dumps(engine)}: {_timing_to_json(timing)}" for engine, timing in timings.items())
-    text = f' {json.dumps(head, ensure_ascii=False)[:-1]}, "timings": {{\n{rows}}},\n'
-    return f'{text}  "limit": {"null" if limit is None else _timing_to_json(limit)}}}'
-
-
-def _timing_to_json(timing: Timing) -> str:
+def _columns(timing: dict[str, Any]) -> dict[str, Any]:
+    """The timing with each kind of number of its rounds in a list, and with as many digits as the report needs."""
     digits = {"seconds": 5, "processors": 3, "others": 2, "attempts": 2}
-    columns = {name: [_digits(getattr(each, name), d) for each in timing.rounds] for name, d in digits.items()}
-    content = {"rounds": columns, "losses": [_digits(loss, 9) for loss in timing.losses], "steps": timing.steps}
-    content |= {"peak_mib": _digits(timing.peak_mib, 5), "version": timing.version}
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    rounds = {name: [_digits(each[name], d) for each in timing["rounds"]] for name, d in digits.items()}
+    losses = [_digits(loss, 9) for loss in timing["losses"]]
+    return {**timing, "rounds": rounds, "losses": losses, "peak_mib": _digits(timing["peak_mib"], 5)}
 
 
 def _digits(value: float | None, digits: int) -> float | None:

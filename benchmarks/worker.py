@@ -15,7 +15,7 @@ The number of threads of BLAS and OpenMP is set by environment variables before 
 """
 
 import argparse
-import importlib
+import importlib.metadata
 import importlib.util
 import json
 import platform
@@ -70,15 +70,19 @@ def set_up(engine: str, workload: str, threads: int) -> tuple[dict[str, Any], St
         module = importlib.import_module(f"benchmarks.engines.{engine.partition('-')[0]}")
     except ImportError as error:
         raise CannotError(f"{engine} does not import: {error}") from error
-    module.use(threads)
-    greeting = {
-        "ready": True,
-        "engine": engine,
-        "version": module.version(),
-        "numpy": importlib.import_module("numpy").__version__,
-        "python": platform.python_version(),
-    }
+    if hasattr(module, "use"):
+        module.use(threads)
+    versions = {"version": version(module.__name__.rpartition(".")[2]), "numpy": version("numpy")}
+    greeting = {"ready": True, "engine": engine, **versions, "python": platform.python_version()}
     return greeting, start(module)
+
+
+def version(library: str) -> str:
+    """The version that the imported library has, or else that it was installed with; the limits have none."""
+    try:
+        return str(getattr(sys.modules.get(library), "__version__", "") or importlib.metadata.version(library))
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def find_step(engine: str, workload: str) -> Callable[[Any], Step]:

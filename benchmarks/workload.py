@@ -6,6 +6,7 @@ from enum import StrEnum
 from types import ModuleType
 
 Step = Callable[[], float]  # does all of its work and returns its loss
+ENGINES = ("minattn", "torch", "jax", "autograd", "mygrad", "chainer", "dezero", "pydynet", "smallpebble")
 NEEDS_ADAM = "without an optimizer it is PyTorch"
 NEEDS_IMAGES = "without images it is PyTorch"
 NOT_WRITTEN = "it has convolutions, but this is not written for it"

@@ -5,7 +5,6 @@ apart: its gradient is one concatenation, that of an index an array of zeros eac
 np.maximum are float64, so neither is used.
 """
 
-from importlib import metadata
 from itertools import cycle
 
 import autograd.numpy as np
@@ -18,14 +17,6 @@ from benchmarks.inputs import EPSILON
 concat, matmul, reshape, split, sum, swapaxes, tanh = (
     *(np.concatenate, np.matmul, np.reshape, np.split, np.sum, np.swapaxes, np.tanh),
 )
-
-
-def version() -> str:
-    return metadata.version("autograd")
-
-
-def use(threads) -> None:
-    """BLAS is told by environment variables."""
 
 
 def constant(array):

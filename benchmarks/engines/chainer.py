@@ -16,14 +16,6 @@ split, sum, swapaxes, tanh = F.split_axis, F.sum, F.swapaxes, F.tanh
 cross_entropy, tied = F.softmax_cross_entropy, F.linear
 
 
-def version() -> str:
-    return chainer.__version__
-
-
-def use(threads) -> None:
-    """BLAS is told by environment variables."""
-
-
 def linear(x, weight, bias=None):
     """`chain` has turned the weight, as Chainer keeps it."""
     return F.linear(x, weight, bias, n_batch_axes=x.ndim - 1)

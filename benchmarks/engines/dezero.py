@@ -18,14 +18,6 @@ constant, relu, reshape, sigmoid, softmax, sum, tanh = (
 cross_entropy = F.softmax_cross_entropy
 
 
-def version() -> str:
-    return dezero.__version__
-
-
-def use(threads) -> None:
-    """BLAS is told by environment variables."""
-
-
 class Concatenate(Function):
     def __init__(self, axis) -> None:
         self.axis = axis

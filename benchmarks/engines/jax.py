@@ -16,10 +16,6 @@ split, stack, sum, tanh = jnp.split, partial(jnp.stack, axis=1), jnp.sum, jnp.ta
 gelu, relu, sigmoid, softmax = jax.nn.gelu, jax.nn.relu, jax.nn.sigmoid, jax.nn.softmax  # gelu: the tanh form
 
 
-def version() -> str:
-    return jax.__version__
-
-
 def use(threads) -> None:
     """Set the threads that XLA makes with the first array."""
     os.environ["NPROC"] = str(threads)

@@ -5,14 +5,6 @@ import numpy as np
 from benchmarks.workload import COPY_BYTES, GEMM_SIZE
 
 
-def version() -> str:
-    return np.__version__
-
-
-def use(threads) -> None:
-    """BLAS is told by environment variables."""
-
-
 def gemm():
     """A product of two (1024, 1024) matrices in float32: 2 * 1024^3 floating-point operations."""
     rng = np.random.RandomState(0)

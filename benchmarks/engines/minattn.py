@@ -1,5 +1,6 @@
 """minattn."""
 
+import math
 from itertools import cycle
 
 from threadpoolctl import threadpool_limits
@@ -10,15 +11,51 @@ from minattn.training import Adam, DataParallel
 
 ma.keep_freed_memory()  # as its training loop does
 threads = 1
-
-
-def version() -> str:
-    return ma.__version__
+constant, gelu, layer_norm, softmax, sum, tanh = ma.tensor, ma.gelu_tanh, ma.layer_norm, ma.softmax, ma.sum, ma.tanh
 
 
 def use(number: int) -> None:
     global threads
     threads = number
+
+
+def conv(x, weight, stride):
+    return ma.conv2d(x, weight, stride=stride, padding=1)
+
+
+def differentiated(loss_of, parameters):
+    p = {name: ma.tensor(array, requires_grad=True) for name, array in parameters.items()}
+
+    def step():
+        for parameter in p.values():
+            parameter.grad = None
+        loss = loss_of(p)
+        loss.backward()
+        return loss.item()
+
+    return step
+
+
+def pulled_back(function, inputs, g, elements):
+    p = {name: ma.tensor(array, requires_grad=True) for name, array in inputs.items()}
+
+    def step():
+        for parameter in p.values():
+            parameter.grad = None
+        function(p).backward(g)
+        return math.fsum(p[name].grad[index].item() for name, index in elements.items())
+
+    return step
+
+
+def applied(function, inputs, element):
+    p = {name: ma.tensor(array) for name, array in inputs.items()}
+
+    @ma.no_grad()
+    def step():
+        return function(p)[element].item()
+
+    return step
 
 
 def trained(model, loss_of, batches):

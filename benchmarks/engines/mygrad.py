@@ -20,14 +20,6 @@ sum, tanh = mg.sum, mg.tanh
 __all__ = ["relu", "sigmoid", "softmax"]
 
 
-def version() -> str:
-    return mg.__version__
-
-
-def use(threads) -> None:
-    """BLAS is told by environment variables."""
-
-
 def constant(array):
     return array
 

@@ -4,7 +4,6 @@ Its index keeps only one of the gradients of a row that is taken twice, so words
 rows; its layer norm is over the batch, so that over rows is written out.
 """
 
-from importlib import metadata
 from itertools import cycle
 
 import numpy as np
@@ -16,14 +15,6 @@ from benchmarks.inputs import EPSILON
 
 constant, matmul, relu, sigmoid, split = pdn.Tensor, pdn.matmul, F.relu, F.sigmoid, pdn.split
 sum, swapaxes, tanh, cross_entropy = pdn.sum, pdn.swapaxes, pdn.tanh, F.cross_entropy_loss
-
-
-def version() -> str:
-    return metadata.version("pydynet")
-
-
-def use(threads) -> None:
-    """BLAS is told by environment variables."""
 
 
 def leaf(array):

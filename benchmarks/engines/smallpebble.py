@@ -1,17 +1,12 @@
 """SmallPebble.  It has no tanh, which is added here as its own functions are made."""
 
 import sys
-from importlib import metadata
 from itertools import cycle
 
 import numpy as np
 import smallpebble as sp
 
 constant, softmax, sum = sp.Variable, sp.softmax, sp.sum
-
-
-def version() -> str:
-    return metadata.version("smallpebble")
 
 
 def use(threads) -> None:

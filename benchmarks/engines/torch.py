@@ -2,6 +2,8 @@
 images whose channels are stored side by side.
 """
 
+import math
+from functools import partial
 from itertools import cycle
 
 import numpy as np
@@ -12,16 +14,64 @@ from torch import Tensor, nn
 from benchmarks.inputs import EPSILON
 
 use = torch.set_num_threads
+constant, sum, tanh = torch.from_numpy, torch.sum, torch.tanh
+gelu, softmax = partial(F.gelu, approximate="tanh"), partial(F.softmax, dim=-1)
 
 
-def version() -> str:
-    return str(torch.__version__)
+def layer_norm(x, weight, bias):
+    return F.layer_norm(x, weight.shape, weight, bias)
 
 
-def trained(model, batches, fused=False, optimizer=None, layout=torch.contiguous_format):
+def conv(x, weight, stride):
+    return F.conv2d(x, weight, stride=stride, padding=1)
+
+
+def differentiated(loss_of, parameters):
+    p = {name: torch.from_numpy(array).requires_grad_() for name, array in parameters.items()}
+
+    def step():
+        for parameter in p.values():
+            parameter.grad = None
+        loss = loss_of(p)
+        loss.backward()
+        return loss.item()
+
+    return step
+
+
+def pulled_back(function, inputs, g, elements, channels_last=False):
+    p = {name: stored(array, channels_last).requires_grad_() for name, array in inputs.items()}
+    g = stored(g, channels_last)
+
+    def step():
+        for parameter in p.values():
+            parameter.grad = None
+        function(p).backward(g)
+        return math.fsum(p[name].grad[index].item() for name, index in elements.items())
+
+    return step
+
+
+def applied(function, inputs, element, channels_last=False):
+    p = {name: stored(array, channels_last) for name, array in inputs.items()}
+
+    @torch.inference_mode()
+    def step():
+        return function(p)[element].item()
+
+    return step
+
+
+def stored(array, channels_last):
+    """A tensor; where it is of images or kernels, with their channels side by side if wanted."""
+    tensor = torch.from_numpy(array)
+    return tensor.contiguous(memory_format=torch.channels_last) if channels_last and tensor.ndim == 4 else tensor
+
+
+def trained(model, batches, fused=False, optimizer=None, channels_last=False):
     """A step on the next batch, whose last part is what model(*all others) is to predict; Adam unless given."""
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
-    coming = tensors(batches, layout)
+    coming = cycle([[stored(array, channels_last) for array in batch] for batch in batches])
 
     def step():
         *given, target = next(coming)
@@ -34,21 +84,16 @@ def trained(model, batches, fused=False, optimizer=None, layout=torch.contiguous
     return step
 
 
-def inferred(model, batches, layout):
+def inferred(model, batches, channels_last):
     """A step is the model on the next batch and gives the largest logit."""
     model.eval()
-    coming = tensors(batches, layout)
+    coming = cycle([[stored(array, channels_last) for array in batch] for batch in batches])
 
     @torch.inference_mode()
     def step():
         return model(next(coming)[0]).max().item()
 
     return step
-
-
-def tensors(batches, layout):
-    batches = [[torch.from_numpy(array) for array in batch] for batch in batches]
-    return cycle([[x.contiguous(memory_format=layout) if x.ndim == 4 else x for x in batch] for batch in batches])
 
 
 @torch.no_grad()

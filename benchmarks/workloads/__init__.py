@@ -1,8 +1,8 @@
 """The workloads, one file each: its sizes, its inputs, and its step in every engine that can do it.
 
-minattn's and PyTorch's steps are written as users of each would write them.  JAX and the engines after NumPy share one
-text, written over the functions that their modules in benchmarks/engines give.  A new workload is a new file here whose
-`WORKLOADS` lists it.  Files import NumPy alone: they are read in the environments of all engines.
+The networks of minattn and PyTorch are written as users of each would write them.  All others share one text, written
+over the functions that the modules in benchmarks/engines give; small workloads have no other.  A new workload is a new
+file here whose `WORKLOADS` lists it.  Files import NumPy alone: they are read in the environments of all engines.
 """
 
 import importlib

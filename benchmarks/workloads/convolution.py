@@ -19,61 +19,22 @@ def arrays() -> Arrays:
     return {"x": normal(rng, *SHAPE), "g": normal(rng, *SHAPE), "weight": kernels(rng, SHAPE[1], SHAPE[1])}
 
 
-def in_minattn(e, gradients):
-    import minattn as ma
-
+def convolution(e, gradients, **settings):
     given = arrays()
-    x, weight = (ma.tensor(given[name], requires_grad=gradients) for name in ("x", "weight"))
-
-    @ma.no_grad()
-    def forward():
-        return ma.conv2d(x, weight, padding=1)[PIXEL].item()
-
-    def both():
-        x.grad = weight.grad = None
-        ma.conv2d(x, weight, padding=1).backward(given["g"])
-        return weight.grad[TAP].item() + x.grad[PIXEL].item()
-
-    return both if gradients else forward
-
-
-def in_torch(e, gradients, channels_last=False):
-    import torch
-    import torch.nn.functional as F
-
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    given = {name: torch.from_numpy(array).contiguous(memory_format=layout) for name, array in arrays().items()}
-    x, weight = (given[name].requires_grad_(gradients) for name in ("x", "weight"))
-
-    @torch.inference_mode()
-    def forward():
-        return F.conv2d(x, weight, padding=1)[PIXEL].item()
-
-    def both():
-        x.grad = weight.grad = None
-        F.conv2d(x, weight, padding=1).backward(given["g"])
-        return weight.grad[TAP].item() + x.grad[PIXEL].item()
-
-    return both if gradients else forward
-
-
-def in_others(e, gradients):
-    given = arrays()
-    inputs = {name: given[name] for name in ("x", "weight")}
+    g = given.pop("g")
 
     def function(p):
         return e.conv(p["x"], p["weight"], 1)
 
     if gradients:
-        return e.pulled_back(function, inputs, given["g"], {"weight": TAP, "x": PIXEL})
-    return e.applied(function, inputs, PIXEL)
+        return e.pulled_back(function, given, g, {"weight": TAP, "x": PIXEL}, **settings)
+    return e.applied(function, given, PIXEL, **settings)
 
 
 def workload(name: str, title: str, description: str, gradients: bool) -> Workload:
     batch, channels, height, width = SHAPE
-    engines = {"minattn": in_minattn, "torch": in_torch, "jax": in_others, "chainer": in_others}
-    steps = {engine: partial(step, gradients=gradients) for engine, step in engines.items()}
-    steps["torch-channels-last"] = partial(in_torch, gradients=gradients, channels_last=True)
+    steps = dict.fromkeys(("minattn", "torch", "jax", "chainer"), partial(convolution, gradients=gradients))
+    steps["torch-channels-last"] = partial(convolution, gradients=gradients, channels_last=True)
     cannot = dict.fromkeys(("mygrad", "dezero", "pydynet", "smallpebble"), NOT_WRITTEN)
     cannot |= {"torch-fused": NEEDS_ADAM, "autograd": "its convolution has no padding"}
     return Workload(

@@ -148,12 +148,14 @@ def in_torch(e, se, training, fused=False, channels_last=False):
             return self.classifier(self.blocks(F.relu(self.conv(images))).mean((2, 3)))
 
     parameters, batches = data(se)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    model = ResNet(parameters).to(memory_format=layout)
+    model = ResNet(parameters)
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
     if not training:
-        return e.inferred(model, batches, layout)
+        return e.inferred(model, batches, channels_last)
     settings = {"momentum": MOMENTUM, "weight_decay": DECAY, "fused": fused}
-    return e.trained(model, batches, optimizer=torch.optim.SGD(model.parameters(), RATE, **settings), layout=layout)
+    optimizer = torch.optim.SGD(model.parameters(), RATE, **settings)
+    return e.trained(model, batches, optimizer=optimizer, channels_last=channels_last)
 
 
 # ---------------------------------------------------------------------------------------------- the others

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.inputs import Arrays, normal
-from benchmarks.workload import NEEDS_ADAM, NEEDS_IMAGES, Limit, Workload
+from benchmarks.workload import ENGINES, NEEDS_ADAM, NEEDS_IMAGES, Limit, Workload
 
 ROWS, COLUMNS = 4096, 1024
 PASSES = 5  # over the array: forward reads x and writes y; backward reads g and either x or y, and writes dx
@@ -20,56 +20,21 @@ def arrays(function: str) -> tuple[Arrays, np.ndarray]:
     return {"x": x} | (affine if function == "layer_norm" else {}), g
 
 
-def in_minattn(e, function):
-    import minattn as ma
-
+def over_rows(e, function):
     inputs, g = arrays(function)
-    x, *affine = (ma.tensor(array, requires_grad=True) for array in inputs.values())
-    apply = {"softmax": ma.softmax, "layer_norm": ma.layer_norm, "gelu": ma.gelu_tanh}[function]
 
-    def step():
-        for tensor in (x, *affine):
-            tensor.grad = None
-        apply(x, *affine).backward(g)
-        return x.grad[ELEMENT].item()
+    def apply(p):
+        return getattr(e, function)(*(p[name] for name in inputs))
 
-    return step
-
-
-def in_torch(e, function):
-    import torch
-    import torch.nn.functional as F
-
-    inputs, g = arrays(function)
-    x, *affine = (torch.from_numpy(array).requires_grad_() for array in inputs.values())
-    g = torch.from_numpy(g)
-    apply = {
-        "softmax": lambda x: F.softmax(x, dim=-1),
-        "layer_norm": lambda x, weight, bias: F.layer_norm(x, weight.shape, weight, bias),
-        "gelu": lambda x: F.gelu(x, approximate="tanh"),
-    }[function]
-
-    def step():
-        for tensor in (x, *affine):
-            tensor.grad = None
-        apply(x, *affine).backward(g)
-        return x.grad[ELEMENT].item()
-
-    return step
-
-
-def in_others(e, function):
-    inputs, g = arrays(function)
-    return e.pulled_back(lambda p: getattr(e, function)(*(p[name] for name in inputs)), inputs, g, {"x": ELEMENT})
+    return e.pulled_back(apply, inputs, g, {"x": ELEMENT})
 
 
 def workload(name: str, title: str, function: str) -> Workload:
-    engines = dict.fromkeys(("jax", "autograd", "mygrad", "chainer", "dezero", "pydynet", "smallpebble"), in_others)
     return Workload(
         name,
         title,
         f"{title} of each row of ({ROWS}, {COLUMNS}), forward and backward with a fixed upstream gradient",
-        {e: partial(s, function=function) for e, s in {"minattn": in_minattn, "torch": in_torch, **engines}.items()},
+        dict.fromkeys(ENGINES, partial(over_rows, function=function)),
         {"torch-fused": NEEDS_ADAM, "torch-channels-last": NEEDS_IMAGES},
         Limit.COPY,
         4.0 * PASSES * ROWS * COLUMNS,

@@ -1,7 +1,5 @@
 """How the memory of self-attention grows: what is measured, and what is said of it."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -58,12 +56,8 @@ def test_the_page_says_how_memory_grows():
 def test_the_files(tmp_path):
     points = [point(256), point(512), point(256, True), point(512, True)]
     files = write(points, tmp_path / "new")
-    assert sorted(path.name for path in files) == [f"attention_memory.{suffix}" for suffix in ("json", "md", "png")]
-    content = json.loads(files[0].read_text(encoding="utf-8"))
-    assert content["points"][3]["length"] == 512
-    assert content["points"][3]["causal"] is True
-    assert content["points"][0]["lean_seconds"] == [1.0, 2.0, 3.0]
-    assert content["points"][0]["ratio"]["median"] == 1.0
+    assert [path.name for path in files] == ["attention_memory.md", "attention_memory.png"]
+    assert all(path.stat().st_size for path in files)
 
 
 def test_the_command(bench, monkeypatch, tmp_path):
