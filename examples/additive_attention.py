@@ -39,7 +39,7 @@ class Pronouncer(nn.Module):
         h = self.encoder(self.letters(source), mask)
         keys = self.attention.keys(h)  # U_a h, the same at every step
         s = ma.tensor(np.zeros((len(words), SIZE), np.float32))
-        previous, logits, alignment = np.full(len(words), phonemes.begin), [], []
+        previous, logits, alignment = np.full(len(words), phonemes.bos), [], []
         for i in range(steps):
             context, weights = self.attention(s, h, mask, keys)
             s = self.decoder(ma.concat([self.phonemes(previous), context], axis=1), s)
@@ -54,7 +54,7 @@ model = Pronouncer()
 optimizer = Adam(model.named_parameters())
 for step in range(STEPS):
     batch = [pairs[i] for i in rng.integers(len(pairs), size=BATCH)]
-    target, _ = pad_sequences([phonemes.encode(pronunciation, end=True) for _, pronunciation in batch])
+    target, _ = pad_sequences([phonemes.encode(pronunciation, eos=True) for _, pronunciation in batch])
     logits, _ = model([word for word, _ in batch], target.shape[1], truth=target)
     loss = ma.cross_entropy(logits, target, ignore_index=phonemes.pad)
     optimizer.zero_grad()

@@ -53,8 +53,8 @@ def main() -> None:
     letters, spoken = list(said.word), said.phonemes
     names = {
         "encoder": (letters, letters),
-        "decoder": ([*spoken, "[end]"], ["[begin]", *spoken]),
-        "across": ([*spoken, "[end]"], letters),
+        "decoder": ([*spoken, "[EOS]"], ["[BOS]", *spoken]),
+        "across": ([*spoken, "[EOS]"], letters),
     }
     weights = attention_of(pronouncer, said.word, spoken)
     pictures = {}
@@ -82,7 +82,7 @@ def attention_of(pronouncer, word, phonemes):
     """By kind, the weights (layers, heads, queries, keys) of a word and what is said of it."""
     pronouncer.model.eval()
     source = pronouncer.letters.encode(word)[None]
-    previous = pronouncer.phonemes.encode(phonemes, begin=True)[None]
+    previous = pronouncer.phonemes.encode(phonemes, bos=True)[None]
     _, attention = pronouncer.model(source, previous, return_attention=True)
     layers = range(pronouncer.config.layers)
     return {kind: ops.concat([attention[path.format(i)] for i in layers], axis=0).data for kind, path in PATHS.items()}

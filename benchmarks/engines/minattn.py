@@ -6,7 +6,7 @@ from itertools import cycle
 from threadpoolctl import threadpool_limits
 
 import minattn as ma
-from minattn.data.batching import deal_rows
+from minattn.data.batches import deal_rows
 from minattn.training import Adam, DataParallel
 
 ma.keep_freed_memory()  # as its training loop does

@@ -1,5 +1,6 @@
 """Data sets, vocabularies and batches.  Everything here is NumPy on the host and needs no engine."""
 
+from minattn.data.batches import SeededBatches
 from minattn.data.batching import (
     LengthBucketedBatches,
     PaddedBatch,
@@ -12,11 +13,11 @@ from minattn.data.images.dataset import Images, ImageSplits, hold_out_images
 from minattn.data.images.digits import load_digits
 from minattn.data.images.fashion_mnist import load_fashion_mnist
 from minattn.data.images.folder import load_image_folder, read_image, read_image_folder
-from minattn.data.splits import Splits, hold_out, split_lexicon
+from minattn.data.splits import Splits
 from minattn.data.text.cmudict import load_cmudict, read_cmudict
 from minattn.data.text.docstrings import load_docstrings
-from minattn.data.text.lexicon import Lexicon, read_lexicon
-from minattn.data.text.texts import Alphabet, Texts, read_text, split_text
+from minattn.data.text.lexicon import Lexicon, LexiconSplits, hold_out, read_lexicon, split_lexicon
+from minattn.data.text.texts import Alphabet, read_text, split_text
 from minattn.data.text.vocabulary import Vocabulary
 from minattn.data.text.windows import TextBatch, TextWindows, evaluation_windows
 
@@ -28,12 +29,13 @@ __all__ = [
     "Images",
     "LengthBucketedBatches",
     "Lexicon",
+    "LexiconSplits",
     "Normalization",
     "PaddedBatch",
+    "SeededBatches",
     "Splits",
     "TextBatch",
     "TextWindows",
-    "Texts",
     "Vocabulary",
     "evaluation_batches",
     "evaluation_images",

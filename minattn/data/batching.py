@@ -17,15 +17,15 @@ Deviations from the paper:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from minattn.data.batches import SeededBatches, check_least, cut, deal_rows
 from minattn.data.text.vocabulary import PAD, Numbers
-from minattn.errors import ConfigError, DataError
+from minattn.errors import DataError
 
 BATCHES_PER_FETCH = 20
 
@@ -54,15 +54,6 @@ class PaddedBatch:
         ]
 
 
-def deal_rows(count: int, parts: int) -> list[tuple[slice, float]]:
-    """The rows of each of at most `parts` hands when `count` are dealt out, and its share of them.
-
-    Neighbours, which are of similar length where rows are sorted, go to different hands.
-    """
-    parts = max(1, min(parts, count))
-    return [(slice(first, None, parts), len(range(first, count, parts)) / max(1, count)) for first in range(parts)]
-
-
 def pad_sequences(
     sequences: Sequence[Numbers],
 ) -> tuple[Int64[np.ndarray, "batch time"], Bool[np.ndarray, "batch time"]]:
@@ -81,57 +72,33 @@ def pad_sequences(
     return numbers, mask
 
 
-class LengthBucketedBatches:
-    """Training batches of pairs of similar length, in an order that only `(seed, epoch)` decides.
+class LengthBucketedBatches(SeededBatches[PaddedBatch]):
+    """Training batches of pairs of similar length.
 
-    Because nothing else decides it, a run that stopped before batch k of an epoch goes on with
-    `iterate(epoch, start=k)` and sees exactly the batches it would have seen.  The last batch of an epoch's
-    last fetch may be smaller; every pair comes exactly once per epoch.
+    The last batch of an epoch's last fetch may be smaller; every pair comes exactly once per epoch.
 
     Raises DataError where there are no pairs or one of them has an empty side, and ConfigError for a batch
     size below 1 or a negative seed.
     """
 
+    what = "pairs"
+
     def __init__(self, pairs: Sequence[Pair], batch_size: int, seed: int):
-        if seed < 0:
-            raise ConfigError(f"the seed must not be negative, and is {seed}")
-        self._pairs = _checked_pairs(pairs, batch_size)
+        super().__init__(len(pairs), batch_size, seed)
+        self._pairs = _checked_pairs(pairs)
         self._lengths = _lengths(self._pairs)
-        self.batch_size = batch_size
-        self.seed = seed
 
-    def __len__(self) -> int:
-        """Batches per epoch."""
-        return math.ceil(len(self._pairs) / self.batch_size)
-
-    def iterate(self, epoch: int, start: int = 0) -> Iterator[PaddedBatch]:
-        """The batches of one epoch (counted from 0), from batch `start` on.
-
-        Raises ConfigError for a negative epoch and DataError for a `start` that is not within the epoch.
-        """
-        check_place(epoch, start, len(self))
-        return (_pad_pairs(self._pairs, indices) for indices in self._order(epoch)[start:])
-
-    def _order(self, epoch: int) -> list[np.ndarray]:
-        rng = np.random.default_rng([self.seed, epoch])
-        shuffled = rng.permutation(len(self._pairs))
+    def order(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Fetches of shuffled pairs, each sorted by length and cut into batches that are shuffled."""
         batches = []
-        for fetched in _cut(shuffled, BATCHES_PER_FETCH * self.batch_size):
-            by_length = fetched[np.argsort(self._lengths[fetched], kind="stable")]
-            cut = _cut(by_length, self.batch_size)
-            batches += [cut[i] for i in rng.permutation(len(cut))]
+        for fetched in cut(rng.permutation(self.examples), BATCHES_PER_FETCH * self.batch_size):
+            by_length = cut(fetched[np.argsort(self._lengths[fetched], kind="stable")], self.batch_size)
+            batches += [by_length[i] for i in rng.permutation(len(by_length))]
         return batches
 
-
-def check_place(epoch: int, start: int, batches: int) -> None:
-    """Raise ConfigError for a negative epoch, DataError for a `start` outside an epoch of so many batches."""
-    if epoch < 0:
-        raise ConfigError(f"epochs are counted from 0, and epoch {epoch} was asked for")
-    if not 0 <= start <= batches:
-        raise DataError(
-            f"an epoch has {batches} batches, so it cannot go on at batch {start}. "
-            "Continue a run with the data and the batch size that it was started with."
-        )
+    def batch(self, examples: np.ndarray, rng: np.random.Generator) -> PaddedBatch:
+        """These pairs, padded."""
+        return _pad_pairs(self._pairs, examples)
 
 
 def evaluation_batches(pairs: Sequence[Pair], batch_size: int) -> Iterator[PaddedBatch]:
@@ -139,7 +106,10 @@ def evaluation_batches(pairs: Sequence[Pair], batch_size: int) -> Iterator[Padde
 
     Raises the errors of `LengthBucketedBatches`.
     """
-    checked = _checked_pairs(pairs, batch_size)
+    check_least("batch size", batch_size, 1)
+    if not pairs:
+        raise DataError("there are no pairs to make batches of; hint: give at least one (source, target) pair")
+    checked = _checked_pairs(pairs)
     return (_pad_pairs(checked, indices) for indices in _in_length_order(_lengths(checked), batch_size))
 
 
@@ -151,7 +121,7 @@ def source_batches(
     Raises DataError for a sequence that is empty or not made of integers, ConfigError for a batch size
     below 1.
     """
-    _check_batch_size(batch_size)
+    check_least("batch size", batch_size, 1)
     checked = [_non_empty(source, f"source {index}") for index, source in enumerate(sources)]
     lengths = np.array([len(source) for source in checked], dtype=np.int64)
     return (
@@ -166,30 +136,18 @@ def _pad_pairs(pairs: Sequence[Pair], indices: np.ndarray) -> PaddedBatch:
 
 
 def _in_length_order(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    return _cut(np.argsort(lengths, kind="stable"), batch_size)
-
-
-def _cut(indices: np.ndarray, size: int) -> list[np.ndarray]:
-    return [indices[begin : begin + size] for begin in range(0, len(indices), size)]
+    return cut(np.argsort(lengths, kind="stable"), batch_size)
 
 
 def _lengths(pairs: Sequence[Pair]) -> np.ndarray:
     return np.array([max(len(source), len(target)) for source, target in pairs], dtype=np.int64)
 
 
-def _checked_pairs(pairs: Sequence[Pair], batch_size: int) -> list[Pair]:
-    _check_batch_size(batch_size)
-    if not pairs:
-        raise DataError("there are no pairs to make batches of: give at least one (source, target) pair")
+def _checked_pairs(pairs: Sequence[Pair]) -> list[Pair]:
     return [
         (_non_empty(source, f"the source of pair {index}"), _non_empty(target, f"the target of pair {index}"))
         for index, (source, target) in enumerate(pairs)
     ]
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise ConfigError(f"the batch size must be at least 1, and is {batch_size}")
 
 
 def _non_empty(sequence: Numbers, name: str) -> np.ndarray:

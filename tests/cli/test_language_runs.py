@@ -8,7 +8,7 @@ import fakecupy
 import pytest
 from small_language import train_arguments, write_text
 
-from minattn.data import Texts
+from minattn.data import Splits
 from minattn.tasks.config import read_json
 from minattn.tasks.lm import task as language
 from minattn.tasks.run_folder import CONFIG, REPORT
@@ -181,6 +181,6 @@ def test_a_python_whose_text_is_another_cannot_go_on(minattn, refused, text, tmp
     stored = read_json(Path("run", CONFIG))
     stored["files"] = {"train": None, "dev": None, "test": None}
     Path("run", CONFIG).write_text(json.dumps(stored))
-    monkeypatch.setattr(language, "load_docstrings", lambda: Texts("abc" * 40, "abc", "abc"))
+    monkeypatch.setattr(language, "load_docstrings", lambda: Splits("abc" * 40, "abc", "abc"))
     says = ["the train text of the documentation strings of Python 3.", "the Python it was started with"]
     refused("train", "lm", "--resume", "run", says=says, folder=tmp_path)

@@ -197,5 +197,5 @@ def test_places_outside_the_epochs():
             batches.iterate(0, start)
     with pytest.raises(ConfigError, match="epochs are counted from 0, and epoch -1"):
         batches.iterate(-1)
-    with pytest.raises(ConfigError, match="seed must not be negative, and is -2"):
+    with pytest.raises(ConfigError, match="seed must be at least 0, and is -2"):
         LengthBucketedBatches(some_pairs(3), 2, seed=-2)

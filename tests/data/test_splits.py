@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minattn.data import Lexicon, Splits, hold_out, split_lexicon
+from minattn.data import Lexicon, LexiconSplits, hold_out, split_lexicon
 from minattn.errors import DataError
 
 # Sets of words and not lexicons, because checked types draw random numbers, which a strategy must not.
@@ -70,10 +70,10 @@ def test_holding_out_nothing_or_everything(n):
 
 def test_parts_that_share_words_are_refused():
     with pytest.raises(DataError) as caught:
-        Splits(train=lexicon_of("a", "b", "c"), dev=lexicon_of("d"), test=lexicon_of("c", "b", "e"))
+        LexiconSplits(train=lexicon_of("a", "b", "c"), dev=lexicon_of("d"), test=lexicon_of("c", "b", "e"))
     assert str(caught.value) == (
         "train and test share words (2 in all), such as b c. "
         "Divide by words and not by lines, or results come out too good."
     )
     with pytest.raises(DataError, match="dev and test share words"):
-        Splits(train=lexicon_of("a"), dev=lexicon_of("b"), test=lexicon_of("b"))
+        LexiconSplits(train=lexicon_of("a"), dev=lexicon_of("b"), test=lexicon_of("b"))

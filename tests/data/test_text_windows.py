@@ -87,7 +87,7 @@ def test_windows_are_copies():
         ((19, 10, 2, 1), DataError, "has 19 characters, and windows of 10 need at least 20; hint"),
         ((100, 0, 2, 1), ConfigError, "the window must be at least 1, and is 0"),
         ((100, 10, 0, 1), ConfigError, "the batch size must be at least 1, and is 0"),
-        ((100, 10, 2, -1), ConfigError, "the seed must not be negative, and is -1"),
+        ((100, 10, 2, -1), ConfigError, "the seed must be at least 0, and is -1"),
     ],
 )
 def test_windows_that_cannot_be(arguments, error, says):

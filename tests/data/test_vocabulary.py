@@ -14,17 +14,17 @@ sequences = st.lists(st.lists(symbols, max_size=8), max_size=8)
 
 
 def test_numbers_start_after_the_special_symbols():
-    assert Vocabulary("abc").to_list() == ["<pad>", "<begin>", "<end>", "a", "b", "c"]
+    assert Vocabulary("abc").to_list() == ["<pad>", "<bos>", "<eos>", "a", "b", "c"]
     assert Vocabulary("abc", unknown=True).to_list() == [
         "<pad>",
-        "<begin>",
-        "<end>",
-        "<unknown>",
+        "<bos>",
+        "<eos>",
+        "<unk>",
         "a",
         "b",
         "c",
     ]
-    assert (Vocabulary.pad, Vocabulary.begin, Vocabulary.end) == (0, 1, 2)
+    assert (Vocabulary.pad, Vocabulary.bos, Vocabulary.eos) == (0, 1, 2)
     assert Vocabulary("a").unknown is None
     assert Vocabulary("a", unknown=True).unknown == 3
 
@@ -34,9 +34,9 @@ def test_encode_gives_int64_and_the_marks_asked_for():
     numbers = letters.encode("cab")
     assert numbers.dtype == np.int64
     assert numbers.tolist() == [5, 3, 4]
-    assert letters.encode("cab", begin=True).tolist() == [1, 5, 3, 4]
-    assert letters.encode("cab", end=True).tolist() == [5, 3, 4, 2]
-    assert letters.encode("", begin=True, end=True).tolist() == [1, 2]
+    assert letters.encode("cab", bos=True).tolist() == [1, 5, 3, 4]
+    assert letters.encode("cab", eos=True).tolist() == [5, 3, 4, 2]
+    assert letters.encode("", bos=True, eos=True).tolist() == [1, 2]
 
 
 def test_decode_stops_at_the_end_and_leaves_marks_out():
@@ -44,10 +44,10 @@ def test_decode_stops_at_the_end_and_leaves_marks_out():
 
 
 @given(sequences, st.booleans(), st.booleans(), st.booleans())
-def test_decode_undoes_encode(texts, unknown, begin, end):
+def test_decode_undoes_encode(texts, unknown, bos, eos):
     vocabulary = Vocabulary.from_sequences(texts, unknown=unknown)
     for text in texts:
-        assert vocabulary.decode(vocabulary.encode(text, begin=begin, end=end)) == text
+        assert vocabulary.decode(vocabulary.encode(text, bos=bos, eos=eos)) == text
 
 
 @given(sequences, st.booleans())
@@ -76,7 +76,7 @@ def test_max_size_keeps_the_most_frequent_and_makes_the_rest_unknown():
     vocabulary = Vocabulary.from_sequences(["banana", "band"], max_size=2)
     assert vocabulary.to_list()[4:] == ["a", "n"]
     assert vocabulary.encode("band").tolist() == [3, 4, 5, 3]
-    assert vocabulary.decode([3, 4]) == ["<unknown>", "a"]
+    assert vocabulary.decode([3, 4]) == ["<unk>", "a"]
 
 
 def test_length_and_membership_count_what_they_say():
@@ -84,15 +84,15 @@ def test_length_and_membership_count_what_they_say():
     assert len(vocabulary) == 6
     assert "a" in vocabulary
     assert "c" not in vocabulary
-    assert "<end>" not in vocabulary
+    assert "<eos>" not in vocabulary
     assert vocabulary != ["<pad>"]
-    assert repr(vocabulary) == "Vocabulary of 6: <pad> <begin> <end> <unknown> a b"
+    assert repr(vocabulary) == "Vocabulary of 6: <pad> <bos> <eos> <unk> a b"
 
 
 def test_text_cannot_spell_a_special_symbol():
-    with pytest.raises(DataError, match="unknown symbol '<end>'"):
-        Vocabulary("ab").encode(["a", "<end>"])
-    assert Vocabulary("ab", unknown=True).encode(["a", "<end>"]).tolist() == [4, 3]
+    with pytest.raises(DataError, match="unknown symbol '<eos>'"):
+        Vocabulary("ab").encode(["a", "<eos>"])
+    assert Vocabulary("ab", unknown=True).encode(["a", "<eos>"]).tolist() == [4, 3]
 
 
 def test_an_unknown_symbol_is_named_with_its_place_its_word_and_the_cure():
@@ -122,7 +122,7 @@ def test_the_error_of_a_large_vocabulary_stays_short():
         (["a", "b", "a"], "the symbol 'a' is given twice"),
         (["a", ""], "a symbol cannot be the empty string"),
         (["a", "<pad>"], "'<pad>' is the name of a special symbol"),
-        (["<unknown>"], "'<unknown>' is the name of a special symbol"),
+        (["<unk>"], "'<unk>' is the name of a special symbol"),
     ],
 )
 def test_symbols_that_cannot_be_numbered(wrong, message):
@@ -136,7 +136,7 @@ def test_a_number_without_a_symbol(number):
         Vocabulary("ab").decode([3, number])
 
 
-@pytest.mark.parametrize("stored", [[], ["a", "b", "c"], ["<pad>", "<end>", "<begin>", "a"]])
+@pytest.mark.parametrize("stored", [[], ["a", "b", "c"], ["<pad>", "<eos>", "<bos>", "a"]])
 def test_a_list_that_is_no_stored_vocabulary(stored):
     with pytest.raises(DataError, match=r"a stored vocabulary begins with .*<pad>.*this one with"):
         Vocabulary.from_list(stored)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_language import SMALL, some_text, write_text
 
 from minattn.autograd import no_grad
-from minattn.data import Alphabet, Texts, TextWindows
+from minattn.data import Alphabet, Splits, TextWindows
 from minattn.errors import CheckpointError, ConfigError, DataError
 from minattn.tasks.config import read_json
 from minattn.tasks.lm import task as language
@@ -46,13 +46,13 @@ def test_one_file_is_cut_and_given_ones_are_taken(files):
     assert (train + dev, test) == (text, "a dog eats")
     assert 0 < len(dev) < len(train)
     Path("dev.txt").write_text("the cat")
-    assert DataFiles("text.txt", "dev.txt", "test.txt").load() == (text, "the cat", "a dog eats")
+    assert tuple(DataFiles("text.txt", "dev.txt", "test.txt").load()) == (text, "the cat", "a dog eats")
 
 
 def test_without_files_it_is_the_documentation_strings(monkeypatch):
-    monkeypatch.setattr(language, "load_docstrings", lambda: Texts("one", "two", "three"))
+    monkeypatch.setattr(language, "load_docstrings", lambda: Splits("one", "two", "three"))
     assert "documentation strings of Python 3." in DataFiles().source("test")
-    assert DataFiles().load() == ("one", "two", "three")
+    assert tuple(DataFiles().load()) == ("one", "two", "three")
 
 
 @pytest.mark.parametrize("given", [(None, "d", None), (None, None, "t"), (None, "d", "t"), ("t", "d", None)])

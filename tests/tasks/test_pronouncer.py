@@ -62,7 +62,7 @@ def test_the_end_symbol_has_a_probability_but_no_row():
 def test_symbols_that_are_no_phonemes_have_no_row():
     model = pronouncer()
     (a,) = model.phonemes.encode(["A"])
-    ids = [model.phonemes.begin, a, model.phonemes.pad]
+    ids = [model.phonemes.bos, a, model.phonemes.pad]
     p = model._pronunciation("abc", Hypothesis(ids, -1.0, np.eye(3), finished=False, score=0.0))
     assert p.phonemes == ["A"]
     assert p.alignment.tolist() == [[0, 1, 0]]
@@ -78,7 +78,7 @@ def test_without_attention_there_is_one_column():
 def test_the_alignment_of_a_transformer_is_the_mean_over_the_heads_of_its_last_layer():
     model = pronouncer(TRANSFORMER)
     said = next(p for p in model.pronounce(["cabbac", "abc", "bc", "ab"], beam=1) if len(p.phonemes) > 2)
-    previous = [model.phonemes.begin, *model.phonemes.encode(said.phonemes)][:-1]
+    previous = [model.phonemes.bos, *model.phonemes.encode(said.phonemes)][:-1]
     _, attention = model.model(model.letters.encode(said.word)[None], np.array([previous]), return_attention=True)
     last = f"decoder.{model.config.layers - 1}.cross_attention"
     np.testing.assert_allclose(said.alignment, attention[last].data[0].mean(0), atol=1e-5)

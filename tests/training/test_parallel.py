@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tiny_run import assert_same_run, loss_of, pairs, tiny_trainer
 
 import minattn as ma
-from minattn.data.batching import LengthBucketedBatches, deal_rows
+from minattn.data.batches import deal_rows
+from minattn.data.batching import LengthBucketedBatches
 from minattn.data.text.windows import TextBatch
 from minattn.errors import ConfigError
 from minattn.nn import Dropout, Linear, Module

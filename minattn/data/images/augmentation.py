@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from minattn.data.batching import check_place, deal_rows
+from minattn.data.batches import SeededBatches, check_least, deal_rows
 from minattn.data.images.dataset import Images, described
 from minattn.errors import ConfigError, DataError, ShapeError
 
@@ -103,18 +103,19 @@ def crop_and_flip(
     return windows.transpose(0, 3, 1, 2)
 
 
-class ImageBatches:
-    """Training batches, whose order, windows and mirrors only `(seed, epoch)` and the batch's number decide.
+class ImageBatches(SeededBatches[ImageBatch]):
+    """Training batches; their order, windows and mirrors are decided by `(seed, epoch)` and the batch's number alone.
 
-    Because nothing else decides them, a run that stopped before batch k of an epoch goes on with
-    `iterate(epoch, start=k)` and sees exactly what it would have seen.  Every image comes once an epoch; batches
-    differ by one image at most, so that none is too small for batch normalization.
+    Every image comes once an epoch; batches differ by one image at most, so that none is too small for batch
+    normalization.
 
     crop: how many pixels an image is padded by on each side before a window is cut out of it; 0: none is.
     flip: mirror each image with probability 1/2, left to right.
     Raises DataError where there are no images, ConfigError for a batch size below 1, a negative seed or crop, and a
     crop as large as the images.
     """
+
+    what = "images"
 
     def __init__(
         self,
@@ -125,61 +126,40 @@ class ImageBatches:
         crop: int = 0,
         flip: bool = False,
     ) -> None:
-        for name, number, least in (("batch size", batch_size, 1), ("seed", seed, 0), ("crop", crop, 0)):
-            _check_least(name, number, least)
-        if not len(images):
-            raise DataError("there are no images to make batches of; hint: give at least one")
+        super().__init__(len(images), batch_size, seed)
+        check_least("crop", crop, 0)
         if crop and crop >= min(images.shape[1:]):
             raise ConfigError(
                 f"a crop of {crop} pixels leaves nothing of some images of {described(images.shape)}; "
                 "hint: crop=0, or any less than their sides"
             )
         self._images = images
-        self.batch_size = batch_size
-        self.seed = seed
         self.normalization = normalization
         self.crop = crop
         self.flip = flip
 
-    def __len__(self) -> int:
-        """Batches per epoch."""
-        return math.ceil(len(self._images) / self.batch_size)
-
     @property
     def smallest(self) -> int:
         """How many images the smallest batch has."""
-        return len(self._images) // len(self)
+        return self.examples // len(self)
 
-    def iterate(self, epoch: int, start: int = 0) -> Iterator[ImageBatch]:
-        """The batches of one epoch (counted from 0), from batch `start` on.
+    def order(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """The places of each batch's images."""
+        return np.array_split(rng.permutation(self.examples), len(self))
 
-        Raises ConfigError for a negative epoch and DataError for a `start` that is not within the epoch.
-        """
-        check_place(epoch, start, len(self))
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self._images))
-        batches = np.array_split(order, len(self))
-        # From 1 on: a seed with a 0 at its end is the seed without it, that of the order.
-        return (
-            self._batch(batches[k], np.random.default_rng([self.seed, epoch, 1 + k])) for k in range(start, len(self))
-        )
-
-    def _batch(self, places: np.ndarray, rng: np.random.Generator) -> ImageBatch:
-        chosen = self._images.at(places)
+    def batch(self, examples: np.ndarray, rng: np.random.Generator) -> ImageBatch:
+        """The images at these places, cropped and mirrored by chance, and normalized."""
+        chosen = self._images.at(examples)
         pixels = chosen.pixels
         if self.crop or self.flip:
-            top, left = rng.integers(2 * self.crop + 1, size=(2, len(places)))
-            mirrored = rng.integers(1 + self.flip, size=len(places)) == 1
+            top, left = rng.integers(2 * self.crop + 1, size=(2, len(examples)))
+            mirrored = rng.integers(1 + self.flip, size=len(examples)) == 1
             pixels = crop_and_flip(pixels, self.crop, top, left, mirrored)
         return ImageBatch(self.normalization(pixels), chosen.labels)
 
 
 def evaluation_images(images: Images, batch_size: int, normalization: Normalization) -> Iterator[ImageBatch]:
     """Batches of all images in their order, as they are.  Raises ConfigError for a batch size below 1."""
-    _check_least("batch size", batch_size, 1)
+    check_least("batch size", batch_size, 1)
     parts = (images.at(slice(first, first + batch_size)) for first in range(0, len(images), batch_size))
     return (ImageBatch(normalization(part.pixels), part.labels) for part in parts)
-
-
-def _check_least(name: str, number: int, least: int) -> None:
-    if number < least:
-        raise ConfigError(f"the {name} must be at least {least}, and is {number}; hint: {least} or more")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from minattn.data.splits import Splits
 from minattn.errors import ConfigError, DataError
 
 SPLIT_SEED = 0
@@ -58,20 +59,16 @@ class Images:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSplits:
-    """Images to train on, to choose the best model by and to report on, and what their classes are called.
+class ImageSplits(Splits[Images]):
+    """Images to train on, to choose the best model by and to report on, and the names of their classes.
 
     Raises DataError where parts have images of different shapes, or a label that is the number of no class.
     """
 
-    train: Images
-    dev: Images
-    test: Images
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for name in ("train", "dev", "test"):
-            part: Images = getattr(self, name)
+        for name, part in self.parts().items():
             if part.shape != self.train.shape:
                 raise DataError(
                     f"the {name} images are {described(part.shape)}, those to train on {described(self.train.shape)}; "

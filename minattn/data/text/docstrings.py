@@ -24,8 +24,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from minattn.data.splits import place_of
-from minattn.data.text.texts import Texts
+from minattn.data.splits import PARTS, Splits, place_of
 from minattn.errors import DataError
 
 LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3"}
@@ -33,7 +32,7 @@ LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2t
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def load_docstrings(folder: str | Path | None = None) -> Texts:
+def load_docstrings(folder: str | Path | None = None) -> Splits[str]:
     """The documentation strings of the standard library, in about 85 % train, 5 % dev and 10 % test modules.
 
     The hash of a module's name decides where it goes, by the rule of `split_lexicon`, so a module is never divided.
@@ -42,7 +41,7 @@ def load_docstrings(folder: str | Path | None = None) -> Texts:
     Raises DataError where the folder has no documented sources, as in a zipped or stripped Python.
     """
     folder = Path(folder or sysconfig.get_paths()["stdlib"])
-    parts: dict[str, list[str]] = {name: [] for name in Texts._fields}
+    parts: dict[str, list[str]] = {name: [] for name in PARTS}
     seen: set[str] = set()
     for module, path in source_files(folder):
         place = place_of(module)
@@ -56,7 +55,7 @@ def load_docstrings(folder: str | Path | None = None) -> Texts:
             f"this Python has no sources of its standard library in {folder}, so there are no documentation strings "
             "to read; hint: another text, by --train FILE, or a Python that is neither zipped nor stripped"
         )
-    return Texts(**{name: "".join(documents) for name, documents in parts.items()})
+    return Splits(**{name: "".join(documents) for name, documents in parts.items()})
 
 
 def source_files(folder: Path) -> list[tuple[str, Path]]:

@@ -1,13 +1,21 @@
-"""Pronunciation lexicons: words and how they are spoken."""
+"""Pronunciation lexicons: words and how they are spoken, and their division into train, dev and test words.
+
+Words are divided and not lines, so that no pronunciation of a test word is ever trained on.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
+from minattn.data.splits import Splits, digest_of, place_of
 from minattn.data.text.texts import read_text
 from minattn.errors import DataError
 
+CANONICAL_DEV_WORDS = 2670
 STRESS_DIGITS = "012"  # CMUdict writes no, primary and secondary stress behind a vowel
 
 Pronunciation = tuple[str, ...]
@@ -54,8 +62,51 @@ class Lexicon(Mapping[str, tuple[Pronunciation, ...]]):
         part._pronunciations = {word: accepted for word, accepted in self._pronunciations.items() if word in wanted}
         return part
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the words and pronunciations in their order."""
+        lines = [f"{word}\t{' '.join(pronunciation)}\n" for word, pronunciation in self.pairs()]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
     def __repr__(self) -> str:
         return f"Lexicon of {len(self):,} words with {len(self.pairs()):,} pronunciations"
+
+
+@dataclass(frozen=True, eq=False)
+class LexiconSplits(Splits[Lexicon]):
+    """Lexicons to train on, to tune on and to report on.  Raises DataError where two of them share a word."""
+
+    def __post_init__(self) -> None:
+        for (one, words), (other, others) in combinations(self.parts().items(), 2):
+            if shared := sorted(words.keys() & others.keys()):
+                examples = " ".join(shared[:5])
+                raise DataError(
+                    f"{one} and {other} share words ({len(shared):,} in all), such as {examples}. "
+                    "Divide by words and not by lines, or results come out too good."
+                )
+
+
+def split_lexicon(lexicon: Lexicon) -> LexiconSplits:
+    """Divide a lexicon into about 85 % train, 5 % dev and 10 % test words, by the `place_of` each word."""
+    places = {word: place_of(word) for word in lexicon}
+    return LexiconSplits(
+        train=lexicon.only(word for word, place in places.items() if place >= 150),
+        dev=lexicon.only(word for word, place in places.items() if 100 <= place < 150),
+        test=lexicon.only(word for word, place in places.items() if place < 100),
+    )
+
+
+def hold_out(lexicon: Lexicon, n: int = CANONICAL_DEV_WORDS) -> tuple[Lexicon, Lexicon]:
+    """Hold out the `n` words with the smallest SHA-256 (of the word in UTF-8): `(kept, held_out)`.
+
+    This makes a development set for a split that has only train and test files, such as the one of the
+    CMUdict literature, where papers held out 2,670 training words and did not say which.
+
+    Raises DataError unless 0 < n < number of words.
+    """
+    if not 0 < n < len(lexicon):
+        raise DataError(f"cannot hold out {n:,} of {len(lexicon):,} words and keep some: choose fewer, but at least 1")
+    held_out = set(sorted(lexicon, key=digest_of)[:n])
+    return lexicon.only(lexicon.keys() - held_out), lexicon.only(held_out)
 
 
 def read_lexicon(path: str | Path) -> Lexicon:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 
+from minattn.data.splits import Splits
 from minattn.errors import DataError
 
 SHOWN_CHARACTERS = 20  # an error names at most so many of the characters that it complains of
@@ -41,26 +40,14 @@ def read_text(path: str | Path) -> str:
     return text.replace("\r\n", "\n")
 
 
-class Texts(NamedTuple):
-    """A text to train on, one to choose the best model by, and one to report on."""
-
-    train: str
-    dev: str
-    test: str
-
-    def fingerprints(self) -> dict[str, str]:
-        """SHA-256 of each part: by it a resumed run knows that the text is the same."""
-        return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in self._asdict().items()}
-
-
-def split_text(text: str) -> Texts:
+def split_text(text: str) -> Splits[str]:
     """The first 90 % of the characters to train on, then 5 % each for dev and test.
 
     Neighbours and not lines drawn at random, so that what is reported on is text the model has seen nothing of.
     """
     rest, test = cut_tail(text)
     train, dev = cut_tail(rest, of=len(text))
-    return Texts(train, dev, test)
+    return Splits(train, dev, test)
 
 
 def cut_tail(text: str, of: int | None = None) -> tuple[str, str]:

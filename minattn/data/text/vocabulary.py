@@ -10,8 +10,8 @@ from jaxtyping import Int64
 
 from minattn.errors import ConfigError, DataError
 
-PAD, BEGIN, END, UNKNOWN = 0, 1, 2, 3
-SPECIAL_SYMBOLS = ("<pad>", "<begin>", "<end>", "<unknown>")
+PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
+SPECIAL_SYMBOLS = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 Numbers = Sequence[int] | np.ndarray  # of symbols, one after the other
 
@@ -21,17 +21,17 @@ SYMBOLS_SHOWN = 60  # an error names at most so many of the symbols that exist
 class Vocabulary:
     """A numbering of symbols: letters, phonemes, words, whatever a sequence consists of.
 
-    Number 0 is padding, 1 begins and 2 ends a sequence; with `unknown=True` number 3 stands for every
-    symbol that is not in the vocabulary.  The given symbols follow in the given order.
+    Number 0 is padding, 1 begins (BOS) and 2 ends (EOS) a sequence; with `unknown=True` number 3 stands for
+    every symbol that is not in the vocabulary.  The given symbols follow in the given order.
 
         letters = Vocabulary("abc")
-        letters.encode("cab", end=True)     # array([5, 3, 4, 2])
+        letters.encode("cab", eos=True)     # array([5, 3, 4, 2])
         letters.decode([5, 3, 4, 2, 0])     # ["c", "a", "b"]
 
     Raises DataError for a symbol that is given twice, is empty, or is the name of a special one.
     """
 
-    pad, begin, end = PAD, BEGIN, END
+    pad, bos, eos = PAD, BOS, EOS
 
     def __init__(self, symbols: Iterable[str], *, unknown: bool = False):
         special = SPECIAL_SYMBOLS if unknown else SPECIAL_SYMBOLS[:UNKNOWN]
@@ -39,7 +39,7 @@ class Vocabulary:
         _check_symbols(own)
         self.unknown: int | None = UNKNOWN if unknown else None
         self._symbols = [*special, *own]
-        # Special symbols have no entry: no text can spell them, not even one that contains "<end>".
+        # Special symbols have no entry: no text can spell them, not even one that contains "<eos>".
         self._numbers = {symbol: number for number, symbol in enumerate(own, start=len(special))}
 
     @classmethod
@@ -59,24 +59,24 @@ class Vocabulary:
         by_frequency = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
         return cls(by_frequency[:max_size], unknown=unknown or max_size is not None)
 
-    def encode(self, sequence: Sequence[str], *, begin: bool = False, end: bool = False) -> Int64[np.ndarray, " time"]:
-        """Turn symbols into their numbers; `begin` and `end` put those marks around them.
+    def encode(self, sequence: Sequence[str], *, bos: bool = False, eos: bool = False) -> Int64[np.ndarray, " time"]:
+        """Turn symbols into their numbers; `bos` and `eos` put BOS in front and EOS behind.
 
         Raises DataError for a symbol that is not in the vocabulary, unless the vocabulary has an unknown
         symbol.
         """
-        numbers = [BEGIN] if begin else []
+        numbers = [BOS] if bos else []
         for position, symbol in enumerate(sequence):
             number = self._numbers.get(symbol, self.unknown)
             if number is None:
                 raise DataError(self._unknown_symbol_message(sequence, position))
             numbers.append(number)
-        if end:
-            numbers.append(END)
+        if eos:
+            numbers.append(EOS)
         return np.array(numbers, dtype=np.int64)
 
     def decode(self, numbers: Numbers) -> list[str]:
-        """Turn numbers into symbols, up to the first end mark; padding and begin marks are left out.
+        """Turn numbers into symbols, up to the first EOS; padding and BOS are left out.
 
         Raises DataError for a number that no symbol has.
         """
@@ -84,9 +84,9 @@ class Vocabulary:
         for number in numbers:
             if not 0 <= number < len(self):
                 raise DataError(f"no symbol has the number {number}: they go from 0 to {len(self) - 1}")
-            if number == END:
+            if number == EOS:
                 break
-            if number not in (PAD, BEGIN):
+            if number not in (PAD, BOS):
                 symbols.append(self._symbols[number])
         return symbols
 

@@ -6,15 +6,14 @@ predicts the character that comes next, and sees those of the window before it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 
-from minattn.data.batching import check_place, deal_rows
-from minattn.errors import ConfigError, DataError
+from minattn.data.batches import SeededBatches, check_least, cut, deal_rows
+from minattn.errors import DataError
 
 
 class TextBatch(NamedTuple):
@@ -31,49 +30,37 @@ class TextBatch(NamedTuple):
         ]
 
 
-class TextWindows:
-    """Training batches of windows of T characters, in an order that only `(seed, epoch)` decides.
+class TextWindows(SeededBatches[TextBatch]):
+    """Training batches of windows of T characters.
 
     Each epoch cuts the text into windows anew, beginning at one of its first T characters, and shuffles them.  No
     character is a target twice in an epoch, and all but fewer than 2 T, at the text's two ends, are once; each epoch
-    leaves out others.  Every epoch has as many windows, so a run that stopped before batch k goes on with
-    `iterate(epoch, start=k)` and sees exactly what it would have seen.  An epoch's last batch may be smaller.
+    leaves out others.  Every epoch has as many windows; its last batch may be smaller.
 
     Raises DataError for a text of fewer than 2 T characters, ConfigError for a window or batch size below 1 or a
     negative seed.
     """
 
+    what = "windows"
+
     def __init__(self, text: np.ndarray, window: int, batch_size: int, seed: int) -> None:
-        _check_sizes(window, batch_size)
-        if seed < 0:
-            raise ConfigError(f"the seed must not be negative, and is {seed}")
+        check_least("window", window, 1)
         if len(text) < 2 * window:
             raise DataError(
                 f"the text to train on has {len(text):,} characters, and windows of {window:,} need at least "
                 f"{2 * window:,}; hint: a longer text, or shorter windows"
             )
-        self._text = text
-        self.window, self.batch_size, self.seed = window, batch_size, seed
-        self.windows = (len(text) - window) // window  # of an epoch, wherever it begins
+        super().__init__((len(text) - window) // window, batch_size, seed)
+        self._text, self.window = text, window
 
-    def __len__(self) -> int:
-        """Batches per epoch."""
-        return math.ceil(self.windows / self.batch_size)
-
-    def iterate(self, epoch: int, start: int = 0) -> Iterator[TextBatch]:
-        """The batches of one epoch (counted from 0), from batch `start` on.
-
-        Raises ConfigError for a negative epoch and DataError for a `start` that is not within the epoch.
-        """
-        check_place(epoch, start, len(self))
-        rng = np.random.default_rng([self.seed, epoch])
+    def order(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """The first characters of the windows of each batch."""
         offset = int(rng.integers(self.window))
-        firsts = offset + self.window * rng.permutation(self.windows)
-        size = self.batch_size
-        return (self._batch(firsts[k * size : (k + 1) * size]) for k in range(start, len(self)))
+        return cut(offset + self.window * rng.permutation(self.examples), self.batch_size)
 
-    def _batch(self, firsts: np.ndarray) -> TextBatch:
-        places = firsts[:, None] + np.arange(self.window)
+    def batch(self, examples: np.ndarray, rng: np.random.Generator) -> TextBatch:
+        """The windows that begin at these characters."""
+        places = examples[:, None] + np.arange(self.window)
         return TextBatch(self._text[places], self._text[places + 1])
 
 
@@ -85,7 +72,8 @@ def evaluation_windows(text: np.ndarray, window: int, batch_size: int) -> Iterat
 
     Raises DataError for a text of fewer than 2 characters, ConfigError for a window or batch size below 1.
     """
-    _check_sizes(window, batch_size)
+    check_least("window", window, 1)
+    check_least("batch size", batch_size, 1)
     if len(text) < 2:
         raise DataError(f"a text of {len(text)} characters has nothing to predict; hint: a longer text")
     return _side_by_side(text, window, batch_size)
@@ -98,9 +86,3 @@ def _side_by_side(text: np.ndarray, window: int, batch_size: int) -> Iterator[Te
         yield TextBatch(source[first : first + batch_size], target[first : first + batch_size])
     if whole < len(text) - 1:
         yield TextBatch(text[None, whole:-1], text[None, whole + 1 :])
-
-
-def _check_sizes(window: int, batch_size: int) -> None:
-    for name, size in (("window", window), ("batch size", batch_size)):
-        if size < 1:
-            raise ConfigError(f"the {name} must be at least 1, and is {size}")

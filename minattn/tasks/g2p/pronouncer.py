@@ -72,7 +72,7 @@ class Pronouncer:
             read = self.model.encode(source, as_mask(mask))
             steps = 2 * source.shape[1] + 10  # no pronunciation in CMUdict is longer
             steps = min(steps, self.config.longest or steps)
-            bos, eos = self.phonemes.begin, self.phonemes.end
+            bos, eos = self.phonemes.bos, self.phonemes.eos
             found = beam_search(self.model, read, beam, bos, eos, steps, self.config.alpha)
             for index, hypotheses in zip(indices, found, strict=True):
                 said[index] = self._pronunciation(words[index], hypotheses[0])
@@ -99,8 +99,8 @@ class Pronouncer:
             )
 
     def _pronunciation(self, word: str, best: Hypothesis) -> Pronunciation:
-        # Padding and begin, which a model says that has learned little, are no phonemes.
-        alignment = best.alignment[[i for i, symbol in enumerate(best.ids) if symbol > self.phonemes.end]]
+        # Padding and BOS, which a model says that has learned little, are no phonemes.
+        alignment = best.alignment[[i for i, symbol in enumerate(best.ids) if symbol > self.phonemes.eos]]
         looked_at = alignment[:, : len(word)] if self.config.attends else alignment
         return Pronunciation(word, self.phonemes.decode(best.ids), math.exp(best.log_probability), looked_at)
 
@@ -127,8 +127,8 @@ class Pronouncer:
         return score({p.word: p.phonemes for p in said}, lexicon)
 
     def encode(self, lexicon: Lexicon) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Every (word, pronunciation) as (letter ids, phoneme ids between begin and end)."""
-        return [(self.letters.encode(w), self.phonemes.encode(p, begin=True, end=True)) for w, p in lexicon.pairs()]
+        """Every (word, pronunciation) as (letter ids, phoneme ids between BOS and EOS)."""
+        return [(self.letters.encode(w), self.phonemes.encode(p, bos=True, eos=True)) for w, p in lexicon.pairs()]
 
     def loss(self, model: Any, batch: PaddedBatch) -> Tensor:
         """What training minimizes: the mean over the batch's pronunciations of sum_i -log p(y_i), in nats.
@@ -146,7 +146,7 @@ class Pronouncer:
         return math.fsum(self._summed_loss(self.model, batch).item() for batch in batches) / len(pairs)
 
     def perplexity(self, lexicon: Lexicon) -> float:
-        """e to the mean of -log p(y_i) over all phonemes of a lexicon, the end symbol counted as one."""
+        """e to the mean of -log p(y_i) over all phonemes of a lexicon, EOS counted as one."""
         pairs = lexicon.pairs()
         symbols = sum(len(pronunciation) + 1 for _, pronunciation in pairs)
         return math.exp(self.mean_loss(lexicon) * len(pairs) / symbols)

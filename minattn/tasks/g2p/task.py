@@ -15,7 +15,7 @@ from minattn.autograd import check_device
 from minattn.data import (
     LengthBucketedBatches,
     Lexicon,
-    Splits,
+    LexiconSplits,
     hold_out,
     load_cmudict,
     read_lexicon,
@@ -61,7 +61,7 @@ class DataFiles(runs.DataFiles):
 
     OWN = "CMUdict"
 
-    def load(self) -> Splits:
+    def load(self) -> LexiconSplits:
         """The lexicons.  Raises DataError for files that cannot be used."""
         if self.train is None:
             return load_cmudict()
@@ -70,9 +70,9 @@ class DataFiles(runs.DataFiles):
             return split_lexicon(train)
         test = read_lexicon(self.test)
         if self.dev is not None:
-            return Splits(train, read_lexicon(self.dev), test)
+            return LexiconSplits(train, read_lexicon(self.dev), test)
         kept, held_out = hold_out(train, n=min(2670, max(1, len(train) // 20)))
-        return Splits(kept, held_out, test)
+        return LexiconSplits(kept, held_out, test)
 
     def load_test(self) -> Lexicon:
         """The test words alone, which need no other file where they have their own."""
@@ -85,7 +85,7 @@ def fingerprint(lexicon: Lexicon) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def fingerprints(splits: Splits) -> dict[str, str]:
+def fingerprints(splits: LexiconSplits) -> dict[str, str]:
     """Those of the train, dev and test words."""
     return {name: fingerprint(getattr(splits, name)) for name in PARTS}
 
@@ -165,7 +165,7 @@ def evaluate(
 
 
 # ---------------------------------------------------------------------------------------------- its parts
-def _load(files: DataFiles, progress: Progress) -> Splits:
+def _load(files: DataFiles, progress: Progress) -> LexiconSplits:
     progress.note(f"reading {files.source('train')}")
     splits = files.load()
     for name in PARTS:
@@ -176,7 +176,7 @@ def _load(files: DataFiles, progress: Progress) -> Splits:
     return splits
 
 
-def _trainer(pronouncer: Pronouncer, splits: Splits, folder: Path, device: str, progress: Progress) -> Trainer:
+def _trainer(pronouncer: Pronouncer, splits: LexiconSplits, folder: Path, device: str, progress: Progress) -> Trainer:
     """What trains a pronouncer that has learned nothing yet."""
     config = pronouncer.config
     pronouncer.model.to(device)
@@ -207,7 +207,7 @@ def _development(pronouncer: Pronouncer, dev: Lexicon, progress: Progress) -> di
     return {"dev_loss": pronouncer.mean_loss(dev), "dev_per": result.per, "dev_wer": result.wer}
 
 
-def _finished(outcome: Outcome, folder: Path, splits: Splits, device: str, progress: Progress) -> Outcome:
+def _finished(outcome: Outcome, folder: Path, splits: LexiconSplits, device: str, progress: Progress) -> Outcome:
     """Score the best model on the test words, draw the pictures and write the report, unless Ctrl-C was pressed."""
     if outcome.interrupted:
         return outcome

@@ -14,7 +14,7 @@ from math import log
 from pathlib import Path
 
 from minattn.autograd import check_device
-from minattn.data import Alphabet, Texts, TextWindows, load_docstrings, read_text, split_text
+from minattn.data import Alphabet, Splits, TextWindows, load_docstrings, read_text, split_text
 from minattn.data.text.texts import cut_tail
 from minattn.errors import DataError
 from minattn.tasks import driver as runs
@@ -39,7 +39,7 @@ class DataFiles(runs.DataFiles):
 
     OWN = f"the documentation strings of Python {platform.python_version()}"
 
-    def load(self) -> Texts:
+    def load(self) -> Splits[str]:
         """The texts.  Raises DataError for files that cannot be used."""
         if self.train is None:
             return load_docstrings()
@@ -48,8 +48,8 @@ class DataFiles(runs.DataFiles):
             return split_text(train)
         test = read_text(self.test)
         if self.dev is not None:
-            return Texts(train, read_text(self.dev), test)
-        return Texts(*cut_tail(train), test)
+            return Splits(train, read_text(self.dev), test)
+        return Splits(*cut_tail(train), test)
 
 
 def config_from(settings: Sequence[str], model: None = None) -> LanguageConfig:
@@ -110,10 +110,10 @@ def resume(
 
 
 # ---------------------------------------------------------------------------------------------- its parts
-def _load(files: DataFiles, progress: Progress) -> Texts:
+def _load(files: DataFiles, progress: Progress) -> Splits[str]:
     progress.note(f"reading {files.source('train')}")
     texts = files.load()
-    for name, text in texts._asdict().items():
+    for name, text in texts.parts().items():
         if len(text) < 2:
             raise DataError(
                 f"there is no {name} text in {files.source(name)}, {len(text)} characters where 2 are the least; the "
@@ -124,13 +124,13 @@ def _load(files: DataFiles, progress: Progress) -> Texts:
     return texts
 
 
-def _untrained(config: LanguageConfig, texts: Texts) -> CharacterModel:
+def _untrained(config: LanguageConfig, texts: Splits[str]) -> CharacterModel:
     """A model for all characters of all parts: one that the training text lacks is one that was never seen, no more."""
     first_line = texts.dev.lstrip("\n").split("\n")[0]
     return CharacterModel(config, Alphabet("".join(texts)), first_line[:PROMPT] or "\n")
 
 
-def _trainer(characters: CharacterModel, texts: Texts, folder: Path, device: str, progress: Progress) -> Trainer:
+def _trainer(characters: CharacterModel, texts: Splits[str], folder: Path, device: str, progress: Progress) -> Trainer:
     """What trains a model that has learned nothing yet."""
     config = characters.config
     characters.model.to(device)
@@ -182,7 +182,7 @@ def indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.split("\n"))
 
 
-def _finished(outcome: Outcome, folder: Path, texts: Texts, device: str, progress: Progress) -> Outcome:
+def _finished(outcome: Outcome, folder: Path, texts: Splits[str], device: str, progress: Progress) -> Outcome:
     """Measure the best model on the test text, draw the curves and write the report, unless Ctrl-C was pressed."""
     if outcome.interrupted:
         return outcome
