@@ -30,14 +30,14 @@ import numpy as np
 from minattn.attention.spatial.regions import upsampled
 from minattn.data.images.dataset import Images, ImageSplits
 from minattn.errors import CheckpointError, ConfigError, MinattnError
-from minattn.models import registry
-from minattn.models.vision.attention_branch_network import AttentionBranchNetwork
-from minattn.tasks.config import write_json, write_text
-from minattn.tasks.driver import run_quietly
-from minattn.tasks.images import task as recipe
+from minattn.tasks.config import as_json, replaced
+from minattn.tasks.driver import checkpoint_meta, make_trainer, run_quietly
+from minattn.tasks.files import write_json, write_text
 from minattn.tasks.images.classifier import Classifier
 from minattn.tasks.images.settings import ImageConfig
-from minattn.tasks.run_folder import check_libraries, check_writable, has_begun
+from minattn.tasks.images.source import ImageSource
+from minattn.tasks.images.task import ImageClassification
+from minattn.tasks.run_folder import check_libraries, check_writable, has_started
 from minattn.tasks.threads import blas_threads
 from minattn.training import LAST, Plan, Progress, load_checkpoint
 from minattn.viz import save_figure
@@ -98,16 +98,18 @@ def main() -> None:
     if arguments.seeds < 1:
         raise ConfigError(f"--seeds must be at least 1, got {arguments.seeds}")
     size = SIZES[arguments.data]
-    config = configuration(arguments.data, size.epochs if arguments.epochs is None else arguments.epochs, arguments.set)
+    epochs = size.epochs if arguments.epochs is None else arguments.epochs
+    configs = {n.model: configuration(n.model, arguments.data, epochs, arguments.set) for n in NETWORKS}
+    config = configs[PLAIN.model]
     check_writable(arguments.out)
     check_libraries()
     count = size.train if arguments.images is None else arguments.images
-    splits = part_of(recipe.DataSource(arguments.data).load(config), count, size.test)
+    splits = part_of(ImageSource(arguments.data).load(config), count, size.test)
     print(f"{len(splits.train):,} images to train on, {len(splits.test):,} to test, {config.epochs} epochs", flush=True)
     results, pictured = [], {}
     for seed in range(1, arguments.seeds + 1):
         for network in NETWORKS:
-            settings = dataclasses.replace(config, model=network.model, seed=seed)
+            settings = dataclasses.replace(configs[network.model], seed=seed)
             result, maps = measured(network, settings, splits, arguments.noise, arguments.out)
             results.append(result)
             if seed == 1 and maps is not None:
@@ -119,12 +121,12 @@ def main() -> None:
     print(f"\n{text}\npicture: {arguments.out / 'noise.png'}")
 
 
-def configuration(data: str, epochs: int, settings: list[str]) -> ImageConfig:
-    """The settings that all networks share.  Raises ConfigError for those in which they differ."""
+def configuration(model: str, data: str, epochs: int, settings: list[str]) -> ImageConfig:
+    """The settings of a network.  Raises ConfigError for those in which the networks differ."""
     for setting in settings:
         if setting.partition("=")[0] in ("model", "seed"):
             raise ConfigError(f"the networks differ in model and seed, so --set {setting} cannot be given")
-    return recipe.config_from([f"epochs={epochs}", *settings], None, data)
+    return ImageClassification().configure([f"epochs={epochs}", *settings], model, ImageSource(data))
 
 
 # ---------------------------------------------------------------------------------------------- the images
@@ -162,7 +164,7 @@ def measured(
         "on_object": None,
         "weights": clean.model.count_parameters(),
         "seconds": clean_seconds + noisy_seconds,
-        "settings": dataclasses.asdict(config),
+        "settings": as_json(config),
     }
     maps = None
     if network.residual is not None:
@@ -176,15 +178,17 @@ def measured(
 @blas_threads()
 def trained(network: Network, config: ImageConfig, splits: ImageSplits, folder: Path) -> tuple[Classifier, float]:
     """(a network after its last step, the seconds it took); one that is trained already is read from its folder."""
-    classifier = Classifier.of(config, splits)
     if network.residual is not None:
-        shape = {"classes": len(splits.classes), "channels": splits.train.shape[0]}
-        form = dataclasses.replace(registry.configuration(config.model, **shape), residual=network.residual)
-        classifier.model = AttentionBranchNetwork(form, np.random.default_rng(config.seed))
-    meta = {**classifier.meta(), "residual": network.residual, "images": splits.train.fingerprint()}
+        config = replaced(config, {"network.residual": network.residual})
+    classifier = Classifier.of(config, splits)
+    meta = {
+        **checkpoint_meta(ImageClassification(), classifier.config),
+        **classifier.meta(),
+        "images": splits.train.fingerprint(),
+    }
     batches = classifier.batches(splits.train)
-    trainer = classifier.trainer(batches, folder, Plan(epochs=config.epochs), Progress(), meta)
-    if has_begun(folder):
+    trainer = make_trainer(classifier, batches, folder, Plan(epochs=config.epochs), Progress(), meta)
+    if has_started(folder):
         _, stored = load_checkpoint(folder / LAST)
         if any(stored.get(key) != meta[key] for key in meta):
             raise CheckpointError(f"{folder} was trained with other settings or images; hint: another --out")
@@ -197,7 +201,7 @@ def trained(network: Network, config: ImageConfig, splits: ImageSplits, folder: 
 
 def accuracy(classifier: Classifier, images: Images) -> float:
     """Percent of the images that are named rightly."""
-    return 100 * (1 - float(classifier.look(images).errors(images).mean()))
+    return 100 * (1 - float(classifier.predict(images).errors(images).mean()))
 
 
 def attention_maps_of(classifier: Classifier, images: Images) -> np.ndarray:

@@ -11,14 +11,14 @@ Whole words, which the table has too, get harder with every phoneme for any mode
 """
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 from minattn.errors import MinattnError
-from minattn.tasks.config import with_settings, write_text
-from minattn.tasks.g2p import task as g2p
-from minattn.tasks.run_folder import check_writable
-from minattn.training.metrics import Score, score_by_length
+from minattn.tasks import driver
+from minattn.tasks.files import write_text
+from minattn.tasks.g2p.error_rates import Score, score_by_length
+from minattn.tasks.g2p.task import G2P, LexiconFiles
+from minattn.tasks.run_folder import check_writable, is_finished
 from minattn.viz import accuracy_by_length, save_figure
 
 MODELS = {"RNNencdec": "rnnencdec", "RNNsearch": "rnnsearch"}
@@ -35,18 +35,19 @@ def main() -> None:
     arguments = parser.parse_args()
 
     check_writable(arguments.out)
-    config = with_settings(dataclasses.replace(g2p.default_config(), epochs=arguments.epochs), arguments.set)
-    files = g2p.DataFiles(train=arguments.train)
-    test = files.load_test()
+    settings = [f"epochs={arguments.epochs}", *arguments.set]
+    configs = {name: G2P().configure(settings, model) for name, model in MODELS.items()}
+    source = LexiconFiles(train=arguments.train)
+    test = source.load_test()
     scores: dict[str, dict[int, Score]] = {}
-    for name, model in MODELS.items():
-        folder = arguments.out / model
-        if not (folder / g2p.REPORT).exists():
-            outcome = g2p.train(dataclasses.replace(config, model=model), files, folder)
+    for name, config in configs.items():
+        folder = arguments.out / config.model
+        if not is_finished(folder):
+            outcome = driver.start(G2P(), config, source, folder)
             if outcome.interrupted:
                 raise SystemExit(f"{name}: {outcome.message}")
-        said = g2p.Pronouncer.load(folder).pronounce(list(test), config.beam)
-        by_word = {p.word: p.phonemes for p in said}
+        predictions = driver.load(folder).pronounce(list(test), config.beam)
+        by_word = {p.word: p.phonemes for p in predictions}
         scores[name] = score_by_length(by_word, test, longest=arguments.longest)
 
     curves = {

@@ -29,10 +29,12 @@ from minattn.data.images.augmentation import evaluation_images
 from minattn.data.images.dataset import Images
 from minattn.data.images.digits import CLASSES as DIGITS
 from minattn.errors import CheckpointError, ConfigError, MinattnError
-from minattn.models import registry
-from minattn.tasks.config import write_json, write_text
-from minattn.tasks.images import task as recipe
+from minattn.tasks import driver
+from minattn.tasks.config import settings_of
+from minattn.tasks.files import write_json, write_text
 from minattn.tasks.images.classifier import EVALUATION_BATCH, Classifier, on_device
+from minattn.tasks.images.source import ImageSource
+from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.run_folder import CONFIG, check_writable, is_finished
 from minattn.tasks.threads import blas_threads
 from minattn.viz import save_figure
@@ -124,14 +126,17 @@ def main() -> None:
 # ---------------------------------------------------------------------------------------------- the network
 def small_run(folder: Path, model: str, seed: int | None, settings: list[str]) -> Path:
     """The folder of a network trained on the digits: trained now, or before with the same settings."""
-    config = recipe.config_from(settings, model, "digits")
+    source = ImageSource("digits")
+    config = ImageClassification().configure(settings, model, source)
     config = config if seed is None else dataclasses.replace(config, seed=seed)
-    refuse_without_se(registry.configuration(config.model), f"the model {config.model}")
-    if (folder / CONFIG).exists() and recipe.stored_run(folder).config != config:
-        raise CheckpointError(f"{folder} was trained with other settings; hint: another --out")
+    refuse_without_se(config.network, f"the model {config.model}")
+    if (folder / CONFIG).exists():
+        stored = driver.StoredRun.read(folder, "images").config
+        if settings_of(stored) != settings_of(config):
+            raise CheckpointError(f"{folder} was trained with other settings; hint: another --out")
     if not is_finished(folder):
         begun = (folder / CONFIG).exists()
-        outcome = recipe.resume(folder) if begun else recipe.train(config, recipe.DataSource("digits"), folder)
+        outcome = driver.resume(folder) if begun else driver.start(ImageClassification(), config, source, folder)
         if outcome.interrupted:
             raise SystemExit(outcome.message)
     return folder
@@ -139,10 +144,10 @@ def small_run(folder: Path, model: str, seed: int | None, settings: list[str]) -
 
 def read_run(run: Path) -> tuple[Classifier, Images]:
     """The best model of a run and its test images.  Raises ConfigError where the model has no gates."""
-    classifier, stored = Classifier.load(run), recipe.stored_run(run)
+    classifier, stored = driver.load(run, task="images"), driver.StoredRun.read(run)
     refuse_without_se(classifier.model.config, f"{run} is a run of {classifier.config.model}, which")
-    test = stored.files.load(stored.config).test
-    stored.check_same({"test": test.fingerprint()}, "images", "put the old ones back, or train anew")
+    test = stored.source.load_test(stored.config)
+    stored.check_same({"test": test.fingerprint()}, "train anew")
     return classifier, test
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from minattn.autograd import no_grad, ops
 from minattn.errors import ConfigError, MinattnError
-from minattn.tasks.g2p.pronouncer import Pronouncer
+from minattn.tasks import driver
 from minattn.tasks.run_folder import check_writable
 from minattn.viz import attention_heads, attention_lines, save_figure
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for the pictures  [default: RUN/heads/WORD]")
     arguments = parser.parse_args()
 
-    pronouncer = Pronouncer.load(arguments.run)
+    pronouncer = driver.load(arguments.run, task="g2p")
     if pronouncer.config.model != "transformer":
         raise ConfigError(f"{arguments.run} is a run of {pronouncer.config.model}; hint: one of model=transformer")
     folder = arguments.out or folder_of(arguments.run, arguments.word.lower())
@@ -84,7 +84,7 @@ def attention_of(pronouncer, word, phonemes):
     source = pronouncer.letters.encode(word)[None]
     previous = pronouncer.phonemes.encode(phonemes, bos=True)[None]
     _, attention = pronouncer.model(source, previous, return_attention=True)
-    layers = range(pronouncer.config.layers)
+    layers = range(pronouncer.config.network.layers)
     return {kind: ops.concat([attention[path.format(i)] for i in layers], axis=0).data for kind, path in PATHS.items()}
 
 

@@ -17,8 +17,11 @@ from pathlib import Path
 
 from minattn.data import Lexicon
 from minattn.errors import CheckpointError, ConfigError, DataError, MinattnError
-from minattn.tasks.config import read_json, write_json, write_text
-from minattn.tasks.g2p import task as g2p
+from minattn.tasks import driver
+from minattn.tasks.config import as_json, settings_of
+from minattn.tasks.files import read_json, write_json, write_text
+from minattn.tasks.g2p.settings import TransformerG2P
+from minattn.tasks.g2p.task import G2P, LexiconFiles
 from minattn.tasks.run_folder import CONFIG, REPORT, check_writable
 from minattn.viz import save_figure
 from minattn.viz.style import INK, LINE, MUTED, PALETTE, axes_at, styled_figure, text_width
@@ -67,7 +70,7 @@ def main() -> None:
     if arguments.words is not None and arguments.words < 1:
         raise ConfigError(f"--words must be at least 1, got {arguments.words}")
     check_writable(arguments.out)
-    files = g2p.DataFiles(train=arguments.train)
+    files = LexiconFiles(train=arguments.train)
     if arguments.words is not None:
         files = fewer_words(files, arguments.words, arguments.out / f"{arguments.words}-words")
     dev = files.load().dev
@@ -81,7 +84,7 @@ def main() -> None:
     print(markdown_table(results))
 
 
-def configurations(epochs: int, settings: list[str]) -> list[g2p.G2PConfig]:
+def configurations(epochs: int, settings: list[str]) -> list[TransformerG2P]:
     """The settings of every row.  Raises ConfigError where one is wrong for a row, or is what the rows differ in."""
     of_rows = {setting.partition("=")[0] for row in ROWS for setting in row.settings}
     for setting in settings:
@@ -89,10 +92,10 @@ def configurations(epochs: int, settings: list[str]) -> list[g2p.G2PConfig]:
         if key in of_rows:
             raise ConfigError(f"the rows differ in {key}, so --set {setting} cannot be given; hint: leave it out")
     common = [f"epochs={epochs}", "beam=1", *settings]
-    return [g2p.config_from([*common, *row.settings], "transformer") for row in ROWS]
+    return [G2P().configure([*common, *row.settings], "transformer") for row in ROWS]
 
 
-def fewer_words(files: g2p.DataFiles, words: int, folder: Path) -> g2p.DataFiles:
+def fewer_words(files: LexiconFiles, words: int, folder: Path) -> LexiconFiles:
     """Files in `folder` with every n-th word, so many of train in all, and of dev and test what has no new symbols."""
     splits = files.load()
     every = max(1, len(splits.train) // words)
@@ -114,21 +117,22 @@ def fewer_words(files: g2p.DataFiles, words: int, folder: Path) -> g2p.DataFiles
         lines = [f"{word}\t{' '.join(pronunciation)}\n" for word, pronunciation in lexicon.pairs()]
         (folder / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
         paths[name] = str(folder / f"{name}.tsv")
-    return g2p.DataFiles(**paths)
+    return LexiconFiles(**paths)
 
 
-def trained(row: Row, config: g2p.G2PConfig, files: g2p.DataFiles, folder: Path, dev: Lexicon) -> dict:
+def trained(row: Row, config: TransformerG2P, files: LexiconFiles, folder: Path, dev: Lexicon) -> dict:
     """Train a row, or go on with it, unless it is there already; what it scores on the development words."""
     if (folder / CONFIG).exists():
-        stored = g2p.stored_run(folder)
-        if (stored.config, stored.files) != (config, files.absolute()):
+        stored = driver.StoredRun.read(folder, "g2p")
+        if (settings_of(stored.config), stored.source) != (settings_of(config), files.absolute()):
             raise CheckpointError(f"{folder} was trained with other settings or words; hint: another --out")
     print(f"{row.name}: {folder}", flush=True)
     if not (folder / REPORT).exists():
-        outcome = g2p.resume(folder) if (folder / CONFIG).exists() else g2p.train(config, files, folder)
+        begun = (folder / CONFIG).exists()
+        outcome = driver.resume(folder) if begun else driver.start(G2P(), config, files, folder)
         if outcome.interrupted:
             raise SystemExit(f"{row.name}: {outcome.message}")
-    pronouncer = g2p.Pronouncer.load(folder)
+    pronouncer = driver.load(folder)
     score = pronouncer.score(dev, config.beam)
     return {
         "row": row.name,
@@ -139,7 +143,7 @@ def trained(row: Row, config: g2p.G2PConfig, files: g2p.DataFiles, folder: Path,
         "wer": score.wer,
         "weights": pronouncer.model.count_parameters(),
         "seconds": read_json(folder / REPORT)["training"]["seconds"],
-        "settings": dataclasses.asdict(config),
+        "settings": as_json(config),
     }
 
 

@@ -5,18 +5,10 @@ from pathlib import Path
 import numpy as np
 
 WORDS = ("the cat", "a dog", "sleeps", "eats\n")
-SMALL = {
-    "layers": 1,
-    "d_model": 8,
-    "d_ff": 16,
-    "heads": 2,
-    "context": 8,
-    "batch_size": 4,
-    "steps": 10,
-    "lr": 0.02,
-    "evaluate_every": 3,
-    "sample": 12,
-}
+SMALL = (
+    *("layers=1", "d_model=8", "d_ff=16", "heads=2", "context=8"),
+    *("batch_size=4", "steps=10", "lr=0.02", "evaluate_every=3", "sample=12"),
+)
 
 
 def some_text(words: int = 200) -> str:
@@ -32,5 +24,4 @@ def write_text(folder: Path) -> str:
 
 def train_arguments(folder: Path | str, *settings: str) -> list[str]:
     """What to give `minattn` to train such a run in `folder`, on the text that `write_text` wrote where it works."""
-    small = [f"--set={key}={value}" for key, value in SMALL.items()]
-    return ["train", "lm", "--out", str(folder), "--train=text.txt", *small, *(f"--set={s}" for s in settings)]
+    return ["train", "lm", "--out", str(folder), "--train=text.txt", *(f"--set={s}" for s in (*SMALL, *settings))]

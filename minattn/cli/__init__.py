@@ -11,16 +11,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from minattn import __version__, keep_freed_memory
-from minattn.cli import embed, generate, listing, summary, train, trained
+from minattn.cli import embed, listing, runs, summary, train
 from minattn.cli.app import FAILED, app, console, errors
 from minattn.errors import MinattnError
 
 # Each of these enters its commands into the application.
-__all__ = ["embed", "generate", "listing", "run", "summary", "train", "trained"]
-
-# in which the help names the commands
-ORDER = ("train", "evaluate", "predict", "generate", "embed", "list", "summary")
-app.registered_commands.sort(key=lambda command: ORDER.index(command.name or command.callback.__name__))
+__all__ = ["embed", "listing", "run", "runs", "summary", "train"]
 
 
 @app.callback(invoke_without_command=True)

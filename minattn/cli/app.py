@@ -5,11 +5,21 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from minattn.tasks.run_folder import has_begun, is_finished
+from minattn.tasks.run_folder import has_started, is_finished
 from minattn.training import BEST
 
+
+class Commands(TyperGroup):
+    """The commands in the order in which the help names them: those of tasks first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: not isinstance(self.commands[name], TyperGroup))
+
+
 app = typer.Typer(
+    cls=Commands,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -34,5 +44,5 @@ def note_unfinished(run: Path) -> None:
     """Say so, on standard error, where the run was not trained to its end."""
     if (run / BEST).exists() and not is_finished(run):
         errors.print("note: this run is not finished; this is its best model so far")
-    elif has_begun(run) and not is_finished(run):
+    elif has_started(run) and not is_finished(run):
         errors.print("note: this run is not finished, and no model of it was evaluated yet; this is its last one")

@@ -1,116 +1,176 @@
-"""`minattn train`: train a recipe's model, or go on with a run that was stopped."""
+"""`minattn train TASK`: train a task's model, or go on with a run that was stopped."""
 
 import dataclasses
 import shlex
 import textwrap
-from collections.abc import Callable
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from minattn import __version__
 from minattn.cli.app import INTERRUPTED, Device, app, console, option
-from minattn.cli.trainable import RECIPES, Trainable
+from minattn.cli.options import CommandsOfTasks, command, options_of, parameter
 from minattn.errors import ConfigError
-from minattn.tasks.run_folder import has_begun, is_finished
+from minattn.tasks import driver
+from minattn.tasks.config import Setting, settings_of, short_key, type_name
+from minattn.tasks.files import read_json
+from minattn.tasks.registry import TASKS, task_named
+from minattn.tasks.run_folder import REPORT, has_started, is_finished
+from minattn.tasks.task import Task
 from minattn.training import Outcome
 
-Recipe = StrEnum("Recipe", [(name, name) for name in RECIPES])
-MODELS = "; ".join(f"{name}: {', '.join(recipe.models)}" for name, recipe in RECIPES.items() if recipe.models)
-FORMS = "; ".join(f"{name}: {recipe.form}" for name, recipe in RECIPES.items() if not recipe.takes_data)
-DATA = "; ".join(f"{name}: {recipe.form}" for name, recipe in RECIPES.items() if recipe.takes_data)
-
-RecipeName = Annotated[
-    Recipe,
-    typer.Argument(metavar="RECIPE", help="  ".join(f"{name}: {recipe.what}" for name, recipe in RECIPES.items())),
-]
-Model = Annotated[str | None, option(f"The network, where there is a choice ({MODELS}).", metavar="NAME")]
-Out = Annotated[Path | None, option("The run's folder, a new one.  [default: runs/RECIPE]", metavar="FOLDER")]
+Model = Annotated[str | None, option("The network: see below.", metavar="NAME")]
+Out = Annotated[Path | None, option("The run's folder, a new one.  [default: runs/TASK]", metavar="FOLDER")]
 Resume = Annotated[Path | None, option("Go on with a run that was stopped.", metavar="RUN")]
-Seed = Annotated[int | None, option("Decides the weights and the order of the data.  [default: 1]", metavar="N")]
+Seed = Annotated[
+    int | None, option("Decides the first parameters and the order of the data.  [default: 1]", metavar="N")
+]
 Settings = Annotated[
     list[str] | None, option("Change a setting, as lr=1e-3; repeatable.", "--set", metavar="KEY=VALUE")
 ]
-Data = Annotated[str | None, option(f"What to train on, choose by and report on ({DATA}).", metavar="NAME|FOLDER")]
-TrainFile = Annotated[str | None, option(f"What to train on ({FORMS}).", "--train", metavar="FILE")]
-DevFile = Annotated[str | None, option("What to choose the best model by, in the same form.", "--dev", metavar="FILE")]
-TestFile = Annotated[str | None, option("What to report on, in the same form.", "--test", metavar="FILE")]
 
 
-@app.command()
+class Tasks(CommandsOfTasks):
+    """`minattn train`: a command for each task."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args:
+            raise ConfigError(f"the task is missing; hint: minattn train {' or '.join(TASKS)}")
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand:
+        return train_command(task_named(cmd_name))
+
+
+app.add_typer(
+    typer.Typer(),
+    name="train",
+    cls=Tasks,
+    subcommand_metavar="TASK [OPTIONS]",
+    help="Train a model, and leave a folder with its checkpoints, log, score and figures.  "
+    "minattn train TASK --help lists the task's options and settings.",
+)
+
+
+def train_command(task: Task) -> TyperCommand:
+    """The command that trains this task's model."""
+
+    class WithSettings(TyperCommand):
+        """A command whose help lists the task's settings."""
+
+        def format_epilog(self, ctx: Any, formatter: Any) -> None:
+            for heading, rows in help_of_settings(task).items():
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+    parameters = [
+        *([parameter("model", Model, None)] if len(task.models) > 1 else []),
+        parameter("out", Out, None),
+        parameter("resume", Resume, None),
+        parameter("device", Device, "cpu"),
+        parameter("seed", Seed, None),
+        parameter("settings", Settings, None),
+        *options_of(task.source),
+    ]
+    return command(task.name, task.help, parameters, lambda **values: train(task, **values), WithSettings)
+
+
+def help_of_settings(task: Task) -> dict[str, list[tuple[str, str]]]:
+    """By heading, the key of each setting with its meaning, type and default: first those of all models."""
+    models = {name: settings_of(task.default(name)) for name in task.shown_models}
+    first, *others = models.values()
+    common = [path for path in first if all(found.get(path) == first[path] for found in others)]
+    groups: dict[tuple[str, ...], list[str]] = {tuple(common): []}
+    for name, settings in models.items():
+        own = tuple(path for path in settings if path not in common and path != "model")
+        groups.setdefault(own, []).append(name)
+    return {
+        f"Settings of --model {', '.join(names)}" if names else "Settings (--set KEY=VALUE)": [
+            _row(path, [models[name] for name in names or task.shown_models]) for path in paths
+        ]
+        for paths, names in groups.items()
+        if paths
+    }
+
+
+def _row(path: str, models: Sequence[Mapping[str, Setting]]) -> tuple[str, str]:
+    """The key of a setting, and its meaning, type and default; of several defaults that of each model."""
+    field, _ = models[0][path]
+    defaults = [str(settings[path].value) for settings in models]
+    told = defaults[0] if len(set(defaults)) == 1 else ", ".join(defaults)
+    return short_key(path, models[0]), f"{field.help}  [{type_name(field.kind)}, default: {told}]".strip()
+
+
 def train(
-    recipe: RecipeName,
-    model: Model = None,
-    out: Out = None,
-    resume: Resume = None,
-    device: Device = "cpu",
-    seed: Seed = None,
-    settings: Settings = None,
-    data: Data = None,
-    train_file: TrainFile = None,
-    dev_file: DevFile = None,
-    test_file: TestFile = None,
+    task: Task,
+    out: Path | None,
+    resume: Path | None,
+    device: str,
+    seed: int | None,
+    settings: list[str] | None,
+    model: str | None = None,
+    **data: Any,
 ) -> None:
-    """Train a model, and leave a folder with its checkpoints, log, score and pictures."""
-    trained = RECIPES[recipe]
-    files_given = {"--train": train_file, "--dev": dev_file, "--test": test_file}
+    """Train a new run of a task, or resume one."""
     if resume is not None:
-        given = {"--model": model, "--out": out, "--seed": seed, "--set": settings, "--data": data, **files_given}
-        if extra := _named(given):
+        given = {"model": model, "out": out, "seed": seed, "set": settings, **data}
+        if extra := [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]:
             raise ConfigError(f"--resume goes on with the run as it was started, so {', '.join(extra)} cannot be given")
-        _resume(trained, resume, device)
+        _resume(task, resume, device)
         return
-    if model is not None and not trained.models:
-        raise ConfigError(f"{recipe} has one network, so --model cannot be given; it is shaped by --set KEY=VALUE")
-    if trained.takes_data:
-        if extra := _named(files_given):
-            raise ConfigError(f"{recipe} takes its data by --data, so {', '.join(extra)} cannot be given")
-        config, files = trained.config_from(settings or [], model, data), trained.files(data)
-    else:
-        if data is not None:
-            raise ConfigError(f"{recipe} takes its data by --train, --dev and --test, so --data cannot be given")
-        config, files = trained.config_from(settings or [], model), trained.files(*files_given.values())
+    source = task.source(**{name: value for name, value in data.items() if value is not None})
+    config = task.configure(settings or [], model, source)
     config = config if seed is None else dataclasses.replace(config, seed=seed)
-    folder = out or Path("runs") / recipe
-    _describe(trained, config, folder, device)
-    _see_through(trained, lambda: trained.train(config, files, folder, device), folder)
+    folder = out or Path("runs") / task.name
+    _describe(task, config, folder, device)
+    _see_through(task, lambda: driver.start(task, config, source, folder, device), folder)
 
 
-def _named(options: dict[str, object]) -> list[str]:
-    """Those that were given."""
-    return [name for name, value in options.items() if value is not None]
-
-
-def _resume(trained: Trainable, folder: Path, device: str) -> None:
-    config = trained.stored_run(folder).config
+def _resume(task: Task, folder: Path, device: str) -> None:
+    config = driver.StoredRun.read(folder, task.name).config
     if is_finished(folder):
         console.print(f"{folder} is finished: there is nothing to go on with.")
-        console.print(trained.results(folder))
-        longer = f"minattn train {trained.name} --out ANOTHER_FOLDER --set {trained.budget}=N"
-        console.print(f"to train longer:  {longer}")
+        console.print(results(task, folder))
+        budget = "steps" if config.plan().steps is not None else "epochs"
+        console.print(f"to train longer:  minattn train {task.name} --out ANOTHER_FOLDER --set {budget}=N")
         return
-    _describe(trained, config, folder, device)
-    _see_through(trained, lambda: trained.resume(folder, device), folder)
+    _describe(task, config, folder, device)
+    _see_through(task, lambda: driver.resume(folder, device), folder)
 
 
-def _describe(trained: Trainable, config: object, folder: Path, device: str) -> None:
-    console.print(f"minattn {__version__}: {trained.name} on {device}, into {folder}")
-    settings = "  ".join(f"{key}={value}" for key, value in dataclasses.asdict(config).items())
-    console.print(textwrap.indent(textwrap.fill(settings, console.width - 2), "  "))
+def _describe(task: Task, config: Any, folder: Path, device: str) -> None:
+    console.print(f"minattn {__version__}: {task.name} on {device}, into {folder}")
+    settings = settings_of(config)
+    told = "  ".join(f"{short_key(path, settings)}={setting.value}" for path, setting in settings.items())
+    console.print(textwrap.indent(textwrap.fill(told, console.width - 2), "  "))
 
 
-def _see_through(trained: Trainable, work: Callable[[], Outcome], folder: Path) -> None:
+def _see_through(task: Task, work: Callable[[], Outcome], folder: Path) -> None:
     """Do the work of a run; tell where the results are, or how to go on where Ctrl-C has ended it."""
     try:
         outcome = work()
         stopped = f"stopped after step {outcome.step:,} and saved" if outcome.interrupted else ""
     except KeyboardInterrupt:
-        if not has_begun(folder):
+        if not has_started(folder):
             raise
         stopped = f"stopped at once; {folder} is as it was saved last"
     if stopped:
-        console.print(f"{stopped}.  To go on:\n  minattn train {trained.name} --resume {shlex.quote(str(folder))}")
+        console.print(f"{stopped}.  To go on:\n  minattn train {task.name} --resume {shlex.quote(str(folder))}")
         raise typer.Exit(INTERRUPTED)
-    console.print(trained.results(folder))
+    console.print(results(task, folder))
+
+
+def results(task: Task, folder: Path) -> str:
+    """The score of a finished run, its figures, and what to do next."""
+    report = read_json(folder / REPORT)
+    example = task.example(driver.StoredRun.read(folder).source)
+    lines = {
+        "test": task.summary(report["test"]),
+        **task.remarks(report),
+        "figures": "  ".join(str(folder / name) for name in report["figures"] if (folder / name).exists()),
+        "now try": f"minattn {task.command} {shlex.quote(str(folder))} {example}".rstrip(),
+    }
+    return "\n".join(f"{heading + ':':<{max(map(len, lines)) + 2}} {line}" for heading, line in lines.items())

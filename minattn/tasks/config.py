@@ -1,150 +1,289 @@
-"""Settings of a recipe: a frozen dataclass, changed by `key=value`, written to and read from JSON."""
+"""The settings of a run: a frozen dataclass with the network's configuration in it, changed by `key=value`.
+
+A field says its meaning, and which values it takes, in its annotation:
+
+    epochs: Annotated[Count, "passes over the training words"] = 6
+
+`settings_of` lists all fields by path ("lr", "network.hidden"), `with_settings` changes them, `as_json` and
+`from_json` store them.
+"""
 
 import contextlib
 import dataclasses
+import difflib
 import json
+import math
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
-from minattn.errors import CheckpointError, ConfigError, hint_for_write_error
+from minattn.errors import CheckpointError, ConfigError
+from minattn.nn import Parameter
+from minattn.training import Optimizer, Plan, Schedule
 
 Config = TypeVar("Config")
 
+
+class Bound(NamedTuple):
+    """The values that a field takes, in words and as a test."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+AT_LEAST_ONE = Bound("at least 1", lambda n: n >= 1)
+Count = Annotated[int, AT_LEAST_ONE]
+NonNegative = Annotated[int, Bound("at least 0", lambda n: n >= 0)]
+Positive = Annotated[float, Bound("a finite number above 0", lambda x: 0 < x < math.inf)]
+NonNegativeFloat = Annotated[float, Bound("a finite number of at least 0", lambda x: 0 <= x < math.inf)]
+Fraction = Annotated[float, Bound("in [0, 1)", lambda x: 0 <= x < 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """The settings that every run has; a task adds its own.
+
+    Raises ConfigError for a setting of another type than its field's, or out of its bounds.
+    """
+
+    model: Annotated[str, "the network"]
+    network: Any  # its configuration
+    batch_size: Annotated[Count, "examples in a batch"]
+    lr: Annotated[Positive, "the highest learning rate"]
+    threads: Annotated[Count, "threads that share each batch"] = 1
+    seed: Annotated[NonNegative, "decides the first parameters and the order of the data"] = 1
+
+    from_data: ClassVar[tuple[str, ...]] = ()
+    """Fields of the network's configuration that are filled in when the data are known, such as vocabulary sizes."""
+
+    def __post_init__(self) -> None:
+        for field in fields_of(self):
+            check_value(field.name, getattr(self, field.name), field)
+        if self.threads > self.batch_size:
+            raise ConfigError(f"threads must be at most batch_size = {self.batch_size}, got {self.threads}")
+
+    def plan(self) -> Plan:
+        """The budget of training, the clipping and the intervals; the driver adds the metric."""
+        raise NotImplementedError
+
+    def optimizer(self, parameters: Mapping[str, Parameter]) -> Optimizer:
+        """The optimizer of these parameters."""
+        raise NotImplementedError
+
+    def schedule(self, steps: int) -> Schedule:
+        """The learning rate over a run of so many steps."""
+        raise NotImplementedError
+
+
+# ---------------------------------------------------------------------------------------------- fields
+class Field(NamedTuple):
+    """A field of a dataclass, or a parameter of a function: its type, and what its annotation says of it."""
+
+    name: str
+    kind: Any
+    help: str = ""
+    metavar: str | None = None
+    bound: Bound | None = None
+
+    @classmethod
+    def of(cls, name: str, annotation: Any) -> "Field":
+        """The field with this annotation: `Annotated[type, "meaning", "METAVAR"]`, both texts optional."""
+        if typing.get_origin(annotation) is not Annotated:
+            return cls(name, annotation)
+        kind, *extra = typing.get_args(annotation)
+        texts = [item for item in extra if isinstance(item, str)]
+        bound = next((item for item in extra if isinstance(item, Bound)), None)
+        return cls(name, kind, *texts[:2], **{"bound": bound})  # type: ignore[arg-type]
+
+
+def fields_of(config: Any) -> list[Field]:
+    """The fields of a dataclass but for those that are dataclasses themselves."""
+    hints = typing.get_type_hints(config if isinstance(config, type) else type(config), include_extras=True)
+    names = [field.name for field in dataclasses.fields(config)]
+    return [Field.of(name, hints[name]) for name in names if not dataclasses.is_dataclass(getattr(config, name, None))]
+
+
+def check_value(name: str, value: Any, field: Field) -> None:
+    """Raise ConfigError for a value of another type than the field's or out of its bounds."""
+    if not fits(value, field.kind):
+        raise ConfigError(f"{name} must be {described(field.kind)}, got {value!r}; hint: another value")
+    if field.bound and value is not None and not field.bound.holds(value):
+        raise ConfigError(f"{name} must be {field.bound.words}, got {value}")
+
+
+UNIONS = (types.UnionType, typing.Union)
 KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
 
 
-def with_settings(config: Config, settings: Iterable[str]) -> Config:
+def described(kind: Any) -> str:
+    """A type in words."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin in UNIONS:
+        return " or ".join(map(described, arguments))
+    if origin is tuple:
+        return "values with commas between them, each " + described(arguments[0])
+    return KIND_NAMES.get(kind, "another value")
+
+
+def type_name(kind: Any) -> str:
+    """A type as a programmer writes it, such as "int"."""
+    if typing.get_origin(kind) is Literal:
+        return " or ".join(map(str, typing.get_args(kind)))
+    return getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else str(kind)
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """True where a value is of this type; floats may be whole, and whole numbers are no booleans."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in arguments)
+    if origin in UNIONS:
+        return any(fits(value, choice) for choice in arguments)
+    if origin is tuple:
+        kinds = arguments[:1] * len(value) if arguments[-1] is ... and isinstance(value, tuple) else arguments
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
+    if kind is float:
+        return type(value) in (int, float)
+    return kind is Any or type(value) is kind
+
+
+def parsed(text: str, kind: Any) -> Any:
+    """The value of this type that a text writes.  Raises ValueError where it writes none."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return {str(choice): choice for choice in arguments}.get(text, text)
+    if origin in UNIONS:
+        if text == "none" and types.NoneType in arguments:
+            return None
+        return parsed(text, next(choice for choice in arguments if choice is not types.NoneType))
+    if origin is tuple:
+        return tuple(parsed(part.strip(), arguments[0]) for part in text.split(","))
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    return kind(text)
+
+
+# ---------------------------------------------------------------------------------------------- settings
+class Setting(NamedTuple):
+    """A setting of a run: a field and its value."""
+
+    field: Field
+    value: Any
+
+
+def settings_of(config: TaskConfig) -> dict[str, Setting]:
+    """All settings by path, those of the network last, without those that the data decide."""
+    found = {field.name: Setting(field, getattr(config, field.name)) for field in fields_of(config)}
+    for name in (field.name for field in dataclasses.fields(config)):
+        inner = getattr(config, name)
+        if dataclasses.is_dataclass(inner):
+            fields = [field for field in fields_of(inner) if field.name not in config.from_data]
+            found |= {f"{name}.{field.name}": Setting(field, getattr(inner, field.name)) for field in fields}
+    return found
+
+
+def short_key(path: str, settings: Mapping[str, Any]) -> str:
+    """The last name of a setting's path, where no other path ends so."""
+    name = path.rpartition(".")[2]
+    return name if sum(other.rpartition(".")[2] == name for other in settings) == 1 else path
+
+
+def with_settings(config: TaskConfig, settings: Iterable[str]) -> Any:
     """`config` with settings of the form "key=value" applied; values are read by the type of the key's field.
 
-    Raises ConfigError for a key that does not exist, naming the ones that do, and for a value of another type.
+    A key is a path, or its last name where no other path ends so.  Raises ConfigError for a key that does not exist,
+    naming the nearest, and for a value of another type.
     """
-    hints = typing.get_type_hints(type(config))
+    known = settings_of(config)
     changes: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError(f"a setting has the form key=value, got {setting!r}")
-        if key not in hints:
-            raise ConfigError(f"there is no setting {key!r}; the settings are {', '.join(hints)}")
-        changes[key] = _parsed(key, text, hints[key])
-    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
-
-
-def _parsed(key: str, text: str, kind: Any) -> Any:
-    """The value of type `kind` that `text` writes."""
-    value: Any = None
-    if typing.get_origin(kind) is typing.Literal:
-        value = text
-    elif kind is bool:
-        value = {"true": True, "false": False}.get(text.lower())
-    else:
+        path = _path_of(key, known)
+        field = known[path].field
         with contextlib.suppress(ValueError):
-            value = kind(text)
-    if not _fits(value, kind):
-        raise ConfigError(f"{key} must be {_described(kind)}, got {text!r}")
-    return value
+            changes[path] = parsed(text, field.kind)
+        if path not in changes or not fits(changes[path], field.kind):
+            raise ConfigError(f"{key} must be {described(field.kind)}, got {text!r}")
+    return replaced(config, changes)
 
 
-ADDED = {"threads": 1}
-"""Settings that runs of earlier versions do not name, and what these did."""
+def replaced(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A dataclass with the fields of these paths replaced."""
+    own = {path: value for path, value in changes.items() if "." not in path}
+    for name in {path.partition(".")[0] for path in changes if "." in path}:
+        inner = {path.removeprefix(f"{name}."): value for path, value in changes.items() if path.startswith(f"{name}.")}
+        own[name] = replaced(getattr(config, name), inner)
+    return dataclasses.replace(config, **own)  # type: ignore[type-var]
 
 
-def completed(stored: Any) -> Any:
-    """The settings of a run as this version would have stored them; `stored` is what `dataclasses.asdict` made once."""
-    return {**ADDED, **stored} if isinstance(stored, dict) else stored
+def _path_of(key: str, known: Mapping[str, Any]) -> str:
+    if key in known:
+        return key
+    found = [path for path in known if path.rpartition(".")[2] == key]
+    if len(found) > 1:
+        raise ConfigError(f"there are several settings {key!r}; hint: {' or '.join(found)}")
+    if not found:
+        names = [path.rpartition(".")[2] for path in known]
+        raise unknown("setting", key, names, ", or another that minattn train TASK --help lists")
+    return found[0]
 
 
-def from_stored(kind: type[Config], stored: Any, path: Path) -> Config:
-    """The dataclass `kind` from the JSON object that `dataclasses.asdict` made of it once; path: where it stood.
+def unknown(what: str, name: str, names: Iterable[str], others: str = "") -> ConfigError:
+    """The error of a name that does not exist; its hint is the nearest ones and `others`, or all where none is near."""
+    names = list(dict.fromkeys(names))
+    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
+    hint = " or ".join(near) + others if near else f"one of {', '.join(names)}"
+    return ConfigError(f"there is no {what} {name!r}; hint: {hint}")
+
+
+# ---------------------------------------------------------------------------------------------- JSON
+def as_json(config: Any) -> dict[str, Any]:
+    """A dataclass as JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_json(template: Config, stored: Any, path: Path) -> Config:
+    """The dataclass of the template's kind, all its fields as `as_json` stored them; path: the file they stand in.
 
     Raises CheckpointError naming the keys that are missing or unknown and the values that do not fit.
     """
-    hints = typing.get_type_hints(kind)
+    wrong: list[str] = []
+    config = template
+    try:
+        config = _restored(template, stored, "", wrong)
+    except ConfigError as error:
+        wrong.append(str(error))
+    if wrong:
+        kind = type(template).__name__
+        raise CheckpointError(
+            f"{path} does not hold the settings of this version's {kind}: {'; '.join(wrong)}; "
+            "hint: the minattn version that made the run, or a new run"
+        )
+    return config
+
+
+def _restored(template: Any, stored: Any, prefix: str, wrong: list[str]) -> Any:
+    """The dataclass, or None where something is wrong with it."""
     stored = stored if isinstance(stored, dict) else {}
-    stored = {**{key: value for key, value in ADDED.items() if key in hints}, **stored}
-    wrong = [f"it lacks {key!r}" for key in hints if key not in stored]
-    wrong += [f"it has {key!r}, which is none of them" for key in stored if key not in hints]
-    wrong += [
-        f"{key} is {json.dumps(stored[key])} and must be {_described(hint)}"
-        for key, hint in hints.items()
-        if key in stored and not _fits(stored[key], hint)
-    ]
-    if not wrong:
-        try:
-            return kind(**stored)
-        except ConfigError as error:
-            wrong.append(str(error))
-    raise CheckpointError(
-        f"{path} does not hold the settings of this version's {kind.__name__}: {'; '.join(wrong)}; "
-        "hint: the minattn version that made the run, or a new run"
-    )
-
-
-def check_kinds(config: Any) -> None:
-    """Raise ConfigError for a setting of another type than that of its field, which Python does not look at."""
-    for key, kind in typing.get_type_hints(type(config)).items():
-        value = getattr(config, key)
-        if not _fits(value, kind):
-            raise ConfigError(f"{key} must be {_described(kind)}, got {value!r}; hint: another value")
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if typing.get_origin(kind) is typing.Literal:
-        return value in typing.get_args(kind)
-    if typing.get_origin(kind) is types.UnionType:
-        return any(_fits(value, choice) for choice in typing.get_args(kind))
-    if kind is float:
-        return type(value) in (int, float)
-    return type(value) is kind
-
-
-def _described(kind: Any) -> str:
-    if typing.get_origin(kind) is typing.Literal:
-        return f"one of {', '.join(typing.get_args(kind))}"
-    if typing.get_origin(kind) is types.UnionType:
-        return " or ".join(_described(choice) for choice in typing.get_args(kind))
-    return KIND_NAMES[kind]
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` as readable JSON.  Errors as of `write_text`."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file: whole, or not at all.
-
-    Raises CheckpointError where it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"{path} cannot be written: {error.strerror}; hint: {hint_for_write_error(error)}"
-        ) from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file that `write_json` wrote.
-
-    Raises CheckpointError where it is missing, cut off or something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path} is damaged: it is no JSON ({error}); hint: restore the file, or a new run"
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is damaged: it holds no JSON object; hint: restore the file, or a new run")
-    return content
+    names = [field.name for field in dataclasses.fields(template)]
+    before = len(wrong)
+    wrong += [f"it lacks {prefix + name!r}" for name in names if name not in stored]
+    wrong += [f"it has {prefix + key!r}, which is none of them" for key in stored if key not in names]
+    values = {}
+    for field in fields_of(template):
+        if field.name in stored:
+            value = stored[field.name]
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+            if not fits(values[field.name], field.kind):
+                wrong.append(f"{prefix}{field.name} is {json.dumps(value)} and must be {described(field.kind)}")
+    for name in names:
+        if name in stored and dataclasses.is_dataclass(inner := getattr(template, name)):
+            values[name] = _restored(inner, stored[name], f"{prefix}{name}.", wrong)
+    return None if len(wrong) > before else type(template)(**values)

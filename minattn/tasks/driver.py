@@ -1,121 +1,289 @@
-"""What the runs of several recipes share: their data files, what config.json keeps of them, and their checkpoints."""
+"""The driver of all tasks: it starts and resumes runs, scores their best models, and loads them.
+
+Whatever is wrong with the arguments is told before anything is written.
+"""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any
 
 import numpy as np
 
+from minattn.autograd import check_device
+from minattn.data import Splits
+from minattn.data.splits import PARTS, fingerprint
 from minattn.errors import CheckpointError, ConfigError, DataError, MinattnError
-from minattn.nn import Module
-from minattn.tasks.config import completed, from_stored
-from minattn.tasks.run_folder import CONFIG, has_begun, new_run, read_run
-from minattn.training import BEST, LAST, Outcome, Trainer, arrays_under, load_checkpoint
+from minattn.tasks.config import as_json, from_json
+from minattn.tasks.files import write_json
+from minattn.tasks.registry import task_named
+from minattn.tasks.run_folder import (
+    CONFIG,
+    CURVES,
+    REPORT,
+    check_libraries,
+    check_unused,
+    has_started,
+    new_run,
+    read_run,
+)
+from minattn.tasks.task import Evaluation, Predictor, Source, Task
+from minattn.tasks.threads import blas_threads
+from minattn.training import BEST, LAST, LOG, Batches, Outcome, Plan, Trainer, arrays_under, load_checkpoint
+from minattn.training.progress import Progress, default_progress
 
-PARTS = ("train", "dev", "test")
-
-
-class Source(Protocol):
-    """Where a run's data come from: a dataclass, such as `DataFiles`, that config.json keeps."""
-
-    def absolute(self) -> Self:
-        """The same data, found from whatever folder a run is resumed in."""
-        ...
-
-    def source(self, part: str) -> str:
-        """Where the "train", "dev" or "test" part comes from."""
-        ...
-
-
-Config = TypeVar("Config")
-Files = TypeVar("Files", bound=Source)
+NEW_DATA = "start a new run with the new ones"
 
 
-@dataclass(frozen=True)
-class DataFiles:
-    """Where a run's data come from: files, or the recipe's own data where none is given.
+# ---------------------------------------------------------------------------------------------- a run
+@blas_threads()
+def start(
+    task: Task,
+    config: Any,
+    source: Source,
+    folder: str | Path,
+    device: str = "cpu",
+    make_progress: Callable[[], Progress] = default_progress,
+) -> Outcome:
+    """Train a model in a new folder.
 
-    train alone is divided; with test and no dev, a part of train is held out for dev.
+    When the budget is spent, the best model is scored on the test data and the figures are drawn.  After Ctrl-C
+    neither is done: resume the run to finish it.
     """
+    folder, source = Path(folder), source.absolute()
+    check_libraries()
+    check_device(device)
+    source.check_run_folder(folder)
+    check_unused(folder)
+    progress = make_progress()
+    splits = load_data(task, source, config, progress)
+    predictor = task.build(config, splits)
+    for part, data in splits.parts().items():
+        predictor.check(data, f"the {part} {task.items} of {source.name(part)}")
+    trainer = _trainer(task, predictor, splits, folder, device, progress)
+    content = {
+        "task": task.name,
+        "config": as_json(predictor.config),
+        "source": dataclasses.asdict(source),
+        "data": splits.fingerprints(),
+    }
+    with new_run(folder, content):
+        outcome = run_quietly(trainer)
+    return _finished(task, outcome, folder, splits, device, make_progress())
 
-    train: str | None = None
-    dev: str | None = None
-    test: str | None = None
 
-    OWN = "the recipe's own data"  # what a recipe calls the data that it uses without files
+@blas_threads()
+def resume(
+    folder: str | Path, device: str = "cpu", make_progress: Callable[[], Progress] = default_progress
+) -> Outcome:
+    """Go on with a run that was stopped, as if it had not been.
 
-    def __post_init__(self) -> None:
-        if self.train is None and (self.dev or self.test):
-            raise ConfigError(f"--dev and --test go with --train; without it the run uses {self.OWN}")
-        if self.test is None and self.dev:
-            raise ConfigError("--dev goes with --test; with --train alone the file is divided into all three")
+    Raises DataError where its data have changed, CheckpointError where the folder is no run or damaged.
+    """
+    folder = Path(folder)
+    stored = StoredRun.read(folder)
+    task = stored.task
+    check_libraries()
+    check_device(device)
+    progress = make_progress()
+    splits = load_data(task, stored.source, stored.config, progress)
+    stored.check_same(splits.fingerprints(), NEW_DATA)
+    trainer = _trainer(task, task.build(stored.config, splits), splits, folder, device, progress)
+    if has_started(folder):
+        check_checkpoint(folder / LAST, trainer.meta)
+        trainer.resume()
+        progress.note(f"resuming after step {trainer.state.step:,}")
+    return _finished(task, run_quietly(trainer), folder, splits, device, make_progress())
 
-    def absolute(self) -> Self:
-        """The same files, found from whatever folder a run is resumed in."""
-        paths = {name: path and str(Path(path).absolute()) for name, path in dataclasses.asdict(self).items()}
-        return dataclasses.replace(self, **paths)
 
-    def source(self, part: str) -> str:
-        """Where the "train", "dev" or "test" part comes from."""
-        return getattr(self, part) or self.train or self.OWN
+def evaluate(
+    folder: str | Path,
+    device: str = "cpu",
+    test: str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """The score of a run's best model, as in report.json, on its test data or on those that `test` names.
+
+    options: those of the task's `evaluate`.
+    """
+    stored = StoredRun.read(folder)
+    task = stored.task
+    predictor = load(folder, device)
+    if test is None:
+        data, name = stored.source.load_test(stored.config), f"the test {task.items}"
+        stored.check_same({"test": fingerprint(data)}, "name the new ones by --test")
+    else:
+        data, name = task.read(predictor, test), test
+    predictor.check(data, name)
+    return reported(task, _scored(task, predictor, data, folder, progress or Progress(), **options))
 
 
+def load(folder: str | Path, device: str = "cpu", task: str | None = None) -> Any:
+    """A run's best model on the device, or its last where none was evaluated yet.
+
+    task: the name of the task that the run must be of; None: any.
+    Raises CheckpointError where there is no checkpoint, or where it is damaged, another run's or not finite.
+    """
+    check_device(device)
+    folder = Path(folder)
+    stored = StoredRun.read(folder, task)
+    path = folder / BEST if (folder / BEST).exists() else folder / LAST
+    if not path.exists():
+        raise CheckpointError(
+            f"{folder} has no checkpoint yet; hint: minattn train {stored.task.name} --resume {folder}"
+        )
+    arrays, meta = load_checkpoint(path)
+    if any(meta.get(key) != value for key, value in checkpoint_meta(stored.task, stored.config).items()):
+        raise CheckpointError(
+            f"{path} belongs to another run: its settings are not those of {folder / CONFIG}; "
+            "hint: put the run's own checkpoint back"
+        )
+    parameters = arrays_under("model", arrays)
+    if not all(np.isfinite(array).all() for array in parameters.values()):
+        raise CheckpointError(
+            f"{path} has parameters that are not finite: its training diverged; "
+            "hint: a new run with a lower learning rate"
+        )
+    try:
+        predictor = stored.task.restored(stored.config, meta)
+        predictor.model.load_state_dict(parameters)
+    except KeyError as error:
+        raise _damaged(path, f"it lacks {error}") from error
+    except (MinattnError, TypeError, ValueError) as error:
+        raise _damaged(path, str(error).partition("; hint: ")[0]) from error
+    predictor.model.to(device)
+    return predictor
+
+
+def _damaged(path: Path, problem: str) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged: {problem}; hint: put the run's own checkpoint back, or a new run")
+
+
+# ---------------------------------------------------------------------------------------------- what is stored
 @dataclass(frozen=True)
-class StoredRun(Generic[Config, Files]):
-    """What a run's config.json says of it."""
+class StoredRun:
+    """The content of a run's config.json."""
 
-    config: Config
-    files: Files
+    task: Task
+    config: Any
+    source: Any
     data: dict[str, str]  # the fingerprints of "train", "dev" and "test"
 
     @classmethod
-    def read(
-        cls, run: str | Path, recipe: str, read_config: Callable[[Any, Path], Config], files: type[Files]
-    ) -> "StoredRun[Config, Files]":
-        """Raises CheckpointError where the folder is no run of this recipe, or of a version with other settings.
-
-        read_config: what makes the settings of the JSON object that was stored in the file of this path.
-        """
-        path = Path(run) / CONFIG
-        content = read_run(Path(run), recipe)
+    def read(cls, folder: str | Path, task: str | None = None) -> "StoredRun":
+        """Raises CheckpointError where the folder is no run, or none of this task, or of another version."""
+        path = Path(folder) / CONFIG
+        content = read_run(Path(folder), task)
         data = content.get("data")
         if not isinstance(data, dict) or set(data) != set(PARTS):
             raise CheckpointError(f"{path} lacks 'data', the fingerprints of the run's data; hint: a new run")
-        return cls(read_config(content.get("config"), path), from_stored(files, content.get("files"), path), data)
+        try:
+            found = task_named(str(content.get("task")))
+            stored = content.get("config")
+            default = found.default(str(stored.get("model")) if isinstance(stored, dict) else None)
+        except ConfigError as error:
+            raise CheckpointError(
+                f"{path}: {error}; hint: the minattn version that made the run, or a new run"
+            ) from error
+        source = from_json(found.source(), content.get("source"), path)
+        return cls(found, from_json(default, stored, path), source, data)
 
-    def check_same(self, data: Mapping[str, str], what: str, hint: str) -> None:
-        """Raise DataError where the fingerprints `data` are not those of the run; `what` is "words" or the like."""
-        for name, fingerprint in data.items():
-            if self.data[name] != fingerprint:
+    def check_same(self, data: Mapping[str, str], hint: str) -> None:
+        """Raise DataError where the fingerprints `data` are not those of the run."""
+        for part, found in data.items():
+            if self.data[part] != found:
                 raise DataError(
-                    f"the {name} {what} of {self.files.source(name)} changed since the run was started; hint: {hint}"
+                    f"the {part} {self.task.items} of {self.source.name(part)} changed since the run was started; "
+                    f"hint: {self.source.hint_if_changed}, or {hint}"
                 )
 
 
-def run_content(recipe: str, config: Any, files: Source, data: Mapping[str, str]) -> dict[str, Any]:
-    """The config.json that `StoredRun.read` reads."""
-    settings, paths = dataclasses.asdict(config), dataclasses.asdict(files)
-    return {"recipe": recipe, "config": settings, "files": paths, "data": dict(data)}
+def checkpoint_meta(task: Task, config: Any) -> dict[str, Any]:
+    """What every checkpoint of a run says of it."""
+    return {"task": task.name, "config": as_json(config)}
 
 
-def begin(trainer: Trainer, content: dict[str, Any]) -> Outcome:
-    """Train in a new folder, with `content` as its config.json."""
-    with new_run(trainer.folder, content):
-        return run_quietly(trainer)
+def check_checkpoint(path: Path, expected: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where a checkpoint is of another run: something in its `meta` is not as expected."""
+    _, meta = load_checkpoint(path)
+    other = [key for key in expected if meta.get(key) != expected[key]]
+    if other:
+        raise CheckpointError(
+            f"{path} belongs to another run: it differs in {', '.join(other)}; hint: put the run's own checkpoint back"
+        )
 
 
-def go_on(trainer: Trainer) -> Outcome:
-    """Train from where the run in the trainer's folder was stopped.
+# ---------------------------------------------------------------------------------------------- the steps of a run
+def load_data(task: Task, source: Source, config: Any, progress: Progress) -> Splits[Any]:
+    """The data, of which no part may be too small."""
+    progress.note(f"reading {source.name('train')}")
+    splits = source.load(config)
+    for part, data in splits.parts().items():
+        if len(data) < task.least:
+            raise DataError(
+                f"there are {len(data) or 'no'} {part} {task.items} in {source.name(part)}, at least {task.least} "
+                f"expected; hint: {source.hint_if_few}"
+            )
+    counts = ", ".join(f"{len(data):,} {part}" for part, data in splits.parts().items())
+    described = task.describe(splits)
+    progress.note(f"{task.items}: {counts}" + (f"; {described}" if described else ""))
+    return splits
 
-    Raises CheckpointError where its checkpoint is damaged or another run's.
-    """
-    if has_begun(trainer.folder):
-        check_checkpoint(trainer.folder / LAST, trainer.meta)
-        trainer.resume()
-        trainer.progress.note(f"going on after step {trainer.state.step:,}")
-    return run_quietly(trainer)
+
+def _trainer(
+    task: Task, predictor: Predictor, splits: Splits[Any], folder: Path, device: str, progress: Progress
+) -> Trainer:
+    """The trainer of a model that has learned nothing yet."""
+    predictor.model.to(device)
+    batches = predictor.batches(splits.train)
+    best = task.metrics[0]
+    plan = dataclasses.replace(predictor.config.plan(), metric=f"dev_{best.name}", lower_is_better=best.lower_is_better)
+
+    def validate(_: object) -> dict[str, float]:
+        def on_progress(done: int, total: int) -> None:
+            progress.report(f"scoring the dev {task.items}: {done:,} of {total:,}")
+
+        scored = task.evaluate(predictor, splits.dev, on_progress, **task.validation).metrics
+        task.on_evaluation(predictor, scored, trainer.state.step, folder, progress)
+        return {f"dev_{name}": scored[name] for name in ("loss", *(metric.name for metric in task.metrics))}
+
+    meta = {**checkpoint_meta(task, predictor.config), **predictor.meta()}
+    trainer = make_trainer(predictor, batches, folder, plan, progress, meta, evaluate=validate, metrics=task.metrics)
+    parameters, steps = predictor.model.count_parameters(), steps_of(plan, batches)
+    epochs = steps / len(batches)
+    progress.note(
+        f"{predictor.config.model} with {parameters:,} parameters, to train for {steps:,} steps, {epochs:.3g} epochs"
+    )
+    return trainer
+
+
+def make_trainer(
+    predictor: Predictor, batches: Batches, folder: Path, plan: Plan, progress: Progress, meta: Any, **more: Any
+) -> Trainer:
+    """The trainer of a predictor's model, as its settings say; `more` goes to `Trainer`."""
+    config = predictor.config
+    return Trainer(
+        predictor.model,
+        config.optimizer(predictor.model.named_parameters()),
+        batches,
+        predictor.loss,
+        folder,
+        plan,
+        schedule=config.schedule(steps_of(plan, batches)),
+        meta=meta,
+        tokens=predictor.tokens,
+        progress=progress,
+        threads=config.threads,
+        **more,
+    )
+
+
+def steps_of(plan: Plan, batches: Batches) -> int:
+    """The number of steps of a plan that is limited by steps or epochs."""
+    return plan.steps if plan.steps is not None else plan.epochs * len(batches)
 
 
 def run_quietly(trainer: Trainer) -> Outcome:
@@ -124,58 +292,66 @@ def run_quietly(trainer: Trainer) -> Outcome:
         return trainer.run()
 
 
-def check_checkpoint(path: Path, expected: Mapping[str, Any]) -> None:
-    """Raise CheckpointError where a checkpoint is of another run: something in its `meta` is not as expected."""
-    _, meta = load_checkpoint(path)
-    meta = {**meta, "config": completed(meta.get("config"))}
-    other = [key for key in expected if meta.get(key) != expected[key]]
-    if other:
-        raise CheckpointError(
-            f"{path} belongs to another run: it differs in {', '.join(other)}; hint: put the run's own checkpoint back"
-        )
+def _finished(
+    task: Task, outcome: Outcome, folder: Path, splits: Splits[Any], device: str, progress: Progress
+) -> Outcome:
+    """Score the best model on the test data, draw the figures and write the report, unless Ctrl-C was pressed."""
+    if outcome.interrupted:
+        return outcome
+    progress.note(outcome.message)
+    predictor = load(folder, device)
+    evaluation = _scored(task, predictor, splits.test, folder, progress)
+    progress.note("drawing the figures")
+    best = task.metrics[0]
+    report = {
+        "task": task.name,
+        "metrics": [dataclasses.asdict(metric) for metric in task.metrics],
+        "test": reported(task, evaluation),
+        "model": {"name": predictor.config.model, "parameters": predictor.model.count_parameters()},
+        "training": {
+            "steps": outcome.step,
+            "best_step": outcome.best_step,
+            f"dev_{best.name}": outcome.best,
+            task.items: len(splits.train),
+            "seconds": outcome.seconds,
+        },
+        **task.report(predictor, splits),
+        "figures": draw_figures(task, predictor, splits.test, evaluation, folder),
+    }
+    write_json(folder / REPORT, report)
+    return outcome
 
 
-class Trained(Protocol):
-    """What has a trained network, such as a `Classifier`."""
+def _scored(
+    task: Task, predictor: Predictor, data: Any, folder: str | Path, progress: Progress, **options: Any
+) -> Evaluation:
+    """The score on the test data, which may take a while: the progress tells how far it is.
 
-    model: Module
-
-
-TrainedKind = TypeVar("TrainedKind", bound=Trained)
-
-
-def load_best(
-    folder: Path, recipe: str, config: Any, build: Callable[[Mapping[str, Any]], TrainedKind], device: str
-) -> TrainedKind:
-    """A run's best model on the device, or its last where none was evaluated yet.
-
-    build(meta): the untrained one, of what the checkpoint says of its model.
-    Raises CheckpointError where there is no checkpoint, or where it is damaged, another run's or not finite.
+    Raises CheckpointError where it is not finite.
     """
-    path = folder / BEST if (folder / BEST).exists() else folder / LAST
-    if not path.exists():
-        raise CheckpointError(f"{folder} has no checkpoint yet; hint: minattn train {recipe} --resume {folder}")
-    arrays, meta = load_checkpoint(path)
-    if (meta.get("recipe"), completed(meta.get("config"))) != (recipe, dataclasses.asdict(config)):
+
+    def on_progress(done: int, total: int) -> None:
+        progress.advance(done / total)
+        progress.report(f"scoring the test {task.items}: {done:,} of {total:,}")
+
+    with progress, np.errstate(all="ignore"):
+        evaluation = task.evaluate(predictor, data, on_progress, **options)
+    if not all(map(math.isfinite, evaluation.metrics.values())):
         raise CheckpointError(
-            f"{path} belongs to another run: its settings are not those of {folder / CONFIG}; "
-            "hint: put the run's own checkpoint back"
+            f"the score of the model of {folder} is not finite: its training diverged; "
+            "hint: a new run with a lower learning rate"
         )
-    weights = arrays_under("model", arrays)
-    if not all(np.isfinite(array).all() for array in weights.values()):
-        raise CheckpointError(
-            f"{path} has weights that are not finite: its training diverged; hint: a new run with a lower learning rate"
-        )
-    try:
-        trained = build(meta)
-        trained.model.load_state_dict(weights)
-    except KeyError as error:
-        raise _damaged(path, f"it lacks {error}") from error
-    except (MinattnError, TypeError, ValueError) as error:
-        raise _damaged(path, str(error).partition("; hint: ")[0]) from error
-    trained.model.to(device)
-    return trained
+    return evaluation
 
 
-def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged: {what}; hint: put the run's own checkpoint back, or a new run")
+def reported(task: Task, evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as it stands in the report."""
+    return {**evaluation.metrics, task.items: evaluation.count, **evaluation.details}
+
+
+def draw_figures(task: Task, predictor: Predictor, test: Any, evaluation: Evaluation, folder: Path) -> list[str]:
+    """Draw the learning curves from the run's log and the task's own figures; the names of all."""
+    from minattn.viz import learning_curves, read_records, save_figure
+
+    save_figure(learning_curves(read_records(folder / LOG)), folder / CURVES)
+    return [CURVES, *task.figures(predictor, test, evaluation, folder)]

@@ -1,14 +1,12 @@
 """The folder of a run: what lies in it, how it begins, and how it is recognized.
 
-config.json            the recipe, its settings, where its data was and the data's fingerprints
+config.json            the task, its settings, where its data were and their fingerprints
 log.jsonl              a line every few steps and at every evaluation
 last.safetensors       where the run stands: it can be resumed from here
-best.safetensors       the model that did best on the development words, text or images
-report.json            the score on the test words, text or images; written last, so it marks a run that is finished
-curves.png             how training went
-alignments.png         g2p: where the model looks
-maps.png               images: where the model looks
-samples.txt            lm: what the model wrote at each evaluation
+best.safetensors       the model that did best on the development data
+report.json            the score on the test data; written last, so it marks a run that is finished
+curves.png             the learning curves
+and what the task draws and writes, such as pictures of where the model looks.
 """
 
 import contextlib
@@ -18,14 +16,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from minattn import __version__
 from minattn.errors import CheckpointError, MissingDependencyError, hint_for_write_error
-from minattn.tasks.config import read_json, write_json
+from minattn.tasks.files import read_json, write_json
 from minattn.training import LAST, LOG
 
 CONFIG, REPORT, CURVES = "config.json", "report.json", "curves.png"
-ALIGNMENTS, MAPS, SAMPLES = "alignments.png", "maps.png", "samples.txt"
 
-LIBRARIES = {"safetensors": "checkpoints", "matplotlib": "pictures"}  # of the extra `train`: what a run needs them for
+FORMAT = 2
+"""The version of a run's config.json and of what its checkpoints say of the model.
+
+1: minattn 0.1.0 and before, which wrote no number.
+"""
+
+LIBRARIES = {"safetensors": "checkpoints", "matplotlib": "figures"}  # of the extra `train`: what a run needs them for
 
 
 def check_libraries() -> None:
@@ -67,13 +71,13 @@ def check_writable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def new_run(folder: Path, content: dict[str, Any]) -> Iterator[None]:
-    """Make the folder of a new run, with `content` as its config.json; the run begins within the `with` block.
+    """Make the folder of a new run, with `content` and the versions as its config.json; it starts within the block.
 
     Where it fails before it has a checkpoint, nothing that was made stays.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        write_json(folder / CONFIG, content)
+        write_json(folder / CONFIG, {"format": FORMAT, "minattn": __version__, **content})
         yield
     except BaseException:
         if not (folder / LAST).exists():
@@ -86,35 +90,36 @@ def new_run(folder: Path, content: dict[str, Any]) -> Iterator[None]:
         raise
 
 
-def read_run(folder: Path, *recipes: str) -> dict[str, Any]:
-    """The content of a run's config.json.
+def read_run(folder: Path, task: str | None = None) -> dict[str, Any]:
+    """Return the content of a run's config.json.
 
-    Raises CheckpointError where the folder is none that one of these recipes made, or the file is damaged.
+    Raises CheckpointError where the folder is none that this task (None: any) made, where the file is damaged, and
+    where another version of minattn made it that stored runs in another way.
     """
-    hint = f"hint: a folder that {' or '.join(f'`minattn train {recipe}`' for recipe in recipes)} made"
+    hint = f"hint: a folder that `minattn train {task or 'TASK'}` made"
     if not folder.is_dir():
-        what = "is a file, not a run's folder" if folder.exists() else "does not exist"
-        raise CheckpointError(f"{folder} {what}; {hint}")
+        problem = "is a file, not a run's folder" if folder.exists() else "does not exist"
+        raise CheckpointError(f"{folder} {problem}; {hint}")
     if not (folder / CONFIG).exists():
         raise CheckpointError(f"{folder} is not a run's folder: it has no {CONFIG}; {hint}")
     content = read_json(folder / CONFIG)
-    if content.get("recipe") not in recipes:
-        made_by = content.get("recipe", "an unknown recipe")
-        raise CheckpointError(f"{folder} is a run of {made_by}, not of {' or '.join(recipes)}; {hint}")
+    if content.get("format") != FORMAT:
+        maker = content.get("minattn", "0.1.0 or an earlier version")
+        raise CheckpointError(
+            f"{folder} is a run that minattn {maker} made and stored in another way than this version, {__version__}; "
+            "hint: that version of minattn, or a new run"
+        )
+    if task is not None and content.get("task") != task:
+        raise CheckpointError(f"{folder} is a run of {content.get('task', 'an unknown task')}, not of {task}; {hint}")
     return content
 
 
-def recipe_of(folder: Path, *recipes: str) -> str:
-    """Which of these recipes made a run's folder.  Errors as of `read_run`."""
-    return str(read_run(folder, *recipes)["recipe"])
-
-
 def is_finished(folder: Path) -> bool:
-    """Whether the run was trained to its end and scored."""
+    """True where the run was trained to its end and scored."""
     return (folder / REPORT).exists()
 
 
-def has_begun(folder: Path) -> bool:
-    """Whether training has left something: a checkpoint, or a log with a line in it."""
+def has_started(folder: Path) -> bool:
+    """True where training has left something: a checkpoint, or a log with a line in it."""
     log = folder / LOG
     return (folder / LAST).exists() or (log.exists() and log.stat().st_size > 0)

@@ -3,6 +3,7 @@
 from minattn.training.checkpoint import arrays_under, load_checkpoint, restore_rng, rng_state, save_checkpoint
 from minattn.training.clipping import clip_grad_norm, clip_grad_value, grad_norm
 from minattn.training.loop import BEST, LAST, LOG, Batches, Trainer
+from minattn.training.metrics import Metric
 from minattn.training.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from minattn.training.parallel import DataParallel
 from minattn.training.plan import Outcome, Plan, State
@@ -34,6 +35,7 @@ __all__ = [
     "DataParallel",
     "Exponential",
     "LinearWarmup",
+    "Metric",
     "Noam",
     "Optimizer",
     "Outcome",

@@ -1,7 +1,8 @@
 """Checkpoints: arrays by name and what must be known about them, in one file that is whole or absent.
 
 The file is a safetensors file, so it holds no code and other programs can read its arrays.  In its metadata stand
-`kind` (always "minattn checkpoint"), `format` (the version of the layout) and `meta` (JSON).
+`kind` (always "minattn checkpoint"), `format` (the version of the layout), `minattn` (the version that wrote it) and
+`meta` (JSON).
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minattn import __version__
 from minattn.errors import CheckpointError, MissingDependencyError
 
 KIND = "minattn checkpoint"
@@ -103,7 +105,7 @@ def _content(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, An
     safetensors = _safetensors()
     rows = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # safetensors takes no strides
     try:
-        header = {"kind": KIND, "format": FORMAT, "meta": json.dumps(meta)}
+        header = {"kind": KIND, "format": FORMAT, "minattn": __version__, "meta": json.dumps(meta)}
         return safetensors.numpy.save(rows, header)
     except (TypeError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path}: something in it cannot be stored: {error}") from error
@@ -139,9 +141,10 @@ def _check_header(path: PathLike, header: Mapping[str, str]) -> None:
     if header.get("kind") != KIND:
         raise CheckpointError(f"{path} is a safetensors file, but no minattn checkpoint; hint: check the path")
     if header.get("format") != FORMAT:
+        maker = header.get("minattn", "0.1.0 or an earlier version")
         raise CheckpointError(
-            f"checkpoint {path} has format {header.get('format')}, this minattn reads format {FORMAT}; "
-            "hint: use the minattn version that wrote it"
+            f"checkpoint {path} has format {header.get('format')}, of minattn {maker}; this is minattn {__version__}, "
+            f"which reads format {FORMAT}; hint: use the minattn version that wrote it"
         )
 
 

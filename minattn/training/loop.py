@@ -8,7 +8,7 @@ holds bit for bit; a GPU may add up in another order each time, resumed or not.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -23,6 +23,7 @@ from minattn.training.checkpoint import Arrays, arrays_under, load_checkpoint, r
 from minattn.training.clipping import clip_grad_norm, grad_norm
 from minattn.training.interrupt import CtrlC
 from minattn.training.log import JsonLog
+from minattn.training.metrics import Metric
 from minattn.training.optimizers import Optimizer
 from minattn.training.parallel import DataParallel
 from minattn.training.plan import Outcome, Plan, State
@@ -58,6 +59,7 @@ class Trainer:
     loss_fn(model, batch): the loss of one batch, a 0-d Tensor.
     schedule: step -> learning rate; None keeps the optimizer's.
     evaluate(model): metrics by name; called in evaluation mode, without gradients.
+    metrics: what the log's first line tells of those metrics that are called "dev_" and their names.
     generators: the random generators that training draws from, by name, but for those that are attributes of the
     model's modules: these are found.
     meta: JSON values stored in the checkpoints for those who load them: the model's name and configuration.
@@ -77,6 +79,7 @@ class Trainer:
         *,
         schedule: Schedule | None = None,
         evaluate: Callable[[Module], Mapping[str, float]] | None = None,
+        metrics: Sequence[Metric] = (),
         generators: Mapping[str, np.random.Generator] | None = None,
         meta: Mapping[str, Any] | None = None,
         tokens: Callable[[Any], int] | None = None,
@@ -91,7 +94,7 @@ class Trainer:
         self.parallel = DataParallel(model, loss_fn, threads)
         self.folder, self.plan = Path(folder), plan
         self.schedule = schedule or Constant(optimizer.lr)
-        self.evaluate = evaluate
+        self.evaluate, self.metrics = evaluate, metrics
         self.generators = {**_generators_of(model), **(generators or {})}
         for number, replica in enumerate(self.parallel.replicas, start=2):
             self.generators |= {f"thread {number}: {name}": g for name, g in _generators_of(replica).items()}
@@ -119,6 +122,8 @@ class Trainer:
         with JsonLog(self.folder / LOG, self.state.log_bytes) as self._log, self.progress, CtrlC() as ctrl_c:
             if not self._resumed:
                 self._save(LAST)  # so that there is something to resume from the first step on
+            if self.metrics and not self._log.length:
+                self._log.write({"metrics": {f"dev_{metric.name}": asdict(metric) for metric in self.metrics}})
             self._train(ctrl_c)
             self._save(LAST)
             if not ctrl_c.pressed:
@@ -203,19 +208,19 @@ class Trainer:
         )
 
     def _evaluate(self) -> None:
-        """Measure, log, tell the schedule, and save the model if it is the best so far.
+        """Evaluate, log, tell the schedule, and save the model if it is the best so far.
 
-        Losses are read first: a model that diverged is never measured.  It may have done so in the last step, which no
-        loss tells: a model with a measure that is not finite is never the best, and where no better one was found
+        Losses are read first: a model that diverged is never evaluated.  It may have done so in the last step, which no
+        loss tells: a model with a metric that is not finite is never the best, and where no better one was found
         before, there is nothing to go on with.
         """
         self._read_losses()
         with self._speed.paused():
-            metrics = self._measure()
-        metric = metrics[self.plan.metric]
+            metrics = self._evaluated()
+        cost = self.plan.cost(metrics[self.plan.metric])
         finite = all(math.isfinite(value) for value in metrics.values())
-        best = self.state.judge(metric if finite else math.nan)
-        self.schedule.observe(metric)
+        best = self.state.judge(cost if finite else math.nan)
+        self.schedule.observe(cost)
         self._log.write({**metrics, **self._where(), "best": best})
         self.progress.note(f"step {self.state.step:,}  evaluation: {_told(metrics)}{'  (best)' if best else ''}")
         if best:
@@ -223,7 +228,7 @@ class Trainer:
         if not finite and self.state.best == math.inf:
             raise self._diverged_now(f"the evaluation gives {_told(metrics, ', ')}")
 
-    def _measure(self) -> dict[str, float]:
+    def _evaluated(self) -> dict[str, float]:
         assert self.evaluate is not None
         self.model.eval()
         with no_grad():
@@ -332,7 +337,8 @@ class Trainer:
         state = self.state
         reason = "stopped by Ctrl-C" if interrupted else self.plan.spent(state, self._seconds())
         evaluated = state.best < math.inf
-        best = f"; best {self.plan.metric} {state.best:.4g} at step {state.best_step:,}" if evaluated else ""
+        value = self.plan.cost(state.best)
+        best = f"; best {self.plan.metric} {value:.4g} at step {state.best_step:,}" if evaluated else ""
         hint = f"; to go on, resume the run in {self.folder}" if interrupted else ""
         return Outcome(
             interrupted=interrupted,
@@ -340,7 +346,7 @@ class Trainer:
             step=state.step,
             epoch=state.epoch,
             seconds=self._seconds(),
-            best=state.best if evaluated else None,
+            best=value if evaluated else None,
             best_step=state.best_step,
             last=self.folder / LAST,
             best_checkpoint=self.folder / BEST if evaluated else None,

@@ -14,8 +14,9 @@ class Plan:
     epochs, steps, seconds: the budget; the first that is spent ends the run.  Seconds count over all resumed parts.
     max_norm: clip the gradient to this norm.
     evaluate_every: evaluate after so many steps; None: after each epoch.
-    metric: what makes a model the best one, and stops early: a name that the evaluation returns, lower is better;
-    a model with any measure that is not finite is never the best.
+    metric: chooses the best model, and stops early: a name that the evaluation returns; a model with any metric that
+    is not finite is never the best.
+    lower_is_better: False where the best model has the highest value of the metric.
     patience: stop after so many evaluations in a row without a new best.
     log_every: read the loss from the device and log it after so many steps.
     save_every, save_seconds: write the `last` checkpoint after so many steps, and after so many seconds.
@@ -28,21 +29,26 @@ class Plan:
     max_norm: float | None = None
     evaluate_every: int | None = None
     metric: str = "dev_loss"
+    lower_is_better: bool = True
     patience: int | None = None
     log_every: int = 20
     save_every: int | None = None
     save_seconds: float = 300.0
 
     def __post_init__(self) -> None:
-        numbers = {name: value for name, value in vars(self).items() if name != "metric" and value is not None}
+        numbers = {name: value for name, value in vars(self).items() if type(value) in (int, float)}
         for name, value in numbers.items():
             if not value > 0:
                 raise ConfigError(f"{name} of a training plan must be above 0, got {value}")
         if self.epochs is None and self.steps is None and self.seconds is None:
             raise ConfigError("nothing would end this training; hint: give epochs, steps or seconds")
 
+    def cost(self, metric: float) -> float:
+        """The metric, or its negative: the lower the better."""
+        return metric if self.lower_is_better else -metric
+
     def spent(self, state: "State", seconds: float) -> str:
-        """Which limit is reached, in words; empty while none is."""
+        """The limit that is reached, in words; empty while none is."""
         if self.steps is not None and state.step >= self.steps:
             return f"all {self.steps:,} steps are done"
         if self.epochs is not None and state.epoch >= self.epochs:
@@ -65,7 +71,8 @@ class State:
     """Where a run stands; with the arrays and the random generators it is all that a resumed run needs.
 
     step: updates made.  epoch, position: the next batch is number `position` of epoch `epoch`, both from 0.
-    best, best_step: the lowest value of the plan's metric and its step.  stale: evaluations since.
+    best, best_step: the best value of the plan's metric, negated where higher is better, and its step.
+    stale: evaluations since.
     losses, norms: of the steps since the last line of the log, whose means the next line gives.
     log_bytes: the length of the log when this state was saved.
     """
@@ -89,11 +96,11 @@ class State:
         if self.position == batches_per_epoch:
             self.epoch, self.position = self.epoch + 1, 0
 
-    def judge(self, metric: float) -> bool:
-        """Take note of an evaluation: whether it is the best so far.  NaN never is."""
+    def judge(self, cost: float) -> bool:
+        """Take note of an evaluation, the lower the better; True where it is the best so far.  NaN never is."""
         self.evaluated_step = self.step
-        if metric < self.best:
-            self.best, self.best_step, self.stale = metric, self.step, 0
+        if cost < self.best:
+            self.best, self.best_step, self.stale = cost, self.step, 0
             return True
         self.stale += 1
         return False
@@ -103,7 +110,7 @@ class State:
 class Outcome:
     """How a run ended: `interrupted` by Ctrl-C (then it can be resumed), or done; `message` says it in a sentence.
 
-    best: the lowest value of the plan's metric, at `best_step`; None where there was no evaluation.
+    best: the best value of the plan's metric, at `best_step`; None where there was no evaluation.
     last, best_checkpoint: the checkpoints, the second being None where there is none.
     """
 

@@ -1,9 +1,9 @@
-"""How a training went: losses and error rates against the step, from the records of its log."""
+"""Learning curves: losses and metrics against the step, from the records of a run's log."""
 
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,27 +36,32 @@ SMOOTHED_SHARE = 1 / 40  # of a training curve, the window of its mean
 
 
 class Curve(NamedTuple):
-    """One measured quantity: `values[i]` at `steps[i]`, the steps ascending."""
+    """A quantity over the steps: `values[i]` at `steps[i]`, the steps ascending."""
 
     name: str
     color: str
     steps: np.ndarray
     values: np.ndarray
+    value_format: str
+    lowest: bool  # the lowest value is the best one
+
+    @property
+    def best(self) -> int:
+        """The place of the best value."""
+        return int(self.values.argmin() if self.lowest else self.values.argmax())
 
 
 class Panel(NamedTuple):
-    """Curves that share their axes, and how their values are written."""
+    """Curves that share their axes."""
 
-    label: str
-    value_format: str
-    training: Sequence[Curve]  # noisy: drawn raw and smoothed
-    dev: Sequence[Curve]  # drawn with their best points
+    training: list[Curve]  # noisy: drawn raw and smoothed
+    dev: list[Curve]  # drawn with their best points
 
     def names(self) -> list[LineName]:
         """The training curves by their names, the dev curves with their best values too."""
         return [LineName(curve.name, curve.color, smoothed(curve.values)[-1]) for curve in self.training] + [
             LineName(
-                f"{curve.name}, best {self.value_format.format(curve.values.min())}",
+                f"{curve.name}, best {curve.value_format.format(curve.values[curve.best])}",
                 curve.color,
                 curve.values[-1],
             )
@@ -89,12 +94,12 @@ def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def learning_curves(records: Iterable[Mapping[str, Any]], title: str | None = None) -> "matplotlib.figure.Figure":
-    """Training and dev loss and, beside them, the dev error rates; the best point of a dev curve carries its value.
+    """Training and dev loss and, beside them, the dev metrics; the best point of a dev curve carries its value.
 
-    records: training records with `step` and `loss`, evaluation records with `step` and any of `dev_loss`,
-    `dev_per`, `dev_wer` and `dev_error`, the rates in percent.  Other records and keys are passed over, and so are
-    values that are not finite numbers.  Where a step comes twice, as after a resumed run, the later record counts.  A
-    log without steps is drawn against `epoch`.
+    records: training records with `step` and `loss`, evaluation records with `step`, `dev_loss` and the metrics that
+    a record `{"metrics": {name: {"label", "axis", "unit", "digits", "lower_is_better"}}}` describes; those of the same
+    axis share a panel.  Other records and keys are passed over, and so are values that are not finite numbers.  Where
+    a step comes twice, as after a resumed run, the later record counts.  A log without steps is drawn against `epoch`.
 
     Raises `DataError` where no record has anything to draw, `MissingDependencyError` where matplotlib is not
     installed.
@@ -103,42 +108,45 @@ def learning_curves(records: Iterable[Mapping[str, Any]], title: str | None = No
     records = list(records)
     clock = "step" if any("step" in record for record in records) else "epoch"
 
-    def curves(*wanted: tuple[str, str, str]) -> list[Curve]:
-        found = (Curve(name, color, *_read_series(records, clock, key)) for key, name, color in wanted)
-        return [curve for curve in found if len(curve.steps)]
+    def curves(key: str, name: str, color: str, value_format: str = "{:.3f}", lowest: bool = True) -> list[Curve]:
+        curve = Curve(name, color, *_read_series(records, clock, key), value_format, lowest)
+        return [curve] if len(curve.steps) else []
 
-    training = curves(("loss", "training loss", PALETTE[0]))
-    dev = curves(("dev_loss", "dev loss", PALETTE[1]))
-    rates = curves(
-        ("dev_wer", "words (WER)", PALETTE[3]),
-        ("dev_per", "phonemes (PER)", PALETTE[2]),
-        ("dev_error", "images", PALETTE[2]),
-    )
-    panels = [
-        Panel("loss (nats)", "{:.3f}", training, dev),
-        Panel("dev error rate (%)", "{:.2f} %", [], rates),
-    ]
-    panels = [panel for panel in panels if panel.training or panel.dev]
+    panels = {
+        "loss (nats)": Panel(curves("loss", "training loss", PALETTE[0]), curves("dev_loss", "dev loss", PALETTE[1]))
+    }
+    for number, (key, metric) in enumerate(_described_metrics(records).items()):
+        value_format = f"{{:.{metric['digits']}f}}" + (" %" if metric["unit"] == "%" else "")
+        color = PALETTE[2 + number % (len(PALETTE) - 2)]
+        panel = panels.setdefault(f"dev {metric['axis']}", Panel([], []))
+        panel.dev.extend(curves(key, metric["label"], color, value_format, metric["lower_is_better"]))
+    panels = {label: panel for label, panel in panels.items() if panel.training or panel.dev}
     if not panels:
         raise DataError(
             f"none of the {len(records)} records has anything to draw: "
-            "expected 'step' with 'loss', 'dev_loss', 'dev_per', 'dev_wer' or 'dev_error'"
+            "expected 'step' with 'loss', 'dev_loss' or a metric that a record describes"
         )
 
     widths = [
         LEFT + AXES_WIDTH + NAME_GAP + max(text_width(name.text) for name in panel.names()) + PAGE_MARGIN
-        for panel in panels
+        for panel in panels.values()
     ]
     top = PAGE_MARGIN + (LINE if title else 0)
     with styled_figure(sum(widths), top + AXES_HEIGHT + BOTTOM) as figure:
         x = 0.0
-        for panel, width in zip(panels, widths, strict=True):
+        for (label, panel), width in zip(panels.items(), widths, strict=True):
             axes = axes_at(figure, x + LEFT, top, AXES_WIDTH, AXES_HEIGHT)
             axes.set_xlabel(clock)
+            axes.set_ylabel(label)
             _draw_panel(axes, panel)
             x += width
         figure.axes[0].set_title(title or "")
     return figure
+
+
+def _described_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The metrics that the records describe, by their keys in other records."""
+    return {key: metric for record in records for key, metric in record.get("metrics", {}).items()}
 
 
 def _read_series(records: Iterable[Mapping[str, Any]], clock: str, key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -170,13 +178,13 @@ def _draw_panel(axes: "matplotlib.axes.Axes", panel: Panel) -> None:
         axes.plot(curve.steps, curve.values, color=curve.color, alpha=0.35, linewidth=0.7)
         axes.plot(curve.steps, smoothed(curve.values), color=curve.color, label=curve.name)
     for curve in panel.dev:
-        best = curve.values.argmin()
+        best = curve.best
         axes.plot(curve.steps, curve.values, color=curve.color, label=curve.name)
         (dot,) = axes.plot(curve.steps[best], curve.values[best], "o", color=curve.color, clip_on=False, zorder=3)
         dot.set(markersize=5.5, markeredgecolor="white")
 
     curves = (*panel.training, *panel.dev)
-    axes.set(ylabel=panel.label, xlim=(0, max(curve.steps[-1] for curve in curves) or 1))
+    axes.set(xlim=(0, max(curve.steps[-1] for curve in curves) or 1))
     _scale_values(axes, np.concatenate([curve.values for curve in curves]))
     axes.locator_params(axis="x", nbins=5, integer=True)
     axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 from small_g2p import train_arguments, write_words
+from small_toy import Toy
 
 from minattn.cli import run
+from minattn.tasks.registry import TASKS
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,12 @@ def refused(minattn):
 def contents(folder):
     """Every path below `folder` with the bytes that stand there."""
     return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """The toy task in the registry: nothing else is told of it."""
+    monkeypatch.setitem(TASKS, "toy", Toy())
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_g2p import SMALL, STEPS, lines, train_arguments
 
-from minattn.tasks.config import read_json, write_json
+from minattn.tasks.files import read_json, write_json
 from minattn.tasks.run_folder import CONFIG, REPORT
 from minattn.training import BEST, LAST, LOG, load_checkpoint, save_checkpoint
 
@@ -27,9 +27,10 @@ def test_a_run_leaves_its_seven_files(finished_run):
 
 def test_its_settings_say_what_it_was_asked_for(finished_run):
     stored = read_json(finished_run / CONFIG)
-    assert stored["recipe"] == "g2p"
-    assert {f"{key}={value}" for key, value in stored["config"].items()} >= set(SMALL)
-    assert stored["files"] == {name: str(finished_run.parent / f"{name}.tsv") for name in ("train", "dev", "test")}
+    assert stored["task"] == "g2p"
+    config = stored["config"]
+    assert {f"{key}={value}" for key, value in (config | config["network"]).items()} >= set(SMALL)
+    assert stored["source"] == {name: str(finished_run.parent / f"{name}.tsv") for name in ("train", "dev", "test")}
     assert all(re.fullmatch("[0-9a-f]{64}", stored["data"][name]) for name in ("train", "dev", "test"))
 
 
@@ -53,7 +54,7 @@ def test_evaluate_scores_another_file_with_another_beam(minattn, a_run):
 
 
 def test_evaluate_needs_no_words_but_the_test_words(minattn, a_run):
-    change_config(a_run, files={name: str(Path(f"{name}.tsv").absolute()) for name in ("train", "dev", "test")})
+    change_config(a_run, source={name: str(Path(f"{name}.tsv").absolute()) for name in ("train", "dev", "test")})
     Path("train.tsv").unlink()
     Path("dev.tsv").unlink()
     assert minattn("evaluate", a_run).status == 0
@@ -75,7 +76,7 @@ def test_evaluate_refuses_other_files(refused, a_run, content, says):
 
 def test_evaluate_refuses_test_words_that_have_changed(refused, a_run):
     stored = read_json(a_run / CONFIG)
-    stored["files"]["test"] = str(Path("dev.tsv").absolute())
+    stored["source"]["test"] = str(Path("dev.tsv").absolute())
     write_json(a_run / CONFIG, stored)
     refused("evaluate", a_run, says=["changed since the run was started", "--test"], folder=a_run.parent)
 
@@ -164,6 +165,10 @@ def change_setting(run, **changes):
     change_config(run, config={**read_json(run / CONFIG)["config"], **changes})
 
 
+def change_network(run, **changes):
+    change_setting(run, network={**read_json(run / CONFIG)["config"]["network"], **changes})
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -181,10 +186,11 @@ def no_checkpoint_at_all(path):
 DAMAGED_CONFIG = [
     (lambda run: (run / CONFIG).unlink(), "is not a run's folder: it has no config.json"),
     (lambda run: cut(run / CONFIG), "config.json is damaged"),
-    (lambda run: change_config(run, recipe="vision"), "is a run of vision, not of g2p"),
+    (lambda run: change_config(run, task="g2b"), "is a run of g2b, not of g2p"),
+    (lambda run: change_config(run, format=1, minattn="0.0.1"), "is a run that minattn 0.0.1 made"),
     (lambda run: change_setting(run, attention=True), "it has 'attention', which is none of them"),
-    (lambda run: change_setting(run, hidden="6"), 'hidden is "6" and must be a whole number'),
-    (lambda run: change_config(run, config={}), "it lacks 'model'"),
+    (lambda run: change_network(run, hidden="6"), 'network.hidden is "6" and must be a whole number'),
+    (lambda run: change_config(run, config={}), "there is no model 'None'; hint: one of rnnsearch, rnnencdec"),
 ]
 DAMAGED_CHECKPOINTS = [(cut, "is cut off"), (no_checkpoint_at_all, "cannot be read"), (of_another_model, "another run")]
 COMMANDS = {"train": ["train", "g2p", "--resume"], "evaluate": ["evaluate"], "predict": ["predict"]}
@@ -198,6 +204,7 @@ def command_on(run, command):
 @pytest.mark.parametrize(("damage", "says"), DAMAGED_CONFIG)
 def test_a_run_with_damaged_settings_is_refused(refused, a_run, command, damage, says):
     damage(a_run)
+    says = says if command == "train" else says.replace("is a run of g2b, not of g2p", "there is no task 'g2b'")
     refused(*command_on(a_run, command), says=[says, "hint"], folder=a_run.parent)
 
 
@@ -206,7 +213,7 @@ def test_what_is_no_run_is_refused(refused, words, tmp_path, command):
     for path, says in (("nowhere", "does not exist"), ("dev.tsv", "is a file"), (".", "it has no config.json")):
         refused(
             *command_on(path, command),
-            says=[path, says, "hint: a folder that `minattn train g2p` ", " made"],
+            says=[path, says, "hint: a folder that `minattn train ", "` made"],
             folder=tmp_path,
         )
 
@@ -266,7 +273,7 @@ def test_resume_refuses_a_checkpoint_that_is_not_the_runs(refused, unfinished, d
 def unfinished(a_run):
     """A run that was trained but not scored, with its words beside it."""
     (a_run / REPORT).unlink()
-    change_config(a_run, files={name: str(Path(f"{name}.tsv").absolute()) for name in ("train", "dev", "test")})
+    change_config(a_run, source={name: str(Path(f"{name}.tsv").absolute()) for name in ("train", "dev", "test")})
     return a_run
 
 

@@ -9,8 +9,8 @@ import pytest
 from small_language import train_arguments, write_text
 
 from minattn.data import Splits
-from minattn.tasks.config import read_json
-from minattn.tasks.lm import task as language
+from minattn.tasks.files import read_json
+from minattn.tasks.lm import task as lm
 from minattn.tasks.run_folder import CONFIG, REPORT
 
 RUN_FILES = ["best.safetensors", "config.json", "curves.png", "last.safetensors", "log.jsonl", "report.json"]
@@ -33,9 +33,14 @@ def test_a_run_from_its_start_to_a_text_of_its_own(minattn, text):
     assert (result.status, result.err) == (0, "")
     assert sorted(path.name for path in Path("run").iterdir()) == [*RUN_FILES, "samples.txt"]
     report = read_json(Path("run", REPORT))
-    assert f"test text:  {report['test']['bits_per_character']:.3f} bits per character" in result.out
+    characters = report["test"]["characters"]
+    score = f"{report['test']['bits_per_character']:.3f} bits per character over {characters} characters"
+    assert f"test:       {score}\n" in result.out
     assert f"lzma after train {report['baselines']['lzma_after_train']:.2f}" in result.out
     assert result.out.endswith("now try:    minattn generate run\n")
+    assert minattn("evaluate", "run").out == f"{score}\n"
+    Path("other.txt").write_text("a dog eats")
+    assert minattn("evaluate", "run", "--test", "other.txt").out.endswith(" over 9 characters\n")
     samples = [line for line in Path("run", "samples.txt").read_text().splitlines() if line.startswith("    ")]
     assert all(sample in result.out for sample in samples)
     written = minattn("generate", "run", "--length", "20")
@@ -89,13 +94,15 @@ def test_what_cannot_be_written(refused, language_run, arguments, says):
 
 
 def test_a_folder_that_is_no_language_run(refused, finished_run, tmp_path):
-    refused("generate", finished_run, "a", says=["is a run of g2p, not of lm", "minattn train lm"], folder=finished_run)
-    refused("generate", tmp_path / "none", "a", says=["does not exist", "minattn train lm"], folder=tmp_path)
+    says = ["is a run of g2p; hint: minattn predict "]
+    refused("generate", finished_run, "a", says=says, folder=finished_run)
+    refused("generate", tmp_path / "none", "a", says=["does not exist", "minattn train TASK"], folder=tmp_path)
 
 
 def test_a_language_run_is_no_pronouncer(refused, language_run):
-    says = ["is a run of lm, not of g2p"]
+    says = ["is a run of lm; hint: minattn generate "]
     refused("predict", language_run, "dog", says=says, folder=language_run)
+    says = ["is a run of lm, not of g2p"]
     refused("train", "g2p", "--resume", language_run, says=says, folder=language_run)
 
 
@@ -114,7 +121,7 @@ def test_a_finished_run_has_nothing_to_go_on_with(minattn, language_run):
 
 
 def test_ctrl_c_says_how_to_go_on_and_it_does(minattn, text, monkeypatch):
-    monkeypatch.setattr(language, "add_sample", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(lm, "add_sample", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     result = minattn(*train_arguments("run"))
     assert result.status == 130
     assert result.out.endswith("To go on:\n  minattn train lm --resume run\n")
@@ -131,7 +138,8 @@ OUT = ("--out", "deep/run", "--train=text.txt")
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([*OUT, "--model", "transformer"], ["lm has one network", "--model cannot be given", "--set"]),
+        ([*OUT, "--model", "transformer"], ["No such option: --model"]),
+        ([*OUT, "--data", "text.txt"], ["No such option: --data"]),
         ([*OUT, "--set", "epochs=3"], ["no setting 'epochs'", "steps"]),
         ([*OUT, "--set", "heads=5"], ["heads"]),
         ([*OUT, "--set", "context=800"], ["windows of 800 need at least 1,600", "hint"]),
@@ -142,14 +150,14 @@ OUT = ("--out", "deep/run", "--train=text.txt")
         (["--out", "run", "--train=."], ["is a directory"]),
         (
             [*OUT, "--test=empty.txt"],
-            ["there is no test text in", "empty.txt, 0 characters where 2 are the least", "hint"],
+            ["there are no test characters in", "empty.txt, at least 2 expected", "hint"],
         ),
         (
             ["--out", "run", "--train=empty.txt"],
-            ["there is no train text in", "empty.txt, 0 characters where 2 are the least", "hint"],
+            ["there are no train characters in", "empty.txt, at least 2 expected", "hint"],
         ),
         (["--out", "run", "--train=latin.txt"], ["latin.txt, line 2: the line is not UTF-8"]),
-        (["--resume", "run", "--model", "x"], ["--resume goes on with the run as it was started, so --model cannot"]),
+        (["--resume", "run", "--train", "x"], ["--resume goes on with the run as it was started, so --train cannot"]),
         (["--resume", "none"], ["none does not exist", "minattn train lm"]),
     ],
 )
@@ -161,26 +169,21 @@ def test_what_cannot_be_trained(refused, text, tmp_path, arguments, says):
 
 def test_models_of_g2p_by_name(refused, minattn, words, tmp_path):
     files = ("--train=train.tsv", "--dev=dev.tsv", "--test=test.tsv")
-    says = ["model must be one of rnnsearch, rnnencdec, transformer", "'lstm'"]
-    refused("train", "g2p", "--out", "run", *files, "--model", "lstm", says=says, folder=tmp_path)
+    for name, hint in (("lstm", "one of rnnsearch, rnnencdec, transformer"), ("transfomer", "transformer")):
+        says = [f"there is no model '{name}'; hint: {hint}"]
+        refused("train", "g2p", "--out", "run", *files, "--model", name, says=says, folder=tmp_path)
     sizes = ("layers=1", "d_model=8", "d_ff=8", "heads=2", "epochs=1", "batch_size=64")
     result = minattn("train", "g2p", "--out", "run", *files, "--model=transformer", *(f"--set={s}" for s in sizes))
     assert (result.status, result.err) == (0, "")
     assert read_json(Path("run", CONFIG))["config"]["model"] == "transformer"
 
 
-def test_the_help_names_the_recipes_and_their_models(minattn):
-    said = " ".join(minattn("train", "--help").out.split())
-    for part in ("g2p: learn to pronounce", "lm: learn to write", "transformer", "CMUdict", "documentation strings"):
-        assert part in said
-
-
 def test_a_python_whose_text_is_another_cannot_go_on(minattn, refused, text, tmp_path, monkeypatch):
     assert minattn(*train_arguments("run")).status == 0
     Path("run", REPORT).unlink()
     stored = read_json(Path("run", CONFIG))
-    stored["files"] = {"train": None, "dev": None, "test": None}
+    stored["source"] = {"train": None, "dev": None, "test": None}
     Path("run", CONFIG).write_text(json.dumps(stored))
-    monkeypatch.setattr(language, "load_docstrings", lambda: Splits("abc" * 40, "abc", "abc"))
-    says = ["the train text of the documentation strings of Python 3.", "the Python it was started with"]
+    monkeypatch.setattr(lm, "load_docstrings", lambda: Splits("abc" * 40, "abc", "abc"))
+    says = ["the train characters of the documentation strings of Python 3.", "the Python it was started with"]
     refused("train", "lm", "--resume", "run", says=says, folder=tmp_path)

@@ -15,11 +15,10 @@ from minattn import __version__
 from minattn.catalogue import BEGIN, END, entries, main, markdown, with_tables
 from minattn.cli.app import app, console
 from minattn.cli.listing import fields
-from minattn.cli.trainable import RECIPES
 from minattn.models import registry
 from minattn.nn import Module
 from minattn.published import Mechanism, Network
-from minattn.tasks.images.settings import ImageConfig
+from minattn.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,12 +46,12 @@ def test_the_command_of_a_record_can_be_run_and_trains_its_network(entry):
     command = typer.main.get_command(app).commands[name]
     context = command.make_context(program, arguments)  # refuses what the command does not take
     if name == "train":
-        recipe, model = context.params["recipe"], context.params["model"]
-        if recipe == "images":
+        task, train, rest = command.resolve_command(context, arguments)
+        params = train.make_context(task, rest, parent=context).params  # and what the task's command does not take
+        config = TASKS[task].configure(params["settings"] or [], params.get("model"))
+        if task == "images":
             network = entry.record.model if isinstance(entry.record, Mechanism) else entry.code
-            assert registry.ENTRIES[model or ImageConfig().model].network is found(network)
-        else:
-            assert model is None or model in RECIPES[recipe].models
+            assert registry.ENTRIES[config.model].network is found(network)
 
 
 @every

@@ -9,7 +9,7 @@ import pytest
 from small_g2p import STEPS, lines, train_arguments
 
 from minattn.__main__ import main
-from minattn.tasks.config import read_json
+from minattn.tasks.files import read_json
 from minattn.tasks.g2p.pronouncer import Pronouncer
 from minattn.training import LAST
 
@@ -20,11 +20,11 @@ OUT = ("--out", "deep/down/run")
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--set", "hiden=3"], ["no setting 'hiden'", "hidden", "epochs"]),
+        (["--set", "hiden=3"], ["no setting 'hiden'; hint: hidden"]),
         (["--set", "hidden"], ["form key=value", "'hidden'"]),
         (["--set", "hidden=large"], ["hidden must be a whole number, got 'large'"]),
         (["--set", "lr=-1"], ["lr must be a finite number above 0, got -1.0"]),
-        (["--set", "model=lstm"], ["model must be one of rnnsearch, rnnencdec, transformer, got 'lstm'"]),
+        (["--set", "model=lstm"], ["there is no model 'lstm'; hint: one of rnnsearch, rnnencdec, transformer"]),
         (["--seed", "-1"], ["seed must be at least 0, got -1"]),
         (["--seed", "one"], ["--seed", "minattn COMMAND --help"]),
         (["--sed", "1"], ["No such option: --sed"]),
@@ -39,8 +39,10 @@ def test_options(refused, words, tmp_path, arguments, says):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], ["Missing argument", "RECIPE"]),
-        (["speech"], ["'speech' is not", "g2p"]),
+        ([], ["the task is missing; hint: minattn train g2p or lm or images"]),
+        (["speech"], ["there is no task 'speech'; hint: one of g2p, lm, images"]),
+        (["g2b"], ["there is no task 'g2b'; hint: g2p"]),
+        (["--out", "run", "g2p"], ["No such option: --out"]),
         (["g2p", "--dev", "dev.tsv"], ["--dev and --test go with --train"]),
         (["g2p", "--train", "train.tsv", "--dev", "dev.tsv"], ["--dev goes with --test"]),
         (["g2p", "--out", "train.tsv", *FILES], ["train.tsv is a file, not a folder", "--out"]),

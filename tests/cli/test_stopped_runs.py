@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_g2p import train_arguments, write_words
 
-from minattn.tasks.config import read_json
+from minattn.tasks.files import read_json
 from minattn.tasks.run_folder import CONFIG, REPORT
 from minattn.training import BEST, LAST, load_checkpoint
 
@@ -95,7 +95,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, straight):
     assert output.endswith("To go on:\n  minattn train g2p --resume run\n")
     assert not (tmp_path / "run" / REPORT).exists()
     output, errors = resumed(tmp_path).communicate(timeout=120)
-    assert "going on after step " in output
+    assert "resuming after step " in output
     assert errors == ""
     assert_same_run(tmp_path, straight)
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from small_g2p import SMALL_TRANSFORMER, train_arguments, write_words
 
-from minattn.tasks.config import read_json
-from minattn.tasks.run_folder import ALIGNMENTS, CONFIG, REPORT
+from minattn.tasks.files import read_json
+from minattn.tasks.g2p.task import ALIGNMENTS
+from minattn.tasks.run_folder import CONFIG, REPORT
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,8 @@ def transformer_run(finished):
 
 def test_it_keeps_its_settings_and_draws_where_it_looks(transformer_run):
     stored = read_json(transformer_run / CONFIG)["config"]
-    assert {f"{key}={value}" for key, value in stored.items()} >= {*SMALL_TRANSFORMER, "alpha=0.5"}
+    settings = stored | stored["network"]
+    assert {f"{key}={value}" for key, value in settings.items()} >= {*SMALL_TRANSFORMER, "alpha=0.5"}
     assert (transformer_run / ALIGNMENTS).read_bytes().startswith(b"\x89PNG")
 
 
@@ -45,7 +47,9 @@ def test_settings_of_rnnsearch_are_refused(refused, words, tmp_path, setting):
 
 
 def test_settings_of_the_transformer_are_refused_without_it(refused, words, tmp_path):
-    refused(*train_arguments("run", "heads=2"), says=["no setting 'heads'", "hidden"], folder=tmp_path)
+    refused(
+        *train_arguments("run", "heads=2"), says=["no setting 'heads'; hint: threads, or another that"], folder=tmp_path
+    )
 
 
 def test_words_longer_than_the_learned_positions_are_refused_before_the_work(refused, words, tmp_path):

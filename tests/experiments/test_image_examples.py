@@ -13,8 +13,10 @@ from minattn import viz
 from minattn.autograd import no_grad, tensor
 from minattn.data.images.dataset import Images, ImageSplits
 from minattn.data.images.digits import load_digits
-from minattn.tasks.images import task as recipe
+from minattn.tasks import driver
 from minattn.tasks.images.classifier import Classifier
+from minattn.tasks.images.source import ImageSource
+from minattn.tasks.images.task import ImageClassification
 from minattn.training import Progress
 
 pytestmark = pytest.mark.skipif(
@@ -28,7 +30,7 @@ SE, ABN = "se_gates.py", "abn_noise.py"
 @pytest.fixture
 def call(call, monkeypatch):
     """`call("name.py", ...)` runs an example without the pictures of its runs: what it prints."""
-    monkeypatch.setattr(recipe, "draw_pictures", lambda *_: None)
+    monkeypatch.setattr(driver, "draw_figures", lambda *_: [])
     return call
 
 
@@ -37,7 +39,7 @@ def few_digits(monkeypatch):
     """60 digits to train on and 20 each for dev and test, in place of all."""
     digits = load_digits()
     few = ImageSplits(digits.train.at(slice(60)), digits.dev.at(slice(20)), digits.test.at(slice(20)), digits.classes)
-    monkeypatch.setattr(recipe.DataSource, "load", lambda *_: few)
+    monkeypatch.setattr(ImageSource, "load", lambda *_: few)
 
 
 @pytest.fixture
@@ -61,11 +63,12 @@ def cells_of(markdown):
 def runs(tmp_path_factory):
     """A run of a network with SE, and one without."""
     folder = tmp_path_factory.mktemp("runs")
-    data = recipe.DataSource(write_images(folder))
+    data = ImageSource(write_images(folder))
     with pytest.MonkeyPatch.context() as pictures:
-        pictures.setattr(recipe, "draw_pictures", lambda *_: None)
+        pictures.setattr(driver, "draw_figures", lambda *_: [])
         for model in ("se_resnet8", "resnet8"):
-            recipe.train(recipe.config_from(SMALL, model, "pictures"), data, folder / model, make_progress=Progress)
+            config = ImageClassification().configure(SMALL, model, data)
+            driver.start(ImageClassification(), config, data, folder / model, make_progress=Progress)
     return folder
 
 
@@ -85,8 +88,8 @@ def test_the_gates_of_a_run_are_told_and_drawn(runs, call, tmp_path):
 
 def test_the_gates_are_those_that_scale_the_channels(runs):
     """The last block's, computed by hand from what goes into it."""
-    classifier = Classifier.load(runs / "se_resnet8")
-    test = recipe.stored_run(runs / "se_resnet8").files.load(classifier.config).test
+    classifier = driver.load(runs / "se_resnet8")
+    test = driver.StoredRun.read(runs / "se_resnet8").source.load(classifier.config).test
     blocks = functions_of(SE)["blocks_of"](classifier, test)
     model = classifier.model
     with no_grad():
@@ -147,7 +150,7 @@ def test_without_a_run_a_network_is_trained_on_the_digits_once(call, tmp_path):
     arguments = (SE, "--out", tmp_path / "out", "--model", "se_resnet8", "--set", "epochs=1", "--seed", 3)
     said = call(*arguments)
     assert said.count("to train for") == 1
-    assert recipe.stored_run(tmp_path / "out" / "run").config.seed == 3
+    assert driver.StoredRun.read(tmp_path / "out" / "run").config.seed == 3
     assert "to train for" not in call(*arguments)
     with pytest.raises(SystemExit, match="run was trained with other settings; hint: another --out"):
         call(*arguments[:-1], 4)
@@ -229,7 +232,7 @@ def test_both_forms_start_from_the_same_weights_and_differ_in_the_form_alone(tmp
     splits = example["part_of"](load_digits(), 32, 20)
     models = []
     for network in example["NETWORKS"][1:]:
-        settings = recipe.config_from(["epochs=1", "lr=1e-30"], network.model)  # steps that change nothing
+        settings = ImageClassification().configure(["epochs=1", "lr=1e-30"], network.model)  # steps that change nothing
         classifier, _ = example["trained"](network, settings, splits, tmp_path / network.folder)
         models.append(classifier.model)
     residual, alone = models

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from small_g2p import SMALL_TRANSFORMER, WORDS, lines, write_words
 
-from minattn.tasks.g2p import task as g2p
+from minattn.tasks import driver
+from minattn.tasks.g2p.task import G2P, LexiconFiles
 from minattn.tasks.run_folder import CURVES, REPORT
 from minattn.training import Progress
 
@@ -20,13 +21,13 @@ KINDS = ("encoder", "decoder", "across")
 def runs(tmp_path_factory):
     """A run of the Transformer and one of RNNencdec."""
     folder = tmp_path_factory.mktemp("runs")
-    files = g2p.DataFiles(**write_words(folder))
-    transformer = g2p.config_from([*SMALL_TRANSFORMER, "epochs=2"])
-    other = g2p.config_from(["model=rnnencdec", "hidden=4", "embedding=4", "epochs=1"])
+    files = LexiconFiles(**write_words(folder))
+    transformer = G2P().configure([*SMALL_TRANSFORMER, "epochs=2"])
+    other = G2P().configure(["model=rnnencdec", "hidden=4", "embedding=4", "epochs=1"])
     with pytest.MonkeyPatch.context() as pictures:
-        pictures.setattr(g2p, "draw_pictures", lambda *_: None)
+        pictures.setattr(driver, "draw_figures", lambda *_: [])
         for name, config in (("transformer", transformer), ("other", other)):
-            g2p.train(config, files, folder / name, make_progress=Progress)
+            driver.start(G2P(), config, files, folder / name, make_progress=Progress)
     return folder
 
 
@@ -40,7 +41,7 @@ def test_every_head_is_drawn(runs, call, tmp_path):
 
 def test_the_weights_are_those_of_the_pronunciation(runs):
     """Row i across is where the model looked when it said phoneme i, which predict shows as the mean over the heads."""
-    pronouncer = g2p.Pronouncer.load(runs / "transformer")
+    pronouncer = driver.load(runs / "transformer")
     example = runpy.run_path(str(EXAMPLES / "transformer_heads.py"))
     (said,) = pronouncer.pronounce(["deca"], beam=1)
     weights = example["attention_of"](pronouncer, said.word, said.phonemes)
@@ -81,7 +82,7 @@ SMALL = ("--epochs", 1, "--set", "d_model=16", "--set", "d_ff=8", "--set", "laye
 
 
 def test_the_table_has_the_papers_numbers_beside_ours_and_trains_nothing_twice(call, tmp_path, monkeypatch):
-    monkeypatch.setattr(g2p, "draw_pictures", lambda folder, *_: (folder / CURVES).touch())
+    monkeypatch.setattr(driver, "draw_figures", lambda *arguments: (arguments[-1] / CURVES).touch() or [])
     words, out = tmp_path / "all.tsv", tmp_path / "out"
     words.write_text(lines(WORDS), encoding="utf-8")
     arguments = ("transformer_table3.py", "--train", words, "--out", out, *SMALL)
@@ -93,7 +94,8 @@ def test_the_table_has_the_papers_numbers_beside_ours_and_trains_nothing_twice(c
     paper = [("5.29", "24.90"), ("5.00", "25.50"), ("4.92", "25.80"), ("4.91", "25.80"), ("4.92", "25.70")]
     assert [tuple(row[1:3]) for row in rows] == paper
     stored = json.loads((out / "table3.json").read_text())["rows"]
-    assert [(row["settings"]["heads"], row["settings"]["positions"]) for row in stored] == [
+    networks = [row["settings"]["network"] for row in stored]
+    assert [(network["heads"], network["positions"]) for network in networks] == [
         *((heads, "sinusoidal") for heads in (1, 4, 8, 16)),
         (8, "learned"),
     ]
@@ -114,7 +116,7 @@ def test_fewer_words_are_words_of_the_lexicon_that_fit_together(tmp_path):
     train = [*WORDS, "a"]
     for name, words in (("train", train[5:]), ("dev", [*train[:3], "xx"]), ("test", train[3:5])):
         (tmp_path / f"{name}.tsv").write_text(lines(words), encoding="utf-8")
-    files = g2p.DataFiles(*(str(tmp_path / f"{name}.tsv") for name in ("train", "dev", "test")))
+    files = LexiconFiles(*(str(tmp_path / f"{name}.tsv") for name in ("train", "dev", "test")))
     example = runpy.run_path(str(EXAMPLES / "transformer_table3.py"))
     fewer = example["fewer_words"](files, 100, tmp_path / "fewer").load()
     assert [len(fewer.train), list(fewer.dev), list(fewer.test)] == [100, train[:3], train[3:5]]
@@ -127,7 +129,7 @@ def test_fewer_words_are_words_of_the_lexicon_that_fit_together(tmp_path):
     ("arguments", "says"),
     [
         (["--train", "none.tsv"], "there is no file none.tsv"),
-        (["--set", "foo=2"], "there is no setting 'foo'; the settings are model, "),
+        (["--set", "foo=2"], "there is no setting 'foo'; hint: one of "),
         (["--set", "d_model=18"], "heads must divide d_model = 18"),
         (["--set", "heads=2"], "the rows differ in heads, so --set heads=2 cannot be given; hint"),
         (["--set", "positions=learned"], "the rows differ in positions, so --set positions=learned cannot be given"),

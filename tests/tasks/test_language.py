@@ -1,4 +1,4 @@
-"""The lm recipe: its texts, its score, what it writes, and that a stopped run ends as if it had not been."""
+"""The lm task: its texts, its score, and what it writes."""
 
 import math
 import re
@@ -14,27 +14,29 @@ from small_language import SMALL, some_text, write_text
 
 from minattn.autograd import no_grad
 from minattn.data import Alphabet, Splits, TextWindows
-from minattn.errors import CheckpointError, ConfigError, DataError
-from minattn.tasks.config import read_json
-from minattn.tasks.lm import task as language
+from minattn.errors import ConfigError, DataError
+from minattn.tasks import driver
+from minattn.tasks.files import read_json
+from minattn.tasks.lm import task as lm
 from minattn.tasks.lm.baselines import baselines, bigram_bits, gzip_bits, lzma_bits, unigram_bits
-from minattn.tasks.lm.character_model import CharacterModel, LanguageConfig
-from minattn.tasks.lm.task import DataFiles, add_sample
-from minattn.tasks.run_folder import REPORT, SAMPLES
-from minattn.training import BEST, LAST, LOG, Progress, load_checkpoint
+from minattn.tasks.lm.character_model import CharacterModel
+from minattn.tasks.lm.task import SAMPLES, LanguageModeling, TextFiles, add_sample
+from minattn.tasks.run_folder import REPORT
+from minattn.training import LOG, Progress
 
-CONFIG = LanguageConfig(**SMALL)
+TASK = LanguageModeling()
+CONFIG = TASK.configure(SMALL)
 
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return DataFiles(write_text(tmp_path))
+    return TextFiles(write_text(tmp_path))
 
 
 @pytest.fixture(scope="module")
 def model():
-    return CharacterModel(CONFIG, Alphabet(some_text()), "the")
+    return CharacterModel.of(CONFIG, Alphabet(some_text()), "the")
 
 
 # ---------------------------------------------------------------------------------------------- texts
@@ -42,23 +44,23 @@ def test_one_file_is_cut_and_given_ones_are_taken(files):
     text = some_text()
     assert "".join(files.load()) == text
     Path("test.txt").write_text("a dog eats")
-    train, dev, test = DataFiles("text.txt", test="test.txt").load()
+    train, dev, test = TextFiles("text.txt", test="test.txt").load()
     assert (train + dev, test) == (text, "a dog eats")
     assert 0 < len(dev) < len(train)
     Path("dev.txt").write_text("the cat")
-    assert tuple(DataFiles("text.txt", "dev.txt", "test.txt").load()) == (text, "the cat", "a dog eats")
+    assert tuple(TextFiles("text.txt", "dev.txt", "test.txt").load()) == (text, "the cat", "a dog eats")
 
 
 def test_without_files_it_is_the_documentation_strings(monkeypatch):
-    monkeypatch.setattr(language, "load_docstrings", lambda: Splits("one", "two", "three"))
-    assert "documentation strings of Python 3." in DataFiles().source("test")
-    assert tuple(DataFiles().load()) == ("one", "two", "three")
+    monkeypatch.setattr(lm, "load_docstrings", lambda: Splits("one", "two", "three"))
+    assert "documentation strings of Python 3." in TextFiles().name("test")
+    assert tuple(TextFiles().load()) == ("one", "two", "three")
 
 
 @pytest.mark.parametrize("given", [(None, "d", None), (None, None, "t"), (None, "d", "t"), ("t", "d", None)])
 def test_files_that_do_not_go_together_are_refused(given):
     with pytest.raises(ConfigError, match="--dev"):
-        DataFiles(*given)
+        TextFiles(*given)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_files_that_do_not_go_together_are_refused(given):
 )
 def test_settings_that_make_no_sense_are_refused(setting):
     with pytest.raises(ConfigError, match=setting.partition("=")[0]):
-        language.config_from([setting])
+        TASK.configure([setting])
 
 
 # ---------------------------------------------------------------------------------------------- the score
@@ -119,7 +121,9 @@ def test_what_it_writes_comes_one_by_one_and_is_what_the_model_generates(model):
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
 def test_it_never_looks_further_back_than_it_was_trained_to(positions):
-    model = CharacterModel(LanguageConfig(**{**SMALL, "positions": positions}), Alphabet(some_text()), "the")
+    config = TASK.configure([*SMALL, f"positions={positions}"])
+    model = CharacterModel.of(config, Alphabet(some_text()), "the")
+    assert (model.config.network.vocab_size, model.config.network.max_length) == (len(model.alphabet), CONFIG.context)
     text = model.alphabet.encode("a dog ea").tolist()  # as many as the context has
     seen = text[:]
     for _ in range(12):
@@ -177,118 +181,58 @@ def test_a_sample_takes_the_place_of_those_that_a_stopped_run_has_left(tmp_path)
     assert path.read_bytes().decode() == second
 
 
-# ---------------------------------------------------------------------------------------------- stopped runs
-class Killed(BaseException):
-    """Ends a run without another word, as SIGKILL does."""
+# ---------------------------------------------------------------------------------------------- a run
+class Noted(Progress):
+    """Keeps the notes."""
 
-
-class Told(Progress):
-    """Keeps the notes, and stops the run at one of its moments: step k, or the k-th note that begins with a word."""
-
-    def __init__(self, step=None, note=None, k=1):
-        self.notes, self.steps = [], 0
-        self.step, self.word, self.left = step, note, k
-
-    def advance(self, fraction):
-        self.steps += 1
-        if self.steps == self.step:
-            raise Killed
+    def __init__(self):
+        self.notes = []
 
     def note(self, line):
         self.notes.append(line)
-        if self.word and line.startswith(self.word):
-            self.left -= 1
-            if not self.left:
-                raise Killed
-
-
-def trained(files, folder, progress=None):
-    language.train(CONFIG, files, folder, make_progress=lambda: progress or Told())
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """A run that nothing stopped."""
-    folder = tmp_path_factory.mktemp("straight")
-    trained(DataFiles(write_text(folder)), folder / "run")
-    return folder / "run"
+    """The folder of a finished run, and what was noted of it."""
+    folder, progress = tmp_path_factory.mktemp("straight"), Noted()
+    driver.start(TASK, CONFIG, TextFiles(write_text(folder)), folder / "run", make_progress=lambda: progress)
+    return folder / "run", progress.notes
 
 
-@pytest.mark.parametrize(
-    "killed",
-    [
-        Told(step=2),  # before the first evaluation
-        Told(step=5),  # between two
-        Told(note="    ", k=2),  # the sample is written, the evaluation is not
-        Told(note="step 6", k=1),  # the best model is not written
-        Told(note="    ", k=4),  # in the evaluation at the end, which the last checkpoint does not know of
-        Told(note="measuring", k=1),
-    ],
-)
-def test_a_stopped_run_ends_as_if_it_had_not_been(files, straight, killed):
-    with pytest.raises(Killed):
-        trained(files, "run", killed)
-    assert not Path("run", REPORT).exists()
-    language.resume("run", make_progress=Told)
-    for name in (LAST, BEST):
-        arrays, expected = load_checkpoint(Path("run", name))[0], load_checkpoint(straight / name)[0]
-        assert {key: array.tobytes() for key, array in arrays.items()} == {
-            key: array.tobytes() for key, array in expected.items()
-        }
-    assert Path("run", SAMPLES).read_text() == (straight / SAMPLES).read_text()
-    reports = [read_json(folder / REPORT) for folder in (Path("run"), straight)]
-    for report in reports:
-        del report["training"]["seconds"]
-    assert reports[0] == reports[1]
-
-
-def test_a_run_tells_prints_and_keeps_its_samples(files):
-    progress = Told()
-    trained(files, "run", progress)
-    samples = Path("run", SAMPLES).read_text()
+def test_a_run_tells_prints_and_keeps_its_samples(straight):
+    folder, notes = straight
+    samples = (folder / SAMPLES).read_text()
     assert re.findall(r"^step (\d+), \d\.\d{3} bits per character on the dev text$", samples, re.MULTILINE) == [
         *("3", "6", "9", "10")
     ]
-    printed = [note for note in progress.notes if note.startswith("    ")]
+    printed = [note for note in notes if note.startswith("    ")]
     assert len(printed) == 4
     assert all(f"\n\n{sample}\n\n" in samples for sample in printed)
-    prompt = CharacterModel.load("run").prompt
+    prompt = driver.load(folder).prompt
     assert all(sample.startswith(f"    {prompt}") for sample in printed)
 
 
 def test_its_report_stands_beside_what_it_was_computed_from(straight):
-    report = read_json(straight / REPORT)
-    texts = DataFiles(str(straight.parent / "text.txt")).load()
-    model = CharacterModel.load(straight)
+    folder, _ = straight
+    report = read_json(folder / REPORT)
+    texts = TextFiles(str(folder.parent / "text.txt")).load()
+    model = driver.load(folder)
     train, test = model.alphabet.encode(texts.train), model.alphabet.encode(texts.test)
     assert report["test"]["characters"] == len(texts.test) - 1
     assert report["test"]["bits_per_character"] == pytest.approx(model.mean_loss(test) / math.log(2))
     assert report["baselines"] == baselines(train, test, len(model.alphabet), (texts.train, texts.test))
     assert report["training"]["steps"] == CONFIG.steps
-    assert (straight / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert len((straight / LOG).read_text().splitlines()) >= 4
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert len((folder / LOG).read_text().splitlines()) >= 4
 
 
 def test_training_teaches_it_something(straight, model):
     ids = model.alphabet.encode(some_text())
-    assert CharacterModel.load(straight).mean_loss(ids) < 0.9 * model.mean_loss(ids)
+    assert driver.load(straight[0]).mean_loss(ids) < 0.9 * model.mean_loss(ids)
 
 
-def test_a_text_that_has_changed_is_not_gone_on_with(files):
-    with pytest.raises(Killed):
-        trained(files, "run", Told(step=5))
-    Path("text.txt").write_text(some_text() + "!")
-    with pytest.raises(DataError, match=r"train text of .*text\.txt changed since the run was started; hint"):
-        language.resume("run", make_progress=Told)
-
-
-def test_a_checkpoint_of_another_run_is_told(files, tmp_path):
-    for name, seed in (("one", 1), ("other", 2)):
-        with pytest.raises(Killed):
-            language.train(LanguageConfig(**{**SMALL, "seed": seed}), files, name, make_progress=lambda: Told(step=5))
-    Path("other", LAST).replace(Path("one", LAST))
-    with pytest.raises(CheckpointError, match="belongs to another run: it differs in config;"):
-        language.resume("one", make_progress=Told)
-    Path("one", BEST).unlink()
-    with pytest.raises(CheckpointError, match="belongs to another run: its settings"):
-        CharacterModel.load("one")
+def test_a_text_with_other_characters_is_named(model):
+    model.check("a dog", "these")
+    with pytest.raises(DataError, match="these: the model does not know 'ü'"):
+        model.check("a düg", "these")

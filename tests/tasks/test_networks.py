@@ -6,33 +6,32 @@ from pathlib import Path
 import pytest
 
 from minattn.errors import CheckpointError, ConfigError
-from minattn.tasks.g2p import task as g2p
-from minattn.tasks.g2p.settings import MODELS, RNNsearchG2P, TransformerG2P, config_from, default_config, stored_config
+from minattn.tasks.config import as_json, from_json, replaced
+from minattn.tasks.g2p.settings import MODELS, RNNsearchG2P
+from minattn.tasks.g2p.task import G2P
 
 WHERE = Path("run/config.json")
 
-OF_THE_FIRST_VERSION = {
-    **{"model": "rnnsearch", "embedding": 6, "hidden": 8, "alignment": 6, "maxout": 6, "readout": "current"},
-    **{"dropout": 0.0, "batch_size": 16, "epochs": 3, "lr": 0.03, "warmup": 200, "max_norm": 5.0, "beam": 4, "seed": 1},
-}
+configure = G2P().configure
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_each_network_has_defaults_under_its_name(model):
-    config = default_config(model)
+    config = G2P().default(model)
     assert config.model == model
-    assert g2p.default_config(model) == config
-    assert config_from([], model) == config_from([f"model={model}"]) == config_from([f"model={model}"], model) == config
+    assert configure([], model) == configure([f"model={model}"]) == configure([f"model={model}"], model) == config
+    assert config.attends == (model != "rnnencdec")
 
 
 def test_without_a_name_it_is_rnnsearch():
-    assert config_from([]) == default_config() == RNNsearchG2P()
+    assert configure([]) == G2P().default() == RNNsearchG2P()
 
 
 def test_settings_change_those_of_their_network():
-    assert config_from(["hidden=7", "model=rnnencdec"]) == RNNsearchG2P(model="rnnencdec", hidden=7)
-    changed = config_from(["layers=3", "norm=pre", "dropout=0", "alpha=0.6"], "transformer")
-    assert changed == TransformerG2P(layers=3, norm="pre", dropout=0.0, alpha=0.6)
+    assert configure(["hidden=7", "model=rnnencdec"]) == replaced(MODELS["rnnencdec"], {"network.hidden": 7})
+    changed = configure(["layers=3", "network.norm=pre", "dropout=0", "alpha=0.6"], "transformer")
+    changes = {"network.layers": 3, "network.norm": "pre", "network.dropout": 0.0, "alpha": 0.6}
+    assert changed == replaced(MODELS["transformer"], changes)
 
 
 @pytest.mark.parametrize(
@@ -44,19 +43,27 @@ def test_settings_change_those_of_their_network():
     ],
 )
 def test_a_setting_of_another_network_is_refused_naming_those_that_exist(model, setting, own):
-    with pytest.raises(ConfigError, match=f"there is no setting .*; the settings are model, .*epochs.*{own}"):
-        config_from([f"model={model}", setting])
+    with pytest.raises(ConfigError, match=f"there is no setting .*; hint: one of .*epochs.*{own}"):
+        configure([f"model={model}", setting])
+
+
+@pytest.mark.parametrize("size", ["source_vocab_size", "target_vocab_size"])
+def test_the_sizes_of_the_vocabularies_are_no_settings(size):
+    with pytest.raises(ConfigError, match=f"there is no setting '{size}'"):
+        configure([f"{size}=9"])
 
 
 @pytest.mark.parametrize("choice", [(["model=lstm"],), ([], "lstm"), (["model="],)])
 def test_an_unknown_network_is_refused(choice):
-    with pytest.raises(ConfigError, match=r"model must be one of rnnsearch, rnnencdec, transformer, got '(lstm)?'"):
-        config_from(*choice)
+    with pytest.raises(ConfigError, match=r"no model '(lstm)?'; hint: one of rnnsearch, rnnencdec, transformer"):
+        configure(*choice)
+    with pytest.raises(ConfigError, match=r"no model 'transfomer'; hint: transformer$"):
+        configure([], "transfomer")
 
 
 def test_two_networks_are_refused():
     with pytest.raises(ConfigError, match="given twice, as 'transformer' and by model=rnnsearch; hint"):
-        config_from(["model=rnnsearch"], "transformer")
+        configure(["model=rnnsearch"], "transformer")
 
 
 @pytest.mark.parametrize(
@@ -68,41 +75,31 @@ def test_two_networks_are_refused():
 )
 def test_a_transformer_refuses_settings_out_of_range_by_their_names(setting):
     with pytest.raises(ConfigError, match=f"^{setting.partition('=')[0]} must be "):
-        config_from([setting], "transformer")
+        configure([setting], "transformer")
 
 
 @pytest.mark.parametrize("setting", ["heads=3", "d_model=130"])
 def test_a_width_that_does_not_divide_into_heads_is_refused(setting):
     with pytest.raises(ConfigError, match=r"heads must divide d_model = \d+, got \d"):
-        config_from([setting], "transformer")
+        configure([setting], "transformer")
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_settings_survive_being_stored(model):
-    config = dataclasses.replace(default_config(model), epochs=2, seed=5)
-    assert stored_config(dataclasses.asdict(config), WHERE) == config
-
-
-def test_settings_of_older_runs_are_read():
-    config = stored_config(OF_THE_FIRST_VERSION, WHERE)
-    assert config == RNNsearchG2P(embedding=6, hidden=8, alignment=6, maxout=6, batch_size=16, epochs=3, lr=0.03)
-    assert dataclasses.asdict(config) == {**OF_THE_FIRST_VERSION, "threads": 1}
-
-
-@pytest.mark.parametrize("model", ["lstm", 3, None, ["rnnsearch"]])
-def test_a_stored_network_that_is_unknown_is_refused(model):
-    with pytest.raises(CheckpointError, match=r"config.json: model is .* and must be one of .*transformer; hint"):
-        stored_config({**OF_THE_FIRST_VERSION, "model": model}, WHERE)
+    config = replaced(G2P().default(model), {"epochs": 2, "seed": 5, "network.source_vocab_size": 9})
+    assert from_json(G2P().default(model), as_json(config), WHERE) == config
 
 
 def test_stored_settings_of_another_network_are_refused():
-    with pytest.raises(CheckpointError, match=r"TransformerG2P: it lacks 'layers'.* it has 'embedding', which is none"):
-        stored_config({**OF_THE_FIRST_VERSION, "model": "transformer"}, WHERE)
+    stored = {**as_json(MODELS["rnnsearch"]), "model": "transformer"}
+    says = r"TransformerG2P: it lacks 'label_smoothing'.*it lacks 'network.layers'.*it has 'network.embedding', which"
+    with pytest.raises(CheckpointError, match=says):
+        from_json(MODELS["transformer"], stored, WHERE)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_learning_rate_rises_over_the_warmup_and_ends_low(model):
-    config = dataclasses.replace(default_config(model), warmup=100)
+    config = dataclasses.replace(G2P().default(model), warmup=100)
     for steps, warmup in ((5000, 100), (50, 5), (1, 1)):
         rates = [config.schedule(steps)(step) for step in range(1, steps + 1)]
         assert rates[:warmup] == sorted(rates[:warmup])
@@ -113,5 +110,5 @@ def test_the_learning_rate_rises_over_the_warmup_and_ends_low(model):
 
 def test_more_threads_than_rows_are_refused():
     with pytest.raises(ConfigError, match="threads must be at most batch_size = 64, got 65"):
-        config_from(["threads=65"])
-    config_from(["threads=64"])
+        configure(["threads=65"])
+    configure(["threads=64"])

@@ -8,18 +8,21 @@ import pytest
 from scipy.special import log_softmax
 
 from minattn.data import LengthBucketedBatches, Lexicon, evaluation_batches
-from minattn.errors import DataError, DeviceError
+from minattn.errors import ConfigError, DataError, DeviceError
 from minattn.models.sequence.search import Hypothesis
-from minattn.tasks.config import write_json
+from minattn.tasks import driver
+from minattn.tasks.config import as_json, replaced
+from minattn.tasks.files import write_json
 from minattn.tasks.g2p.pronouncer import Pronouncer
-from minattn.tasks.g2p.settings import RNNsearchG2P, TransformerG2P
-from minattn.tasks.run_folder import CONFIG
-from minattn.training import BEST, LAST, load_checkpoint, save_checkpoint
+from minattn.tasks.g2p.task import G2P, LexiconFiles
+from minattn.tasks.run_folder import CONFIG, FORMAT
+from minattn.training import BEST, LAST, save_checkpoint
 
 LEXICON = Lexicon([(word, word.upper()) for word in ("ab", "bc", "abc", "cab", "cabbac")] + [("ab", "BA")])
-RNNSEARCH = RNNsearchG2P(embedding=5, hidden=4, alignment=3, maxout=6)
-TRANSFORMER = TransformerG2P(layers=2, d_model=8, d_ff=12, heads=2)
-LEARNED = dataclasses.replace(TRANSFORMER, positions="learned")
+RNNSEARCH = G2P().configure(["embedding=5", "hidden=4", "alignment=3", "maxout=6"])
+RNNENCDEC = G2P().configure(["embedding=5", "hidden=4", "maxout=6"], "rnnencdec")
+TRANSFORMER = G2P().configure(["layers=2", "d_model=8", "d_ff=12", "heads=2"], "transformer")
+LEARNED = replaced(TRANSFORMER, {"network.positions": "learned"})
 
 every_model = pytest.mark.parametrize(
     "config", [RNNSEARCH, TRANSFORMER, LEARNED], ids=["rnnsearch", "sines", "learned"]
@@ -27,7 +30,7 @@ every_model = pytest.mark.parametrize(
 
 
 def pronouncer(config=RNNSEARCH, **settings):
-    return Pronouncer.of(dataclasses.replace(config, **settings), LEXICON)
+    return Pronouncer.of(replaced(config, settings), LEXICON)
 
 
 @every_model
@@ -71,7 +74,7 @@ def test_symbols_that_are_no_phonemes_have_no_row():
 
 
 def test_without_attention_there_is_one_column():
-    for p in pronouncer(model="rnnencdec").pronounce(["abc"]):
+    for p in pronouncer(RNNENCDEC).pronounce(["abc"]):
         assert p.alignment.shape == (len(p.phonemes), 1)
 
 
@@ -80,7 +83,7 @@ def test_the_alignment_of_a_transformer_is_the_mean_over_the_heads_of_its_last_l
     said = next(p for p in model.pronounce(["cabbac", "abc", "bc", "ab"], beam=1) if len(p.phonemes) > 2)
     previous = [model.phonemes.bos, *model.phonemes.encode(said.phonemes)][:-1]
     _, attention = model.model(model.letters.encode(said.word)[None], np.array([previous]), return_attention=True)
-    last = f"decoder.{model.config.layers - 1}.cross_attention"
+    last = f"decoder.{model.config.network.layers - 1}.cross_attention"
     np.testing.assert_allclose(said.alignment, attention[last].data[0].mean(0), atol=1e-5)
 
 
@@ -102,11 +105,11 @@ def test_words_that_have_no_learned_position_are_refused():
     assert model.pronounce([long], beam=1)[0].word == long
     with pytest.raises(DataError, match=r"has 65 letters, and this model learned 64 positions; hint"):
         model.pronounce([long + "c"])
-    model.check_fits(Lexicon([(long, long[1:].upper())]), "these")
+    model.check(Lexicon([(long, long[1:].upper())]), "these")
     with pytest.raises(DataError, match=r"^these: the word '(ab)+c' has 65 letters"):
-        model.check_fits(Lexicon([(long + "c", "A")]), "these")
+        model.check(Lexicon([(long + "c", "A")]), "these")
     with pytest.raises(DataError, match=r"^these: the word 'a' has 64 phonemes, and"):
-        model.check_fits(Lexicon([("a", long.upper())]), "these")
+        model.check(Lexicon([("a", long.upper())]), "these")
     assert pronouncer(TRANSFORMER).pronounce([long + "c"], beam=1)[0].word == long + "c"
 
 
@@ -115,9 +118,9 @@ def test_upper_case_is_read_as_lower_case():
 
 
 def test_how_far_it_is_is_told_after_each_batch():
-    heard = []
-    pronouncer().pronounce(["ab", "bc", "abc"], batch_size=2, told=lambda done, total: heard.append((done, total)))
-    assert heard == [(2, 3), (3, 3)]
+    counts = []
+    pronouncer().pronounce(["ab", "bc", "abc"], batch_size=2, on_progress=lambda *count: counts.append(count))
+    assert counts == [(2, 3), (3, 3)]
 
 
 @pytest.mark.parametrize(("word", "says"), [("", "an empty word"), ("abd", "'abd' has 'd', which no .* with a b c$")])
@@ -128,9 +131,9 @@ def test_a_word_that_cannot_be_read_is_refused(word, says):
 
 @pytest.mark.parametrize(("word", "said", "says"), [("ad", "A", "letter 'd'"), ("aa", "AD", "phoneme 'D'")])
 def test_words_that_do_not_fit_are_named(word, said, says):
-    pronouncer().check_fits(LEXICON, "these")
+    pronouncer().check(LEXICON, "these")
     with pytest.raises(DataError, match=f"^these: the word '{word}' has the {says}, which no training word has"):
-        pronouncer().check_fits(Lexicon([("ab", "AB"), (word, said)]), "these")
+        pronouncer().check(Lexicon([("ab", "AB"), (word, said)]), "these")
 
 
 @every_model
@@ -152,7 +155,7 @@ def test_the_mean_loss_is_the_loss_of_all_as_one_batch_without_smoothing(config)
 
 @every_model
 def test_nothing_is_dropped_from_the_mean_loss(config):
-    model = pronouncer(config, dropout=0.5)
+    model = pronouncer(config, **{"network.dropout": 0.5})
     assert model.model.training
     assert model.mean_loss(LEXICON) == model.mean_loss(LEXICON)
 
@@ -180,30 +183,35 @@ def config(request):
 
 @pytest.fixture
 def run(tmp_path, config):
-    """A run's folder with two checkpoints, of the seeds 1 (last) and 1 with all weights 0 (best)."""
+    """A run's folder with two checkpoints, of the seed 1 (last) and of parameters that are all 0 (best)."""
     model = pronouncer(config)
     arrays = {f"model/{name}": array for name, array in model.model.state_dict().items()}
-    write_json(tmp_path / CONFIG, {"recipe": "g2p", "config": model.meta()["config"]})
-    save_checkpoint(tmp_path / LAST, arrays, model.meta())
-    save_checkpoint(tmp_path / BEST, {name: 0 * array for name, array in arrays.items()}, model.meta())
+    meta = {**driver.checkpoint_meta(G2P(), model.config), **model.meta()}
+    content = {"source": dataclasses.asdict(LexiconFiles()), "data": dict.fromkeys(("train", "dev", "test"), "")}
+    write_json(tmp_path / CONFIG, {"format": FORMAT, "task": "g2p", "config": as_json(model.config), **content})
+    save_checkpoint(tmp_path / LAST, arrays, meta)
+    save_checkpoint(tmp_path / BEST, {name: 0 * array for name, array in arrays.items()}, meta)
     return tmp_path
 
 
 def test_the_best_model_is_loaded_and_else_the_last(run, config):
     fresh = pronouncer(config)
-    assert all(not array.any() for array in Pronouncer.load(run).model.state_dict().values())
+    assert all(not array.any() for array in driver.load(run).model.state_dict().values())
     (run / BEST).unlink()
-    loaded = Pronouncer.load(run)
+    loaded = driver.load(run)
     assert loaded.model.state_dict().keys() == fresh.model.state_dict().keys()
     assert loaded.pronounce(["cab"])[0].probability == fresh.pronounce(["cab"])[0].probability
-    assert (loaded.config, loaded.letters, loaded.phonemes) == (config, fresh.letters, fresh.phonemes)
+    assert (loaded.config, loaded.letters, loaded.phonemes) == (fresh.config, fresh.letters, fresh.phonemes)
 
 
 def test_a_device_that_is_none_is_refused_before_the_folder_is_read(tmp_path):
     with pytest.raises(DeviceError, match="unknown device 'tpu'"):
-        Pronouncer.load(tmp_path / "nowhere", "tpu")
+        driver.load(tmp_path / "nowhere", "tpu")
 
 
-def test_a_checkpoint_keeps_what_is_needed_to_load_it(run, config):
-    meta = load_checkpoint(run / LAST)[1]
-    assert meta == pronouncer(config).meta()
+def test_the_configuration_has_the_sizes_of_the_vocabularies(config):
+    model = pronouncer(config)
+    network = model.config.network
+    assert (network.source_vocab_size, network.target_vocab_size) == (len(model.letters), len(model.phonemes))
+    with pytest.raises(ConfigError, match="the network is for"):
+        Pronouncer(config, model.letters, model.phonemes)

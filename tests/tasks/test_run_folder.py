@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from minattn import __version__
 from minattn.errors import CheckpointError, MissingDependencyError
-from minattn.tasks.config import read_json, write_json
-from minattn.tasks.run_folder import CONFIG, check_libraries, check_unused, has_begun, new_run, read_run
+from minattn.tasks.files import read_json, write_json
+from minattn.tasks.run_folder import CONFIG, FORMAT, check_libraries, check_unused, has_started, new_run, read_run
 from minattn.training import LAST, LOG
 
 
 def test_a_new_run_has_its_settings_when_it_begins(tmp_path):
     folder = tmp_path / "a" / "b"
-    with new_run(folder, {"recipe": "g2p"}):
-        assert read_json(folder / CONFIG) == {"recipe": "g2p"}
-    assert read_run(folder, "g2p") == {"recipe": "g2p"}
+    content = {"format": FORMAT, "minattn": __version__, "task": "g2p"}
+    with new_run(folder, {"task": "g2p"}):
+        assert read_json(folder / CONFIG) == content
+    assert read_run(folder, "g2p") == read_run(folder) == content
 
 
 def fail(folder, name, error):
@@ -107,30 +109,41 @@ def test_what_is_no_run_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="nowhere does not exist; hint: a folder that `minattn train g2p` ma"):
         read_run(tmp_path / "nowhere", "g2p")
-    with pytest.raises(CheckpointError, match="hint: a folder that `minattn train g2p` or `minattn train images` made"):
-        read_run(tmp_path / "nowhere", "g2p", "images")
+    with pytest.raises(CheckpointError, match="hint: a folder that `minattn train TASK` made"):
+        read_run(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="file is a file, not a run's folder"):
         read_run(tmp_path / "file", "g2p")
     with pytest.raises(CheckpointError, match=r"is not a run's folder: it has no config\.json"):
         read_run(tmp_path, "g2p")
 
 
-@pytest.mark.parametrize(("content", "says"), [({"recipe": "other"}, "of other, not of g2p"), ({}, "unknown recipe")])
-def test_a_run_of_another_recipe_is_refused(tmp_path, content, says):
-    write_json(tmp_path / CONFIG, content)
+@pytest.mark.parametrize(("content", "says"), [({"task": "other"}, "of other, not of g2p"), ({}, "unknown task")])
+def test_a_run_of_another_task_is_refused(tmp_path, content, says):
+    write_json(tmp_path / CONFIG, {"format": FORMAT, **content})
     with pytest.raises(CheckpointError, match=says):
         read_run(tmp_path, "g2p")
 
 
-def test_a_run_has_begun_when_it_has_a_checkpoint_or_a_line_of_log(tmp_path):
+@pytest.mark.parametrize(
+    ("versions", "maker"),
+    [({}, "0.1.0 or an earlier version"), ({"format": FORMAT + 1, "minattn": "7.0"}, "7.0")],
+)
+def test_a_run_of_another_version_is_refused_naming_it(tmp_path, versions, maker):
+    write_json(tmp_path / CONFIG, {**versions, "recipe": "g2p", "config": {}})
+    says = f"is a run that minattn {maker} made and stored in another way than this version, {__version__}; hint: that"
+    with pytest.raises(CheckpointError, match=says):
+        read_run(tmp_path)
+
+
+def test_a_run_has_started_when_it_has_a_checkpoint_or_a_line_of_log(tmp_path):
     write_json(tmp_path / CONFIG, {})
     (tmp_path / LOG).touch()
-    assert not has_begun(tmp_path)
+    assert not has_started(tmp_path)
     (tmp_path / LOG).write_text("{}\n")
-    assert has_begun(tmp_path)
+    assert has_started(tmp_path)
     (tmp_path / LOG).unlink()
     (tmp_path / LAST).touch()
-    assert has_begun(tmp_path)
+    assert has_started(tmp_path)
 
 
 @pytest.mark.parametrize("library", ["safetensors", "matplotlib"])

@@ -1,64 +1,150 @@
-"""Settings from `key=value` and from JSON."""
+"""Settings from `key=value` and from JSON, those of a configuration inside another one included."""
 
 import dataclasses
-import errno
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
 from minattn.errors import CheckpointError, ConfigError
-from minattn.tasks.config import from_stored, read_json, with_settings, write_json
-from minattn.tasks.g2p.settings import RNNsearchG2P
+from minattn.tasks.config import (
+    Count,
+    Field,
+    Positive,
+    TaskConfig,
+    as_json,
+    described,
+    from_json,
+    parsed,
+    settings_of,
+    short_key,
+    with_settings,
+)
+from minattn.tasks.g2p.settings import MODELS
 
 
 @dataclass(frozen=True)
-class Sample:
+class Inner:
+    width: Annotated[int, "units"] = 5
+    blocks: tuple[int, ...] = (1, 2)
+    depth: int | None = None
+    size: int = 9
+    symbols: int = 100
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ConfigError(f"width must be at least 1, got {self.width}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(TaskConfig):
+    model: str = "sample"
+    network: Inner = Inner()
+    batch_size: Annotated[Count, "examples in a batch"] = 8
+    lr: Annotated[Positive, "the rate", "RATE"] = 0.5
     size: int = 3
-    rate: float = 0.5
-    kind: Literal["plain", "fancy"] = "plain"
+    kind: Literal["plain", "none"] = "plain"
     fast: bool = False
     name: str | None = None
+
+    from_data: ClassVar[tuple[str, ...]] = ("symbols",)
 
 
 WHERE = Path("run/config.json")
 
 
+def changed(*settings: str) -> dict[str, Any]:
+    """What settings make of a sample, by path."""
+    before, after = settings_of(Sample()), settings_of(with_settings(Sample(), settings))
+    return {path: after[path].value for path in after if after[path] != before[path]}
+
+
+# ---------------------------------------------------------------------------------------------- key=value
 def test_settings_are_read_by_the_type_of_their_field():
-    assert with_settings(Sample(), ["size=7", "rate=1e-3", "kind=fancy", "fast=true"]) == Sample(7, 1e-3, "fancy", True)
-    assert type(with_settings(Sample(), ["rate=2"]).rate) is float
+    told = ["size=7", "lr=1e-3", "kind=none", "fast=true", "name=x", "width=2", "blocks=3,4,5", "depth=6"]
+    assert changed(*told) == {
+        **{"size": 7, "lr": 1e-3, "kind": "none", "fast": True, "name": "x"},
+        **{"network.width": 2, "network.blocks": (3, 4, 5), "network.depth": 6},
+    }
+    assert type(with_settings(Sample(), ["lr=2"]).lr) is float
+    assert changed("depth=3", "depth=none") == {}
 
 
 def test_a_later_setting_wins():
-    assert with_settings(Sample(), ["size=1", "size=2"]) == Sample(size=2)
+    assert changed("size=1", "size=2") == {"size": 2}
+
+
+def test_a_setting_of_both_is_the_outer_one_and_the_inner_one_has_its_path():
+    assert changed("size=1") == {"size": 1}
+    assert changed("network.size=1") == {"network.size": 1}
+
+
+def test_a_name_that_several_inner_configurations_have_needs_its_path():
+    @dataclass(frozen=True, kw_only=True)
+    class Two(Sample):
+        other: Inner = Inner()
+
+    with pytest.raises(ConfigError, match=r"several settings 'width'; hint: network\.width or other\.width"):
+        with_settings(Two(), ["width=2"])
+    assert with_settings(Two(), ["other.width=2"]).other.width == 2
+
+
+def test_settings_are_listed_with_their_meaning_and_without_what_the_data_decide():
+    found = settings_of(Sample())
+    assert found["network.width"].field == Field("width", int, "units")
+    assert (found["lr"].field.help, found["lr"].field.metavar, found["lr"].value) == ("the rate", "RATE", 0.5)
+    assert not any("symbols" in path for path in found)
+    assert list(found)[-1].startswith("network.")
+    assert [short_key(path, found) for path in ("network.width", "network.size", "lr")] == [
+        "width",
+        "network.size",
+        "lr",
+    ]
 
 
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
         ("size", "a setting has the form key=value, got 'size'"),
-        ("=3", "there is no setting ''; the settings are size, rate, kind, fast, name"),
-        ("sise=3", "there is no setting 'sise'; the settings are size, rate, kind, fast, name"),
+        ("=3", "there is no setting ''; hint: one of "),
+        ("sise=3", "there is no setting 'sise'; hint: size"),
+        ("wdith=3", "there is no setting 'wdith'; hint: width"),
+        ("symbols=3", "there is no setting 'symbols'; hint: one of "),
         ("size=3.5", "size must be a whole number, got '3.5'"),
         ("size=", "size must be a whole number, got ''"),
-        ("rate=quick", "rate must be a number, got 'quick'"),
-        ("kind=odd", "kind must be one of plain, fancy, got 'odd'"),
+        ("lr=quick", "lr must be a number, got 'quick'"),
+        ("kind=odd", "kind must be one of plain, none, got 'odd'"),
         ("fast=1", "fast must be true or false, got '1'"),
+        ("depth=low", "depth must be a whole number or none, got 'low'"),
+        ("blocks=1,x", "blocks must be values with commas between them, each a whole number, got '1,x'"),
+        ("batch_size=0", "batch_size must be at least 1, got 0"),
+        ("lr=inf", "lr must be a finite number above 0, got inf"),
+        ("width=0", "width must be at least 1, got 0"),
+        ("threads=9", "threads must be at most batch_size = 8, got 9"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_refused(setting, says):
     with pytest.raises(ConfigError) as caught:
         with_settings(Sample(), [setting])
-    assert str(caught.value) == says
+    assert str(caught.value).startswith(says)
 
 
-@pytest.mark.parametrize("sample", [Sample(), Sample(1, 2.0, "fancy", True, "x")])
+@pytest.mark.parametrize("kind", [int, float, bool, str, int | None, Literal["a", 2], tuple[int, ...], float | None])
+def test_every_kind_of_setting_is_described_and_read(kind):
+    assert described(kind) != "another value"
+    text = {bool: "false", Literal["a", 2]: "2"}.get(kind, "3")
+    assert str(parsed(text, kind)).lower().strip("(),") in (text, f"{text}.0")
+
+
+# ---------------------------------------------------------------------------------------------- JSON
+@pytest.mark.parametrize(
+    "sample", [Sample(), Sample(size=1, lr=2.0, kind="none", fast=True, name="x", network=Inner(2, (7,), 3))]
+)
 def test_settings_survive_json(sample):
-    stored = json.loads(json.dumps(dataclasses.asdict(sample)))
-    assert from_stored(Sample, stored, WHERE) == sample
+    stored = json.loads(json.dumps(as_json(sample)))
+    assert from_json(Sample(), stored, WHERE) == sample
 
 
 @pytest.mark.parametrize(
@@ -67,30 +153,44 @@ def test_settings_survive_json(sample):
         ({"size": None}, "size is null and must be a whole number"),
         ({"size": True}, "size is true and must be a whole number"),
         ({"size": 2.0}, "size is 2.0 and must be a whole number"),
-        ({"rate": "1"}, 'rate is "1" and must be a number'),
-        ({"kind": "odd"}, 'kind is "odd" and must be one of plain, fancy'),
-        ({"kind": ["plain"]}, 'kind is ["plain"] and must be one of plain, fancy'),
+        ({"lr": "1"}, 'lr is "1" and must be a number'),
+        ({"kind": "odd"}, 'kind is "odd" and must be one of plain, none'),
+        ({"kind": ["plain"]}, 'kind is ["plain"] and must be one of plain, none'),
         ({"name": 3}, "name is 3 and must be text or none"),
-        ({"width": 3}, "it has 'width', which is none of them"),
+        ({"extra": 3}, "it has 'extra', which is none of them"),
+        ({"network": {**as_json(Inner()), "width": "1"}}, 'network.width is "1" and must be a whole number'),
+        ({"network": {**as_json(Inner()), "extra": 1}}, "it has 'network.extra', which is none of them"),
+        ({"network": 3}, "it lacks 'network.width'; it lacks 'network.blocks'"),
+        ({"network": {**as_json(Inner()), "width": 0}}, "width must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],
 )
 def test_stored_settings_that_do_not_fit_are_refused(change, says):
     with pytest.raises(CheckpointError) as caught:
-        from_stored(Sample, {**dataclasses.asdict(Sample()), **change}, WHERE)
+        from_json(Sample(), {**as_json(Sample()), **change}, WHERE)
     assert says in str(caught.value)
     assert str(caught.value).startswith(f"{WHERE} does not hold the settings of this version's Sample: ")
 
 
 @pytest.mark.parametrize("stored", [{}, None, [1], "text"])
 def test_missing_settings_are_all_named(stored):
-    with pytest.raises(CheckpointError, match="it lacks 'size'; it lacks 'rate'; it lacks 'kind'; it lacks 'fast'"):
-        from_stored(Sample, stored, WHERE)
+    with pytest.raises(CheckpointError, match="it lacks 'model'; it lacks 'network'; it lacks 'batch_size'; it lacks"):
+        from_json(Sample(), stored, WHERE)
 
 
-def test_stored_settings_out_of_range_name_their_file():
-    stored = {**dataclasses.asdict(RNNsearchG2P()), "epochs": 0}
-    with pytest.raises(CheckpointError, match=r"run.config\.json .*: epochs must be at least 1, got 0"):
-        from_stored(RNNsearchG2P, stored, WHERE)
+# ---------------------------------------------------------------------------------------------- types and bounds
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"size": 2.5}, "size must be a whole number, got 2.5; hint"),
+        ({"kind": "blue"}, "kind must be one of plain, none, got 'blue'; hint"),
+        ({"fast": 1}, "fast must be true or false, got 1"),
+        ({"lr": "0.1"}, "lr must be a number, got '0.1'"),
+    ],
+)
+def test_settings_of_another_type_are_refused(settings, says):
+    with pytest.raises(ConfigError, match=says):
+        Sample(**settings)
 
 
 @pytest.mark.parametrize(
@@ -102,51 +202,11 @@ def test_stored_settings_out_of_range_name_their_file():
 )
 def test_g2p_refuses_settings_out_of_range_by_their_names(setting):
     with pytest.raises(ConfigError, match=f"^{setting.partition('=')[0]} must be "):
-        with_settings(RNNsearchG2P(), [setting])
+        with_settings(MODELS["rnnsearch"], [setting])
 
 
-# ---------------------------------------------------------------------------------------------- files
-def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "new" / "config.json"
-    write_json(path, {"a": 1})
-    monkeypatch.setattr(Path, "replace", _full_disk)
-    with pytest.raises(CheckpointError, match="cannot be written: No space left on device"):
-        write_json(path, {"a": 2})
-    assert read_json(path) == {"a": 1}
-    assert [file.name for file in path.parent.iterdir()] == ["config.json"]
-
-
-def test_json_that_cannot_be_written_names_the_file(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match=r"file.config\.json cannot be written"):
-        write_json(tmp_path / "file" / "config.json", {})
-
-
-@pytest.mark.parametrize(
-    ("number", "hint"),
-    [
-        (errno.ENOSPC, "free space"),
-        (errno.EROFS, "a folder that can be written to"),
-        (errno.EACCES, "a folder that can be written to"),
-        (errno.ENAMETOOLONG, "a shorter name"),
-        (errno.ENOENT, "another folder"),
-    ],
-)
-def test_the_cure_of_what_cannot_be_written_is_that_of_the_error(tmp_path, monkeypatch, number, hint):
-    def fail(*_, **__):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(Path, "mkdir", fail)
-    with pytest.raises(CheckpointError, match=f"cannot be written: {os.strerror(number)}; hint: {hint}$"):
-        write_json(tmp_path / "config.json", {})
-
-
-@pytest.mark.parametrize("content", ['{"a": 1', "", "[1, 2]", "null", "\xff\x00"])
-def test_damaged_json_is_refused(tmp_path, content):
-    (tmp_path / "config.json").write_bytes(content.encode("latin-1"))
-    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
-        read_json(tmp_path / "config.json")
-
-
-def _full_disk(*_):
-    raise OSError(28, "No space left on device")
+def test_every_setting_of_every_field_has_a_meaning():
+    for config in MODELS.values():
+        for field in dataclasses.fields(config):
+            if field.name != "network":
+                assert settings_of(config)[field.name].field.help

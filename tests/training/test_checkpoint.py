@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from minattn import __version__
 from minattn.errors import CheckpointError, MissingDependencyError
 from minattn.training import arrays_under, load_checkpoint, restore_rng, rng_state, save_checkpoint
 
@@ -99,9 +100,12 @@ def test_a_missing_file_a_folder_and_a_bare_safetensors_file_are_refused(tmp_pat
 
 
 def test_another_format_version_is_refused(tmp_path):
-    header = {"kind": "minattn checkpoint", "format": "2", "meta": "{}"}
+    header = {"kind": "minattn checkpoint", "format": "2", "minattn": "9.1", "meta": "{}"}
     safetensors.numpy.save_file({"w": np.zeros(2)}, tmp_path / "future", header)
-    with pytest.raises(CheckpointError, match="future has format 2, this minattn reads format 1"):
+    with pytest.raises(
+        CheckpointError,
+        match=rf"future has format 2, of minattn 9\.1; this is minattn {__version__}, which reads format 1; hint",
+    ):
         load_checkpoint(tmp_path / "future")
 
 

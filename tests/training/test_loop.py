@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import threading
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,6 +23,7 @@ from minattn.training import (
     LOG,
     SGD,
     BarProgress,
+    Metric,
     PlainProgress,
     Plan,
     Trainer,
@@ -330,7 +332,36 @@ def test_a_model_whose_first_measures_are_not_finite_has_diverged(tmp_path, step
     run(again)
 
 
-def test_a_measure_that_is_not_finite_is_never_the_best(tmp_path):
+def test_the_best_may_be_the_highest(tmp_path):
+    values = iter([20.0, 30.0, 25.0, 28.0])
+    outcome = tiny_trainer(
+        tmp_path, evaluate=lambda _: {"dev_hits": next(values)}, metric="dev_hits", lower_is_better=False, steps=24
+    ).run()
+    assert (outcome.best, outcome.best_step) == (30.0, 12)
+    assert "best dev_hits 30 at step 12" in outcome.message
+    assert [record["best"] for record in log_of(tmp_path) if "dev_hits" in record] == [True, True, False, False]
+
+
+def test_the_log_begins_with_what_its_metrics_are_resumed_or_not(tmp_path):
+    metric = Metric("loss", "loss", axis="loss (nats)")
+    described = {"metrics": {"dev_loss": asdict(metric)}}
+
+    def trainer(steps):
+        made = tiny_trainer(tmp_path, steps=steps)
+        made.metrics = [metric]
+        return made
+
+    trainer(7).run()
+    resumed = trainer(14)
+    resumed.resume()
+    resumed.run()
+    log = log_of(tmp_path)
+    assert log[0] == described
+    assert described not in log[1:]
+    assert len([record for record in log if "dev_loss" in record]) == 3
+
+
+def test_a_metric_that_is_not_finite_is_never_the_best(tmp_path):
     measures = iter([(9.0, 1.0), (5.0, math.inf), (7.0, 2.0), (8.0, 2.0)])
 
     def noted(model):

@@ -10,8 +10,13 @@ from minattn.errors import DataError, MissingDependencyError
 from minattn.viz import learning_curves, read_records
 from minattn.viz.curves import smoothed
 
+RATE = {"axis": "error rate (%)", "unit": "%", "digits": 2, "lower_is_better": True}
+METRICS = {
+    "metrics": {"dev_per": {"label": "phonemes (PER)", **RATE}, "dev_wer": {"label": "words (WER)", **RATE}},
+}
 TRAINING = [{"step": step, "epoch": step // 30, "loss": 3.0 / step, "lr": 1e-3} for step in range(1, 101)]
 EVALUATIONS = [
+    METRICS,
     {"step": 30, "epoch": 1, "dev_loss": 0.5, "dev_per": 20.0, "dev_wer": 60.0},
     {"step": 60, "epoch": 2, "dev_loss": 0.31, "dev_per": 9.876, "dev_wer": 35.0},
     {"step": 90, "epoch": 3, "dev_loss": 0.35, "dev_per": 10.0, "dev_wer": 31.0},
@@ -72,10 +77,26 @@ def test_all_names_are_on_the_page_and_apart():
 def test_only_what_is_in_the_log_is_drawn():
     (axes,) = learning_curves(TRAINING).axes
     assert set(lines(axes)) == {"training loss"}
-    (axes,) = learning_curves([{"step": 5, "dev_per": 7.4}]).axes
+    (axes,) = learning_curves([METRICS, {"step": 5, "dev_per": 7.4}]).axes
     assert names(axes) == ["phonemes (PER), best 7.40 %"]
     (axes,) = learning_curves([{"step": 0, "loss": 7.4}]).axes
     assert names(axes) == ["training loss"]
+    (axes,) = learning_curves([*TRAINING, {"step": 5, "dev_per": 7.4}]).axes
+    assert names(axes) == ["training loss"], "no record describes the other metric"
+
+
+def test_metrics_share_a_panel_where_they_share_their_axis_and_the_best_may_be_the_highest():
+    described = {
+        "dev_hits": {"label": "hits", "axis": "right (%)", "unit": "%", "digits": 1, "lower_is_better": False},
+        "dev_bits": {"label": "bits", "axis": "bits", "unit": "bits", "digits": 3, "lower_is_better": True},
+        "dev_top": {"label": "top", "axis": "right (%)", "unit": "%", "digits": 1, "lower_is_better": False},
+    }
+    values = [{"step": k, "dev_hits": 10.0 + k % 3, "dev_bits": 2.0 + k % 3, "dev_top": 30.0 + k} for k in range(1, 6)]
+    right, bits = learning_curves([{"metrics": described}, *values]).axes
+    assert (right.get_ylabel(), bits.get_ylabel()) == ("dev right (%)", "dev bits")
+    assert names(right) == ["hits, best 12.0 %", "top, best 35.0 %"]
+    assert names(bits) == ["bits, best 2.000"]
+    assert dots(right) == {(2, 12), (5, 35)}
 
 
 def test_other_records_and_unusable_values_are_passed_over():

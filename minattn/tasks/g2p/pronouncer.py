@@ -1,35 +1,24 @@
-"""A model with its letters and phonemes: what the g2p recipe trains, scores and asks for pronunciations."""
+"""A model with its letters and phonemes: trained, scored and asked for pronunciations."""
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from minattn.autograd import Array, Tensor, check_device, no_grad, ops
-from minattn.data import Lexicon, PaddedBatch, Vocabulary, evaluation_batches, source_batches
-from minattn.errors import DataError
+from minattn.autograd import Array, Tensor, no_grad, ops
+from minattn.data import LengthBucketedBatches, Lexicon, PaddedBatch, Vocabulary, evaluation_batches, source_batches
+from minattn.errors import ConfigError, DataError
 from minattn.models.sequence.search import Hypothesis, beam_search
-from minattn.tasks.driver import load_best
-from minattn.tasks.g2p.settings import G2PConfig, stored_config
-from minattn.tasks.run_folder import CONFIG, read_run
+from minattn.tasks.g2p.error_rates import Score, score
+from minattn.tasks.g2p.settings import G2PConfig
+from minattn.tasks.task import OnProgress, ignore_progress
 from minattn.tasks.threads import blas_threads
-from minattn.training.metrics import Score, score
-
-RECIPE = "g2p"
-
-Told = Callable[[int, int], None]
-"""What wants to know that so many words of so many are done."""
-
-
-def tell_nobody(done: int, total: int) -> None:
-    """Takes note of nothing."""
 
 
 class Pronunciation(NamedTuple):
-    """What a model says of a word."""
+    """The prediction for a word."""
 
     word: str
     """In lower case, as the model reads it."""
@@ -41,33 +30,40 @@ class Pronunciation(NamedTuple):
 
 
 class Pronouncer:
-    """A model with its letters and phonemes."""
+    """A model with its letters and phonemes.
+
+    Raises ConfigError where the configuration is one for vocabularies of other sizes.
+    """
 
     def __init__(self, config: G2PConfig, letters: Vocabulary, phonemes: Vocabulary) -> None:
+        sizes = (config.network.source_vocab_size, config.network.target_vocab_size)
+        if sizes != (len(letters), len(phonemes)):
+            raise ConfigError(f"the network is for {sizes} symbols, and there are {(len(letters), len(phonemes))}")
         self.config, self.letters, self.phonemes = config, letters, phonemes
-        self.model = config.build(len(letters), len(phonemes))
+        self.model = config.build()
 
     @classmethod
     def of(cls, config: G2PConfig, train: Lexicon) -> Self:
         """An untrained one for the letters and phonemes of the training words."""
         letters = Vocabulary.from_sequences(word for word, _ in train.pairs())
         phonemes = Vocabulary.from_sequences(pronunciation for _, pronunciation in train.pairs())
-        return cls(config, letters, phonemes)
+        network = replace(config.network, source_vocab_size=len(letters), target_vocab_size=len(phonemes))
+        return cls(replace(config, network=network), letters, phonemes)
 
     # ------------------------------------------------------------------------------------------ pronouncing
     @blas_threads()
     @no_grad()
     def pronounce(
-        self, words: Sequence[str], beam: int = 4, batch_size: int = 256, told: Told = tell_nobody
+        self, words: Sequence[str], beam: int = 4, batch_size: int = 256, on_progress: OnProgress = ignore_progress
     ) -> list[Pronunciation]:
-        """The likeliest pronunciation of each word that beam search finds; `told` hears how many words are done.
+        """The likeliest pronunciation of each word that beam search finds; `on_progress` counts the words.
 
         Raises DataError for a word that is empty, too long, or has a letter the model was not trained on.
         """
         self.model.eval()
         words = [word.lower() for word in words]
         sources = [self._letter_ids(word) for word in words]
-        said: dict[int, Pronunciation] = {}
+        predictions: dict[int, Pronunciation] = {}
         for source, mask, indices in source_batches(sources, batch_size):
             read = self.model.encode(source, as_mask(mask))
             steps = 2 * source.shape[1] + 10  # no pronunciation in CMUdict is longer
@@ -75,9 +71,9 @@ class Pronouncer:
             bos, eos = self.phonemes.bos, self.phonemes.eos
             found = beam_search(self.model, read, beam, bos, eos, steps, self.config.alpha)
             for index, hypotheses in zip(indices, found, strict=True):
-                said[index] = self._pronunciation(words[index], hypotheses[0])
-            told(len(said), len(words))
-        return [said[index] for index in range(len(words))]
+                predictions[index] = self._pronunciation(words[index], hypotheses[0])
+            on_progress(len(predictions), len(words))
+        return [predictions[index] for index in range(len(words))]
 
     def _letter_ids(self, word: str) -> np.ndarray:
         if not word:
@@ -104,8 +100,17 @@ class Pronouncer:
         looked_at = alignment[:, : len(word)] if self.config.attends else alignment
         return Pronunciation(word, self.phonemes.decode(best.ids), math.exp(best.log_probability), looked_at)
 
-    # ------------------------------------------------------------------------------------------ measuring
-    def check_fits(self, lexicon: Lexicon, name: str) -> None:
+    # ------------------------------------------------------------------------------------------ training and scoring
+    def batches(self, train: Lexicon) -> LengthBucketedBatches:
+        """Batches of the pronunciations of the training words."""
+        return LengthBucketedBatches(self.encode(train), self.config.batch_size, self.config.seed)
+
+    @staticmethod
+    def tokens(batch: PaddedBatch) -> int:
+        """The number of phonemes in a batch, BOS and EOS included."""
+        return int(batch.target_mask.sum())
+
+    def check(self, lexicon: Lexicon, name: str) -> None:
         """Raise DataError where `lexicon`, called `name`, has letters or phonemes that the training words have not.
 
         And where something in it is longer than the model can take.
@@ -121,17 +126,16 @@ class Pronouncer:
                             "hint: leave the word out, or train on words that have it"
                         )
 
-    def score(self, lexicon: Lexicon, beam: int, told: Told = tell_nobody) -> Score:
+    def score(self, lexicon: Lexicon, beam: int) -> Score:
         """PER and WER over the words of a lexicon."""
-        said = self.pronounce(list(lexicon), beam, told=told)
-        return score({p.word: p.phonemes for p in said}, lexicon)
+        return score({p.word: p.phonemes for p in self.pronounce(list(lexicon), beam)}, lexicon)
 
     def encode(self, lexicon: Lexicon) -> list[tuple[np.ndarray, np.ndarray]]:
         """Every (word, pronunciation) as (letter ids, phoneme ids between BOS and EOS)."""
         return [(self.letters.encode(w), self.phonemes.encode(p, bos=True, eos=True)) for w, p in lexicon.pairs()]
 
     def loss(self, model: Any, batch: PaddedBatch) -> Tensor:
-        """What training minimizes: the mean over the batch's pronunciations of sum_i -log p(y_i), in nats.
+        """The training loss: the mean over the batch's pronunciations of sum_i -log p(y_i), in nats.
 
         With label smoothing, of the smoothed targets' cross-entropy in its place.
         """
@@ -157,29 +161,8 @@ class Pronouncer:
 
     # ------------------------------------------------------------------------------------------ checkpoints
     def meta(self) -> dict[str, Any]:
-        """What a checkpoint says of its model."""
-        return {
-            "recipe": RECIPE,
-            "config": dataclasses.asdict(self.config),
-            "letters": self.letters.to_list(),
-            "phonemes": self.phonemes.to_list(),
-        }
-
-    @classmethod
-    def load(cls, run: str | Path, device: str = "cpu") -> Self:
-        """The best model of a run folder, or the last where none was evaluated yet.
-
-        Raises CheckpointError where the folder is no g2p run, or its checkpoint is missing, damaged or another run's.
-        """
-        check_device(device)
-        folder = Path(run)
-        config = stored_config(read_run(folder, RECIPE).get("config"), folder / CONFIG)
-
-        def build(meta: Mapping[str, Any]) -> Self:
-            letters, phonemes = (Vocabulary.from_list(meta[name]) for name in ("letters", "phonemes"))
-            return cls(config, letters, phonemes)
-
-        return load_best(folder, RECIPE, config, build, device)
+        """The letters and phonemes, for a checkpoint."""
+        return {"letters": self.letters.to_list(), "phonemes": self.phonemes.to_list()}
 
 
 def as_mask(mask: Array) -> Array | None:

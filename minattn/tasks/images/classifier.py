@@ -1,48 +1,41 @@
-"""A network with its classes and its pixels' mean: what the images recipe trains, scores and asks what it sees."""
+"""A network with its classes and its pixels' mean: trained, scored, and asked what it sees."""
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from minattn.attention.spatial.attention_branch import AttentionBranch
-from minattn.autograd import Tensor, asnumpy, check_device, no_grad, ops, to_device
+from minattn.autograd import Tensor, asnumpy, no_grad, ops, to_device
 from minattn.data.images.augmentation import ImageBatch, ImageBatches, Normalization, evaluation_images
 from minattn.data.images.dataset import Images, ImageSplits, described
 from minattn.data.images.folder import Color, read_image, read_image_folder
-from minattn.errors import CheckpointError, DataError
+from minattn.errors import CheckpointError, ConfigError, DataError
 from minattn.models.vision.attention_branch_network import BranchedLogits, branched_loss
 from minattn.nn import Linear
-from minattn.tasks.config import from_stored
-from minattn.tasks.driver import load_best
 from minattn.tasks.images.settings import ImageConfig
-from minattn.tasks.run_folder import CONFIG, read_run
+from minattn.tasks.task import OnProgress, ignore_progress
 from minattn.tasks.threads import blas_threads
-from minattn.training import Plan, Trainer
-from minattn.training.progress import Progress
-
-RECIPE = "images"
 
 MODE_NAMES = {"1": "black and white", "L": "gray", "LA": "gray with alpha", "P": "with a palette"}
 """What some of Pillow's modes are; the names of the others, such as RGB, say it."""
 
 EVALUATION_BATCH = 250
-"""Images that are looked at at a time."""
+"""Images that are scored at a time."""
 
 
-class Looked(NamedTuple):
-    """What a network says of images: probabilities (images, classes), and their mean loss in nats."""
+class Predictions(NamedTuple):
+    """The predictions of a network for images: probabilities (images, classes), and their mean loss in nats."""
 
     probabilities: np.ndarray
     loss: float
 
-    def checked(self, run: str | Path) -> Self:
-        """Itself.  Raises CheckpointError where the model of `run` says something that is not finite."""
+    def checked(self) -> Self:
+        """Itself.  Raises CheckpointError where a probability is not finite."""
         if not np.isfinite(self.probabilities).all():
             raise CheckpointError(
-                f"what the model of {run} says is not finite: its training diverged; hint: a new run with a lower "
+                "the model's predictions are not finite: its training diverged; hint: a new run with a lower "
                 "learning rate"
             )
         return self
@@ -62,48 +55,30 @@ class Classifier:
         shape: tuple[int, int, int],
         normalization: Normalization,
     ) -> None:
+        if (config.network.classes, config.network.channels) != (len(classes), shape[0]):
+            raise ConfigError(f"the network is not one for {len(classes)} classes and {shape[0]} channels")
         self.config, self.classes, self.shape, self.normalization = config, tuple(classes), shape, normalization
-        self.model = config.build(len(self.classes), shape)
+        self.model = config.build()
 
     @classmethod
     def of(cls, config: ImageConfig, splits: ImageSplits) -> Self:
         """An untrained one for images like these."""
+        config = config.fitted(len(splits.classes), splits.train.shape)
         return cls(config, splits.classes, splits.train.shape, Normalization.of(splits.train))
 
     # ------------------------------------------------------------------------------------------ training
+    tokens = None  # the speed of training is not logged
+
     def batches(self, images: Images) -> ImageBatches:
-        """These images to train on, as the settings say."""
+        """Batches of images to train on, as the settings say."""
         config = self.config
-        return ImageBatches(images, config.batch_size, config.seed, self.normalization, config.crop, config.flip)
+        found = ImageBatches(images, config.batch_size, config.seed, self.normalization, config.crop, config.flip)
+        config.check_batches(found.smallest, images.shape)
+        return found
 
-    def trainer(
-        self,
-        batches: ImageBatches,
-        folder: Path,
-        plan: Plan,
-        progress: Progress,
-        meta: Mapping[str, Any],
-        evaluate: Callable[[Any], dict[str, float]] | None = None,
-    ) -> Trainer:
-        """What trains the network on these batches, as the settings say; the other arguments are those of `Trainer`."""
-        config = self.config
-        return Trainer(
-            self.model,
-            config.optimizer(self.model.named_parameters()),
-            batches,
-            self.loss,
-            folder,
-            plan,
-            schedule=config.schedule(config.epochs * len(batches)),
-            evaluate=evaluate,
-            meta=meta,
-            progress=progress,
-            threads=config.threads,
-        )
-
-    # ------------------------------------------------------------------------------------------ measuring
+    # ------------------------------------------------------------------------------------------ scoring
     def loss(self, model: Any, batch: ImageBatch) -> Tensor:
-        """What training minimizes: the mean over the images of -log p(class), of smoothed classes; in nats.
+        """The training loss: the mean over the images of -log p(class), of smoothed classes; in nats.
 
         A network with an attention branch has a second answer, with a loss of its own: L_att + L_per.
         """
@@ -115,19 +90,21 @@ class Classifier:
     @blas_threads()
     @no_grad()
     @np.errstate(all="ignore")
-    def look(self, images: Images) -> Looked:
-        """What the network says of these images, without label smoothing.
+    def predict(self, images: Images, on_progress: OnProgress = ignore_progress) -> Predictions:
+        """The predictions for these images, without label smoothing; `on_progress` is told how many are done.
 
-        Without NumPy's warnings: `Looked.checked` says more of what is not finite.
+        Without NumPy's warnings: `Predictions.checked` says more of what is not finite.
         """
         self.model.eval()
-        probabilities, total = [], 0.0
+        probabilities, total, done = [], 0.0, 0
         for batch in evaluation_images(images, EVALUATION_BATCH, self.normalization):
             output = self.model(on_device(self.model, batch.images))
             logits = output.logits if isinstance(output, BranchedLogits) else output
             probabilities.append(asnumpy(ops.softmax(logits).data))
             total += ops.cross_entropy(logits, batch.labels, reduction="sum").item()
-        return Looked(np.concatenate(probabilities), total / len(images))
+            done += len(batch.labels)
+            on_progress(done, len(images))
+        return Predictions(np.concatenate(probabilities), total / len(images))
 
     @blas_threads()
     @no_grad()
@@ -171,22 +148,24 @@ class Classifier:
     def read_folder(self, folder: str | Path) -> Images:
         """The images of a folder of classes; of one that is divided into "train" and "test", those to test on.
 
-        Raises DataError where they are of another size, or a class is one that the model was not trained on.
+        Raises DataError where a class is one that the model was not trained on.
         """
         folder = Path(folder)
         if (folder / "train").is_dir() and (folder / "test").is_dir():
             folder = folder / "test"
         images, _ = read_image_folder(folder, self.config.size, self.color, self.classes)
-        self.check_takes(images, self.classes, str(folder))
         return images
 
-    def check_takes(self, images: Images, classes: Sequence[str], source: str) -> None:
-        """Raise DataError where images are of another size or of other classes than those the model was trained on."""
+    def check(self, images: Images, name: str) -> None:
+        """Raise DataError where images, called `name`, are of another size than those the model was trained on."""
         if images.shape != self.shape:
             raise DataError(
-                f"the images in {source} are {described(images.shape)}, those that the model was trained on "
+                f"{name}: the images are {described(images.shape)}, those that the model was trained on "
                 f"{described(self.shape)}; hint: images of that size"
             )
+
+    def check_classes(self, classes: Sequence[str], source: str) -> None:
+        """Raise DataError where the classes are other ones than those the model was trained on."""
         if tuple(classes) != self.classes:
             raise DataError(
                 f"the classes of {source} are {', '.join(classes)}, those that the model was trained on "
@@ -195,35 +174,16 @@ class Classifier:
 
     # ------------------------------------------------------------------------------------------ checkpoints
     def meta(self) -> dict[str, Any]:
-        """What a checkpoint says of its model."""
+        """The classes, shape and normalization, for a checkpoint."""
         return {
-            "recipe": RECIPE,
-            "config": dataclasses.asdict(self.config),
             "classes": list(self.classes),
             "shape": list(self.shape),
             "mean": list(self.normalization.mean),
             "std": list(self.normalization.std),
         }
 
-    @classmethod
-    def load(cls, run: str | Path, device: str = "cpu") -> Self:
-        """The best model of a run folder, or the last where none was evaluated yet.
 
-        Raises CheckpointError where the folder is no images run, or its checkpoint is missing, damaged or another's.
-        """
-        check_device(device)
-        folder = Path(run)
-        config = from_stored(ImageConfig, read_run(folder, RECIPE).get("config"), folder / CONFIG)
-
-        def build(meta: Mapping[str, Any]) -> Self:
-            _check_meta(meta)
-            channels, height, width = meta["shape"]
-            return cls(config, meta["classes"], (channels, height, width), Normalization(meta["mean"], meta["std"]))
-
-        return load_best(folder, RECIPE, config, build, device)
-
-
-def _check_meta(meta: Mapping[str, Any]) -> None:
+def check_meta(meta: Mapping[str, Any]) -> None:
     """Raise CheckpointError, or KeyError, where a checkpoint does not say what `Classifier.meta` does."""
     classes, shape = meta["classes"], meta["shape"]
     if not (isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)):
@@ -242,5 +202,5 @@ def _check_meta(meta: Mapping[str, Any]) -> None:
 
 
 def on_device(model: Any, images: np.ndarray) -> Tensor:
-    """The images where the model's weights are."""
+    """The images where the model's parameters are."""
     return Tensor(to_device(images, model.parameters()[0].device))

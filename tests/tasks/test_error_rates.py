@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from minattn.data import Lexicon
 from minattn.errors import DataError
-from minattn.training.metrics import Score, edit_distance, score, score_by_length
+from minattn.tasks.g2p.error_rates import Score, edit_distance, score, score_by_length
 
 spoken = st.lists(st.sampled_from(["AH", "T", "N"]), max_size=6).map(tuple)
 accepted = st.lists(spoken.filter(len), min_size=1, max_size=3)

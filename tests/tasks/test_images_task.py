@@ -1,9 +1,8 @@
-"""The images recipe: its data, its score, its maps, and that a stopped run ends as if it had not been."""
+"""The images task: its data, its score and its maps."""
 
 import errno
 import json
 import os
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,39 +14,47 @@ from minattn.autograd import no_grad, ops, tensor
 from minattn.data.images.augmentation import ImageBatch, Normalization
 from minattn.data.images.dataset import Images
 from minattn.errors import ConfigError, DataError
-from minattn.tasks.config import read_json
-from minattn.tasks.images import settings as image_networks
+from minattn.tasks import driver
+from minattn.tasks.files import read_json
+from minattn.tasks.images import source as image_source
 from minattn.tasks.images import task as images
-from minattn.tasks.images.classifier import Classifier, Looked
-from minattn.tasks.images.settings import ImageConfig, config_from
-from minattn.tasks.images.task import DataSource, draw_pictures, examples, score
+from minattn.tasks.images.classifier import Classifier, Predictions
+from minattn.tasks.images.settings import ImageConfig
+from minattn.tasks.images.source import ImageSource
+from minattn.tasks.images.task import ImageClassification, examples, scores
 from minattn.tasks.run_folder import REPORT
-from minattn.training import LAST, LOG, Progress, load_checkpoint
+from minattn.tasks.task import Evaluation
+from minattn.training import LOG, Progress
 
 pytestmark = pytest.mark.skipif(find_spec("PIL") is None, reason="needs the extra images")
 
-CONFIG = config_from([*SMALL, "threads=2"], data="pictures")
+TASK = ImageClassification()
+CONFIG = TASK.configure([*SMALL, "threads=2"], source=ImageSource("pictures"))
 STEPS = 18  # of such a run
+
+
+def configured(*settings, model=None, data=None):
+    return TASK.configure(settings, model, ImageSource(data))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_pictures():
     """Pictures take longer than all the rest."""
     with pytest.MonkeyPatch.context() as pictures:
-        pictures.setattr(images, "draw_pictures", lambda *_: None)
+        pictures.setattr(driver, "draw_figures", lambda *_: [])
         yield
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    return DataSource(write_images(tmp_path_factory.mktemp("data")))
+    return ImageSource(write_images(tmp_path_factory.mktemp("data")))
 
 
 @pytest.fixture(scope="module")
 def straight(source, tmp_path_factory):
     """The folder of the run that nothing stopped."""
     folder = tmp_path_factory.mktemp("straight") / "run"
-    images.train(CONFIG, source, folder, make_progress=Progress)
+    driver.start(TASK, CONFIG, source, folder, make_progress=Progress)
     return folder
 
 
@@ -57,7 +64,8 @@ def some_images(count=6, shape=(1, 8, 8)):
 
 
 def untrained(model="resnet8", shape=(1, 8, 8), **settings):
-    return Classifier(ImageConfig(model=model, **settings), CLASSES, shape, Normalization([100.0], [50.0]))
+    config = ImageConfig.of(model, **settings).fitted(len(CLASSES), shape)
+    return Classifier(config, CLASSES, shape, Normalization([100.0], [50.0]))
 
 
 # ---------------------------------------------------------------------------------------------- a run
@@ -70,8 +78,8 @@ def test_it_learns(straight):
 
 def test_its_score_is_that_of_the_model_that_is_loaded(straight, source):
     report = read_json(straight / REPORT)
-    assert images.evaluate(straight) == report["test"]
-    classifier, test = Classifier.load(straight), source.load(CONFIG).test
+    assert driver.evaluate(straight) == report["test"]
+    classifier, test = driver.load(straight), source.load(CONFIG).test
     with no_grad():
         said = classifier.model.eval()(tensor(classifier.normalization(test.pixels))).data
     assert report["test"]["accuracy"] == pytest.approx(100 * (said.argmax(1) == test.labels).mean())
@@ -81,56 +89,35 @@ def test_its_score_is_that_of_the_model_that_is_loaded(straight, source):
 @pytest.mark.parametrize("settings", [["batch_size=1"], ["batch_size=4", "threads=4"], ["batch_size=5", "threads=3"]])
 def test_single_images_whose_maps_have_no_variance_are_refused_before_anything_is_written(source, tmp_path, settings):
     """ResNet-18 makes maps of one place of images of 8x8."""
-    config = config_from([*SMALL, *settings], "resnet18", "pictures")
+    config = configured(*SMALL, *settings, model="resnet18", data="pictures")
     hint = "does not learn from one image of 8 x 8, .*; hint: a larger batch_size, or fewer threads"
     with pytest.raises(ConfigError, match=hint):
-        images.train(config, source, tmp_path / "made" / "run", make_progress=Progress)
+        driver.start(TASK, config, source, tmp_path / "made" / "run", make_progress=Progress)
     assert not any(tmp_path.iterdir())
 
 
 def test_single_images_whose_maps_have_a_variance_are_learned_from():
-    ImageConfig(batch_size=1).check_parts(1, 3, (1, 8, 8))
-    ImageConfig("resnet18", batch_size=4, threads=2).check_parts(4, 3, (1, 8, 8))
+    shape = (1, 8, 8)
+    ImageConfig.of("resnet8", batch_size=1).fitted(3, shape).check_batches(1, shape)
+    resnet18 = ImageConfig.of("resnet18", batch_size=4, threads=2).fitted(3, shape)
+    resnet18.check_batches(4, shape)
     with pytest.raises(ConfigError, match="does not learn from one image"):
-        ImageConfig("resnet18", batch_size=4, threads=2).check_parts(3, 3, (1, 8, 8))
-
-
-@pytest.mark.parametrize("stopped_at", [0, 8, STEPS - 1])
-def test_a_stopped_run_goes_on_bit_for_bit(source, straight, tmp_path, monkeypatch, stopped_at):
-    """Windows and mirrors are drawn, and two threads each have their own statistics for batch normalization."""
-    folder = tmp_path / "run"
-    loss, left = Classifier.loss, iter(range(2 * stopped_at))  # two parts of a batch
-
-    def stops(self, model, batch):
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        return loss(self, model, batch)
-
-    monkeypatch.setattr(Classifier, "loss", stops)
-    with pytest.raises(KeyboardInterrupt):
-        images.train(CONFIG, source, folder, make_progress=Progress)
-    monkeypatch.undo()
-    monkeypatch.setattr(images, "draw_pictures", lambda *_: None)
-    images.resume(folder, make_progress=Progress)
-    arrays, expected = (load_checkpoint(path / LAST)[0] for path in (folder, straight))
-    assert arrays.keys() == expected.keys()
-    for name, array in arrays.items():
-        assert array.tobytes() == expected[name].tobytes(), name
-    assert read_json(folder / REPORT)["test"] == read_json(straight / REPORT)["test"]
+        resnet18.check_batches(3, shape)
 
 
 def test_images_that_have_changed_stop_a_resumed_run(source, tmp_path):
     folder = tmp_path / "run"
-    other = DataSource(write_images(tmp_path))
-    images.train(ImageConfig(**{**vars(CONFIG), "epochs": 1}), other, folder, make_progress=Progress)
+    other = ImageSource(write_images(tmp_path))
+    config = configured(*SMALL, "epochs=1", data="pictures")
+    driver.start(TASK, config, other, folder, make_progress=Progress)
     (folder / REPORT).unlink()
     next(Path(other.data, "dark").iterdir()).unlink()
     with pytest.raises(DataError, match=r"images of .*pictures changed since the run was started; hint"):
-        images.resume(folder, make_progress=Progress)
+        driver.resume(folder, make_progress=Progress)
     for path in sorted(Path(other.data, "dark").iterdir())[10:]:
         path.unlink()
     with pytest.raises(DataError, match=r"pictures changed since the run was started; hint: .* by --test"):
-        images.evaluate(folder)
+        driver.evaluate(folder)
 
 
 def test_the_log_has_a_line_of_dev_errors_for_each_epoch(straight):
@@ -144,14 +131,14 @@ def test_the_best_model_is_chosen_by_the_dev_images(straight, source):
     records = [json.loads(line) for line in (straight / LOG).read_text().splitlines()]
     best = [record for record in records if record.get("best")][-1]
     dev = source.load(CONFIG).dev
-    looked = Classifier.load(straight).look(dev)
-    assert best["dev_loss"] == pytest.approx(looked.loss, rel=1e-5)
-    assert best["dev_error"] == pytest.approx(100 * looked.errors(dev).mean())
+    predictions = driver.load(straight).predict(dev)
+    assert best["dev_loss"] == pytest.approx(predictions.loss, rel=1e-5)
+    assert best["dev_error"] == pytest.approx(100 * predictions.errors(dev).mean())
 
 
 def test_every_parameter_learns(straight, source):
     start = Classifier.of(CONFIG, source.load(CONFIG)).model.named_parameters()
-    trained = Classifier.load(straight).model.named_parameters()
+    trained = driver.load(straight).model.named_parameters()
     assert [name for name in start if (start[name].data == trained[name].data).all()] == []
 
 
@@ -159,7 +146,8 @@ def test_every_parameter_learns(straight, source):
 def test_the_score_counts_each_class():
     labels = np.array([0, 0, 0, 1, 1, 2])
     answers = np.array([0, 0, 1, 1, 2, 2])
-    counted = score(Looked(np.eye(4)[answers], 0.5), Images(np.zeros((6, 1, 1, 1), np.uint8), labels), tuple("abcd"))
+    some = Images(np.zeros((6, 1, 1, 1), np.uint8), labels)
+    counted = scores(Predictions(np.eye(4)[answers], 0.5), some, tuple("abcd"))
     assert counted["accuracy"] == pytest.approx(400 / 6)
     assert counted["error"] == pytest.approx(200 / 6)
     assert counted["class_accuracy"] == pytest.approx({"a": 200 / 3, "b": 50, "c": 100})
@@ -178,11 +166,10 @@ def test_the_page_of_maps_is_drawn_of_the_examples_and_the_answers(straight, sou
     monkeypatch.setattr(images, "draw_maps", lambda path, classifier, some, answers: drawn.append((some, answers)))
     test = source.load(CONFIG).test
     answers = (test.labels + np.arange(15) % 2) % 3
-    looked = Looked(np.eye(3)[answers], 0.5)
-    shutil.copy(straight / LOG, tmp_path)
-    draw_pictures(tmp_path, Classifier.load(straight), test, looked)
+    predictions = Predictions(np.eye(3)[answers], 0.5)
+    TASK.figures(driver.load(straight), test, Evaluation({}, len(test), predictions=predictions), tmp_path)
     ((some, taken_for),) = drawn
-    chosen = examples(looked.probabilities, test.labels)
+    chosen = examples(predictions.probabilities, test.labels)
     np.testing.assert_array_equal(some.pixels, test.pixels[chosen])
     np.testing.assert_array_equal(taken_for, answers[chosen])
     assert (taken_for != some.labels).any()
@@ -217,9 +204,9 @@ def test_the_loss_of_an_attention_branch_network_is_that_of_both_branches():
 
 def test_batch_size_and_order_do_not_change_what_is_seen(monkeypatch):
     classifier, some = untrained(), some_images(7)
-    whole = classifier.look(some)
+    whole = classifier.predict(some)
     monkeypatch.setattr("minattn.tasks.images.classifier.EVALUATION_BATCH", 3)
-    parts = classifier.look(some)
+    parts = classifier.predict(some)
     np.testing.assert_allclose(parts.probabilities, whole.probabilities, rtol=1e-4)
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
     assert whole.loss == pytest.approx(-np.log(whole.probabilities[np.arange(7), some.labels]).mean(), rel=1e-4)
@@ -227,7 +214,7 @@ def test_batch_size_and_order_do_not_change_what_is_seen(monkeypatch):
 
 def test_matrices_and_kernels_decay_and_nothing_else():
     parameters = untrained("se_resnet8").model.named_parameters()
-    optimizer = ImageConfig().optimizer(parameters)
+    optimizer = ImageConfig.of("resnet8").optimizer(parameters)
     decaying = {name for name in parameters if optimizer.decays(name)}
     assert decaying
     for name, parameter in parameters.items():
@@ -236,7 +223,7 @@ def test_matrices_and_kernels_decay_and_nothing_else():
 
 
 def test_the_rate_rises_and_falls_to_nothing():
-    schedule = ImageConfig(lr=0.4, warmup=0.25).schedule(100)
+    schedule = ImageConfig.of("resnet8", lr=0.4, warmup=0.25).schedule(100)
     rates = [schedule(step) for step in range(1, 101)]
     assert np.argmax(rates) in (23, 24)
     assert max(rates) < 0.4
@@ -246,15 +233,16 @@ def test_the_rate_rises_and_falls_to_nothing():
 
 # ---------------------------------------------------------------------------------------------- settings
 def test_defaults_are_those_of_the_data(tmp_path):
-    digits, fashion, other = (config_from([], data=data) for data in (None, "fashion-mnist", "pictures"))
-    assert digits == config_from([], data="digits")
+    digits, fashion, other = (configured(data=data) for data in (None, "fashion-mnist", "pictures"))
+    assert digits == configured(data="digits") == TASK.default()
     assert not digits.flip  # a mirrored digit is none
     assert fashion.flip
     assert (fashion.crop, other.crop) == (2, 4)
-    assert config_from(["epochs=7"], "se_resnet8", "fashion-mnist").model == "se_resnet8"
-    assert config_from(["model=resnet32"]).model == "resnet32"
+    assert configured("epochs=7", model="se_resnet8", data="fashion-mnist").network.se == 16
+    assert configured("model=resnet32").network.depth == 32
+    assert configured("depth=14", "se=4").network.depth == 14
     (tmp_path / "train-images-idx3-ubyte").touch()
-    assert config_from([], data=str(tmp_path)) == fashion
+    assert configured(data=str(tmp_path)) == fashion
 
 
 @pytest.mark.parametrize(
@@ -266,9 +254,9 @@ def test_defaults_are_those_of_the_data(tmp_path):
         ("weight_decay=-1", "weight_decay"),
         ("momentum=1", r"momentum must be in \[0, 1\)"),
         ("label_smoothing=1", "label_smoothing"),
-        ("warmup=0", r"a share of the steps, must be in \(0, 1\]"),
+        ("warmup=0", r"warmup must be a share of the steps in \(0, 1\]"),
         ("threads=900", "threads must be at most batch_size"),
-        ("size=1000000", "size must be at most 2,048 pixels"),
+        ("size=1000000", "size must be at least 0 and at most 2,048 pixels"),
         ("model=resnet21", "there is no network 'resnet21'; hint: resnet"),
         ("color=blue", "color must be one of keep, gray, rgb"),
         ("flip=maybe", "flip must be true or false"),
@@ -276,7 +264,7 @@ def test_defaults_are_those_of_the_data(tmp_path):
 )
 def test_settings_that_make_no_sense_are_refused(setting, says):
     with pytest.raises(ConfigError, match=says):
-        config_from([setting])
+        configured(setting)
 
 
 @pytest.mark.parametrize(
@@ -290,29 +278,29 @@ def test_settings_that_make_no_sense_are_refused(setting, says):
 )
 def test_settings_of_another_type_are_refused(settings, says):
     with pytest.raises(ConfigError, match=says):
-        ImageConfig(**settings)
+        ImageConfig.of("resnet8", **settings)
 
 
 def test_a_folder_that_may_not_be_looked_into_is_named(source, monkeypatch):
     def refuse(path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(image_networks, "has_idx_files", refuse)
-    for look in (lambda: config_from([], data=source.data), lambda: source.load(CONFIG)):
+    monkeypatch.setattr(image_source, "has_idx_files", refuse)
+    for look in (lambda: configured(data=source.data), lambda: source.load(CONFIG)):
         with pytest.raises(DataError, match=r"pictures cannot be read: Permission denied; hint"):
             look()
 
 
 def test_a_model_that_is_given_twice():
     with pytest.raises(ConfigError, match="the model is given twice"):
-        config_from(["model=resnet8"], "resnet20")
+        configured("model=resnet8", model="resnet20")
 
 
 def test_size_and_color_are_for_folders(source):
     for data in (None, "digits", "fashion-mnist"):
         with pytest.raises(ConfigError, match="size and color are settings of a folder"):
-            DataSource(data).load(ImageConfig(size=9))
-    assert source.load(ImageConfig(size=9, color="rgb")).train.shape == (3, 9, 9)
+            ImageSource(data).load(configured("size=9"))
+    assert source.load(configured("size=9", "color=rgb")).train.shape == (3, 9, 9)
 
 
 def test_too_few_images_for_all_parts(tmp_path):
@@ -320,6 +308,6 @@ def test_too_few_images_for_all_parts(tmp_path):
     for name in CLASSES:
         for path in sorted((data / name).iterdir())[1:]:
             path.unlink()
-    with pytest.raises(DataError, match=r"there are no dev images in .*pictures; hint: more images"):
-        images.train(CONFIG, DataSource(str(data)), tmp_path / "run", make_progress=Progress)
+    with pytest.raises(DataError, match=r"there are no dev images in .*pictures, .*; hint: more images"):
+        driver.start(TASK, CONFIG, ImageSource(str(data)), tmp_path / "run", make_progress=Progress)
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,17 @@
+"""Every task by name."""
+
+from minattn.tasks.config import unknown
+from minattn.tasks.g2p.task import G2P
+from minattn.tasks.images.task import ImageClassification
+from minattn.tasks.lm.task import LanguageModeling
+from minattn.tasks.task import Task
+
+TASKS: dict[str, Task] = {task.name: task for task in (G2P(), LanguageModeling(), ImageClassification())}
+"""A further task is a further entry."""
+
+
+def task_named(name: str) -> Task:
+    """The task of this name.  Raises ConfigError, naming the nearest, where there is none."""
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    return TASKS[name]

@@ -1,0 +1,47 @@
+"""A run of every task that takes a second, for what holds for all of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import small_g2p
+import small_images
+import small_language
+import small_toy
+
+from minattn.tasks.g2p.task import G2P, LexiconFiles
+from minattn.tasks.images.source import ImageSource
+from minattn.tasks.images.task import ImageClassification
+from minattn.tasks.lm.task import LanguageModeling, TextFiles
+from minattn.tasks.task import Source, Task
+
+
+class SmallRun(NamedTuple):
+    """A task with settings, and what makes its data in a folder."""
+
+    task: Task
+    settings: tuple[str, ...]
+    write: Callable[[Path], Source]
+
+
+SMALL_RUNS = {
+    "g2p": SmallRun(
+        G2P(),
+        (*small_g2p.SMALL_TRANSFORMER, "epochs=3", "dropout=0.1", "threads=2"),
+        lambda folder: LexiconFiles(**small_g2p.write_words(folder)),
+    ),
+    "lm": SmallRun(
+        LanguageModeling(),
+        (*small_language.SMALL, "steps=12", "dropout=0.1"),
+        lambda folder: TextFiles(small_language.write_text(folder)),
+    ),
+    "images": SmallRun(
+        ImageClassification(),
+        (*small_images.SMALL, "threads=2"),
+        lambda folder: ImageSource(small_images.write_images(folder)),
+    ),
+    "toy": SmallRun(
+        small_toy.Toy(), small_toy.SMALL, lambda folder: small_toy.PointsFile(small_toy.write_points(folder))
+    ),
+}
+"""By the task's name."""
