@@ -1,4 +1,4 @@
-"""Does the residual form of attention keep what the map hides?  The Attention Branch Network on noisy images.
+"""The two forms of the Attention Branch Network on noisy images: does the residual one keep what the map hides?
 
     python experiments/abn_noise.py --out runs/noise                                  (the 8x8 digits)
     python experiments/abn_noise.py --out runs/noise-fashion --data fashion-mnist     (a small part of Fashion-MNIST)
@@ -6,14 +6,14 @@
 H. Fukui et al., "Attention Branch Network: learning of attention mechanism for visual explanation", CVPR 2019: the map
 M, 0 to 1, meets the features g as g (1 + M) or as g M.  Where noise misleads the map, g M loses what is under its dark
 places, and g (1 + M) does not.  So one would expect g (1 + M) to keep the accuracy of the plain network, and g M to
-lose some.  Here it is tried, and the outcome told as it is.
+lose some.
 
 30 % noise: each pixel, with probability 0.3 and by itself, is replaced by one drawn uniformly from black to white.  The
 noise of an image to train on is drawn once and stays; the test images are scored under several draws.
 
 Three networks are trained with the same images, noise, steps and seeds, once without and once with noise: ResNet-8 with
-projections, and ABN on it in both forms, which start from the same weights.  The model of the last step is scored, so
-there are no dev images.  "map on the object" is the correlation, over the pixels of a noisy test image, of M and the
+projections, and ABN on it in both forms, which start from the same parameters.  The model of the last step is scored,
+so there are no dev images.  "map on the object" is the correlation, over the pixels of a noisy test image, of M and the
 image without its noise; M is that of the network trained with noise.
 
 Leaves `noise.md`, `noise.json` and `noise.png` in the folder.  A network that is trained there already is not trained
@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from shared import markdown_table, run
 
 from minattn.attention.spatial.regions import upsampled
 from minattn.data.images.dataset import Images, ImageSplits
-from minattn.errors import CheckpointError, ConfigError, MinattnError
+from minattn.errors import CheckpointError, ConfigError
 from minattn.tasks.config import as_json, replaced
 from minattn.tasks.driver import checkpoint_meta, make_trainer, run_quietly
 from minattn.tasks.files import write_json, write_text
@@ -42,11 +43,11 @@ from minattn.tasks.threads import blas_threads
 from minattn.training import LAST, Plan, Progress, load_checkpoint
 from minattn.viz import save_figure
 from minattn.viz.maps import COLORS, shown
-from minattn.viz.style import LINE, MUTED, PALETTE, axes_at, styled_figure, text_width
+from minattn.viz.style import MUTED, PALETTE, styled_figure
 
 TEST_NOISE = 0  # the seed of the noise of the test images, the same for all
 DRAWS = 5  # of the noise, under which the test images are scored
-SHOWN = 10  # noisy images in the picture
+SHOWN = 10  # noisy images in the figure
 
 
 class Network(NamedTuple):
@@ -106,19 +107,19 @@ def main() -> None:
     count = size.train if arguments.images is None else arguments.images
     splits = part_of(ImageSource(arguments.data).load(config), count, size.test)
     print(f"{len(splits.train):,} images to train on, {len(splits.test):,} to test, {config.epochs} epochs", flush=True)
-    results, pictured = [], {}
+    results, maps_of = [], {}
     for seed in range(1, arguments.seeds + 1):
         for network in NETWORKS:
             settings = dataclasses.replace(configs[network.model], seed=seed)
             result, maps = measured(network, settings, splits, arguments.noise, arguments.out)
             results.append(result)
             if seed == 1 and maps is not None:
-                pictured[network.name] = maps
+                maps_of[network.name] = maps
     write_json(arguments.out / "noise.json", {"noise": arguments.noise, "results": results})
-    text = markdown_table(results) + "\n" + "\n".join(findings(results)) + "\n"
+    text = table(results) + "\n" + "\n".join(findings(results)) + "\n"
     write_text(arguments.out / "noise.md", text)
-    save_figure(picture(results, splits, arguments.noise, pictured), arguments.out / "noise.png")
-    print(f"\n{text}\npicture: {arguments.out / 'noise.png'}")
+    save_figure(draw(results, splits, arguments.noise, maps_of), arguments.out / "noise.png")
+    print(f"\n{text}\nfigure: {arguments.out / 'noise.png'}")
 
 
 def configuration(model: str, data: str, epochs: int, settings: list[str]) -> ImageConfig:
@@ -149,7 +150,7 @@ def noisy(images: Images, share: float, seed: int, draw: int = 0) -> Images:
 def measured(
     network: Network, config: ImageConfig, splits: ImageSplits, noise: float, out: Path
 ) -> tuple[dict, np.ndarray | None]:
-    """(what a network scores in percent, its maps M of noisy test images)."""
+    """(the scores of a network in percent, its maps M of noisy test images)."""
     name = f"{network.folder}-seed-{config.seed}"
     clean, clean_seconds = trained(network, config, splits, out / f"{name}-clean")
     with_noise = dataclasses.replace(splits, train=noisy(splits.train, noise, config.seed))
@@ -162,7 +163,7 @@ def measured(
         "to_noisy": float(np.mean([accuracy(clean, test) for test in tests])),
         "noisy": float(np.mean([accuracy(hardened, test) for test in tests])),
         "on_object": None,
-        "weights": clean.model.count_parameters(),
+        "parameters": clean.model.count_parameters(),
         "seconds": clean_seconds + noisy_seconds,
         "settings": as_json(config),
     }
@@ -200,7 +201,7 @@ def trained(network: Network, config: ImageConfig, splits: ImageSplits, folder: 
 
 
 def accuracy(classifier: Classifier, images: Images) -> float:
-    """Percent of the images that are named rightly."""
+    """Percent of the images that are classified correctly."""
     return 100 * (1 - float(classifier.predict(images).errors(images).mean()))
 
 
@@ -230,16 +231,21 @@ def spread(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
-def markdown_table(results: list[dict]) -> str:
+def table(results: list[dict]) -> str:
     """A line a network: mean and standard deviation of its accuracies over the seeds."""
-    header = ["accuracy %", *SCORES.values(), "map on the object", "weights", "seconds"]
-    lines = [f"| {' | '.join(header)} |", "|:---|" + "---:|" * (len(header) - 1)]
-    for network in NETWORKS:
-        cells = [f"{of(results, network, key).mean():.2f} ± {spread(of(results, network, key)):.2f}" for key in SCORES]
-        cells += ["" if network.residual is None else f"{of(results, network, 'on_object').mean():.2f}"]
-        cells += [f"{of(results, network, 'weights')[0]:,}", f"{of(results, network, 'seconds').mean():.0f}"]
-        lines.append(f"| {network.name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+
+    def cells(network: Network) -> list[str]:
+        scores = [of(results, network, key) for key in SCORES]
+        return [
+            network.name,
+            *(f"{values.mean():.2f} ± {spread(values):.2f}" for values in scores),
+            "" if network.residual is None else f"{of(results, network, 'on_object').mean():.2f}",
+            f"{of(results, network, 'parameters')[0]:,}",
+            f"{of(results, network, 'seconds').mean():.0f}",
+        ]
+
+    header = ["accuracy %", *SCORES.values(), "map on the object", "parameters", "seconds"]
+    return markdown_table(header, map(cells, NETWORKS))
 
 
 def findings(results: list[dict]) -> list[str]:
@@ -258,7 +264,7 @@ def findings(results: list[dict]) -> list[str]:
 
 
 def verdict(difference: np.ndarray) -> str:
-    """What differences in accuracy, one a seed, say."""
+    """The verdict on differences in accuracy, one a seed."""
     if len(difference) == 1:
         return "by one seed only"
     if (difference > 0).all():
@@ -268,80 +274,44 @@ def verdict(difference: np.ndarray) -> str:
     return "no difference that all seeds agree on"
 
 
-# ---------------------------------------------------------------------------------------------- the picture
-MARGIN, CELL, CELL_GAP = 0.12, 0.62, 0.05  # inches
-
-
-def picture(results: list[dict], splits: ImageSplits, noise: float, pictured: dict[str, np.ndarray]):
+# ---------------------------------------------------------------------------------------------- the figure
+def draw(results: list[dict], splits: ImageSplits, noise: float, maps_of: dict[str, np.ndarray]):
     """Above, the accuracies of all seeds; below, test images, with noise, and the maps M of the noisy ones."""
-    chosen = np.array([np.flatnonzero(splits.test.labels == label)[0] for label in np.unique(splits.test.labels)])
-    chosen = chosen[:SHOWN]
-    with_noise = noisy(splits.test, noise, TEST_NOISE)
-    rows = [("image", splits.test), (f"{100 * noise:g} % noise", with_noise)]
-    rows = [(name, shown(images.at(chosen).pixels / 255)) for name, images in rows]
-    rows += [(f"M of {name.partition(', ')[2]}", maps[chosen]) for name, maps in pictured.items()]
-    left = MARGIN + max(text_width(network.name) for network in NETWORKS) + 0.2
-    across = max(SHOWN, len(chosen)) * (CELL + CELL_GAP)
-    height, top = 3 * LINE * len(NETWORKS), MARGIN + 1.5 * LINE
-    below = top + height + 4 * LINE
-    with styled_figure(left + across + MARGIN, below + len(rows) * (CELL + CELL_GAP) + 2.5 * LINE) as figure:
-        gap = 0.28
-        width = (across - gap * (len(SCORES) - 1)) / len(SCORES)
-        for number, (key, title) in enumerate(SCORES.items()):
-            axes = axes_at(figure, left + number * (width + gap), top, width, height)
-            draw_accuracies(axes, results, key, named=number == 0)
+    labels = splits.test.labels
+    chosen = np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)[:SHOWN]])
+    rows = {"image": splits.test, f"{100 * noise:g} % noise": noisy(splits.test, noise, TEST_NOISE)}
+    rows = {name: shown(images.at(chosen).pixels / 255) for name, images in rows.items()}
+    rows |= {f"M of {name.partition(', ')[2]}": maps[chosen] for name, maps in maps_of.items()}
+    with styled_figure(8, 2 + 0.75 * len(rows)) as figure:
+        figure.set_layout_engine("constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=(2, 0.75 * len(rows)))
+        for axes, (key, title) in zip(above.subplots(1, len(SCORES), sharey=True), SCORES.items(), strict=True):
+            draw_accuracies(axes, results, key)
             axes.set_title(title)
-        for number, (name, pictures) in enumerate(rows):
-            draw_row(figure, name, pictures, left, below + number * (CELL + CELL_GAP))
-        draw_key(figure, left, below + len(rows) * (CELL + CELL_GAP) + 0.6 * LINE)
+        grid = below.subplots(len(rows), len(chosen), squeeze=False)
+        for of_row, (name, images) in zip(grid, rows.items(), strict=True):
+            for axes, image in zip(of_row, images, strict=True):
+                drawn = axes.imshow(image, cmap=COLORS, vmin=0, vmax=1, interpolation="nearest")
+                axes.set(xticks=(), yticks=(), frame_on=False)
+            of_row[0].set_ylabel(name, rotation=0, ha="right", va="center", color=MUTED)
+        below.colorbar(drawn, ax=grid, label="M", shrink=0.6, aspect=30)
     return figure
 
 
-def draw_accuracies(axes, results: list[dict], key: str, named: bool) -> None:
-    """A dot a seed, and the mean in words."""
+def draw_accuracies(axes, results: list[dict], key: str) -> None:
+    """A dot a seed, and the mean."""
     for y, (network, color) in enumerate(zip(NETWORKS, PALETTE, strict=False)):
         values = of(results, network, key)
+        mean = values.mean()
         axes.plot(values, [y] * len(values), "o", color=color, alpha=0.55, markeredgewidth=0, markersize=5)
-        axes.plot([values.mean()], [y], "|", color=color, markersize=11, markeredgewidth=1.5)
-        axes.annotate(
-            f"{values.mean():.1f}", (values.mean(), y), (0, 8), textcoords="offset points", ha="center", color=MUTED
-        )
-    values = [result[key] for result in results]
-    room = 0.2 * ((max(values) - min(values)) or 1.0)
-    axes.set(xlim=(min(values) - room, max(values) + room), ylim=(len(NETWORKS) - 0.5, -0.8))
-    axes.set_yticks(range(len(NETWORKS)), [n.name for n in NETWORKS] if named else [""] * len(NETWORKS))
+        axes.plot([mean], [y], "|", color=color, markersize=11, markeredgewidth=1.5)
+        axes.annotate(f"{mean:.1f}", (mean, y), (0, 8), textcoords="offset points", ha="center", color=MUTED)
+    axes.margins(x=0.2)
+    axes.set(ylim=(len(NETWORKS) - 0.5, -0.8), xlabel="accuracy, %")
+    axes.set_yticks(range(len(NETWORKS)), [network.name for network in NETWORKS])
     axes.grid(axis="y")
     axes.locator_params(axis="x", nbins=4)
-    axes.set_xlabel("accuracy, %")
-
-
-def draw_row(figure, name: str, pictures: np.ndarray, left: float, top: float) -> None:
-    """Images (m, rows, columns, 3) as they are, or maps (m, h, w) in colors of 0 to 1."""
-    write(figure, name, left - 0.12, top + CELL / 2, ha="right")
-    for column, one in enumerate(pictures):
-        axes = axes_at(figure, left + column * (CELL + CELL_GAP), top, CELL, CELL)
-        axes.imshow(one, cmap=COLORS, vmin=0, vmax=1, interpolation="nearest")
-        axes.set_axis_off()
-
-
-def draw_key(figure, left: float, top: float) -> None:
-    """The colors of M."""
-    write(figure, "M = 0", left, top + LINE / 2)
-    start = left + text_width("M = 0") + 0.1
-    axes = axes_at(figure, start, top + LINE / 2 - 0.05, 1.4, 0.1)
-    axes.imshow(np.linspace(0, 1, 256)[None], cmap=COLORS, aspect="auto")
-    axes.set_axis_off()
-    write(figure, "1", start + 1.5, top + LINE / 2)
-
-
-def write(figure, text: str, x: float, y: float, ha: str = "left") -> None:
-    """Text at a place in inches from the top left corner."""
-    width, height = figure.get_size_inches()
-    figure.text(x / width, 1 - y / height, text, ha=ha, va="center", color=MUTED)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (MinattnError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main)

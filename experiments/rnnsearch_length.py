@@ -13,12 +13,12 @@ Whole words, which the table has too, get harder with every phoneme for any mode
 import argparse
 from pathlib import Path
 
-from minattn.errors import MinattnError
-from minattn.tasks import driver
+from shared import markdown_table, run, trained
+
 from minattn.tasks.files import write_text
 from minattn.tasks.g2p.error_rates import Score, score_by_length
 from minattn.tasks.g2p.task import G2P, LexiconFiles
-from minattn.tasks.run_folder import check_writable, is_finished
+from minattn.tasks.run_folder import check_writable
 from minattn.viz import accuracy_by_length, save_figure
 
 MODELS = {"RNNencdec": "rnnencdec", "RNNsearch": "rnnsearch"}
@@ -41,12 +41,7 @@ def main() -> None:
     test = source.load_test()
     scores: dict[str, dict[int, Score]] = {}
     for name, config in configs.items():
-        folder = arguments.out / config.model
-        if not is_finished(folder):
-            outcome = driver.start(G2P(), config, source, folder)
-            if outcome.interrupted:
-                raise SystemExit(f"{name}: {outcome.message}")
-        predictions = driver.load(folder).pronounce(list(test), config.beam)
+        predictions = trained(G2P(), config, source, arguments.out / config.model).pronounce(list(test), config.beam)
         by_word = {p.word: p.phonemes for p in predictions}
         scores[name] = score_by_length(by_word, test, longest=arguments.longest)
 
@@ -55,26 +50,29 @@ def main() -> None:
         for name, by_length in scores.items()
     }
     save_figure(accuracy_by_length(curves, counted="phonemes"), arguments.out / "length.png")
-    table = markdown_table(scores)
-    write_text(arguments.out / "length.md", table)
-    print(table)
+    text = table(scores)
+    write_text(arguments.out / "length.md", text)
+    print(text)
 
 
-def markdown_table(scores: dict[str, dict[int, Score]]) -> str:
+def table(scores: dict[str, dict[int, Score]]) -> str:
     """A row a length: the words that have it, and each model's word accuracy and phoneme error rate in percent."""
-    names = list(scores)
-    header = ["letters", "words", *(f"{name} accuracy" for name in names), *(f"{name} PER" for name in names)]
-    lines = [f"| {' | '.join(header)} |", "|" + "---:|" * len(header)]
-    for length, first in scores[names[0]].items():
-        of_length = [scores[name][length] for name in names]
-        cells = [str(length), f"{first.words:,}"]
-        cells += [f"{100 - s.wer:.1f}" for s in of_length] + [f"{s.per:.1f}" for s in of_length]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    header = ["letters", "words", *(f"{name} accuracy" for name in scores), *(f"{name} PER" for name in scores)]
+    lengths = next(iter(scores.values()))
+    of_lengths = ((length, [scores[name][length] for name in scores]) for length in lengths)
+    return markdown_table(
+        header,
+        (
+            [
+                str(length),
+                f"{s[0].words:,}",
+                *(f"{100 - each.wer:.1f}" for each in s),
+                *(f"{each.per:.1f}" for each in s),
+            ]
+            for length, s in of_lengths
+        ),
+    )
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (MinattnError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main)

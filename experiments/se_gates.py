@@ -20,29 +20,28 @@ import argparse
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from shared import markdown_table, run, trained
 
 from minattn.autograd import asnumpy, no_grad
 from minattn.data.images.augmentation import evaluation_images
 from minattn.data.images.dataset import Images
 from minattn.data.images.digits import CLASSES as DIGITS
-from minattn.errors import CheckpointError, ConfigError, MinattnError
+from minattn.errors import ConfigError
 from minattn.tasks import driver
-from minattn.tasks.config import settings_of
 from minattn.tasks.files import write_json, write_text
 from minattn.tasks.images.classifier import EVALUATION_BATCH, Classifier, on_device
 from minattn.tasks.images.source import ImageSource
 from minattn.tasks.images.task import ImageClassification
-from minattn.tasks.run_folder import CONFIG, check_writable, is_finished
+from minattn.tasks.run_folder import check_writable
 from minattn.tasks.threads import blas_threads
 from minattn.viz import save_figure
-from minattn.viz.style import INK, LINE, MUTED, PALETTE, axes_at, styled_figure, text_width
+from minattn.viz.style import INK, MUTED, PALETTE, styled_figure
 
-SHOWN = 4  # classes in the picture, where none are named
+SHOWN = 4  # classes in the figure, where none are named
 COLORS = tuple(color for color in PALETTE if color != INK)  # of classes; INK is for all of them
-MARGIN = 0.12  # inches, at the edges of the picture
 
 
 class Block(NamedTuple):
@@ -53,36 +52,20 @@ class Block(NamedTuple):
     untrained: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """What is told of a block.  Distances and spreads are of gates, which lie between 0 and 1."""
-
-    block: str
-    channels: int
-    hidden: int
-    mean: float
-    least: float
-    most: float
-    from_half_untrained: float  # the mean of |s - 1/2|
-    from_half: float
-    between: float  # the standard deviation of the means of the classes
-    within: float  # the standard deviation within a class
-    share: float  # of the variance, which the class explains
-
-
-COLUMNS = {
+COLUMNS = {  # of the table; distances and spreads are of gates, which lie between 0 and 1
     "block": "block",
     "channels": "channels",
     "hidden": "hidden",
     "mean": "mean gate",
     "least": "least",
     "most": "most",
-    "from_half_untrained": "from 1/2, untrained",
+    "from_half_untrained": "from 1/2, untrained",  # the mean of |s - 1/2|
     "from_half": "from 1/2",
-    "between": "between classes",
-    "within": "within a class",
-    "share": "class explains %",
+    "between": "between classes",  # the standard deviation of the means of the classes
+    "within": "within a class",  # the standard deviation within a class
+    "share": "class explains %",  # of the variance
 }
+Row = dict[str, Any]
 
 
 def main() -> None:
@@ -103,10 +86,8 @@ def main() -> None:
     if arguments.run is None:
         check_writable(folder)
         chosen_classes(arguments.shown, DIGITS, np.arange(len(DIGITS)))  # refuses what will not be there
-        run = small_run(folder / "run", arguments.model or "se_resnet20", arguments.seed, arguments.set or [])
-    else:
-        run = arguments.run
-    classifier, test = read_run(run)
+        small_run(folder / "run", arguments.model or "se_resnet20", arguments.seed, arguments.set or [])
+    classifier, test = read_run(arguments.run or folder / "run")
     check_writable(folder)
     shown = chosen_classes(arguments.shown, classifier.classes, np.unique(test.labels))
 
@@ -114,32 +95,23 @@ def main() -> None:
     reduction = classifier.model.config.se
     rows = [row_of(block, test.labels, reduction) for block in blocks]
     chance = (len(np.unique(test.labels)) - 1) / (len(test) - 1)
-    text = markdown_table(rows) + "\n" + "\n".join(findings(rows, blocks, chance)) + "\n"
+    text = table(rows) + "\n" + "\n".join(findings(rows, blocks, chance)) + "\n"
     write_text(folder / "gates.md", text)
-    write_json(folder / "gates.json", {"chance": chance, "blocks": [dataclasses.asdict(row) for row in rows]})
-    figure = picture(blocks, rows, test.labels, {label: classifier.classes[label] for label in shown}, chance)
+    write_json(folder / "gates.json", {"chance": chance, "blocks": rows})
+    figure = draw(blocks, rows, test.labels, {label: classifier.classes[label] for label in shown}, chance)
     save_figure(figure, folder / "gates.png")
     print(f"{classifier.config.model}, {len(test):,} test images of {', '.join(classifier.classes)}\n\n{text}")
-    print(f"picture: {folder / 'gates.png'}")
+    print(f"figure: {folder / 'gates.png'}")
 
 
 # ---------------------------------------------------------------------------------------------- the network
-def small_run(folder: Path, model: str, seed: int | None, settings: list[str]) -> Path:
-    """The folder of a network trained on the digits: trained now, or before with the same settings."""
+def small_run(folder: Path, model: str, seed: int | None, settings: list[str]) -> None:
+    """Train a network on the digits, unless that was done before with the same settings."""
     source = ImageSource("digits")
     config = ImageClassification().configure(settings, model, source)
     config = config if seed is None else dataclasses.replace(config, seed=seed)
     refuse_without_se(config.network, f"the model {config.model}")
-    if (folder / CONFIG).exists():
-        stored = driver.StoredRun.read(folder, "images").config
-        if settings_of(stored) != settings_of(config):
-            raise CheckpointError(f"{folder} was trained with other settings; hint: another --out")
-    if not is_finished(folder):
-        begun = (folder / CONFIG).exists()
-        outcome = driver.resume(folder) if begun else driver.start(ImageClassification(), config, source, folder)
-        if outcome.interrupted:
-            raise SystemExit(outcome.message)
-    return folder
+    trained(ImageClassification(), config, source, folder)
 
 
 def read_run(run: Path) -> tuple[Classifier, Images]:
@@ -201,22 +173,22 @@ def block_names(widths: list[int]) -> list[str]:
 
 
 def row_of(block: Block, labels: np.ndarray, reduction: int) -> Row:
-    """What is told of a block; variances are means over the channels."""
+    """The row of a block in the table; variances are means over the channels."""
     s = block.trained
     between, within = variances(s, labels)
-    return Row(
-        block.name,
-        s.shape[1],
-        max(1, s.shape[1] // reduction),
-        float(s.mean()),
-        float(s.min()),
-        float(s.max()),
-        float(np.abs(block.untrained - 0.5).mean()),
-        float(np.abs(s - 0.5).mean()),
-        float(np.sqrt(between.mean())),
-        float(np.sqrt(within.mean())),
-        float(between.sum() / max((between + within).sum(), 1e-300)),
-    )
+    return {
+        "block": block.name,
+        "channels": s.shape[1],
+        "hidden": max(1, s.shape[1] // reduction),
+        "mean": float(s.mean()),
+        "least": float(s.min()),
+        "most": float(s.max()),
+        "from_half_untrained": float(np.abs(block.untrained - 0.5).mean()),
+        "from_half": float(np.abs(s - 0.5).mean()),
+        "between": float(np.sqrt(between.mean())),
+        "within": float(np.sqrt(within.mean())),
+        "share": float(between.sum() / max((between + within).sum(), 1e-300)),
+    }
 
 
 def variances(s: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -233,27 +205,27 @@ def variances(s: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 # ---------------------------------------------------------------------------------------------- what comes out
-def markdown_table(rows: list[Row]) -> str:
+def table(rows: list[Row]) -> str:
     """A line a block."""
-    lines = [f"| {' | '.join(COLUMNS.values())} |", "|:---|" + "---:|" * (len(COLUMNS) - 1)]
-    for row in rows:
-        numbers = [f"{getattr(row, key):.3f}" for key in list(COLUMNS)[3:-1]]
-        cells = [row.block, f"{row.channels}", f"{row.hidden}", *numbers, f"{100 * row.share:.1f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+
+    def cells(row: Row) -> list[str]:
+        numbers = [f"{row[key]:.3f}" for key in list(COLUMNS)[3:-1]]
+        return [row["block"], str(row["channels"]), str(row["hidden"]), *numbers, f"{100 * row['share']:.1f}"]
+
+    return markdown_table(list(COLUMNS.values()), map(cells, rows))
 
 
 def findings(rows: list[Row], blocks: list[Block], chance: float) -> list[str]:
-    """What the numbers say, also where it is not what the paper found."""
+    """Sentences on the numbers, also where they are not as the paper found."""
     inside = sum(int(((b.trained > 0) & (b.trained < 1)).sum()) for b in blocks)
     count = sum(b.trained.size for b in blocks)
     which = "All" if inside == count else f"{inside:,} of"
-    farthest = max(rows, key=lambda row: row.from_half)
-    untrained = max(row.from_half_untrained for row in rows)
+    farthest = max(rows, key=lambda row: row["from_half"])
+    untrained = max(row["from_half_untrained"] for row in rows)
     return [
-        f"{which} {count:,} gates are between 0 and 1, from {min(row.least for row in rows):.2g} to "
-        f"{max(row.most for row in rows):.6f}.",
-        f"The block that moved away from 1/2 most is {farthest.block}: by {farthest.from_half:.3f} in the mean "
+        f"{which} {count:,} gates are between 0 and 1, from {min(row['least'] for row in rows):.2g} to "
+        f"{max(row['most'] for row in rows):.6f}.",
+        f"The block that moved away from 1/2 most is {farthest['block']}: by {farthest['from_half']:.3f} in the mean "
         f"(before training no block by more than {untrained:.3f}).",
         compared(rows, "share", "the share of the variance that the class explains"),
         compared(rows, "between", "the distance between classes"),
@@ -262,9 +234,9 @@ def findings(rows: list[Row], blocks: list[Block], chance: float) -> list[str]:
 
 
 def compared(rows: list[Row], key: str, what: str) -> str:
-    """Whether something rises from stage to stage, as the paper found of what is specific to the class."""
-    stages = sorted({int(row.block.split(".")[0]) for row in rows})
-    means = [np.mean([getattr(r, key) for r in rows if r.block.startswith(f"{stage}.")]) for stage in stages]
+    """A sentence on whether something rises from stage to stage, as the paper found."""
+    stages = sorted({int(row["block"].split(".")[0]) for row in rows})
+    means = [np.mean([row[key] for row in rows if row["block"].startswith(f"{stage}.")]) for stage in stages]
     numbers = ", ".join(f"{100 * mean:.1f} %" if key == "share" else f"{mean:.3f}" for mean in means)
     if len(stages) == 1:
         return f"There is one stage, so {what}, {numbers}, cannot be compared."
@@ -277,56 +249,44 @@ def compared(rows: list[Row], key: str, what: str) -> str:
     return f"{verdict}, by {what}: stage by stage {numbers}."
 
 
-# ---------------------------------------------------------------------------------------------- the picture
-def picture(blocks: list[Block], rows: list[Row], labels: np.ndarray, shown: dict[int, str], chance: float):
+# ---------------------------------------------------------------------------------------------- the figure
+def draw(blocks: list[Block], rows: list[Row], labels: np.ndarray, shown: dict[int, str], chance: float):
     """The last block of each stage: gates by class, and their spread within two classes; below, all blocks."""
     last = [b for b, after in zip(blocks, [*blocks[1:], None], strict=True) if not after or after.name.endswith(".1")]
-    colors = dict(zip(shown, COLORS, strict=False))
-    pair = list(shown)[:: max(1, len(shown) - 1)]  # the first and the last
-    left, width, gap, height, between = 0.62, 3.1, 0.62, 1.35, 0.62
-    top = MARGIN + 3.2 * LINE
-    below = top + len(last) * (height + between) + 1.5 * LINE
-    page = left + 2 * width + gap + MARGIN, below + height + 0.5
-    with styled_figure(*page) as figure:
-        write_key(figure, left, MARGIN + LINE, [("all classes", INK), *((shown[k], colors[k]) for k in shown)])
-        for number, block in enumerate(last):
-            y = top + number * (height + between)
-            order = np.argsort(block.trained.mean(axis=0))
-            means, spread = (axes_at(figure, left + i * (width + gap), y, width, height) for i in range(2))
-            draw_means(means, block.trained[:, order], labels, colors)
+    classes = {name: (labels == label, color) for (label, name), color in zip(shown.items(), COLORS, strict=False)}
+    with styled_figure(7.6, 1.95 * (len(last) + 1)) as figure:
+        figure.set_layout_engine("constrained")
+        *of_blocks, (shares, distances) = figure.subplots(len(last) + 1, 2)
+        for (means, spread), block in zip(of_blocks, last, strict=True):
+            s = block.trained[:, np.argsort(block.trained.mean(axis=0))]
+            draw_means(means, s, classes)
             means.set_title(f"block {block.name}, mean gate of each channel")
-            draw_spread(spread, block.trained[:, order], labels, {label: colors[label] for label in pair})
+            draw_spread(spread, s, [list(classes.values())[i] for i in sorted({0, len(classes) - 1})])
             spread.set_title("and one standard deviation in a class")
-            if block is last[-1]:
-                means.set_xlabel("channels, by their mean over all classes")
-        draw_shares(axes_at(figure, left, below, width, height), rows, chance)
-        draw_distances(axes_at(figure, left + width + gap, below, width, height), rows)
+        means.set_xlabel("channels, by their mean over all classes")
+        draw_shares(shares, rows, chance)
+        draw_distances(distances, rows)
+        legend = {"ncols": len(classes) + 1, "labelcolor": "linecolor", "frameon": False}
+        figure.legend(*means.get_legend_handles_labels(), loc="outside upper left", **legend)
     return figure
 
 
-def write_key(figure, x: float, y: float, names: list[tuple[str, str]]) -> None:
-    """Names in their colors, side by side."""
-    width, height = figure.get_size_inches()
-    for name, color in names:
-        figure.text(x / width, 1 - y / height, name, color=color, weight="bold", va="center")
-        x += 1.05 * text_width(name, weight="bold") + 0.2
-
-
-def draw_means(axes, s: np.ndarray, labels: np.ndarray, colors: dict[int, str]) -> None:
+def draw_means(axes, s: np.ndarray, classes: dict[str, tuple[np.ndarray, str]]) -> None:
+    """The mean of each gate over all images, and over those of each class."""
     channels = np.arange(1, s.shape[1] + 1)
-    for label, color in colors.items():
-        means = s[labels == label].mean(axis=0)
+    axes.plot(channels, s.mean(axis=0), color=INK, linewidth=1.2, label="all classes")
+    for name, (images, color) in classes.items():
+        means = s[images].mean(axis=0)
         axes.plot(channels, means, color=color, linewidth=0.7, alpha=0.4)
-        axes.plot(channels, means, "o", color=color, markersize=2.6, markeredgewidth=0)
-    axes.plot(channels, s.mean(axis=0), color=INK, linewidth=1.2)
+        axes.plot(channels, means, "o", color=color, markersize=2.6, markeredgewidth=0, label=name)
     gate_axes(axes, len(channels))
 
 
-def draw_spread(axes, s: np.ndarray, labels: np.ndarray, colors: dict[int, str]) -> None:
+def draw_spread(axes, s: np.ndarray, classes: list[tuple[np.ndarray, str]]) -> None:
+    """The mean of each gate over the images of a class, and a band of one standard deviation."""
     channels = np.arange(1, s.shape[1] + 1)
-    for label, color in colors.items():
-        of_class = s[labels == label]
-        mean, deviation = of_class.mean(axis=0), of_class.std(axis=0)
+    for images, color in classes:
+        mean, deviation = s[images].mean(axis=0), s[images].std(axis=0)
         axes.fill_between(channels, mean - deviation, mean + deviation, color=color, alpha=0.22, linewidth=0)
         axes.plot(channels, mean, color=color, linewidth=1.2)
     gate_axes(axes, len(channels))
@@ -339,28 +299,19 @@ def gate_axes(axes, channels: int) -> None:
 
 
 def draw_shares(axes, rows: list[Row], chance: float) -> None:
-    values = [100 * row.share for row in rows]
-    axes.bar(range(len(rows)), values, width=0.62, color=PALETTE[0])
-    for x, value in enumerate(values):
-        axes.annotate(f"{value:.0f}", (x, value), (0, 2), textcoords="offset points", ha="center", color=MUTED)
+    bars = axes.bar([row["block"] for row in rows], [100 * row["share"] for row in rows], width=0.62, color=PALETTE[0])
+    axes.bar_label(bars, fmt="{:.0f}", color=MUTED)
     axes.axhline(100 * chance, color=MUTED, linewidth=0.6, linestyle=":")
-    axes.set(ylim=(0, 1.2 * max(*values, 1e-9)), title="the class explains, % (dotted: chance)")
-    axes.set_xticks(range(len(rows)), [row.block for row in rows])
-    axes.set_xlabel("block")
+    axes.margins(y=0.2)
+    axes.set(xlabel="block", title="the class explains, % (dotted: chance)")
 
 
 def draw_distances(axes, rows: list[Row]) -> None:
-    places = range(len(rows))
-    axes.plot(places, [row.from_half for row in rows], "o-", color=PALETTE[1], label="trained")
-    axes.plot(places, [row.from_half_untrained for row in rows], "o-", color=MUTED, label="untrained")
-    axes.set(xlim=(-0.5, len(rows) - 0.5), ylim=(0, 0.5), title="mean distance of the gates from 1/2")
-    axes.set_xticks(places, [row.block for row in rows])
-    axes.set_xlabel("block")
+    for key, color, label in (("from_half", PALETTE[1], "trained"), ("from_half_untrained", MUTED, "untrained")):
+        axes.plot([row["block"] for row in rows], [row[key] for row in rows], "o-", color=color, label=label)
+    axes.set(xlim=(-0.5, len(rows) - 0.5), ylim=(0, 0.5), xlabel="block", title="mean distance of the gates from 1/2")
     axes.legend(frameon=False, loc="upper left", ncols=2, labelcolor="linecolor", borderpad=0)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (MinattnError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main)

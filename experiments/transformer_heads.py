@@ -1,22 +1,24 @@
-"""Where every head of a trained Transformer looks while it pronounces a word, after Figures 3 to 5 of the paper.
+"""The attention of every head of a trained Transformer as it pronounces a word, after Figures 3 to 5 of the paper.
 
     minattn train g2p --set model=transformer --out runs/transformer
     python experiments/transformer_heads.py runs/transformer attention
 
 A. Vaswani et al., "Attention is all you need", NIPS 2017, draw self-attention as lines from a word to those it takes
-from.  Here the letters of a word stand for the words of a sentence, and there are pictures of all three kinds of
-attention: of the encoder over the letters, of the decoder over the phonemes it has said, and across, from each phoneme
-to the letters.  For each kind, KIND.png has every layer and head as a heat map, and KIND-layer-N.png the heads of one
+from.  Here the letters of a word stand for the words of a sentence, and there are figures of all three kinds of
+attention: of the encoder over the letters, of the decoder over the phonemes before, and across, from each phoneme to
+the letters.  For each kind, KIND.png has every layer and head as a heat map, and KIND-layer-N.png the heads of one
 layer as lines.
 
-A row of the decoder is named by the phoneme that it is about to say, so it looks at those before.
+A row of the decoder is named by the phoneme that it predicts, so it attends to those before.
 """
 
 import argparse
 from pathlib import Path
 
+from shared import run
+
 from minattn.autograd import no_grad, ops
-from minattn.errors import ConfigError, MinattnError
+from minattn.errors import ConfigError
 from minattn.tasks import driver
 from minattn.tasks.run_folder import check_writable
 from minattn.viz import attention_heads, attention_lines, save_figure
@@ -39,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run of `minattn train g2p --set model=transformer`")
     parser.add_argument("word")
-    parser.add_argument("--out", type=Path, help="folder for the pictures  [default: RUN/heads/WORD]")
+    parser.add_argument("--out", type=Path, help="folder for the figures  [default: RUN/heads/WORD]")
     arguments = parser.parse_args()
 
     pronouncer = driver.load(arguments.run, task="g2p")
@@ -57,17 +59,17 @@ def main() -> None:
         "across": ([*spoken, "[EOS]"], letters),
     }
     weights = attention_of(pronouncer, said.word, spoken)
-    pictures = {}
+    figures = {}
     for kind, title in KINDS.items():
         queries, keys = names[kind]
-        pictures[f"{kind}.png"] = attention_heads(weights[kind], queries, keys, title)
+        figures[f"{kind}.png"] = attention_heads(weights[kind], queries, keys, title)
         for number, layer in enumerate(weights[kind], start=1):
             lines = attention_lines(layer, queries, keys, f"{title}, layer {number}")
-            pictures[f"{kind}-layer-{number}.png"] = lines
+            figures[f"{kind}-layer-{number}.png"] = lines
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in pictures.items():
+    for name, figure in figures.items():
         save_figure(figure, folder / name)
-    print(f"pictures in {folder}: {', '.join(f'{kind}.png' for kind in KINDS)}, and of each layer KIND-layer-N.png")
+    print(f"figures in {folder}: {', '.join(f'{kind}.png' for kind in KINDS)}, and of each layer KIND-layer-N.png")
 
 
 def folder_of(run: Path, word: str) -> Path:
@@ -89,7 +91,4 @@ def attention_of(pronouncer, word, phonemes):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (MinattnError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main)

@@ -4,27 +4,28 @@
 
 A. Vaswani et al., "Attention is all you need", NIPS 2017, Table 3, change one thing of the base model at a time and
 score it on development sentences.  Rows A have 1, 4, 16 heads in place of 8, each narrower the more there are, so that
-the number of weights stays; row E has learned positions in place of sines and cosines.  Here the same is done to a
+the number of parameters stays; row E has learned positions in place of sines and cosines.  Here the same is done to a
 small model on CMUdict, every row with the same words, steps and seed, scored on the development words.
 
 Leaves `table3.md`, `table3.json` and `table3.png` in the folder, anew after every row.  A row that is trained there
-already is not trained again, one that was stopped goes on.
+already is not trained again, one that was stopped is resumed.
 """
 
 import argparse
 import dataclasses
 from pathlib import Path
 
+from shared import markdown_table, run, trained
+
 from minattn.data import Lexicon
-from minattn.errors import CheckpointError, ConfigError, DataError, MinattnError
-from minattn.tasks import driver
-from minattn.tasks.config import as_json, settings_of
+from minattn.errors import ConfigError, DataError
+from minattn.tasks.config import as_json
 from minattn.tasks.files import read_json, write_json, write_text
 from minattn.tasks.g2p.settings import TransformerG2P
 from minattn.tasks.g2p.task import G2P, LexiconFiles
-from minattn.tasks.run_folder import CONFIG, REPORT, check_writable
+from minattn.tasks.run_folder import REPORT, check_writable
 from minattn.viz import save_figure
-from minattn.viz.style import INK, LINE, MUTED, PALETTE, axes_at, styled_figure, text_width
+from minattn.viz.style import MUTED, PALETTE, styled_figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ COLUMNS = {
     "perplexity": "perplexity",
     "per": "PER %",
     "wer": "WER %",
-    "weights": "weights",
+    "parameters": "parameters",
     "seconds": "seconds",
 }
 
@@ -77,11 +78,11 @@ def main() -> None:
     results = []
     for row, config in zip(ROWS, configs, strict=True):
         folder = arguments.out / row.name.replace(":", "").replace(",", "").replace(" ", "-")
-        results.append(trained(row, config, files, folder, dev))
+        results.append(result_of(row, config, files, folder, dev))
         write_json(arguments.out / "table3.json", {"rows": results})
-        write_text(arguments.out / "table3.md", markdown_table(results))
-        save_figure(picture(results), arguments.out / "table3.png")
-    print(markdown_table(results))
+        write_text(arguments.out / "table3.md", table(results))
+        save_figure(draw(results), arguments.out / "table3.png")
+    print(table(results))
 
 
 def configurations(epochs: int, settings: list[str]) -> list[TransformerG2P]:
@@ -120,19 +121,10 @@ def fewer_words(files: LexiconFiles, words: int, folder: Path) -> LexiconFiles:
     return LexiconFiles(**paths)
 
 
-def trained(row: Row, config: TransformerG2P, files: LexiconFiles, folder: Path, dev: Lexicon) -> dict:
-    """Train a row, or go on with it, unless it is there already; what it scores on the development words."""
-    if (folder / CONFIG).exists():
-        stored = driver.StoredRun.read(folder, "g2p")
-        if (settings_of(stored.config), stored.source) != (settings_of(config), files.absolute()):
-            raise CheckpointError(f"{folder} was trained with other settings or words; hint: another --out")
+def result_of(row: Row, config: TransformerG2P, files: LexiconFiles, folder: Path, dev: Lexicon) -> dict:
+    """The scores of a row on the development words."""
     print(f"{row.name}: {folder}", flush=True)
-    if not (folder / REPORT).exists():
-        begun = (folder / CONFIG).exists()
-        outcome = driver.resume(folder) if begun else driver.start(G2P(), config, files, folder)
-        if outcome.interrupted:
-            raise SystemExit(f"{row.name}: {outcome.message}")
-    pronouncer = driver.load(folder)
+    pronouncer = trained(G2P(), config, files, folder)
     score = pronouncer.score(dev, config.beam)
     return {
         "row": row.name,
@@ -141,52 +133,42 @@ def trained(row: Row, config: TransformerG2P, files: LexiconFiles, folder: Path,
         "perplexity": pronouncer.perplexity(dev),
         "per": score.per,
         "wer": score.wer,
-        "weights": pronouncer.model.count_parameters(),
+        "parameters": pronouncer.model.count_parameters(),
         "seconds": read_json(folder / REPORT)["training"]["seconds"],
         "settings": as_json(config),
     }
 
 
-def markdown_table(results: list[dict]) -> str:
+def table(results: list[dict]) -> str:
     """The paper's numbers and ours, a line a row.  Perplexities are of a word piece there, of a phoneme here."""
-    lines = [f"| row | {' | '.join(COLUMNS.values())} |", "|:---|" + "---:|" * len(COLUMNS)]
-    for result in results:
-        cells = [f"{result[key]:{'.3f' if key == 'perplexity' else '.2f'}}" for key in list(COLUMNS)[:5]]
-        cells += [f"{result[key]:,.0f}" for key in list(COLUMNS)[5:]]
-        lines.append(f"| {result['row']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    formats = dict.fromkeys(COLUMNS, ".2f") | {"perplexity": ".3f", "parameters": ",", "seconds": ",.0f"}
+    rows = ([result["row"], *(format(result[key], formats[key]) for key in COLUMNS)] for result in results)
+    return markdown_table(["row", *COLUMNS.values()], rows)
 
 
-def picture(results: list[dict]):
-    """Four panels of dots: perplexity and BLEU of the paper, perplexity and word errors of ours."""
+def draw(results: list[dict]):
+    """Four panels of dots: perplexity and BLEU of the paper, perplexity and word error rate of ours."""
     panels = {
         "paper_perplexity": "paper: perplexity a word piece",
         "paper_bleu": "paper: BLEU",
         "perplexity": "here: perplexity a phoneme",
         "wer": "here: WER, %",
     }
-    names = [result["row"] for result in results]
-    left, width, gap = max(map(text_width, names)) + 0.2, 1.9, 0.35
-    height, top = 2.2 * LINE * len(results), 2 * LINE
-    with styled_figure(left + len(panels) * (width + gap), top + height + 3 * LINE) as figure:
-        for number, (key, title) in enumerate(panels.items()):
-            axes = axes_at(figure, left + number * (width + gap), top, width, height)
+    rows = range(len(results))
+    with styled_figure(10.6, 0.8 + 0.27 * len(results)) as figure:
+        figure.set_layout_engine("constrained")
+        for axes, (key, title) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
             values = [result[key] for result in results]
-            axes.plot(values, range(len(values)), "o", color=PALETTE[0] if key.startswith("paper") else PALETTE[1])
+            axes.plot(values, rows, "o", color=PALETTE[0] if key.startswith("paper") else PALETTE[1])
             for y, value in enumerate(values):
                 axes.annotate(f"{value:.3g}", (value, y), (0, 5), textcoords="offset points", ha="center", color=MUTED)
-            spread = max(values) - min(values) or abs(values[0]) or 1.0
-            axes.set_xlim(min(values) - 0.2 * spread, max(values) + 0.2 * spread)
-            axes.set_ylim(len(values) - 0.5, -0.7)
-            axes.set_yticks(range(len(values)), names if number == 0 else [""] * len(values), color=INK)
-            axes.set_title(title)
+            axes.margins(x=0.2)
+            axes.set(title=title, ylim=(len(results) - 0.5, -0.7))
+            axes.set_yticks(rows, [result["row"] for result in results])
             axes.grid(axis="y")
             axes.locator_params(axis="x", nbins=4)
     return figure
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (MinattnError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main)

@@ -1,4 +1,4 @@
-"""The examples in this process, as they are run on the command line."""
+"""The experiments in this process, as they are run on the command line."""
 
 import runpy
 import sys
@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+sys.path.insert(0, str(EXPERIMENTS))  # as Python does for a script: they share a module
 
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """`call("name.py", ...)` runs an example: what it prints."""
+    """`call("name.py", ...)` runs an experiment and returns what it prints."""
 
     def run(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        runpy.run_path(str(EXPERIMENTS / name), run_name="__main__")
         return capsys.readouterr().out
 
     return run
@@ -23,7 +24,7 @@ def call(monkeypatch, capsys):
 
 @pytest.fixture
 def refused(call):
-    """`refused("name.py", ..., says="..")`: an example ends with one line that says so, and nothing is made."""
+    """`refused("name.py", ..., says="..")`: an experiment ends with one line that says so, and nothing is made."""
 
     def run(name, *arguments, says, folder):
         before = set(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""The example of accuracy by word length, on a small lexicon: it leaves what it says, and trains nothing twice."""
+"""The experiment on accuracy by word length, with a small lexicon: the files it leaves; it trains nothing twice."""
 
 import pytest
 from small_g2p import write_words

@@ -1,4 +1,4 @@
-"""The Transformer's examples on a small lexicon: they leave what they say, and train nothing twice."""
+"""The experiments on the Transformer with a small lexicon: the files they leave; they train nothing twice."""
 
 import json
 import runpy
@@ -12,7 +12,7 @@ from minattn.tasks.g2p.task import G2P, LexiconFiles
 from minattn.tasks.run_folder import CURVES, REPORT
 from minattn.training import Progress
 
-EXAMPLES = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 KINDS = ("encoder", "decoder", "across")
 
 
@@ -42,7 +42,7 @@ def test_every_head_is_drawn(runs, call, tmp_path):
 def test_the_weights_are_those_of_the_pronunciation(runs):
     """Row i across is where the model looked when it said phoneme i, which predict shows as the mean over the heads."""
     pronouncer = driver.load(runs / "transformer")
-    example = runpy.run_path(str(EXAMPLES / "transformer_heads.py"))
+    example = runpy.run_path(str(EXPERIMENTS / "transformer_heads.py"))
     (said,) = pronouncer.pronounce(["deca"], beam=1)
     weights = example["attention_of"](pronouncer, said.word, said.phonemes)
     n, letters = len(said.phonemes), len(said.word)
@@ -99,16 +99,16 @@ def test_the_table_has_the_papers_numbers_beside_ours_and_trains_nothing_twice(c
         *((heads, "sinusoidal") for heads in (1, 4, 8, 16)),
         (8, "learned"),
     ]
-    weights = [row["weights"] for row in stored]
-    assert len(set(weights[:4])) == 1  # as in the paper
-    assert weights[4] == weights[0] + 2 * 64 * 16
+    parameters = [row["parameters"] for row in stored]
+    assert len(set(parameters[:4])) == 1  # as in the paper
+    assert parameters[4] == parameters[0] + 2 * 64 * 16
     assert (out / "table3.png").stat().st_size > 1000
 
     (out / "A-4-heads" / REPORT).unlink()
     (out / "A-4-heads" / CURVES).unlink()
     assert call(*arguments).count("to train for") == 1
     assert (out / "A-4-heads" / CURVES).exists()
-    with pytest.raises(SystemExit, match="A-1-head was trained with other settings or words; hint: another --out"):
+    with pytest.raises(SystemExit, match="A-1-head was trained with other settings or data; hint: another --out"):
         call(*arguments, "--set", "lr=0.1")
 
 
@@ -117,7 +117,7 @@ def test_fewer_words_are_words_of_the_lexicon_that_fit_together(tmp_path):
     for name, words in (("train", train[5:]), ("dev", [*train[:3], "xx"]), ("test", train[3:5])):
         (tmp_path / f"{name}.tsv").write_text(lines(words), encoding="utf-8")
     files = LexiconFiles(*(str(tmp_path / f"{name}.tsv") for name in ("train", "dev", "test")))
-    example = runpy.run_path(str(EXAMPLES / "transformer_table3.py"))
+    example = runpy.run_path(str(EXPERIMENTS / "transformer_table3.py"))
     fewer = example["fewer_words"](files, 100, tmp_path / "fewer").load()
     assert [len(fewer.train), list(fewer.dev), list(fewer.test)] == [100, train[:3], train[3:5]]
     assert set(fewer.train) < set(train)

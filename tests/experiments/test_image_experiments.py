@@ -1,4 +1,4 @@
-"""The examples on images: what they measure, what they leave, and what they refuse."""
+"""The experiments on images: their measurements, the files they leave, and what they refuse."""
 
 import json
 import runpy
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.skipif(
     find_spec("PIL") is None or find_spec("sklearn") is None, reason="needs the extra images"
 )
 
-EXAMPLES = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SE, ABN = "se_gates.py", "abn_noise.py"
 
 
 @pytest.fixture
 def call(call, monkeypatch):
-    """`call("name.py", ...)` runs an example without the pictures of its runs: what it prints."""
+    """`call("name.py", ...)` runs an experiment without the figures of its runs and returns what it prints."""
     monkeypatch.setattr(driver, "draw_figures", lambda *_: [])
     return call
 
@@ -49,7 +49,7 @@ def no_pictures(monkeypatch):
 
 
 def functions_of(name):
-    return runpy.run_path(str(EXAMPLES / name))
+    return runpy.run_path(str(EXPERIMENTS / name))
 
 
 def cells_of(markdown):
@@ -140,7 +140,7 @@ def test_blocks_are_named_by_stage_and_place():
 def test_the_verdict_is_that_of_the_stages(shares, says):
     example = functions_of(SE)
     names = ["1.1", "1.2", "2.1", "3.1"]
-    rows = [example["Row"](name, 16, 1, *[0.5] * 7, share) for name, share in zip(names, shares, strict=True)]
+    rows = [{"block": name, "share": share} for name, share in zip(names, shares, strict=True)]
     assert example["compared"](rows, "share", "the share").startswith(says)
     assert "one stage" in example["compared"](rows[:2], "share", "the share")
 
@@ -152,7 +152,7 @@ def test_without_a_run_a_network_is_trained_on_the_digits_once(call, tmp_path):
     assert said.count("to train for") == 1
     assert driver.StoredRun.read(tmp_path / "out" / "run").config.seed == 3
     assert "to train for" not in call(*arguments)
-    with pytest.raises(SystemExit, match="run was trained with other settings; hint: another --out"):
+    with pytest.raises(SystemExit, match="run was trained with other settings or data; hint: another --out"):
         call(*arguments[:-1], 4)
 
 
@@ -193,7 +193,7 @@ def test_every_network_is_trained_without_and_with_noise_and_only_once(call, tmp
     assert {path.name for path in out.iterdir() if path.is_dir()} == folders
     stored = json.loads((out / "noise.json").read_text())["results"]
     assert [row["network"] for row in stored] == ["ResNet-8", "ABN, g (1 + M)", "ABN, g M"]
-    assert stored[1]["weights"] == stored[2]["weights"] > stored[0]["weights"]
+    assert stored[1]["parameters"] == stored[2]["parameters"] > stored[0]["parameters"]
     assert stored[1]["on_object"] != stored[2]["on_object"]  # two forms of attention, not one
     rows = cells_of((out / "noise.md").read_text(encoding="utf-8"))
     assert [row[:2] for row in rows] == [[row["network"], f"{row['clean']:.2f} ± 0.00"] for row in stored]
@@ -217,17 +217,17 @@ def test_the_page_has_an_image_of_each_class_and_its_maps():
     ]
     splits = example["part_of"](digits, 1, 2)
     maps = np.random.default_rng(0).random((2, 4, 4))
-    figure = example["picture"](results, splits, 0.3, {"ABN, g (1 + M)": maps, "ABN, g M": maps[::-1]})
+    figure = example["draw"](results, splits, 0.3, {"ABN, g (1 + M)": maps, "ABN, g M": maps[::-1]})
     drawn = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     classes, rows = len(set(splits.test.labels)), 4
-    assert len(drawn) == classes * rows + 1  # and the key
+    assert len(drawn) == classes * rows
     first = [np.flatnonzero(splits.test.labels == label)[0] for label in sorted(set(splits.test.labels))]
     assert [d.tolist() for d in drawn[2 * classes : 3 * classes]] == maps[first].tolist()
     assert [d.tolist() for d in drawn[3 * classes : 4 * classes]] == maps[::-1][first].tolist()
-    assert any("30 % noise" in text.get_text() for text in figure.texts)
+    assert any(axes.get_ylabel() == "30 % noise" for axes in figure.axes)
 
 
-def test_both_forms_start_from_the_same_weights_and_differ_in_the_form_alone(tmp_path):
+def test_both_forms_start_from_the_same_parameters_and_differ_in_the_form_alone(tmp_path):
     example = functions_of(ABN)
     splits = example["part_of"](load_digits(), 32, 20)
     models = []
@@ -267,14 +267,14 @@ def test_a_map_lies_on_the_object_where_it_is_as_bright():
 
 def test_a_difference_is_one_where_all_seeds_agree():
     example = functions_of(ABN)
-    keys = ("clean", "to_noisy", "noisy", "on_object", "weights", "seconds")
+    keys = ("clean", "to_noisy", "noisy", "on_object", "parameters", "seconds")
     scores = {"ResNet-8": (90, 92), "ABN, g (1 + M)": (91, 91), "ABN, g M": (89, 90)}
     results = [
         {"network": name, "seed": seed, **dict.fromkeys(keys, values[seed])}
         for seed in (0, 1)
         for name, values in scores.items()
     ]
-    assert [row[1] for row in cells_of(example["markdown_table"](results))] == [
+    assert [row[1] for row in cells_of(example["table"](results))] == [
         "91.00 ± 1.41",
         "91.00 ± 0.00",
         "89.50 ± 0.71",
