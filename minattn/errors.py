@@ -1,4 +1,4 @@
-"""The errors minattn raises on purpose.  Each says what was given, what was expected and hint.
+"""The errors minattn raises on purpose.  Each says what was given, what was expected, and a hint.
 
 Every one is a `MinattnError` and also the built-in error a NumPy user would expect to catch.
 """
