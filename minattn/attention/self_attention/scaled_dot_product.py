@@ -9,7 +9,7 @@ Q holds n_q queries of size d_k, K and V hold n_k keys of size d_k and values of
 weights of the values for query i.  In a decoder no position may attend to later ones: their scores are minus infinity
 before the softmax (section 3.2.3), here `causal=True`.
 
-Deviations from the paper: none.  Padding, which the paper does not speak of, is masked: the softmax runs over the keys
+Deviations from the paper: none.  Padding, which the paper does not mention, is masked: the softmax runs over the keys
 that the mask lets through, and a query with none gives zeros.
 """
 

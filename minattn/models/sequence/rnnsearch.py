@@ -35,6 +35,7 @@ from minattn.attention.sequence import AdditiveAttention, attentive_gru
 from minattn.autograd import Array, Tensor, ops, xp
 from minattn.autograd.backend import like
 from minattn.errors import ConfigError
+from minattn.models.settings import check_choices, check_sizes
 from minattn.nn import GRU, BidirectionalGRU, Dropout, Embedding, Module, gru, gru_cell, initializers, maxout
 from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
@@ -60,14 +61,8 @@ class RNNsearchConfig:
     init: Annotated[Literal["paper", "glorot"], "initial values of the parameters"] = "paper"
 
     def __post_init__(self) -> None:
-        for name in ("source_vocab_size", "target_vocab_size", "embedding", "hidden", "alignment", "maxout"):
-            size = getattr(self, name)
-            if not isinstance(size, int) or size < 1:
-                raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}")
-        if self.readout not in ("previous", "current"):
-            raise ConfigError(f'readout must be "previous" or "current", got {self.readout!r}')
-        if self.init not in ("paper", "glorot"):
-            raise ConfigError(f'init must be "paper" or "glorot", got {self.init!r}')
+        check_sizes(self, "source_vocab_size", "target_vocab_size", "embedding", "hidden", "alignment", "maxout")
+        check_choices(self, readout=("previous", "current"), init=("paper", "glorot"))
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be in [0, 1), got {self.dropout}")
 
