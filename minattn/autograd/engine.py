@@ -96,8 +96,8 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
     """Make an op of `function`, entered into the table: `@op`, `@op(equation=..)` or `op(function, equation=..)`.
 
     `function` takes raw arrays.  Its arguments before `/` (or its `*args`) are the tensor arguments: a caller may
-    pass tensors, arrays or Python numbers.  Arguments after it are parameters without a gradient.  It returns
-    `(value, pullback)`; `value` is an array, or a tuple of arrays for an op with several outputs.
+    pass tensors, arrays or Python numbers, by position or by name.  Arguments after it are parameters without a
+    gradient.  It returns `(value, pullback)`; `value` is an array, or a tuple of arrays for an op with several outputs.
 
     The pullback is either a tuple with one function per tensor argument, each called only where its gradient is
     needed, or one function that returns the gradients of all tensor arguments at once (the bare gradient if there
@@ -110,16 +110,17 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
     if function is None:
         return functools.partial(op, equation=equation)
     tensors = _tensor_arity(function)
-    defaults = _tensor_defaults(function)
+    named = _tensor_parameters(function)
     name = function.__name__
 
     @functools.wraps(function)
     def apply(*args: Any, **parameters: Any) -> Any:
         rest: tuple[Any, ...] = ()
         if tensors is not None and len(args) != tensors:
-            if len(args) < tensors and defaults[len(args)] is inspect.Parameter.empty:
+            given = [parameters.pop(p.name, p.default) for p in named[len(args) :]]
+            if any(value is inspect.Parameter.empty for value in given):
                 raise TypeError(f"{name}{inspect.signature(function)}: an argument is missing")
-            args, rest = (*args[:tensors], *defaults[len(args) :]), args[tensors:]
+            args, rest = (*args[:tensors], *given), args[tensors:]
         inputs: list[Any] = []
         arrays: list[Any] = []
         tracked = False
@@ -203,10 +204,10 @@ def _tensor_arity(function: Callable[..., Any]) -> int | None:
     return arity
 
 
-def _tensor_defaults(function: Callable[..., Any]) -> tuple[Any, ...]:
-    """What a tensor argument is that a caller leaves out: its default, by position; none has one but None."""
+def _tensor_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The tensor arguments, which a caller may give by name; the default of one that may be left out is None."""
     parameters = inspect.signature(function).parameters.values()
-    return tuple(p.default for p in parameters if p.kind is p.POSITIONAL_ONLY)
+    return [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
 
 
 def _constant(value: Any, args: Sequence[Any]) -> Any:

@@ -267,6 +267,18 @@ class Tensor:
     def __rtruediv__(self, other: Any) -> "Tensor":
         return ops.divide(other, self)
 
+    def __floordiv__(self, other: Any) -> "Tensor":
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> "Tensor":
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> "Tensor":
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> "Tensor":
+        return ops.remainder(other, self)
+
     def __pow__(self, exponent: Any) -> "Tensor":
         return ops.power(self, exponent)
 
@@ -334,17 +346,23 @@ class Tensor:
     def var(self, axis: Axes | None = None, keepdims: bool = False, ddof: int = 0) -> "Tensor":
         return ops.var(self, axis, keepdims, ddof)
 
+    def std(self, axis: Axes | None = None, keepdims: bool = False, ddof: int = 0) -> "Tensor":
+        return ops.std(self, axis, keepdims, ddof)
+
+    def prod(self, axis: Axes | None = None, keepdims: bool = False) -> "Tensor":
+        return ops.prod(self, axis, keepdims)
+
     def max(self, axis: Axes | None = None, keepdims: bool = False) -> "Tensor":
         return ops.max(self, axis, keepdims)
 
     def min(self, axis: Axes | None = None, keepdims: bool = False) -> "Tensor":
         return ops.min(self, axis, keepdims)
 
-    def argmax(self, axis: int | None = None) -> "Tensor":
-        return ops.argmax(self, axis)
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
+        return ops.argmax(self, axis, keepdims)
 
-    def argmin(self, axis: int | None = None) -> "Tensor":
-        return ops.argmin(self, axis)
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
+        return ops.argmin(self, axis, keepdims)
 
     def cumsum(self, axis: int = 0) -> "Tensor":
         return ops.cumsum(self, axis)

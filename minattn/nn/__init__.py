@@ -1,8 +1,8 @@
 """Layers: modules with parameters, initializers, losses."""
 
 from minattn.nn import initializers
-from minattn.nn.convolution import Conv2d, ConvNorm
-from minattn.nn.layers import Dropout, Embedding, LayerNorm, Linear, Maxout, maxout
+from minattn.nn.convolution import Conv1d, Conv2d, ConvNorm
+from minattn.nn.layers import Dropout, Embedding, LayerNorm, Linear, Maxout, RMSNorm, maxout
 from minattn.nn.losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -24,6 +24,7 @@ __all__ = [
     "BidirectionalGRU",
     "BidirectionalLSTM",
     "Buffer",
+    "Conv1d",
     "Conv2d",
     "ConvNorm",
     "Dropout",
@@ -36,6 +37,7 @@ __all__ = [
     "Maxout",
     "Module",
     "Parameter",
+    "RMSNorm",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "gru",

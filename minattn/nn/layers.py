@@ -50,15 +50,31 @@ class Dropout(Module):
 
 
 class LayerNorm(Module):
-    """(x - mean) / sqrt(var + eps) * weight + bias over the last axis of length `size`.  Ba et al. 2016, eq. 4."""
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last axis of length `size`, or the last axes of lengths
+    `size`.  Ba et al. 2016, eq. 4."""
 
-    def __init__(self, size: int, eps: float = 1e-5) -> None:
-        self.weight = initializers.ones((size,))
-        self.bias = initializers.zeros((size,))
+    def __init__(self, size: int | tuple[int, ...], eps: float = 1e-5) -> None:
+        shape = size if isinstance(size, tuple) else (size,)
+        self.weight = initializers.ones(shape)
+        self.bias = initializers.zeros(shape)
         self.eps = eps
 
-    def forward(self, x: Inexact[Tensor, "*batch size"]) -> Inexact[Tensor, "*batch size"]:
+    def forward(self, x: Inexact[Tensor, "*shape"]) -> Inexact[Tensor, "*shape"]:
         return ops.layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(Module):
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis of length `size`, or the last axes of lengths `size`.
+
+    B. Zhang and R. Sennrich, "Root mean square layer normalization", NeurIPS 2019, section 4; they have no eps.
+    """
+
+    def __init__(self, size: int | tuple[int, ...], eps: float = 1e-5) -> None:
+        self.weight = initializers.ones(size if isinstance(size, tuple) else (size,))
+        self.eps = eps
+
+    def forward(self, x: Inexact[Tensor, "*shape"]) -> Inexact[Tensor, "*shape"]:
+        return ops.rms_norm(x, self.weight, self.eps)
 
 
 def maxout_equation(x: Any, pieces: int = 2) -> Any:

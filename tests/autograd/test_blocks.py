@@ -20,7 +20,7 @@ from minattn.autograd.blocks import NEW, over_elements, over_rows
 from minattn.errors import ConfigError
 from minattn.testing import assert_equation, check_gradients, strategies
 
-ROWS = ("softmax", "log_softmax", "cross_entropy", "layer_norm")
+ROWS = ("softmax", "log_softmax", "cross_entropy", "layer_norm", "rms_norm")
 ELEMENTS = ("gelu", "gelu_tanh")
 IN_BLOCKS = ROWS + ELEMENTS
 IMAGES = ("batch_norm", "batch_norm_inference", "add_relu", "max_pool2d")  # which run in blocks too, several times each
@@ -78,7 +78,7 @@ def test_these_ops_run_in_blocks(name, monkeypatch):
     counts = []
     monkeypatch.setattr(blocks, "_share", lambda work, count: (counts.append(count), work()))
     x = ma.tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
-    further = {"cross_entropy": ([0, 1, 2, 0],), "layer_norm": (np.ones(3), np.zeros(3))}
+    further = {"cross_entropy": ([0, 1, 2, 0],), "layer_norm": (np.ones(3), np.zeros(3)), "rms_norm": (np.ones(3),)}
     y = OPS[name].apply(x, *further.get(name, ()))
     assert len(counts) == 1
     y.backward(np.ones(y.shape))
@@ -94,6 +94,7 @@ def test_really_long_arrays_give_the_numbers_of_short_ones(name, monkeypatch):
     further = {
         "cross_entropy": (rng.integers(0, 1000, rows),),
         "layer_norm": tuple(rng.standard_normal((2, 1000)).astype(np.float32)),
+        "rms_norm": (rng.standard_normal(1000).astype(np.float32),),
     }
 
     def run():
@@ -187,9 +188,9 @@ def test_other_dtypes_are_left_to_the_body(dtype):
 @pytest.mark.parametrize("name", IN_BLOCKS)
 def test_integers_give_what_float64_gives(name):
     x = np.arange(6).reshape(2, 3)
-    further = {"cross_entropy": ([0, 2],), "layer_norm": (np.ones(3), np.zeros(3))}.get(name, ())
-    expected = OPS[name].apply(ma.tensor(x.astype(np.float64)), *further).data
-    result = OPS[name].apply(ma.tensor(x), *further).data
+    further = {"cross_entropy": ([0, 2],), "layer_norm": (np.ones(3), np.zeros(3)), "rms_norm": (np.ones(3),)}
+    expected = OPS[name].apply(ma.tensor(x.astype(np.float64)), *further.get(name, ())).data
+    result = OPS[name].apply(ma.tensor(x), *further.get(name, ())).data
     assert result.dtype == np.float64
     np.testing.assert_allclose(result, expected, rtol=1e-14)
 

@@ -86,21 +86,59 @@ def test_conv2d_is_the_correlation_of_scipy(call):
 
 @given(call=CASES["conv_transpose2d"].calls)
 def test_conv_transpose2d_is_the_adjoint(call):
-    """<conv2d(x), y> = <x, conv_transpose2d(y)>, and conv2d leads back to the same size."""
+    """<conv2d(x), y> = <x, conv_transpose2d(y)>, and conv2d leads back to the same size, or to a larger one where
+    output_padding is the stride or more."""
     y, weight = (a.astype(np.float64) for a in call.inputs[:2])
     parameters = dict(call.parameters)
     back = ma.conv_transpose2d(y, weight, **parameters)
-    del parameters["output_padding"]
+    more, (height, width) = parameters.pop("output_padding"), y.shape[2:]
     x = np.random.default_rng(0).standard_normal(back.shape)
     there = ma.conv2d(x, weight, **parameters)
-    assert there.shape == y.shape
-    np.testing.assert_allclose((there.data * y).sum(), (x * back.data).sum(), rtol=1e-11, atol=1e-11)
+    stride = np.broadcast_to(parameters["stride"], 2)
+    assert there.shape[2:] == tuple(n + m // s for n, m, s in zip((height, width), more, stride, strict=True))
+    same = there.data[:, :, :height, :width] * y
+    np.testing.assert_allclose(same.sum(), (x * back.data).sum(), rtol=1e-11, atol=1e-11)
 
 
 def test_the_size_of_a_transposed_convolution():
     x, weight = np.ones((1, 2, 5, 4)), np.ones((2, 3, 3, 4))
     y = ma.conv_transpose2d(x, weight, stride=(3, 2), padding=1, output_padding=(2, 1), dilation=(1, 2))
     assert y.shape == (1, 3, 3 * 4 + 2 + 1 - 2 + 2, 2 * 3 + 6 + 1 - 2 + 1)
+
+
+def test_output_padding_below_the_dilation_adds_what_the_kernel_puts_there():
+    """With stride 1 there is nothing to put: zeros."""
+    x, weight = np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 1, 2))
+    y = ma.conv_transpose2d(x, weight, stride=1, output_padding=(0, 2), dilation=(1, 3))
+    assert y.tolist() == [[[[1, 2, 0, 1, 2, 0, 0]]]]
+
+
+# ---------------------------------------------------------------------------------------------- one axis
+@given(st.data(), st.sampled_from([np.float32, np.float64]))
+def test_conv1d_is_a_sum_for_each_place(data, dtype):
+    groups, inputs, outputs, k, stride, padding, dilation = (data.draw(st.integers(1, 3)) for _ in range(7))
+    length = dilation * (k - 1) + data.draw(st.integers(0, 4))
+    x, weight, bias = (
+        data.draw(strategies.arrays(shape, dtype))
+        for shape in ((2, groups * inputs, length), (groups * outputs, inputs, k), (groups * outputs,))
+    )
+    y = ma.conv1d(ma.tensor(x), weight, bias, stride, padding, dilation, groups)
+    seen = np.pad(x, [(0, 0), (0, 0), (padding, padding)])
+    assert y.shape == (2, groups * outputs, (length + 2 * padding - dilation * (k - 1) - 1) // stride + 1)
+    assert y.dtype == dtype
+    for n, o, place in np.ndindex(y.shape):
+        expected = bias[o]
+        for c in range(inputs):
+            for i in range(k):
+                channel = o // outputs * inputs + c
+                expected = expected + weight[o, c, i] * seen[n, channel, stride * place + dilation * i]
+        np.testing.assert_allclose(y.data[n, o, place], expected, rtol=1e-4, atol=1e-5)
+    check_gradients(lambda *given: ma.conv1d(*given, stride, padding, dilation, groups), x, weight, bias)
+
+
+def test_conv1d_refuses_what_is_no_sequence():
+    with pytest.raises(ShapeError, match=r"conv1d: x \(N, C_in, L\) .* got \(2, 5\) and \(3, 2, 1\); hint: x\[None\]"):
+        ma.conv1d(np.ones((2, 5)), np.ones((3, 2, 1)))
 
 
 # ---------------------------------------------------------------------------------------------- blocks
@@ -325,7 +363,7 @@ REFUSED_TRANSPOSED = {
         (X, W[:4]),
         {"output_padding": 1},
         ConfigError,
-        r"\(1, 1\) must be less .*stride \(1, 1\); hint",
+        r"\(1, 1\) must be less .*stride \(1, 1\) or the dilation \(1, 1\); hint",
     ),
     "nothing left": ((X, W[:4]), {"padding": 4}, ShapeError, r"size \(5, 6\) would become .* \(-1, 0\).* hint"),
     "no pixels": ((X[:, :, :0], W[:4]), {}, ShapeError, r"images of size \(0, 6\) would become .* hint"),

@@ -67,6 +67,14 @@ def test_the_first_of_equal_extremes_is_the_index():
         (lambda x: ma.minimum(x, 0.0), 0.5),
         (lambda x: ma.clip(x, 0.0, 1.0), 1),
         (lambda x: ma.clip(x, -1.0, 0.0), 1),
+        (ma.sign, 0),
+        (ma.floor, 0),
+        (lambda x: x // 2.0, 0),
+        (lambda x: x % 2.0, 1),
+        (ma.expm1, 1),
+        (ma.log1p, 1),
+        (ma.prod, 1),
+        (ma.std, 0),
         (lambda x: ma.hard_sigmoid(x + 3.0), 0),
         (lambda x: ma.hard_sigmoid(x - 3.0), 0),
     ],
@@ -97,11 +105,37 @@ def test_numbers_as_bases():
     assert gradient(lambda x: 0**x, [2.0]) == [0]
 
 
+def test_products_with_zeros():
+    """dx_i is the product of the others: it is there where x_i alone is 0, and nowhere else with two zeros."""
+    assert gradient(lambda x: ma.prod(x, -1), [[2.0, 3.0, 4.0], [0.0, 3.0, 4.0], [0.0, 0.0, 4.0]]) == [
+        [12, 8, 6],
+        [12, 0, 0],
+        [0, 0, 0],
+    ]
+    assert ma.prod(ma.tensor(np.ones((2, 0))), 1).tolist() == [1, 1]
+
+
+def test_small_numbers_keep_their_digits():
+    """expm1, log1p and their slopes, where exp(x) - 1 and log(1 + x) have lost all digits."""
+    assert ma.expm1(ma.tensor(np.array([1e-20, -1e-20]))).tolist() == [1e-20, -1e-20]
+    assert ma.log1p(ma.tensor(np.array([1e-20, -1e-20]))).tolist() == [1e-20, -1e-20]
+    assert gradient(ma.expm1, [-700.0]) == [np.exp(-700.0)]
+
+
+@pytest.mark.parametrize(("a", "b"), [(5, 3), (-5, 3), (5, -3), (-5, -3), (-0.5, 2), (4, 2)])
+def test_remainders_have_the_sign_of_the_divisor_as_in_python(a, b):
+    for x, y in ((ma.tensor(a), ma.tensor(b)), (ma.tensor(a), b), (a, ma.tensor(b))):
+        assert (x % y).item() == a % b
+        assert (x // y).item() == a // b
+    assert gradient(ma.remainder, float(a), float(b)) == [1, -(a // b)]
+
+
 # ---------------------------------------------------------------------------------------------- nothing is NaN
 @pytest.mark.parametrize(
     ("fn", "singular"),
     [
         (ma.log, 0.0),
+        (ma.log1p, -1.0),
         (ma.sqrt, 0.0),
         (lambda x: 1.0 / x, 0.0),
         (lambda x: x / x, 0.0),

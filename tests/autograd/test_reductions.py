@@ -1,4 +1,5 @@
-"""Means of images whose channels come last in memory, which are taken one axis after the other, and einsum's axes."""
+"""Means of images whose channels come last in memory, which are taken one axis after the other; standard deviations,
+and einsum's axes."""
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 import minattn as ma
 from minattn.autograd import ops
 from minattn.errors import ShapeError
+from minattn.testing import check_gradients
 
 
 def channels_last(x):
@@ -38,6 +40,41 @@ def test_axes_that_cannot_be_are_refused_in_any_memory(axes):
     for each in (x, channels_last(x)):
         with pytest.raises(ValueError, match=r"duplicate|out of range"):
             ops.mean(each, axes)
+
+
+@pytest.mark.parametrize("axis", [None, 1, (0, 2), -1])
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_the_standard_deviation(axis, ddof):
+    x = np.random.default_rng(0).normal(size=(3, 4, 5))
+    y = ma.std(ma.tensor(x), axis, keepdims=True, ddof=ddof)
+    np.testing.assert_allclose(y.data, x.std(axis, ddof=ddof, keepdims=True), rtol=1e-13)
+    np.testing.assert_array_equal(ma.tensor(x).std(axis, True, ddof).data, y.data)
+    check_gradients(lambda t: ma.std(t, axis, ddof=ddof), x)
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "message"),
+    [
+        ("...i,...i->...", r"einsum: the axes .* under '...' of '...i,...i->...' do not broadcast"),
+        ("...i,ij->ij", "einsum: '...i,ij->ij' has no place for the axes under '...'; hint: '...' in the output"),
+        ("......i,ij", "must name axes by letters, with one '...' an operand at most"),
+        ("a.,ij", "must name axes by letters"),
+        ("ij", "is for 1 operands, got 2"),
+        ("iij,ij", r"'iij' takes a diagonal of axes of different lengths, \(2, 3, 4\)"),
+    ],
+)
+def test_einsum_refuses(subscripts, message):
+    a, b = ma.tensor(np.ones((2, 3, 4))), ma.tensor(np.ones((2, 4)))
+    with pytest.raises(ValueError, match=message):
+        ma.einsum(subscripts, a, b)
+
+
+def test_einsum_of_a_trace_and_of_a_bilinear_form():
+    x, y = ma.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True), ma.tensor([10.0, 20.0])
+    assert ma.einsum("ii", x).item() == 5
+    assert ma.einsum("ii->i", x).tolist() == [1, 4]
+    ma.einsum("...i,...ij,...j->...", y, x[None], y).backward(np.ones(1))
+    assert x.grad.tolist() == [[100, 200], [200, 400]]
 
 
 def test_einsum_stretches_no_axis():

@@ -32,6 +32,8 @@ class EveryLayer(Module):
         self.dropout = nn.Dropout(0.25, rng)
         self.gated = nn.BidirectionalGRU(4, 3, rng)
         self.norm = nn.LayerNorm(6)
+        self.by_size = nn.RMSNorm((5, 6))
+        self.sequence = nn.Conv1d(6, 6, 3, rng, padding=1, padding_mode="replicate")
         self.lstm = nn.BidirectionalLSTM(6, 2, rng)
         self.cells = [nn.GRUCell(4, 3, rng), nn.LSTMCell(3, 3, rng)]
         self.maxout = nn.Maxout(3, 4, rng)
@@ -39,13 +41,14 @@ class EveryLayer(Module):
         self.images = [
             nn.ConvNorm(1, 4, 3, rng, padding=1),
             nn.BatchNorm2d(4),
-            nn.Conv2d(4, 4, 3, rng, stride=2, padding=1, groups=2),
+            nn.Conv2d(4, 4, 3, rng, stride=2, padding=1, groups=2, padding_mode="reflect"),
             nn.GroupNorm(2, 4),
         ]
 
     def forward(self, ids, mask):
         x = self.dropout(self.embedding(ids))
-        states, cell = self.lstm(self.norm(self.gated(x, mask)), mask)
+        states = self.by_size(self.norm(self.gated(x, mask)))
+        states, cell = self.lstm(self.sequence(states.swapaxes(1, 2)).swapaxes(1, 2), mask)
         gated, lstm = self.cells
         first = states[:, 0, :3]
         hidden, cell = lstm(gated(cell, first), first, first)

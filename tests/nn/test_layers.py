@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minattn as ma
-from minattn.nn import Dropout, Embedding, LayerNorm, Linear, Maxout, maxout
+from minattn.errors import ShapeError
+from minattn.nn import Dropout, Embedding, LayerNorm, Linear, Maxout, RMSNorm, maxout
 from minattn.nn.layers import maxout_equation
 from minattn.testing import assert_equation, check_gradients, strategies
 
@@ -88,6 +89,47 @@ def test_layer_norm_starts_as_the_plain_standardisation_whatever_scale_and_shift
     np.testing.assert_allclose(y.mean(-1), 0, atol=1e-6)
     np.testing.assert_allclose(y.var(-1), 1, rtol=1e-4)
     np.testing.assert_allclose(layer(ma.tensor(7 * x - 3)).data, y, atol=1e-4)
+
+
+@given(LEADING, st.integers(1, 4), st.integers(1, 3), st.data())
+def test_rms_norm_divides_by_the_root_of_the_mean_square(leading, size, more, data):
+    """Over one axis and over two."""
+    layer, x = RMSNorm(size, eps=1e-3), data.draw(strategies.arrays((*leading, more, size)))
+    layer.weight.data = some((size,), 1)
+    y = layer(ma.tensor(x))
+    for place in np.ndindex(*leading, more):
+        row = [float(value) for value in x[place]]
+        root = math.sqrt(sum(value * value for value in row) / size + 1e-3)
+        for i in range(size):
+            expected = row[i] / root * layer.weight.data[i]
+            np.testing.assert_allclose(y.data[(*place, i)], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [LayerNorm, RMSNorm])
+def test_norms_over_several_axes_are_those_of_all_their_numbers_in_a_row(layer):
+    several, one = layer((3, 4)), layer(12)
+    for parameter, flat in zip(several.parameters(), one.parameters(), strict=True):
+        parameter.data = some((3, 4), parameter.size)
+        flat.data = parameter.data.reshape(12)
+    x = some((2, 5, 3, 4), 9)
+    np.testing.assert_array_equal(several(ma.tensor(x)).data, one(ma.tensor(x.reshape(2, 5, 12))).data.reshape(x.shape))
+
+
+def test_norms_refuse_parameters_of_other_axes():
+    x, ones = ma.tensor(np.ones((2, 3))), np.ones
+    for weight, bias in (((2, 3), (3,)), ((3,), (1, 3)), ((2,), (2,)), ((), ()), ((1, 2, 3), (1, 2, 3))):
+        with pytest.raises(ShapeError, match=r"layer_norm: .* does not go with x of shape .*; hint"):
+            ma.layer_norm(x, ones(weight), ones(bias))
+    with pytest.raises(
+        ShapeError, match=r"rms_norm: weight of shape \(2,\) does not go with x of shape \(2, 3\); hint"
+    ):
+        ma.rms_norm(x, ones(2))
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3), (0, 0)])
+def test_norms_of_nothing_are_nothing(shape):
+    x, d = ma.tensor(np.ones(shape)), shape[-1:]
+    assert ma.layer_norm(x, np.ones(d), np.ones(d)).shape == ma.rms_norm(x, np.ones(d)).shape == shape
 
 
 # ---------------------------------------------------------------------------------------------- dropout

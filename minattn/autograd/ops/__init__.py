@@ -17,7 +17,7 @@ from minattn.autograd.ops.activations import (
 )
 from minattn.autograd.ops.batch_norm import batch_norm, batch_norm_inference
 from minattn.autograd.ops.channels import scale_channels
-from minattn.autograd.ops.convolution import conv2d, conv_transpose2d
+from minattn.autograd.ops.convolution import conv1d, conv2d, conv_transpose2d
 from minattn.autograd.ops.elementwise import (
     abs,
     add,
@@ -27,11 +27,15 @@ from minattn.autograd.ops.elementwise import (
     equal,
     erf,
     exp,
+    expm1,
+    floor,
+    floor_divide,
     greater,
     greater_equal,
     less,
     less_equal,
     log,
+    log1p,
     logical_and,
     logical_not,
     logical_or,
@@ -41,6 +45,8 @@ from minattn.autograd.ops.elementwise import (
     negative,
     not_equal,
     power,
+    remainder,
+    sign,
     sin,
     sqrt,
     square,
@@ -50,11 +56,12 @@ from minattn.autograd.ops.elementwise import (
 )
 from minattn.autograd.ops.images import resize_bilinear, resize_nearest
 from minattn.autograd.ops.indexing import gather, getitem, one_hot, put, scatter_add, take
-from minattn.autograd.ops.neural import cross_entropy, dropout, embedding, layer_norm, log_softmax, softmax
+from minattn.autograd.ops.layer_norm import layer_norm, rms_norm
+from minattn.autograd.ops.neural import cross_entropy, dropout, embedding, log_softmax, softmax
 from minattn.autograd.ops.norms import group_norm, local_response_norm
 from minattn.autograd.ops.pooling import adaptive_average_pool2d, adaptive_max_pool2d, average_pool2d, max_pool2d
 from minattn.autograd.ops.products import einsum, linear, matmul
-from minattn.autograd.ops.reductions import argmax, argmin, logsumexp, max, mean, min, norm, sum, var
+from minattn.autograd.ops.reductions import argmax, argmin, logsumexp, max, mean, min, prod, std, sum, var
 from minattn.autograd.ops.shaping import (
     astype,
     broadcast_to,
@@ -76,6 +83,7 @@ from minattn.autograd.ops.shaping import (
     unstack,
 )
 from minattn.autograd.ops.sorting import cumsum, sort, topk
+from minattn.autograd.ops.vector_norms import cosine_similarity, norm, normalize
 
 __all__ = [
     "abs",
@@ -92,9 +100,11 @@ __all__ = [
     "broadcast_to",
     "clip",
     "concat",
+    "conv1d",
     "conv2d",
     "conv_transpose2d",
     "cos",
+    "cosine_similarity",
     "cross_entropy",
     "cumsum",
     "divide",
@@ -106,7 +116,10 @@ __all__ = [
     "erf",
     "exp",
     "expand_dims",
+    "expm1",
     "flip",
+    "floor",
+    "floor_divide",
     "gather",
     "gelu",
     "gelu_tanh",
@@ -122,6 +135,7 @@ __all__ = [
     "linear",
     "local_response_norm",
     "log",
+    "log1p",
     "log_softmax",
     "logical_and",
     "logical_not",
@@ -138,20 +152,25 @@ __all__ = [
     "multiply",
     "negative",
     "norm",
+    "normalize",
     "not_equal",
     "one_hot",
     "pad",
     "power",
+    "prod",
     "put",
     "relu",
+    "remainder",
     "repeat",
     "reshape",
     "resize_bilinear",
     "resize_nearest",
+    "rms_norm",
     "roll",
     "scale_channels",
     "scatter_add",
     "sigmoid",
+    "sign",
     "silu",
     "sin",
     "softmax",
@@ -162,6 +181,7 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "std",
     "subtract",
     "sum",
     "swapaxes",
@@ -179,7 +199,8 @@ __all__ = [
 NUMPY_NAMES: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        *(add, subtract, multiply, divide, power, negative, square, exp, log, sqrt, tanh, sin, cos),
+        *(add, subtract, multiply, divide, floor_divide, remainder, power, negative, square),
+        *(exp, expm1, log, log1p, sqrt, tanh, sin, cos, sign, floor),
         *(maximum, minimum, equal, not_equal, less, less_equal, greater, greater_equal),
         *(logical_not, logical_and, logical_or, matmul),
     )

@@ -13,11 +13,13 @@ The arithmetic is in `windows.py` and `window_products.py`; here are the ops, th
 
 from typing import Any
 
+import numpy as np
+
 from minattn.autograd.backend import Array, Shape, xp
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.images import pair
 from minattn.autograd.ops.products import column_sums, einsum
-from minattn.autograd.ops.shaping import pad, reshape
+from minattn.autograd.ops.shaping import expand_dims, pad, reshape, squeeze
 from minattn.autograd.ops.window_products import Pair, Windows
 from minattn.autograd.ops.windows import by_input, by_weight, correlate, pixels
 from minattn.errors import ConfigError, ShapeError
@@ -88,6 +90,25 @@ def conv2d(
     return _plus(y, bias), pullbacks
 
 
+# ---------------------------------------------------------------------------------------------- conv1d
+def conv1d(
+    x: Any, weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+) -> Any:
+    """The cross-correlation of sequences x (N, C_in, L) with kernels `weight` (C_out, C_in / groups, k), plus bias
+    (C_out) or None:  y(n, o, l) = b(o) + sum_{c,i} W(o, c, i) x(n, c, s l + d i - p), that is `conv2d` of images one
+    pixel high.
+
+    Raises ShapeError and ConfigError as conv2d does.
+    """
+    if np.ndim(x) != 3 or np.ndim(weight) != 3:
+        raise ShapeError(
+            f"conv1d: x (N, C_in, L) and a weight (C_out, C_in / groups, k) are expected, got {np.shape(x)} and "
+            f"{np.shape(weight)}; hint: x[None] for a single sequence"
+        )
+    y = conv2d(expand_dims(x, 2), expand_dims(weight, 2), bias, (1, stride), (0, padding), (1, dilation), groups)
+    return squeeze(y, 2)
+
+
 # ---------------------------------------------------------------------------------------------- conv_transpose2d
 def conv_transpose2d_equation(
     x: Any,
@@ -135,7 +156,8 @@ def conv_transpose2d(
     of the conv2d that maps C_out channels to C_in, give (N, C_out, s (H - 1) + d (k_h - 1) + 1 - 2p + output_padding,
     the same of the width), plus bias (C_out) or None.
 
-    output_padding, less than the stride, chooses among the sizes that conv2d maps to (H, W).  Zeiler et al. 2010.
+    output_padding, less than the stride or the dilation, adds rows and columns at the end: it chooses among the sizes
+    that conv2d maps to (H, W).  Zeiler et al. 2010.
 
     dx = conv2d(g, W);  dW is that of conv2d with x and g exchanged;  db = sum_{n,h,w} g.
     Raises ShapeError and ConfigError as conv2d does.
@@ -143,20 +165,33 @@ def conv_transpose2d(
     windows = _windows(weight, stride, padding, dilation, groups)
     _check_images(x, weight, groups, channels=weight.shape[0])
     _check_bias(bias, weight.shape[1] * groups)
-    y = by_input(x, weight, windows, _transposed_size(x.shape[2:], windows, output_padding))
+    rows, columns = x.shape[2:]
+    size = _transposed_size(x.shape[2:], windows, output_padding)
+    x = _extended(x, windows.places(size))
+    y = by_input(x, weight, windows, size)
     pullbacks = (
-        lambda g: correlate(g, weight, windows),
+        lambda g: correlate(g, weight, windows)[:, :, :rows, :columns],
         lambda g: by_weight(g, x, windows),
         _over_pixels,
     )
     return _plus(y, bias), pullbacks
 
 
+def _extended(x: Array, size: Pair) -> Array:
+    """x with zeros at the end, for as many windows as so large a result has."""
+    if x.shape[2:] == size:
+        return x
+    y = xp(x).zeros((*x.shape[:2], *size), x.dtype)
+    y[:, :, : x.shape[2], : x.shape[3]] = x
+    return y
+
+
 def _transposed_size(size: Shape, windows: Windows, output_padding: int | Pair) -> Pair:
     more = _pair(output_padding, "output_padding", at_least=0)
-    if any(n >= s for n, s in zip(more, windows.stride, strict=True)):
+    if any(n >= max(s, d) for n, s, d in zip(more, windows.stride, windows.dilation, strict=True)):
         raise ConfigError(
-            f"output_padding {more} must be less than the stride {windows.stride}; hint: output_padding=0, the default"
+            f"output_padding {more} must be less than the stride {windows.stride} or the dilation {windows.dilation}; "
+            "hint: output_padding=0, the default"
         )
     each = zip(windows.covered(size), windows.padding, more, strict=True)
     height, width = (n - 2 * p + m for n, p, m in each)

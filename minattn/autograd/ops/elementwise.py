@@ -39,6 +39,21 @@ def divide(a: Array, b: Array, /) -> Result:
 
 
 @op
+def floor_divide(a: Array, b: Array, /) -> Result:
+    """floor(a / b), elementwise: a // b.  Its slopes are 0."""
+    q = _whole_quotient(a, b)
+    return q.astype(xp(a, b).result_type(a, b)), (_nothing, _nothing)
+
+
+@op
+def remainder(a: Array, b: Array, /) -> Result:
+    """a - b floor(a / b), elementwise: a % b, which has the sign of b.  d/da = 1;  d/db = -floor(a / b)."""
+    q = _whole_quotient(a, b)
+    complex_ = xp(a, b).result_type(a, b).kind == "c"
+    return a - b * q if complex_ else xp(a, b).remainder(a, b), (_same, lambda g: -g * q)
+
+
+@op
 def negative(x: Array, /) -> Result:
     """-x."""
     return -x, lambda g: -g
@@ -81,6 +96,18 @@ def exp(x: Array, /) -> Result:
 def log(x: Array, /) -> Result:
     """The natural logarithm.  d/dx = 1/x; where the upstream gradient is 0 the gradient is 0, at x = 0 too."""
     return xp(x).log(x), lambda g: _quotient(g, x)
+
+
+@op
+def expm1(x: Array, /) -> Result:
+    """e^x - 1, to full precision where x is small.  d/dx = e^x."""
+    return xp(x).expm1(x), lambda g: g * xp(x).exp(x)
+
+
+@op
+def log1p(x: Array, /) -> Result:
+    """log(1 + x), to full precision where x is small.  d/dx = 1 / (1 + x); 0 where the upstream gradient is 0."""
+    return xp(x).log1p(x), lambda g: _quotient(g, 1 + x)
 
 
 @op
@@ -127,6 +154,18 @@ def abs(x: Array, /) -> Result:
     return (x * slope if x.dtype.kind == "c" else xp(x).abs(x)), lambda g: g * slope
 
 
+@op
+def sign(x: Array, /) -> Result:
+    """-1, 0 or 1 as x is negative, 0 or positive.  Its slope is 0, at 0 too."""
+    return xp(x).sign(x.real).astype(x.dtype), _nothing
+
+
+@op
+def floor(x: Array, /) -> Result:
+    """The largest whole number that is not above x.  Its slope is 0, at whole numbers too."""
+    return xp(x).floor(x.real).astype(x.dtype), _nothing
+
+
 # ---------------------------------------------------------------------------------------------- choices
 @op
 def maximum(a: Array, b: Array, /) -> Result:
@@ -145,18 +184,19 @@ def minimum(a: Array, b: Array, /) -> Result:
 
 
 @op
-def clip(x: Array, /, low: float | None = None, high: float | None = None) -> Result:
-    """x limited to [low, high] (numbers or None).  d/dx = 1 inside and at the bounds, 0 outside."""
+def clip(x: Array, low: Array | None = None, high: Array | None = None, /) -> Result:
+    """min(max(x, low), high), with bounds that are numbers, arrays that broadcast, tensors, or None.
+
+    d/dx = 1 inside and at the bounds; outside the gradient goes to the bound.
+    """
     if low is None and high is None:
         raise ValueError("give low, high or both")
-    y, outside = x, xp(x).zeros(x.shape, bool)
-    if low is not None:
-        below = x.real < low
-        y, outside = xp(x).where(below, low, y), outside | below
-    if high is not None:
-        above = x.real > high
-        y, outside = xp(x).where(above, high, y), outside | above
-    return y.astype(x.dtype), lambda g: g * ~outside
+    module = xp(x, low, high)
+    raised = x if low is None else module.maximum(x, low)
+    y = raised if high is None else module.minimum(raised, high)
+    below = module.zeros((), bool) if low is None else x.real < low.real
+    above = module.zeros((), bool) if high is None else raised.real > high.real
+    return y, (lambda g: g * ~(below | above), lambda g: g * (below & ~above), lambda g: g * above)
 
 
 @op
@@ -242,6 +282,14 @@ def _same(g: Array) -> Array:
 
 
 _BOTH = (_same, _same)
+
+
+def _nothing(g: Array) -> Array:
+    return xp(g).zeros_like(g)
+
+
+def _whole_quotient(a: Array, b: Array) -> Array:
+    return xp(a, b).floor_divide(a.real, b.real)
 
 
 def _quotient(g: Array, x: Any) -> Array:

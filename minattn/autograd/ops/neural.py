@@ -1,11 +1,10 @@
-"""Fused ops of neural networks: softmax, cross-entropy, layer norm, embedding, dropout.
+"""Fused ops of neural networks: softmax, cross-entropy, embedding, dropout.
 
 Each stands beside its equation, the same thing composed of primitive ops, which the tests hold it to in value and
 in every gradient.  Masks are boolean, True = may attend; where nothing may be attended to, the result is 0 and so
 is the gradient.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from minattn.autograd.backend import Array, add_rows, as_array, as_index, dots, 
 from minattn.autograd.blocks import NEW, over_rows
 from minattn.autograd.engine import Result, op
 from minattn.autograd.masks import check_mask
-from minattn.autograd.ops.elementwise import exp, log, sqrt, where
+from minattn.autograd.ops.elementwise import exp, log, where
 from minattn.autograd.ops.indexing import gather
 from minattn.autograd.ops.reductions import mean, sum
 
@@ -247,53 +246,6 @@ def _counted(targets: Any, ignore_index: int | None, classes: int, like: Array) 
 
 def _divisor(counted: Array, reduction: str) -> Any:
     return xp(counted).maximum(counted.sum(), 1) if reduction == "mean" else 1.0
-
-
-# ---------------------------------------------------------------------------------------------- layer norm
-def layer_norm_equation(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Any:
-    """y = w (x - mean) / sqrt(var + eps) + b, mean and variance over the last axis.  Ba et al. 2016, eq. 4."""
-    deviation = x - mean(x, -1, keepdims=True)
-    return deviation / sqrt(mean(deviation * deviation, -1, keepdims=True) + eps) * weight + bias
-
-
-@op(equation=layer_norm_equation)
-def layer_norm(x: Array, weight: Array, bias: Array, /, eps: float = 1e-5) -> Result:
-    """Layer normalization over the last axis:  x (.., d), weight (d), bias (d).  Ba et al. 2016, eq. 4.
-
-    dx = (h - mean h - n mean(h n)) / sqrt(var + eps)  with h = w g and n = (x - mean) / sqrt(var + eps).
-    """
-    module, d = xp(x), x.shape[-1]
-    dtype = module.result_type(x, weight, bias, 1.0)
-    rows = x.reshape(math.prod(x.shape[:-1]), d).astype(dtype, copy=False)
-
-    def forward(x: Array, y: Array | None = None) -> tuple[Array, Array, Array]:
-        mean = sums(x) / d
-        y = module.subtract(x, mean, y)
-        inverse = 1 / module.sqrt(dots(y, y) / d + eps)
-        y *= inverse
-        y *= weight
-        y += bias
-        return y, mean, inverse
-
-    def backward(
-        g: Array, x: Array, mean: Array, inverse: Array, dx: Array | None = None
-    ) -> tuple[Array, Array, Array]:
-        d_bias = g.sum(0, keepdims=True)
-        deviation = x - mean
-        dx = module.multiply(g, inverse, dx)
-        d_weight = (dx * deviation).sum(0, keepdims=True)
-        dx *= weight
-        deviation *= dots(dx, deviation) * inverse * inverse / d
-        dx -= sums(dx) / d
-        dx -= deviation
-        return dx, d_weight, d_bias
-
-    def pullback(g: Array) -> tuple[Array, Array, Array]:
-        dx, d_weight, d_bias = over_rows(backward, g.reshape(rows.shape), rows, mean, inverse, into=[NEW])
-        return dx.reshape(x.shape), d_weight.sum(0), d_bias.sum(0)
-
-    y, mean, inverse = over_rows(forward, rows, into=[NEW])
-    return y.reshape(x.shape), pullback
 
 
 # ---------------------------------------------------------------------------------------------- embedding, dropout

@@ -1,10 +1,15 @@
 """Matrix products: matmul, einsum, linear."""
 
+from string import ascii_letters
 from typing import Any
 
-from minattn.autograd.backend import Array, xp
+import numpy as np
+
+from minattn.autograd.backend import Array, Shape, xp
 from minattn.autograd.backend import matmul as gemm
 from minattn.autograd.engine import Result, op
+from minattn.autograd.ops.indexing import getitem
+from minattn.autograd.ops.shaping import squeeze
 from minattn.errors import ShapeError
 
 
@@ -128,18 +133,55 @@ def _named(names: str, x: Array) -> Any:
 def einsum(subscripts: str, *operands: Any) -> Any:
     """Einstein's summation: `einsum("bqd,bkd->bqk", q, k)`.
 
-    Letters only; the output may be left out (then every letter that occurs once, in alphabetical order).  An index
-    may not occur twice in one operand (no diagonals), and '...' is not taken.
+    '...' stands for axes that are not named, which broadcast.  A letter twice in one operand takes its diagonal:
+    "bii->bi".  The output may be left out; it is then '...' and every letter that occurs once, in alphabetical order.
     """
+    inputs, output = _parsed(subscripts, len(operands))
+    unnamed = [_under_dots(names, x) for names, x in zip(inputs, operands, strict=True)]
+    try:
+        common = np.broadcast_shapes(*unnamed)
+    except ValueError as error:
+        raise ShapeError(f"einsum: the axes {unnamed} under '...' of '{subscripts}' do not broadcast") from error
+    if common and "..." not in output:
+        raise ValueError(f"einsum: '{subscripts}' has no place for the axes under '...'; hint: '...' in the output")
+    letters = "".join(c for c in ascii_letters if c not in subscripts)[: len(common)]  # for the axes under '...'
+    named = []
+    for names, x, shape in zip(inputs, operands, unnamed, strict=True):
+        here = list(zip(letters[len(common) - len(shape) :], shape, common[len(common) - len(shape) :], strict=True))
+        stretched = tuple(names.find("...") + i for i, (_, n, m) in enumerate(here) if n != m)
+        x = squeeze(x, stretched) if stretched else x  # an axis that an operand does not have is stretched
+        named.append(_without_diagonals(names.replace("...", "".join(c for c, n, m in here if n == m)), x))
+    return _einsum(
+        *(x for _, x in named), inputs=tuple(names for names, _ in named), output=output.replace("...", letters)
+    )
+
+
+def _parsed(subscripts: str, operands: int) -> tuple[list[str], str]:
+    """The names of each operand's axes and of the output's."""
     left, arrow, output = subscripts.replace(" ", "").partition("->")
-    inputs = left.split(",")
-    letters = left.replace(",", "")
-    if not all(c.isalpha() for c in letters + output):
-        raise ValueError(f"einsum: '{subscripts}' must name every axis by a letter ('...' is not supported)")
-    if any(len(set(names)) != len(names) for names in [*inputs, output]):
-        raise ValueError(f"einsum: '{subscripts}' names an axis twice in one operand, which is not supported")
-    if len(inputs) != len(operands):
-        raise ValueError(f"einsum: '{subscripts}' is for {len(inputs)} operands, got {len(operands)}")
+    inputs, letters = left.split(","), left.replace("...", "").replace(",", "")
     if not arrow:
-        output = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    return _einsum(*operands, inputs=tuple(inputs), output=output)
+        output = "..." * ("..." in left) + "".join(sorted(c for c in letters if letters.count(c) == 1))
+    if not all(c in ascii_letters for names in [*inputs, output] for c in names.replace("...", "", 1)):
+        raise ValueError(f"einsum: '{subscripts}' must name axes by letters, with one '...' an operand at most")
+    if len(inputs) != operands:
+        raise ValueError(f"einsum: '{subscripts}' is for {len(inputs)} operands, got {operands}")
+    return inputs, output
+
+
+def _under_dots(names: str, x: Any) -> Shape:
+    """The lengths of the axes of x that '...' stands for."""
+    before, dots, after = names.partition("...")
+    return tuple(np.shape(x)[len(before) : np.ndim(x) - len(after)]) if dots else ()
+
+
+def _without_diagonals(names: str, x: Any) -> tuple[str, Any]:
+    """(names, x) in which no name stands twice: x is its diagonal along axes of one name."""
+    letters = "".join(dict.fromkeys(names))
+    if letters == names or len(names) != np.ndim(x):
+        return names, x
+    lengths = dict(zip(names, np.shape(x), strict=True))
+    if any(lengths[letter] != n for letter, n in zip(names, np.shape(x), strict=True)):
+        raise ShapeError(f"einsum: '{names}' takes a diagonal of axes of different lengths, {np.shape(x)}")
+    places = dict(zip(letters, np.ix_(*(np.arange(lengths[letter]) for letter in letters)), strict=True))
+    return letters, getitem(x, tuple(places[letter] for letter in names))

@@ -7,31 +7,56 @@ import numpy as np
 
 from minattn.autograd.backend import Array, Axes, xp
 from minattn.autograd.engine import Result, op
+from minattn.autograd.ops.elementwise import sqrt
 
 
 @op
 def sum(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The sum over `axis`."""
-    kept = _kept_shape(x, axis)
+    kept = kept_shape(x, axis)
     return _sum(x, axis, keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept), x.shape)
 
 
 @op
 def mean(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The mean over `axis`."""
-    kept, n = _kept_shape(x, axis), _count(x, axis)
+    kept, n = kept_shape(x, axis), _count(x, axis)
     return _mean(x, axis, keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept) / n, x.shape)
 
 
 @op
 def var(x: Array, /, axis: Axes | None = None, keepdims: bool = False, ddof: int = 0) -> Result:
     """The variance over `axis`: the sum of squared deviations over (n - ddof)."""
-    kept, n = _kept_shape(x, axis), _count(x, axis)
+    kept, n = kept_shape(x, axis), _count(x, axis)
     if n <= ddof:
         raise ValueError(f"the variance of {n} elements with ddof={ddof} does not exist")
     deviation = x - _mean(x, axis, keepdims=True)
     y = _sum(deviation * deviation, axis, keepdims) / (n - ddof)
     return y, lambda g: g.reshape(kept) * (2 / (n - ddof)) * deviation
+
+
+def std(x: Any, axis: Axes | None = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """The standard deviation over `axis`, the square root of `var`; its slope is taken as 0 where it is 0."""
+    return sqrt(var(x, axis, keepdims, ddof))
+
+
+@op
+def prod(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
+    """The product over `axis`.  dx_i = g times the product of the others, whatever is 0 among them."""
+    kept = kept_shape(x, axis)
+    return x.prod(axis, keepdims=keepdims), lambda g: g.reshape(kept) * _products_of_the_others(x, _axes(x, axis))
+
+
+def _products_of_the_others(x: Array, axes: tuple[int, ...]) -> Array:
+    """For each element the product of the others over `axes`: of those before it times those after it."""
+    module, last = xp(x), tuple(range(-len(axes), 0))
+    moved = module.moveaxis(x, axes, last)
+    rows = moved.reshape(math.prod(moved.shape[: x.ndim - len(axes)]), math.prod(x.shape[a] for a in axes))
+    before, after = module.ones_like(rows), module.ones_like(rows)
+    before[:, 1:] = module.cumprod(rows[:, :-1], 1)
+    after[:, :-1] = module.cumprod(rows[:, :0:-1], 1)[:, ::-1]
+    before *= after
+    return module.moveaxis(before.reshape(moved.shape), last, axes)
 
 
 @op
@@ -71,28 +96,15 @@ def logsumexp(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> 
 
 
 @op
-def norm(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
-    """The Euclidean norm over `axis`.  d/dx = x / |x|, taken as 0 where x = 0."""
-    kept = _kept_shape(x, axis)
-    y = xp(x).sqrt((x * x).sum(axis, keepdims=keepdims))
-
-    def pullback(g: Array) -> Array:
-        n = y.reshape(kept)
-        return x * (g.reshape(kept) / (n + (n == 0)))
-
-    return y, pullback
-
-
-@op
-def argmax(x: Array, /, axis: int | None = None) -> Result:
+def argmax(x: Array, /, axis: int | None = None, keepdims: bool = False) -> Result:
     """The index of the first maximum along `axis` (of the flattened tensor for None), without a gradient."""
-    return x.real.argmax(axis), None
+    return x.real.argmax(axis, keepdims=keepdims), None
 
 
 @op
-def argmin(x: Array, /, axis: int | None = None) -> Result:
+def argmin(x: Array, /, axis: int | None = None, keepdims: bool = False) -> Result:
     """The index of the first minimum along `axis` (of the flattened tensor for None), without a gradient."""
-    return x.real.argmin(axis), None
+    return x.real.argmin(axis, keepdims=keepdims), None
 
 
 def _axes(x: Array, axis: Any) -> tuple[int, ...]:
@@ -101,7 +113,7 @@ def _axes(x: Array, axis: Any) -> tuple[int, ...]:
     return tuple(a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
-def _kept_shape(x: Array, axis: Any) -> tuple[int, ...]:
+def kept_shape(x: Array, axis: Any) -> tuple[int, ...]:
     """The shape of the result with keepdims=True."""
     if axis is None:
         return (1,) * x.ndim

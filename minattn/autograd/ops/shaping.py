@@ -8,6 +8,7 @@ import numpy as np
 from minattn.autograd import backend
 from minattn.autograd.backend import Array, Axes, Shape, device_of, xp
 from minattn.autograd.engine import Result, op, unbroadcast
+from minattn.errors import ConfigError, ShapeError
 
 
 @op
@@ -108,45 +109,112 @@ def unstack(x: Array, /, axis: int = 0) -> Result:
 
 
 @op
-def pad(x: Array, /, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Result:
-    """x with `value` around it; `widths` holds (before, after) for every axis."""
-    if len(widths) != x.ndim or any(len(w) != 2 or w[0] < 0 or w[1] < 0 for w in widths):
-        raise ValueError(f"widths must be {x.ndim} pairs of non-negative ints, got {widths}")
-    inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
-    shape = tuple(before + n + after for (before, after), n in zip(widths, x.shape, strict=True))
+def pad(x: Array, /, widths: Any, value: float = 0.0, mode: str = "constant") -> Result:
+    """x with something around it.
+
+    widths: (before, after) for every axis; one pair, or an int for both, is for all axes alike.
+    mode: "constant" puts `value` there, "reflect" what lies as far on the other side of the border, "replicate" what
+    lies on the border, "circular" what lies at the other end.
+
+    Raises ShapeError for widths that do not fit, and where an axis has nothing to repeat; ConfigError for another mode.
+    """
+    pairs = _pad_widths(widths, x.ndim)
+    if mode != "constant":
+        return _padded_with_itself(x, pairs, mode)
+    inner = tuple(slice(before, before + n) for (before, _), n in zip(pairs, x.shape, strict=True))
+    shape = tuple(before + n + after for (before, after), n in zip(pairs, x.shape, strict=True))
     y = xp(x).full(shape, value, x.dtype)
     y[inner] = x
     return y, lambda g: g[inner]
 
 
+def _pad_widths(widths: Any, ndim: int) -> list[tuple[int, int]]:
+    try:
+        pairs = np.broadcast_to(np.asarray(widths), (ndim, 2)).tolist() if ndim else []
+    except ValueError:
+        pairs = None
+    if pairs is None or any(type(width) is not int or width < 0 for pair in pairs for width in pair):
+        raise ShapeError(f"widths must be {ndim} pairs of ints of 0 or more, got {widths}; hint: (before, after) each")
+    return [(before, after) for before, after in pairs]
+
+
+def _padded_with_itself(x: Array, widths: list[tuple[int, int]], mode: str) -> Result:
+    """x with its own elements around it.  What has been repeated gets the gradients of all its copies."""
+    sources = {
+        axis: _sources(np.arange(-before, n + after), n, mode)
+        for axis, ((before, after), n) in enumerate(zip(widths, x.shape, strict=True))
+        if before or after
+    }
+    y = x
+    for axis, source in sources.items():
+        y = y.take(backend.like(source, x), axis)
+
+    def pullback(g: Array) -> Array:
+        for axis, source in reversed(sources.items()):
+            before, n = widths[axis][0], x.shape[axis]
+            total = xp(g).array(_along(g, slice(before, before + n), axis))
+            for place in (*range(before), *range(before + n, len(source))):
+                to = (slice(None),) * axis + (int(source[place]),)
+                total[to] += _along(g, place, axis)
+            g = total
+        return g
+
+    return y, pullback
+
+
+def _sources(places: np.ndarray, n: int, mode: str) -> np.ndarray:
+    """The element of an axis of length n that is seen at each of `places`, some of which lie outside."""
+    if n == 0:
+        raise ShapeError(f'mode="{mode}" has nothing to repeat along an axis of length 0; hint: mode="constant"')
+    if mode == "circular":
+        return places % n
+    if mode == "replicate":
+        return np.clip(places, 0, n - 1)
+    if mode == "reflect":
+        there_and_back = max(1, 2 * (n - 1))
+        within = places % there_and_back
+        return np.minimum(within, there_and_back - within) if n > 1 else within
+    raise ConfigError(f'unknown mode {mode!r}; hint: "constant", "reflect", "replicate" or "circular"')
+
+
 @op
-def flip(x: Array, /, axis: Axes) -> Result:
-    """x in reverse order along `axis` (an int or a tuple)."""
+def flip(x: Array, /, axis: Axes | None = None) -> Result:
+    """x in reverse order along `axis` (an int, a tuple, or None for every axis)."""
     return xp(x).flip(x, axis), lambda g: xp(g).flip(g, axis)
 
 
 @op
-def roll(x: Array, /, shift: int | tuple[int, ...], axis: Axes) -> Result:
-    """x shifted along `axis`; what leaves at one end enters at the other.  Ints, or tuples of the same length."""
-    back = tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
+def roll(x: Array, /, shift: int | tuple[int, ...], axis: Axes | None = None) -> Result:
+    """x shifted along `axis`; what leaves at one end enters at the other.  Ints, or tuples of the same length.
+
+    axis=None shifts the elements of x as if they stood in one row.
+    """
+    back = tuple(-s for s in shift) if isinstance(shift, (tuple, list)) else -shift
     return xp(x).roll(x, shift, axis), lambda g: xp(g).roll(g, back, axis)
 
 
 @op
-def repeat(x: Array, /, repeats: int, axis: int) -> Result:
-    """x with every slice along `axis` repeated `repeats` times in a row."""
+def repeat(x: Array, /, repeats: int, axis: int | None = None) -> Result:
+    """x with every slice along `axis` repeated `repeats` times in a row; axis=None repeats the elements of the
+    flattened x."""
+    if axis is None:
+        return x.reshape(-1).repeat(repeats), lambda g: g.reshape(x.size, repeats).sum(1).reshape(x.shape)
     axis = axis % x.ndim
     grouped = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
     return xp(x).repeat(x, repeats, axis), lambda g: g.reshape(grouped).sum(axis + 1)
 
 
 @op
-def tile(x: Array, /, repeats: Sequence[int]) -> Result:
-    """x laid side by side, `repeats[i]` times along axis i; one count for every axis."""
-    if len(repeats) != x.ndim:
-        raise ValueError(f"repeats must have {x.ndim} counts, got {repeats}")
-    grouped = tuple(length for pair in zip(repeats, x.shape, strict=True) for length in pair)
-    return xp(x).tile(x, repeats), lambda g: g.reshape(grouped).sum(tuple(range(0, 2 * x.ndim, 2)))
+def tile(x: Array, /, repeats: int | Sequence[int]) -> Result:
+    """x laid side by side, as often along the last axes as `repeats` says: an int is for the last axis.
+
+    Where there are more counts than axes, x gets axes of length 1 in front.
+    """
+    counts = tuple(repeats) if isinstance(repeats, Sequence) else (repeats,)
+    axes = max(len(counts), x.ndim)
+    counts, shape = (1,) * (axes - len(counts)) + counts, (1,) * (axes - x.ndim) + x.shape
+    grouped = tuple(length for pair in zip(counts, shape, strict=True) for length in pair)
+    return xp(x).tile(x, counts), lambda g: g.reshape(grouped).sum(tuple(range(0, 2 * axes, 2))).reshape(x.shape)
 
 
 @op

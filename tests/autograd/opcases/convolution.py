@@ -54,7 +54,7 @@ def convolved(draw):
 def transposed(draw):
     parameters, kernel, (inputs, outputs) = draw(kernels())
     groups, stride = parameters["groups"], both(parameters["stride"])
-    more = tuple(draw(st.integers(0, s - 1)) for s in stride)
+    more = tuple(draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, both(parameters["dilation"]), strict=True))
     size = []
     each = zip(kernel, stride, both(parameters["padding"]), both(parameters["dilation"]), more, strict=True)
     for k, s, p, d, m in each:  # s (n - 1) + d (k - 1) + 1 - 2p + m must be 1 or more

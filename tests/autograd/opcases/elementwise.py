@@ -56,13 +56,33 @@ def without_ties(draw):
     return Call((draw(strategies.layouts(even)), draw(strategies.layouts(odd))), {})
 
 
+@st.composite
+def divided(draw):
+    """Two arguments whose quotients are no whole numbers."""
+    dtype = draw(dtypes())
+    a, b = draw(strategies.broadcastable_shapes(2, max_side=3))
+    dividend = draw(hnp.arrays(dtype, a, elements=st.sampled_from([-2.5, -0.5, 0.75, 1.5, 2.25])))
+    divisor = draw(hnp.arrays(dtype, b, elements=st.sampled_from([-2.0, -1.0, 0.8125, 1.0])))
+    return Call((draw(strategies.layouts(dividend)), draw(strategies.layouts(divisor))), {})
+
+
 BOUNDS = st.sampled_from([(-1.0, 1.0), (None, 1.0), (-1.0, None)])
 
 
 @st.composite
 def clipped(draw):
-    low, high = draw(BOUNDS)
-    return Call((draw(strategies.arrays(strategies.shapes(), away_from=(-1.0, 1.0))),), {"low": low, "high": high})
+    """An argument between numbers, or between arrays that broadcast, the lower bound above the upper one at times."""
+    if draw(st.booleans()):
+        low, high = draw(BOUNDS)
+        return Call((draw(strategies.arrays(strategies.shapes(), away_from=(-1.0, 1.0))),), {"low": low, "high": high})
+    dtype = draw(dtypes())
+    shapes = draw(strategies.broadcastable_shapes(3, max_side=3))
+    elements = (-1.5, -0.5, 0.5, 1.5), (-2.0, -1.0, 0.0), (-1.25, 0.25, 1.25)
+    inputs = [
+        draw(hnp.arrays(dtype, shape, elements=st.sampled_from(values)))
+        for shape, values in zip(shapes, elements, strict=True)
+    ]
+    return Call(tuple(inputs), {})
 
 
 def sums_off_zero():
@@ -76,18 +96,24 @@ CASES = {
     "subtract": binary(np.subtract),
     "multiply": binary(np.multiply),
     "divide": binary(np.divide, b=NOT_ZERO),
+    "floor_divide": Case(divided(), np.floor_divide),
+    "remainder": Case(divided(), np.remainder),
     "negative": unary(np.negative),
     "power": binary(np.power, a=POSITIVE),
     "square": unary(np.square),
     # functions
     "exp": unary(np.exp),
     "log": unary(np.log, POSITIVE),
+    "expm1": unary(np.expm1),
+    "log1p": unary(np.log1p, {"low": -0.8, "high": 3.0}),
     "sqrt": unary(np.sqrt, POSITIVE),
     "tanh": unary(np.tanh),
     "sin": unary(np.sin),
     "cos": unary(np.cos),
     "erf": unary(special.erf),
     "abs": unary(np.abs, OFF_KINK),
+    "sign": unary(np.sign, OFF_KINK),
+    "floor": unary(np.floor, {"away_from": (-2.0, -1.0, 0.0, 1.0, 2.0)}),
     # activations
     "sigmoid": unary(special.expit),
     "relu": unary(lambda x: np.maximum(x, 0), OFF_KINK),
@@ -102,7 +128,7 @@ CASES = {
     # choices
     "maximum": Case(without_ties(), np.maximum),
     "minimum": Case(without_ties(), np.minimum),
-    "clip": Case(clipped(), lambda x, low, high: np.clip(x, low, high)),
+    "clip": Case(clipped(), lambda x, low=None, high=None: np.clip(x, low, high)),
     "_where": Case(chosen(), lambda a, b, condition: np.where(condition, a, b)),
     # comparisons, without a gradient
     "equal": Case(compared(), np.equal, ""),

@@ -1,5 +1,7 @@
 """Cases of the fused ops.  Their equations are the reference that matters; SciPy's values are a second opinion."""
 
+import math
+
 import numpy as np
 from hypothesis import strategies as st
 from scipy import special
@@ -80,15 +82,30 @@ def rows_and_weights(draw, *weights, **parameters):
 
 @st.composite
 def rows_apart(draw):
-    """Like `rows_and_weights`, but no row is nearly constant: there float32 has no digits left for its gradient."""
-    call = draw(rows_and_weights("d", "d", eps=1e-5))
-    x, *weights = call.inputs
-    spread = 0.2 * x + np.arange(x.shape[-1], dtype=x.dtype) ** 2
+    """x (.., d) or (.., n, d) with a weight and a bias of its last axes.
+
+    No row is nearly constant: there float32 has no digits left for its gradient.
+    """
+    shape = draw(st.sampled_from(["d", "nd"]))
+    call = draw(rows_and_weights(shape, shape, eps=1e-5))
+    _, *weights = call.inputs
+    size, lead = weights[0].shape, draw(strategies.shapes(max_dims=2))
+    x = draw(strategies.arrays((*lead, *size), weights[0].dtype))
+    spread = 0.2 * x + np.arange(math.prod(size), dtype=x.dtype).reshape(size) ** 2
     return Call((draw(strategies.layouts(spread)), *weights), call.parameters)
 
 
+def without_bias(call):
+    return Call(call.inputs[:-1], call.parameters)
+
+
 def numpy_layer_norm(x, weight, bias, eps):
-    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * weight + bias
+    axes = tuple(range(-weight.ndim, 0))
+    return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps) * weight + bias
+
+
+def numpy_rms_norm(x, weight, eps):
+    return x / np.sqrt(np.mean(x * x, tuple(range(-weight.ndim, 0)), keepdims=True) + eps) * weight
 
 
 @st.composite
@@ -111,6 +128,7 @@ CASES = {
     "log_softmax": Case(masked_rows(), scipy_log_softmax),
     "cross_entropy": Case(classified(), numpy_cross_entropy),
     "layer_norm": Case(rows_apart(), numpy_layer_norm),
+    "rms_norm": Case(rows_apart().map(without_bias), numpy_rms_norm),
     "linear": Case(rows_and_weights("dn", "n") | rows_and_weights("dn"), lambda x, weight, bias=0: x @ weight + bias),
     "embedding": Case(looked_up(), lambda weight, ids: weight[ids]),
     "dropout": Case(

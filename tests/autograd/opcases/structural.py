@@ -85,22 +85,63 @@ def numpy_split(x, sections, axis):
 
 
 def paddings(shape):
-    pairs = st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2)) for _ in shape])
-    return st.fixed_dictionaries({"widths": pairs, "value": st.sampled_from([0.0, -1.5])})
+    """Widths for each axis or for all, and a mode; what is repeated must be there."""
+    pair = st.tuples(st.integers(0, 3), st.integers(0, 3))
+    widths = st.tuples(*[pair for _ in shape]) | pair | st.integers(0, 2) if shape else st.just(())
+    constant = st.fixed_dictionaries({"widths": widths, "value": st.sampled_from([0.0, -1.5])})
+    if 0 in shape:
+        return constant
+    return constant | st.fixed_dictionaries({"widths": widths, "mode": st.sampled_from(sorted(NUMPY_MODES))})
+
+
+NUMPY_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def numpy_pad(x, widths, value=0.0, mode="constant"):
+    if not x.ndim:
+        return x
+    return np.pad(x, widths, NUMPY_MODES[mode], **({"constant_values": value} if mode == "constant" else {}))
 
 
 def rolls(shape):
-    one = st.fixed_dictionaries({"shift": st.integers(-5, 5), "axis": one_axis(shape)})
+    one = st.fixed_dictionaries({"shift": st.integers(-5, 5), "axis": st.none() | one_axis(shape)})
     two = st.just({"shift": (1, -2), "axis": (0, -1)})
     return one | two
 
 
 def repetitions(shape):
-    return st.fixed_dictionaries({"repeats": st.integers(0, 3), "axis": one_axis(shape)})
+    return st.fixed_dictionaries({"repeats": st.integers(0, 3), "axis": st.none() | one_axis(shape)})
 
 
 def tilings(shape):
-    return st.fixed_dictionaries({"repeats": st.tuples(*[st.integers(0, 2) for _ in shape])})
+    counts = st.lists(st.integers(0, 2), max_size=4).map(tuple)
+    return st.fixed_dictionaries({"repeats": st.integers(0, 2) | counts})
+
+
+# ---------------------------------------------------------------------------------------------- reductions
+@st.composite
+def with_zeros(draw):
+    """An argument with zeros among its elements, by which no slope may divide, and an `axis`."""
+    call = draw(along_axes(empty=True, keepdims=st.booleans()))
+    (x,) = call.inputs
+    kept = draw(hnp.arrays(bool, x.shape))
+    return Call((draw(strategies.layouts(np.where(kept, x, 0).astype(x.dtype))),), call.parameters)
+
+
+@st.composite
+def normed(draw):
+    """An argument without a zero, an order, and an `axis`, which holds an element at least for order=inf."""
+    order = draw(st.sampled_from([2.0, 1.0, np.inf, 3.0, 0.5]))
+    domain = {"away_from": (0.0,), "distinct": True} if order < np.inf else {"low": 0.1, "distinct": True}
+    call = draw(along_axes(domain, empty=order < np.inf, keepdims=st.booleans()))
+    (x,) = call.inputs
+    return Call((-x if draw(st.booleans()) else x,), call.parameters | {"order": order})
+
+
+def numpy_norm(x, axis, keepdims, order):
+    if order == np.inf:
+        return np.max(np.abs(x), axis, keepdims=keepdims)
+    return np.sum(np.abs(x) ** order, axis, keepdims=keepdims) ** (1 / order)
 
 
 # ---------------------------------------------------------------------------------------------- indexing
@@ -175,15 +216,29 @@ SUBSCRIPTS = [
         "ij,jk",
     ),
     *("i,i,i->i", "ij,jk,kl->il", "bq,bqd,bd->b"),
+    *("ii", "ii->i", "bii->bi", "iji->ij", "iii->i", "ii,ij->ij", "ii,i->", "ijij,j"),
+]
+
+
+UNNAMED = [
+    *("...", "...->...", "...i->...", "i...->i...", "...ij->...ji", "...ii->...i", "i..."),
+    *("...i,...i->...", "...ij,...jk->...ik", "i...,...->...i", "i...j,j->i...", "...,...", "...i,...i"),
 ]
 
 
 @st.composite
 def summed_products(draw):
+    """Operands for subscripts, which may name an axis twice; axes under '...' broadcast."""
     dtype = draw(dtypes())
-    subscripts = draw(st.sampled_from(SUBSCRIPTS))
-    length = {letter: draw(st.integers(0, 3)) for letter in sorted(set(subscripts) - set(",->"))}
-    shapes = [tuple(length[letter] for letter in names) for names in subscripts.partition("->")[0].split(",")]
+    subscripts = draw(st.sampled_from(SUBSCRIPTS + UNNAMED))
+    length = {letter: draw(st.integers(0, 3)) for letter in sorted(set(subscripts) - set(",->."))}
+    inputs = subscripts.partition("->")[0].split(",")
+    unnamed = draw(strategies.broadcastable_shapes(len(inputs), max_dims=2, max_side=3))
+    shapes = []
+    for names, dots in zip(inputs, unnamed, strict=True):
+        before, _, after = names.partition("...")
+        middle = dots if "..." in names else ()
+        shapes.append((*(length[letter] for letter in before), *middle, *(length[letter] for letter in after)))
     return Call(tuple(draw(strategies.arrays(shape, dtype)) for shape in shapes), {"subscripts": subscripts})
 
 
@@ -192,17 +247,15 @@ CASES = {
     "sum": Case(along_axes(empty=True, keepdims=st.booleans()), np.sum),
     "mean": Case(along_axes(keepdims=st.booleans()), np.mean),
     "var": Case(along_axes(keepdims=st.booleans(), ddof=0), np.var),
+    "prod": Case(with_zeros(), np.prod),
     "max": Case(along_axes(DISTINCT, keepdims=st.booleans()), np.max),
     "min": Case(along_axes(DISTINCT, keepdims=st.booleans()), np.min),
     "logsumexp": Case(
         along_axes(keepdims=st.booleans()), lambda x, axis, keepdims: np.log(np.sum(np.exp(x), axis, keepdims=keepdims))
     ),
-    "norm": Case(
-        along_axes({"away_from": (0.0,)}, empty=True, keepdims=st.booleans()),
-        lambda x, axis, keepdims: np.sqrt(np.sum(x * x, axis, keepdims=keepdims)),
-    ),
-    "argmax": Case(along_axes(DISTINCT, several=False), np.argmax, ""),
-    "argmin": Case(along_axes(DISTINCT, several=False), np.argmin, ""),
+    "norm": Case(normed(), numpy_norm),
+    "argmax": Case(along_axes(DISTINCT, several=False, keepdims=st.booleans()), np.argmax, ""),
+    "argmin": Case(along_axes(DISTINCT, several=False, keepdims=st.booleans()), np.argmin, ""),
     "cumsum": Case(along_axes(empty=True, none=False, several=False), np.cumsum),
     "sort": Case(
         along_axes(DISTINCT, empty=True, none=False, several=False, descending=st.booleans()),
@@ -227,10 +280,8 @@ CASES = {
         along_axes(none=False, several=False),
         lambda x, axis: tuple(np.moveaxis(x, axis, 0)),
     ),
-    "pad": Case(
-        with_parameters(paddings), lambda x, widths, value: np.pad(x, widths, constant_values=value) if widths else x
-    ),
-    "flip": Case(along_axes(empty=True, none=False), np.flip),
+    "pad": Case(with_parameters(paddings), numpy_pad),
+    "flip": Case(along_axes(empty=True), np.flip),
     "roll": Case(with_parameters(rolls, min_dims=2), np.roll),
     "repeat": Case(with_parameters(repetitions, min_dims=1), np.repeat),
     "tile": Case(with_parameters(tilings), lambda x, repeats: np.tile(x, repeats)),
