@@ -16,7 +16,8 @@ from minattn.data import SeededBatches, Splits
 from minattn.data.batches import cut
 from minattn.errors import DataError
 from minattn.nn import Linear, Module
-from minattn.tasks.config import AT_LEAST_ONE, Count, TaskConfig
+from minattn.tasks.config import TaskConfig
+from minattn.tasks.fields import AT_LEAST_ONE, Count
 from minattn.tasks.task import Evaluation, Source, Task, ignore_progress
 from minattn.training import Adam, Constant, Metric, Plan
 

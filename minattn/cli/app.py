@@ -1,4 +1,4 @@
-"""What the commands are made with: the application, its two consoles, options and exit statuses, a note."""
+"""The application, its two consoles, its options and exit statuses."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +33,7 @@ FAILED, INTERRUPTED = 1, 130  # exit statuses; the second is that of a program t
 
 
 def option(text: str, *names: str, metavar: str | None = None, **more: Any) -> Any:
-    """An option with its help; what it falls back to is said in the help where it is not obvious."""
+    """An option with its help, which names a default that is not obvious."""
     return typer.Option(*names, help=text, metavar=metavar, show_default=False, **more)
 
 

@@ -52,7 +52,7 @@ def embed(
 ) -> None:
     """Embed texts with a published BERT, compare them, and show where its heads look."""
     from minattn.models.sequence.bert import BertConfig
-    from minattn.viz.saving import check_picture_path
+    from minattn.viz.saving import check_figure_path
 
     if bool(texts) == bool(file):
         raise ConfigError("there must be texts to embed, or a --file of them, and not both")
@@ -61,7 +61,7 @@ def embed(
     if out is not None:
         check_output_path(out)
     if attention is not None:
-        check_picture_path(attention)
+        check_figure_path(attention)
         check_layer_and_head(BertConfig.read(model), layer, head)
     given = texts or read_texts(file)
     for number, text in enumerate(given, start=1):
@@ -77,7 +77,7 @@ def embed(
         console.print(f"attention drawn into {attention}")
         if missing:
             boxes = shortened(" ".join(missing), SHOWN_LETTERS)
-            errors.print(f"note: the pictures' font has no {boxes}; there are boxes in their place")
+            errors.print(f"note: the figures' font has no {boxes}; there are boxes in their place")
     if embedder.unused:
         errors.print(f"note: the model's file also has {', '.join(embedder.unused)}; the encoder has no use for them")
 

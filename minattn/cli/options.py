@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from minattn.cli.app import option
-from minattn.tasks.config import Field, check_value, fields_of
+from minattn.tasks.fields import Field, check_value, fields_of
 from minattn.tasks.registry import TASKS
 from minattn.tasks.task import Task
 
@@ -104,5 +104,5 @@ def _metavar(field: Field) -> str | None:
 
 def _sentence(text: str) -> str:
     """A help text, which is lower case and without a period, as a sentence; a "[default: ..]" stays behind it."""
-    told, bracket, default = text.partition("  [")
-    return f"{told[:1].upper()}{told[1:]}.{bracket}{default}" if told else ""
+    meaning, bracket, default = text.partition("  [")
+    return f"{meaning[:1].upper()}{meaning[1:]}.{bracket}{default}" if meaning else ""

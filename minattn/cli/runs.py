@@ -109,5 +109,5 @@ for name in dict.fromkeys(task.command for task in TASKS.values()):
         name=name,
         cls=Predict,
         subcommand_metavar=RUN,
-        help=f"Show what a run's best model makes of inputs.  minattn {name} RUN --help lists its options.",
+        help=f"Show predictions of a run's best model.  minattn {name} RUN --help lists its options.",
     )

@@ -15,7 +15,8 @@ from minattn.cli.app import INTERRUPTED, Device, app, console, option
 from minattn.cli.options import CommandsOfTasks, command, options_of, parameter
 from minattn.errors import ConfigError
 from minattn.tasks import driver
-from minattn.tasks.config import Setting, settings_of, short_key, type_name
+from minattn.tasks.config import Setting, settings_of, short_key
+from minattn.tasks.fields import type_name
 from minattn.tasks.files import read_json
 from minattn.tasks.registry import TASKS, task_named
 from minattn.tasks.run_folder import REPORT, has_started, is_finished
@@ -100,8 +101,8 @@ def _row(path: str, models: Sequence[Mapping[str, Setting]]) -> tuple[str, str]:
     """The key of a setting, and its meaning, type and default; of several defaults that of each model."""
     field, _ = models[0][path]
     defaults = [str(settings[path].value) for settings in models]
-    told = defaults[0] if len(set(defaults)) == 1 else ", ".join(defaults)
-    return short_key(path, models[0]), f"{field.help}  [{type_name(field.kind)}, default: {told}]".strip()
+    default = defaults[0] if len(set(defaults)) == 1 else ", ".join(defaults)
+    return short_key(path, models[0]), f"{field.help}  [{type_name(field.kind)}, default: {default}]".strip()
 
 
 def train(
@@ -144,8 +145,8 @@ def _resume(task: Task, folder: Path, device: str) -> None:
 def _describe(task: Task, config: Any, folder: Path, device: str) -> None:
     console.print(f"minattn {__version__}: {task.name} on {device}, into {folder}")
     settings = settings_of(config)
-    told = "  ".join(f"{short_key(path, settings)}={setting.value}" for path, setting in settings.items())
-    console.print(textwrap.indent(textwrap.fill(told, console.width - 2), "  "))
+    line = "  ".join(f"{short_key(path, settings)}={setting.value}" for path, setting in settings.items())
+    console.print(textwrap.indent(textwrap.fill(line, console.width - 2), "  "))
 
 
 def _see_through(task: Task, work: Callable[[], Outcome], folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""Recipes: a model, its data, its training and its pictures, put together to a run that ends in a number."""
+"""Tasks: a model, its data, its training and its figures, put together to a run that ends in a score."""

@@ -1,45 +1,23 @@
 """The settings of a run: a frozen dataclass with the network's configuration in it, changed by `key=value`.
 
-A field says its meaning, and which values it takes, in its annotation:
-
-    epochs: Annotated[Count, "passes over the training words"] = 6
-
-`settings_of` lists all fields by path ("lr", "network.hidden"), `with_settings` changes them, `as_json` and
-`from_json` store them.
+Annotations of fields say their meaning (`minattn.tasks.fields`).  `settings_of` lists them by path, such as "lr" or
+"network.hidden"; `with_settings` changes them, `as_json` and `from_json` store them.
 """
 
-import contextlib
 import dataclasses
 import difflib
 import json
-import math
-import types
-import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 from minattn.errors import CheckpointError, ConfigError
 from minattn.nn import Parameter
+from minattn.tasks.fields import Count, Field, NonNegative, Positive, check_value, described, fields_of, fits, parsed
 from minattn.training import Optimizer, Plan, Schedule
 
 Config = TypeVar("Config")
-
-
-class Bound(NamedTuple):
-    """The values that a field takes, in words and as a test."""
-
-    words: str
-    holds: Callable[[Any], bool]
-
-
-AT_LEAST_ONE = Bound("at least 1", lambda n: n >= 1)
-Count = Annotated[int, AT_LEAST_ONE]
-NonNegative = Annotated[int, Bound("at least 0", lambda n: n >= 0)]
-Positive = Annotated[float, Bound("a finite number above 0", lambda x: 0 < x < math.inf)]
-NonNegativeFloat = Annotated[float, Bound("a finite number of at least 0", lambda x: 0 <= x < math.inf)]
-Fraction = Annotated[float, Bound("in [0, 1)", lambda x: 0 <= x < 1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,96 +54,6 @@ class TaskConfig:
     def schedule(self, steps: int) -> Schedule:
         """The learning rate over a run of so many steps."""
         raise NotImplementedError
-
-
-# ---------------------------------------------------------------------------------------------- fields
-class Field(NamedTuple):
-    """A field of a dataclass, or a parameter of a function: its type, and what its annotation says of it."""
-
-    name: str
-    kind: Any
-    help: str = ""
-    metavar: str | None = None
-    bound: Bound | None = None
-
-    @classmethod
-    def of(cls, name: str, annotation: Any) -> "Field":
-        """The field with this annotation: `Annotated[type, "meaning", "METAVAR"]`, both texts optional."""
-        if typing.get_origin(annotation) is not Annotated:
-            return cls(name, annotation)
-        kind, *extra = typing.get_args(annotation)
-        texts = [item for item in extra if isinstance(item, str)]
-        bound = next((item for item in extra if isinstance(item, Bound)), None)
-        return cls(name, kind, *texts[:2], **{"bound": bound})  # type: ignore[arg-type]
-
-
-def fields_of(config: Any) -> list[Field]:
-    """The fields of a dataclass but for those that are dataclasses themselves."""
-    hints = typing.get_type_hints(config if isinstance(config, type) else type(config), include_extras=True)
-    names = [field.name for field in dataclasses.fields(config)]
-    return [Field.of(name, hints[name]) for name in names if not dataclasses.is_dataclass(getattr(config, name, None))]
-
-
-def check_value(name: str, value: Any, field: Field) -> None:
-    """Raise ConfigError for a value of another type than the field's or out of its bounds."""
-    if not fits(value, field.kind):
-        raise ConfigError(f"{name} must be {described(field.kind)}, got {value!r}; hint: another value")
-    if field.bound and value is not None and not field.bound.holds(value):
-        raise ConfigError(f"{name} must be {field.bound.words}, got {value}")
-
-
-UNIONS = (types.UnionType, typing.Union)
-KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
-
-
-def described(kind: Any) -> str:
-    """A type in words."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return f"one of {', '.join(map(str, arguments))}"
-    if origin in UNIONS:
-        return " or ".join(map(described, arguments))
-    if origin is tuple:
-        return "values with commas between them, each " + described(arguments[0])
-    return KIND_NAMES.get(kind, "another value")
-
-
-def type_name(kind: Any) -> str:
-    """A type as a programmer writes it, such as "int"."""
-    if typing.get_origin(kind) is Literal:
-        return " or ".join(map(str, typing.get_args(kind)))
-    return getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else str(kind)
-
-
-def fits(value: Any, kind: Any) -> bool:
-    """True where a value is of this type; floats may be whole, and whole numbers are no booleans."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return any(value == choice and type(value) is type(choice) for choice in arguments)
-    if origin in UNIONS:
-        return any(fits(value, choice) for choice in arguments)
-    if origin is tuple:
-        kinds = arguments[:1] * len(value) if arguments[-1] is ... and isinstance(value, tuple) else arguments
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
-    if kind is float:
-        return type(value) in (int, float)
-    return kind is Any or type(value) is kind
-
-
-def parsed(text: str, kind: Any) -> Any:
-    """The value of this type that a text writes.  Raises ValueError where it writes none."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return {str(choice): choice for choice in arguments}.get(text, text)
-    if origin in UNIONS:
-        if text == "none" and types.NoneType in arguments:
-            return None
-        return parsed(text, next(choice for choice in arguments if choice is not types.NoneType))
-    if origin is tuple:
-        return tuple(parsed(part.strip(), arguments[0]) for part in text.split(","))
-    if kind is bool:
-        return {"true": True, "false": False}.get(text.lower(), text)
-    return kind(text)
 
 
 # ---------------------------------------------------------------------------------------------- settings
@@ -207,10 +95,10 @@ def with_settings(config: TaskConfig, settings: Iterable[str]) -> Any:
             raise ConfigError(f"a setting has the form key=value, got {setting!r}")
         path = _path_of(key, known)
         field = known[path].field
-        with contextlib.suppress(ValueError):
+        try:
             changes[path] = parsed(text, field.kind)
-        if path not in changes or not fits(changes[path], field.kind):
-            raise ConfigError(f"{key} must be {described(field.kind)}, got {text!r}")
+        except ValueError:
+            raise ConfigError(f"{key} must be {described(field.kind)}, got {text!r}") from None
     return replaced(config, changes)
 
 

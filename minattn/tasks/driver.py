@@ -1,6 +1,6 @@
 """The driver of all tasks: it starts and resumes runs, scores their best models, and loads them.
 
-Whatever is wrong with the arguments is told before anything is written.
+It refuses wrong arguments before it writes anything.
 """
 
 import dataclasses
@@ -202,7 +202,7 @@ class StoredRun:
 
 
 def checkpoint_meta(task: Task, config: Any) -> dict[str, Any]:
-    """What every checkpoint of a run says of it."""
+    """The task and the settings, for every checkpoint of a run."""
     return {"task": task.name, "config": as_json(config)}
 
 

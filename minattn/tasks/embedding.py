@@ -28,7 +28,7 @@ from minattn.viz.saving import check_file_place, write_atomically
 from minattn.viz.style import missing_glyphs
 
 TOKENIZER, MODULES = "tokenizer.json", "modules.json"  # beside the model's files; the second need not be there
-SHOWN, TITLE = 40, 80  # characters of a text in a message, and over a picture
+SHOWN, TITLE = 40, 80  # characters of a text in a message, and over a figure
 
 
 class Pieces(NamedTuple):
@@ -39,7 +39,7 @@ class Pieces(NamedTuple):
 
 
 class Attention(NamedTuple):
-    """Where every head of every layer looks in one text."""
+    """The attention of every head of every layer in one text."""
 
     weights: np.ndarray  # (layers, heads, n, n): row i is what piece i looks at
     pieces: list[str]
@@ -114,7 +114,7 @@ class Embedder:
     @blas_threads()
     @no_grad()
     def attention(self, text: str) -> Attention:
-        """Where every head of every layer looks in a text.  Raises DataError where it cannot be read."""
+        """Return the attention of every head of every layer in a text.  Raises DataError where it cannot be read."""
         ids, pieces = self.read(text)
         _, attention = self.model(ids[None], return_attention=True)
         return Attention(np.stack([asnumpy(weights.data)[0] for weights in attention.values()]), pieces)
@@ -130,7 +130,7 @@ def draw_attention(
 ) -> str:
     """Every head of every layer as a heat map; or, counted from 1, the heads of one layer, or one head, as lines.
 
-    Returns the characters that the pictures' font has not, which are drawn as boxes.
+    Returns the characters that the figures' font has not, which are drawn as boxes.
     """
     weights, pieces = attention
     title = shortened(" ".join(text.split()), TITLE)
@@ -215,7 +215,7 @@ def cosines(embeddings: Array) -> Array:
 
 
 def read_pooling(folder: Path) -> bool:
-    """Whether a model's embeddings are brought to length 1 after the mean.  Without modules.json they are.
+    """True where a model's embeddings are brought to length 1 after the mean, as they are without modules.json.
 
     Raises ConfigError for a model that pools in another way, or has further layers after it.
     """

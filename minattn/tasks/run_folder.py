@@ -6,7 +6,7 @@ last.safetensors       where the run stands: it can be resumed from here
 best.safetensors       the model that did best on the development data
 report.json            the score on the test data; written last, so it marks a run that is finished
 curves.png             the learning curves
-and what the task draws and writes, such as pictures of where the model looks.
+and what the task draws and writes, such as figures of where the model looks.
 """
 
 import contextlib
@@ -104,10 +104,12 @@ def read_run(folder: Path, task: str | None = None) -> dict[str, Any]:
         raise CheckpointError(f"{folder} is not a run's folder: it has no {CONFIG}; {hint}")
     content = read_json(folder / CONFIG)
     if content.get("format") != FORMAT:
-        maker = content.get("minattn", "0.1.0 or an earlier version")
+        maker = "0.1.0, before runs recorded their version"
+        if "minattn" in content:
+            maker = f"{content['minattn']}, in format {content.get('format')}"
         raise CheckpointError(
-            f"{folder} is a run that minattn {maker} made and stored in another way than this version, {__version__}; "
-            "hint: that version of minattn, or a new run"
+            f"{folder} was made by minattn {maker}; this is minattn {__version__}, which reads format {FORMAT}; "
+            "hint: the minattn that made it, or a new run"
         )
     if task is not None and content.get("task") != task:
         raise CheckpointError(f"{folder} is a run of {content.get('task', 'an unknown task')}, not of {task}; {hint}")

@@ -28,15 +28,15 @@ def ignore_progress(done: int, total: int) -> None:
 
 # ---------------------------------------------------------------------------------------------- the data
 class Source:
-    """Where the data of a run come from: a frozen dataclass, whose fields are options of `minattn train`.
+    """The origin of a run's data: a frozen dataclass, whose fields are options of `minattn train`.
 
     A field says what it is in its annotation: `Annotated[str | None, "what to train on", "FILE"]`.
     """
 
     hint_if_changed: str = "put the old data back"
-    """How to go on with a run whose data have changed."""
+    """The hint where the data of a run have changed."""
     hint_if_few: str = "more data"
-    """What helps where there are too few."""
+    """The hint where there are too few."""
 
     def load(self, config: Any) -> Splits[Any]:
         """Return the data.  Raises DataError where they cannot be used."""
@@ -72,12 +72,41 @@ class Files(Source):
     hint_if_few: ClassVar[str] = "a longer file, or --dev and --test files"
     own_data: ClassVar[str] = "the task's own data"
     """The data that are used without files."""
+    splits: ClassVar[type[Splits[Any]]] = Splits
 
     def __post_init__(self) -> None:
         if self.train is None and (self.dev or self.test):
             raise ConfigError(f"--dev and --test go with --train; without it the run uses {self.own_data}")
         if self.test is None and self.dev:
             raise ConfigError("--dev goes with --test; with --train alone the file is divided into all three")
+
+    def read(self, path: str) -> Any:
+        """Read a file."""
+        raise NotImplementedError
+
+    def load_own(self) -> Splits[Any]:
+        """Return the task's own data."""
+        raise NotImplementedError
+
+    def split(self, data: Any) -> Splits[Any]:
+        """Divide the content of one file."""
+        raise NotImplementedError
+
+    def hold_out(self, train: Any) -> tuple[Any, Any]:
+        """Return (what to train on, what to choose the best model by) of a file to train on."""
+        raise NotImplementedError
+
+    def load(self, config: Any = None) -> Splits[Any]:
+        if self.train is None:
+            return self.load_own()
+        train = self.read(self.train)
+        if self.test is None:
+            return self.split(train)
+        train, dev = self.hold_out(train) if self.dev is None else (train, self.read(self.dev))
+        return self.splits(train, dev, self.read(self.test))
+
+    def load_test(self, config: Any = None) -> Any:
+        return self.load().test if self.test is None else self.read(self.test)
 
     def absolute(self) -> Self:
         paths = {name: path and str(Path(path).absolute()) for name, path in dataclasses.asdict(self).items()}
@@ -140,7 +169,7 @@ class Output(Protocol):
 
 # ---------------------------------------------------------------------------------------------- the task
 class Task:
-    """What is to be learned, from data to figures."""
+    """A task, from data to figures; a subclass without state of its own, of which the registry has one."""
 
     name: str
     help: str
@@ -160,7 +189,7 @@ class Task:
     # ------------------------------------------------------------------------------------------ settings
     @property
     def models(self) -> Mapping[str, TaskConfig]:
-        """The settings of a run unless told otherwise, for each network by name; the first one is the default."""
+        """The default settings of a run for each network by name; the first network is the default."""
         raise NotImplementedError
 
     @property
@@ -169,7 +198,7 @@ class Task:
         return list(self.models)
 
     def default(self, model: str | None = None, source: Any = None) -> Any:
-        """The settings of a run with this network and these data unless told otherwise.
+        """The default settings of a run with this network and these data.
 
         Raises ConfigError for a network that does not exist.
         """
@@ -229,7 +258,7 @@ class Task:
 
     def summary(self, test: Mapping[str, Any]) -> str:
         """A line of the score, from what the report holds of the test data."""
-        values = ", ".join(metric.told(test[metric.name]) for metric in self.metrics)
+        values = ", ".join(metric.formatted(test[metric.name]) for metric in self.metrics)
         return f"{values} over {test[self.items]:,} {self.items}"
 
     def remarks(self, report: Mapping[str, Any]) -> dict[str, str]:

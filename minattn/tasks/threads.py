@@ -1,4 +1,4 @@
-"""How many threads matrix products may use while a recipe runs."""
+"""The number of BLAS threads while a task runs."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def blas_threads() -> Iterator[None]:
     they lose nearly everything: BLAS threads wait for each other by spinning (measured: 9,800 tokens a second with
     one thread, 370 with two beside a test run).  The environment variable MINATTN_BLAS_THREADS sets another number;
     0 leaves BLAS as it is.  The threads of `autograd/blocks.py` (MINATTN_THREADS) are others: they come with arrays of
-    a million numbers, which the recipes do not have, and sleep instead of spinning.
+    a million numbers, which the tasks do not have, and sleep instead of spinning.
 
     Raises ConfigError where the variable is no such number, MissingDependencyError without threadpoolctl.
     """

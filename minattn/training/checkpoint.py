@@ -75,7 +75,7 @@ def arrays_under(prefix: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
 
 
 def rng_state(generator: np.random.Generator) -> dict[str, Any]:
-    """Where a random generator stands, as JSON values."""
+    """The state of a random generator, as JSON values."""
     return _without_arrays(generator.bit_generator.state)
 
 

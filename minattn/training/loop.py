@@ -110,7 +110,7 @@ class Trainer:
         """Train until the budget is spent, patience ends or Ctrl-C is pressed, and save.
 
         The first Ctrl-C lets the running step finish; a second one raises KeyboardInterrupt at once.
-        Raises TrainingError where the loss, the gradient, the weights or all evaluations so far are not finite (the
+        Raises TrainingError where the loss, the gradient, the parameters or all evaluations so far are not finite (the
         last checkpoint stays as it is) or the log cannot be written, CheckpointError where nothing can be saved or the
         folder holds another run.
         """
@@ -285,7 +285,7 @@ class Trainer:
     def _save(self, file_name: str) -> None:
         """Write a checkpoint of everything.
 
-        A step that diverged is never saved: its loss is read first, and the weights that it left are looked at.
+        A step that diverged is never saved: its loss is read first, and the parameters that it left are checked.
         """
         self._read_losses()
         model = self.model.state_dict()

@@ -1,4 +1,4 @@
-"""Metrics: the numbers that an evaluation gives, and how they are told and drawn."""
+"""Metrics: the numbers that an evaluation gives, and how they are printed and drawn."""
 
 from dataclasses import dataclass
 
@@ -19,6 +19,6 @@ class Metric:
     digits: int = 2
     lower_is_better: bool = True
 
-    def told(self, value: float) -> str:
+    def formatted(self, value: float) -> str:
         """The value with what stands around it, such as "PER 7.08 %"."""
         return " ".join(part for part in (self.short, f"{value:.{self.digits}f}", self.unit) if part)

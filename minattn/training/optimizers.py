@@ -16,10 +16,10 @@ from minattn.errors import CheckpointError, ConfigError, ShapeError
 from minattn.nn import Parameter
 
 BLOCK = 1 << 15
-"""How many numbers of a parameter are updated at a time on the host: with the arrays of the state they fit a cache."""
+"""Numbers of a parameter that are updated at a time on the host: with the arrays of the state they fit a cache."""
 
 State = dict[str, Any]
-"""What an optimizer remembers of one parameter: `t`, the updates it has had, and an array under each slot's name."""
+"""An optimizer's state of one parameter: `t`, the updates it has had, and an array under each slot's name."""
 
 
 def every_parameter(name: str) -> bool:
@@ -118,7 +118,7 @@ class Optimizer:
         return self.states[name]
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs: plain values, and under "arrays" host copies named "slot/parameter"."""
+        """The state that a resumed run needs: plain values, and under "arrays" host copies named "slot/parameter"."""
         return {
             "kind": type(self).__name__,
             "lr": self.lr,

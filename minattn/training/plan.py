@@ -1,4 +1,4 @@
-"""What a training run is asked to do, where it stands, and how it ended."""
+"""The plan of a training run, its state, and its outcome."""
 
 import math
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Plan:
         return ""
 
     def fraction_done(self, state: "State", seconds: float, batches_per_epoch: int) -> float:
-        """How much of the budget is spent, 0 to 1."""
+        """The share of the budget that is spent, 0 to 1."""
         epochs = state.epoch + state.position / batches_per_epoch
         spent = ((state.step, self.steps), (epochs, self.epochs), (seconds, self.seconds))
         return min(1.0, max(used / limit for used, limit in spent if limit is not None))
@@ -68,7 +68,7 @@ class Plan:
 
 @dataclass
 class State:
-    """Where a run stands; with the arrays and the random generators it is all that a resumed run needs.
+    """The state of a run; with the arrays and the random generators it is all that a resumed run needs.
 
     step: updates made.  epoch, position: the next batch is number `position` of epoch `epoch`, both from 0.
     best, best_step: the best value of the plan's metric, negated where higher is better, and its step.
@@ -108,7 +108,7 @@ class State:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `interrupted` by Ctrl-C (then it can be resumed), or done; `message` says it in a sentence.
+    """The end of a run: `interrupted` by Ctrl-C (then it can be resumed), or done; `message` says it in a sentence.
 
     best: the best value of the plan's metric, at `best_step`; None where there was no evaluation.
     last, best_checkpoint: the checkpoints, the second being None where there is none.

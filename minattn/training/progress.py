@@ -1,4 +1,4 @@
-"""How a run shows its progress: a bar where somebody watches a terminal, else a line now and then."""
+"""Progress of a run: a bar where somebody watches a terminal, else a line now and then."""
 
 import sys
 import time
@@ -23,7 +23,7 @@ class Progress:
         """The run has spent `fraction` (0 to 1) of its budget; called after every step."""
 
     def report(self, line: str) -> None:
-        """How training goes just now; called at every line of the log."""
+        """Show the state of training; called at every line of the log."""
 
     def note(self, line: str) -> None:
         """Something that is to stay readable, such as an evaluation."""

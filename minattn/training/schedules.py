@@ -23,7 +23,7 @@ class Schedule:
         """Take note of an evaluation (lower is better)."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What has to be saved, JSON values by name."""
+        """The state to save, JSON values by name."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Pictures: where a model looked, how its training went, how it fares on long inputs.
+"""Figures: where a model looked, how its training went, how it fares on long inputs.
 
-Figures need matplotlib, terminal pictures need rich; both come with `pip install 'minattn[train]'` and are imported
-only when a picture is drawn.
+Figures need matplotlib, those in the terminal need rich; both come with `pip install 'minattn[train]'` and are imported
+only when a figure is drawn.
 """
 
 from minattn.viz.alignment import Alignment, alignment_figure, alignment_grid, terminal_alignment

@@ -1,4 +1,4 @@
-"""Where a model looked: attention weights as a heat map, in a figure and in a terminal.
+"""Alignments: attention weights as a heat map, in a figure and in a terminal.
 
 After Figure 3 of D. Bahdanau, K. Cho and Y. Bengio, "Neural machine translation by jointly learning to align and
 translate", ICLR 2015: the source along the top, one row for each output, in gray scale from black = 0 to white = 1.
@@ -226,7 +226,7 @@ def terminal_alignment(weights: np.ndarray, source: Sequence[str], target: Seque
         import rich  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            "pictures in the terminal need rich, which is not installed: pip install 'minattn[train]'"
+            "figures in the terminal need rich, which is not installed: pip install 'minattn[train]'"
         ) from error
     alignment = checked_alignment(Alignment(weights, source, target))
     return TerminalAlignment(alignment.weights, alignment.source, alignment.target)
@@ -234,7 +234,7 @@ def terminal_alignment(weights: np.ndarray, source: Sequence[str], target: Seque
 
 @dataclass(frozen=True)
 class TerminalAlignment:
-    """What `terminal_alignment` returns: something that rich can print."""
+    """The result of `terminal_alignment`, which rich can print."""
 
     weights: np.ndarray  # (target, source), in 0 to 1
     source: Sequence[str]

@@ -150,7 +150,7 @@ def _described_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, Mappin
 
 
 def _read_series(records: Iterable[Mapping[str, Any]], clock: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where and what the records say about `key`: values of `clock` ("step" or "epoch"), ascending, and of `key`."""
+    """The values of `clock` ("step" or "epoch"), ascending, and those of `key` there."""
     points = {
         float(record[clock]): float(record[key])
         for record in records
@@ -165,7 +165,7 @@ def _is_number(value: object) -> bool:
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """The mean over a small window, centerd so that it does not lag, and cut short at both ends."""
+    """The mean over a small window, centered so that it does not lag, and cut short at both ends."""
     half = round(len(values) * SMOOTHED_SHARE / 2)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))

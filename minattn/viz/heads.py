@@ -1,4 +1,4 @@
-"""Where each head of multi-head attention looked: all of them as small heat maps, or a few as lines between words.
+"""The heads of multi-head attention: all of them as small heat maps, or a few as lines between words.
 
 The lines are after Figures 3 to 5 of A. Vaswani et al., "Attention is all you need", NIPS 2017: what attends on the
 left, what it attends to on the right, a line for each weight, as opaque as the weight is large, and a color a head.
@@ -170,7 +170,7 @@ def attention_lines(
 
     weights: (heads, queries, keys), each in 0 to 1: how opaque the line is.  names: what to call the heads, their
     numbers from 1 on unless given.  Lines of less than 0.05 are left out; where there would still be more than 4 a
-    word, so are those of less than a higher weight, which the picture names.  Those to [CLS], [SEP] and their like are
+    word, so are those of less than a higher weight, which the figure names.  Those to [CLS], [SEP] and their like are
     not counted in this, and lie behind the others.  The boxes on the right name the colors: each is as opaque as the
     strongest line to its word.
 

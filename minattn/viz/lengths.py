@@ -120,7 +120,7 @@ def _draw_lines(axes: "matplotlib.axes.Axes", lines: Mapping[str, np.ndarray], l
 
 
 def _draw_counts(axes: "matplotlib.axes.Axes", lines: Mapping[str, np.ndarray], most_label: str) -> None:
-    """How many words each length has: the most that any model was given, as models commonly share a test set."""
+    """The number of words of each length: the most that any model was given, as models commonly share a test set."""
     counts: dict[float, float] = {}
     for lengths, _, count in lines.values():
         for length, words in zip(lengths, count, strict=True):

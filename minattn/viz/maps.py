@@ -15,7 +15,7 @@ import numpy as np
 from minattn.attention.spatial.regions import normalized, upsampled
 from minattn.errors import ConfigError, DataError, ShapeError
 from minattn.viz.alignment import LABEL_GAP, PAGE_MARGIN
-from minattn.viz.saving import check_picture_path, save_figure
+from minattn.viz.saving import check_figure_path, save_figure
 from minattn.viz.style import INK, LINE, MUTED, PALETTE, axes_at, require_matplotlib, styled_figure, text_width
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def attention_maps(
     if columns < 1:
         raise ConfigError(f"attention_maps: {columns} columns, expected at least 1")
     if path is not None:
-        check_picture_path(Path(path))
+        check_figure_path(Path(path))
     images = _checked_images(images)
     panels = [_checked_panel(Panel(*panel), len(images)) for panel in panels]
     labels, predictions = _checked_labels(labels, predictions, len(images), classes)

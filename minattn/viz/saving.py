@@ -1,4 +1,4 @@
-"""Pictures, and other results, to files: all of it, or nothing."""
+"""Figures, and other results, to files: all of it, or nothing."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from minattn.viz.style import drawing_style, require_matplotlib
 if TYPE_CHECKING:
     import matplotlib.figure
 
-# Without a date, the same picture gives the same bytes, and a repository of pictures changes only where they do.
+# Without a date, the same figure gives the same bytes, and a repository of figures changes only where they do.
 METADATA = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
@@ -25,19 +25,19 @@ def save_figure(figure: "matplotlib.figure.Figure", path: str | os.PathLike[str]
     file cannot be written whole (a full disk), `MissingDependencyError` where matplotlib is not installed.
     """
     path = Path(path)
-    check_picture_path(path)
+    check_figure_path(path)
     suffix = path.suffix.lower()
-    picture = io.BytesIO()
+    content = io.BytesIO()
     with drawing_style():
-        figure.savefig(picture, format=suffix[1:], metadata=METADATA[suffix])
-    write_atomically(path, picture.getvalue())
+        figure.savefig(content, format=suffix[1:], metadata=METADATA[suffix])
+    write_atomically(path, content.getvalue())
     return path
 
 
-def check_picture_path(path: Path) -> None:
+def check_figure_path(path: Path) -> None:
     """Raise what `save_figure` would raise for this path, before the work of drawing."""
     if path.suffix.lower() not in METADATA:
-        raise ConfigError(f"cannot save a picture as {path.name!r}: its name must end in {', '.join(METADATA)}")
+        raise ConfigError(f"cannot save a figure as {path.name!r}: its name must end in {', '.join(METADATA)}")
     check_file_place(path)
     require_matplotlib()
 

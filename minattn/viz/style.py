@@ -1,6 +1,6 @@
-"""How minattn's pictures look: one restrained style, color-blind-safe, on a light page.
+"""Style of the figures: restrained, color-blind-safe, on a light page.
 
-Nothing here touches pyplot: a figure is a plain `matplotlib.figure.Figure` with an Agg canvas, so that the pictures are
+Nothing here touches pyplot: a figure is a plain `matplotlib.figure.Figure` with an Agg canvas, so that the figures are
 drawn the same way on a laptop, in a notebook and on a server without a display.
 """
 
@@ -23,7 +23,7 @@ FAINT = "#dcdcdc"  # grid lines, histograms
 # line and is left out, and the palest come last.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", INK, "#cc79a7", "#e69f00", "#56b4e9")
 
-FONT = "DejaVu Sans"  # comes with matplotlib, so that a picture is the same on every machine
+FONT = "DejaVu Sans"  # comes with matplotlib, so that a figure is the same on every machine
 TEXT_SIZE = 8.5  # points
 POINTS_PER_INCH = 72
 LINE = 1.3 * TEXT_SIZE / POINTS_PER_INCH  # inches, from one line of text to the next
@@ -64,7 +64,7 @@ STYLE = {
     "lines.linewidth": 1.5,
     "lines.markersize": 3.5,
     "pdf.fonttype": 42,  # letters stay letters: searchable, and what journals ask for
-    "svg.hashsalt": "minattn",  # the same picture gives the same file
+    "svg.hashsalt": "minattn",  # the same figure gives the same file
 }
 
 
@@ -74,13 +74,13 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            "pictures need matplotlib, which is not installed: pip install 'minattn[train]'"
+            "figures need matplotlib, which is not installed: pip install 'minattn[train]'"
         ) from error
 
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """What is drawn and saved inside gets minattn's style and none of the user's own settings, which come back after.
+    """Draw and save figures in minattn's style; the user's own settings, which play no part in it, come back after.
 
     Raises `MissingDependencyError` where matplotlib is not installed.
     """
@@ -103,7 +103,7 @@ def _boxes_for_missing_glyphs() -> Iterator[None]:
 
 
 def missing_glyphs(text: str) -> str:
-    """The characters of a text that the pictures' font has not, each once.
+    """The characters of a text that the figures' font has not, each once.
 
     Raises `MissingDependencyError` where matplotlib is not installed.
     """
@@ -140,7 +140,7 @@ def axes_at(
 
 
 def text_width(text: str, weight: str = "normal") -> float:
-    """Width of one line of text in inches, at the size that all pictures use."""
+    """Width of one line of text in inches, at the size that all figures use."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
@@ -150,7 +150,7 @@ def text_width(text: str, weight: str = "normal") -> float:
 
 
 class LineName(NamedTuple):
-    """What to call a line, its color, and its last value, which is where the name goes."""
+    """The name of a line, its color, and its last value, which is where the name goes."""
 
     text: str
     color: str

@@ -108,7 +108,7 @@ def test_pictures(minattn, model, tmp_path, choice):
 def test_characters_that_the_font_has_not_are_one_note(minattn, model, tmp_path):
     result = minattn("embed", model, "cats 漢字 🎉", "--attention", "heads.png")
     assert result.status == 0
-    assert result.err == "note: the pictures' font has no 漢 字 🎉; there are boxes in their place\n"
+    assert result.err == "note: the figures' font has no 漢 字 🎉; there are boxes in their place\n"
     assert (tmp_path / "heads.png").exists()
 
 

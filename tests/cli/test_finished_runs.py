@@ -187,7 +187,7 @@ DAMAGED_CONFIG = [
     (lambda run: (run / CONFIG).unlink(), "is not a run's folder: it has no config.json"),
     (lambda run: cut(run / CONFIG), "config.json is damaged"),
     (lambda run: change_config(run, task="g2b"), "is a run of g2b, not of g2p"),
-    (lambda run: change_config(run, format=1, minattn="0.0.1"), "is a run that minattn 0.0.1 made"),
+    (lambda run: change_config(run, format=1, minattn="0.0.1"), "was made by minattn 0.0.1, in format 1"),
     (lambda run: change_setting(run, attention=True), "it has 'attention', which is none of them"),
     (lambda run: change_network(run, hidden="6"), 'network.hidden is "6" and must be a whole number'),
     (lambda run: change_config(run, config={}), "there is no model 'None'; hint: one of rnnsearch, rnnencdec"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minattn.data import Lexicon, LexiconSplits, hold_out, split_lexicon
+from minattn.data import Lexicon, LexiconSplits, Splits, hold_out, split_lexicon
 from minattn.errors import DataError
 
 # Sets of words and not lexicons, because checked types draw random numbers, which a strategy must not.
@@ -77,3 +77,12 @@ def test_parts_that_share_words_are_refused():
     )
     with pytest.raises(DataError, match="dev and test share words"):
         LexiconSplits(train=lexicon_of("a"), dev=lexicon_of("b"), test=lexicon_of("b"))
+
+
+def test_splits_of_anything_have_parts_and_fingerprints():
+    splits = Splits("train", "dev", "test")
+    assert list(splits) == ["train", "dev", "test"]
+    assert splits.parts() == {"train": "train", "dev": "dev", "test": "test"}
+    assert splits.fingerprints()["dev"] == hashlib.sha256(b"dev").hexdigest()
+    lexicons = LexiconSplits(lexicon_of("a"), lexicon_of("b"), lexicon_of("c"))
+    assert lexicons.fingerprints()["test"] == lexicon_of("c").fingerprint()

@@ -195,7 +195,9 @@ def test_a_run_of_an_older_version_is_refused_naming_it(unfinished):
     old = {"recipe": content["task"], "config": content["config"], "data": content["data"], "files": content["source"]}
     write_json(unfinished / CONFIG, old)
     for use in (driver.resume, driver.load, driver.evaluate):
-        with pytest.raises(CheckpointError, match=r"minattn 0\.1\.0 or an earlier version made .*; hint: that version"):
+        with pytest.raises(
+            CheckpointError, match=r"minattn 0\.1\.0, before runs recorded their version; .*; hint: the minattn"
+        ):
             use(unfinished)
 
 

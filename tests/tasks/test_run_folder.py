@@ -126,11 +126,11 @@ def test_a_run_of_another_task_is_refused(tmp_path, content, says):
 
 @pytest.mark.parametrize(
     ("versions", "maker"),
-    [({}, "0.1.0 or an earlier version"), ({"format": FORMAT + 1, "minattn": "7.0"}, "7.0")],
+    [({}, "0.1.0, before runs recorded"), ({"format": FORMAT + 1, "minattn": "7.0"}, f"7.0, in format {FORMAT + 1}")],
 )
 def test_a_run_of_another_version_is_refused_naming_it(tmp_path, versions, maker):
     write_json(tmp_path / CONFIG, {**versions, "recipe": "g2p", "config": {}})
-    says = f"is a run that minattn {maker} made and stored in another way than this version, {__version__}; hint: that"
+    says = f"was made by minattn {maker}.*; this is minattn {__version__}, which reads format {FORMAT}; hint: the"
     with pytest.raises(CheckpointError, match=says):
         read_run(tmp_path)
 

@@ -9,19 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import pytest
 
 from minattn.errors import CheckpointError, ConfigError
-from minattn.tasks.config import (
-    Count,
-    Field,
-    Positive,
-    TaskConfig,
-    as_json,
-    described,
-    from_json,
-    parsed,
-    settings_of,
-    short_key,
-    with_settings,
-)
+from minattn.tasks.config import TaskConfig, as_json, from_json, settings_of, short_key, with_settings
+from minattn.tasks.fields import Count, Field, Positive, described, parsed
 from minattn.tasks.g2p.settings import MODELS
 
 
@@ -74,6 +63,11 @@ def test_settings_are_read_by_the_type_of_their_field():
 
 def test_a_later_setting_wins():
     assert changed("size=1", "size=2") == {"size": 2}
+
+
+def test_a_later_setting_that_does_not_fit_is_refused_all_the_same():
+    with pytest.raises(ConfigError, match="size must be a whole number, got 'x'"):
+        changed("size=1", "size=x")
 
 
 def test_a_setting_of_both_is_the_outer_one_and_the_inner_one_has_its_path():

@@ -140,7 +140,7 @@ class ImageBatches(SeededBatches[ImageBatch]):
 
     @property
     def smallest(self) -> int:
-        """How many images the smallest batch has."""
+        """The size of the smallest batch."""
         return self.examples // len(self)
 
     def order(self, rng: np.random.Generator) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from minattn.data.splits import Splits
 from minattn.errors import ConfigError, DataError
 
 SPLIT_SEED = 0
-"""Which images are held out is the same in every run, so that runs of several seeds can be compared."""
+"""The same images are held out in every run, so that runs of several seeds can be compared."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,7 @@ def load_fashion_mnist(folder: str | Path | None = None) -> ImageSplits:
 
 
 def has_idx_files(folder: Path) -> bool:
-    """Whether the folder is one of IDX files, packed or not."""
+    """True for a folder of IDX files, packed or not."""
     name = next(iter(MD5))
     return (folder / name).is_file() or (folder / f"{name}.gz").is_file()
 

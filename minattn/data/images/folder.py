@@ -16,7 +16,7 @@ from minattn.data.images.dataset import Images, ImageSplits, described, hold_out
 from minattn.errors import ConfigError, DataError, MissingDependencyError
 
 Color = Literal["keep", "gray", "rgb"]
-"""What becomes of an image's colors; "keep" takes gray and RGB images as they are, and no others."""
+"""The conversion of an image's colors; "keep" takes gray and RGB images as they are, and no others."""
 
 MODES = {"gray": "L", "rgb": "RGB"}  # as Pillow calls them
 ALPHA = ("A", "a")  # its names of the last band where that says how opaque a pixel is
@@ -120,8 +120,8 @@ def read_image(
                 image = ops.exif_transpose(file)  # this reads all of it
                 image.load()
     except Exception as error:  # over a damaged file, each of Pillow's plugins raises errors of its own
-        said = str(error) or type(error).__name__
-        raise DataError(f"{path} cannot be read as an image: {said}; hint: replace it, or move it away") from error
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{path} cannot be read as an image: {reason}; hint: replace it, or move it away") from error
     image = _converted(image, path, color)
     if size is not None:
         image = ops.fit(image, size[::-1], pillow.Resampling.BILINEAR)
@@ -179,7 +179,7 @@ def _check_file(path: Path) -> None:
 
 
 def _kind(path: Path) -> int:
-    """What the path leads to, as its `st_mode` says.  Raises DataError for nothing and for a name that is not UTF-8."""
+    """The `st_mode` of a path.  Raises DataError where there is nothing, and for a name that is not UTF-8."""
     try:
         str(path).encode()
         return path.stat().st_mode
@@ -194,7 +194,7 @@ def _kind(path: Path) -> int:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """What is in a folder, by name, but for what is hidden or a file manager's."""
+    """The content of a folder, by name, but for what is hidden or a file manager's."""
     try:
         paths = sorted(folder.iterdir())
     except FileNotFoundError:

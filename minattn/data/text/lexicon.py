@@ -48,7 +48,7 @@ class Lexicon(Mapping[str, tuple[Pronunciation, ...]]):
         return iter(self._pronunciations)
 
     def __len__(self) -> int:
-        """How many words there are."""
+        """The number of words."""
         return len(self._pronunciations)
 
     def pairs(self) -> list[tuple[str, Pronunciation]]:

@@ -116,7 +116,7 @@ class Vocabulary:
         return cls(own[unknown:], unknown=unknown)
 
     def __len__(self) -> int:
-        """How many numbers there are, special symbols included: the rows of an embedding table."""
+        """The size of the vocabulary, special symbols included: the rows of an embedding table."""
         return len(self._symbols)
 
     def __contains__(self, symbol: object) -> bool:

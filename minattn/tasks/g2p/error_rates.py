@@ -13,7 +13,7 @@ References = Mapping[str, Sequence[Sequence[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What was counted over a set of words, and the two error rates that follow from it."""
+    """Counts over a set of words, and the two error rates that follow from them."""
 
     words: int
     wrong_words: int

@@ -13,7 +13,8 @@ import numpy as np
 from minattn.models.sequence.rnnsearch import RNNsearch, RNNsearchConfig
 from minattn.models.sequence.transformer import Transformer, TransformerConfig
 from minattn.nn import Module, Parameter
-from minattn.tasks.config import Count, Fraction, NonNegativeFloat, Positive, TaskConfig
+from minattn.tasks.config import TaskConfig
+from minattn.tasks.fields import Count, Fraction, NonNegativeFloat, Positive
 from minattn.training import Adam, Cosine, LinearWarmup, Optimizer, Plan, Schedule
 
 SMALL_RNNSEARCH = RNNsearchConfig(
@@ -112,4 +113,4 @@ MODELS = {
     "rnnencdec": RNNsearchG2P(model="rnnencdec", network=replace(SMALL_RNNSEARCH, attention=False)),
     "transformer": TransformerG2P(),
 }
-"""The settings of a run unless told otherwise, by network."""
+"""The default settings of a run, by network."""

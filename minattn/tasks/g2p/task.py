@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from minattn.data import Lexicon, LexiconSplits, Vocabulary, hold_out, load_cmudict, read_lexicon, split_lexicon
+from minattn.data.text.lexicon import CANONICAL_DEV_WORDS
 from minattn.errors import ConfigError, DataError
-from minattn.tasks.config import AT_LEAST_ONE
+from minattn.tasks.fields import AT_LEAST_ONE
 from minattn.tasks.g2p.error_rates import score
 from minattn.tasks.g2p.pronouncer import Pronouncer, Pronunciation
 from minattn.tasks.g2p.settings import MODELS, G2PConfig
@@ -38,21 +39,19 @@ class LexiconFiles(Files):
 
     own_data: ClassVar[str] = "CMUdict"
     hint_if_changed: ClassVar[str] = "put the old words back"
+    splits: ClassVar[type[LexiconSplits]] = LexiconSplits
 
-    def load(self, config: Any = None) -> LexiconSplits:
-        if self.train is None:
-            return load_cmudict()
-        train = read_lexicon(self.train)
-        if self.test is None:
-            return split_lexicon(train)
-        test = read_lexicon(self.test)
-        if self.dev is not None:
-            return LexiconSplits(train, read_lexicon(self.dev), test)
-        kept, held_out = hold_out(train, n=min(2670, max(1, len(train) // 20)))
-        return LexiconSplits(kept, held_out, test)
+    def read(self, path: str) -> Lexicon:
+        return read_lexicon(path)
 
-    def load_test(self, config: Any = None) -> Lexicon:
-        return self.load().test if self.test is None else read_lexicon(self.test)
+    def load_own(self) -> LexiconSplits:
+        return load_cmudict()
+
+    def split(self, data: Lexicon) -> LexiconSplits:
+        return split_lexicon(data)
+
+    def hold_out(self, train: Lexicon) -> tuple[Lexicon, Lexicon]:
+        return hold_out(train, n=min(CANONICAL_DEV_WORDS, max(1, len(train) // 20)))
 
 
 class G2P(Task):
@@ -119,11 +118,11 @@ class G2P(Task):
     ) -> None:
         """Pronounce words, and show which letters each sound comes from."""
         from minattn.viz import terminal_alignment
-        from minattn.viz.saving import check_picture_path
+        from minattn.viz.saving import check_figure_path
 
         attends = predictor.config.attends
         if plot is not None:
-            check_picture_path(plot)
+            check_figure_path(plot)
             if not attends:
                 raise ConfigError("this run's model has no attention to plot; hint: a run with another model")
         predictions = predictor.pronounce(words, beam or predictor.config.beam)

@@ -19,7 +19,7 @@ from minattn.tasks.task import OnProgress, ignore_progress
 from minattn.tasks.threads import blas_threads
 
 MODE_NAMES = {"1": "black and white", "L": "gray", "LA": "gray with alpha", "P": "with a palette"}
-"""What some of Pillow's modes are; the names of the others, such as RGB, say it."""
+"""The meaning of some of Pillow's modes; the names of the others, such as RGB, say it."""
 
 EVALUATION_BATCH = 250
 """Images that are scored at a time."""
@@ -91,7 +91,7 @@ class Classifier:
     @no_grad()
     @np.errstate(all="ignore")
     def predict(self, images: Images, on_progress: OnProgress = ignore_progress) -> Predictions:
-        """The predictions for these images, without label smoothing; `on_progress` is told how many are done.
+        """The predictions for these images, without label smoothing; `on_progress` counts the images.
 
         Without NumPy's warnings: `Predictions.checked` says more of what is not finite.
         """
@@ -109,7 +109,7 @@ class Classifier:
     @blas_threads()
     @no_grad()
     def maps(self, images: Images, answers: np.ndarray) -> list[tuple[str, np.ndarray]]:
-        """Where the network looks: `(what it is, maps (images, height, width))` of each kind that it has.
+        """Maps of where the network looks: `(name, maps (images, height, width))` of each kind that it has.
 
         The attention branch's map, where it has one; the class activation maps of the `answers` (images,) and of the
         right classes, where it ends in pooling and a linear layer.
@@ -131,7 +131,7 @@ class Classifier:
     # ------------------------------------------------------------------------------------------ reading
     @property
     def color(self) -> Color:
-        """What the model sees of an image."""
+        """The colors that the model sees."""
         return "gray" if self.shape[0] == 1 else "rgb"
 
     def read(self, path: str | Path) -> tuple[np.ndarray, str]:

@@ -16,7 +16,8 @@ from minattn.errors import ConfigError, ShapeError
 from minattn.models import registry
 from minattn.nn import Module, Parameter
 from minattn.nn.initializers import unallocated
-from minattn.tasks.config import Bound, Count, Fraction, NonNegative, NonNegativeFloat, Positive, TaskConfig
+from minattn.tasks.config import TaskConfig
+from minattn.tasks.fields import Bound, Count, Fraction, NonNegative, NonNegativeFloat, Positive
 from minattn.training import SGD, Cosine, LinearWarmup, Optimizer, Plan, Schedule
 
 LARGEST = 2048
@@ -105,4 +106,4 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 20, "batch_size": 32, "crop": 1, "flip": False},  # a mirrored digit is none
     "fashion-mnist": {"model": "resnet20", "epochs": 5, "batch_size": 64, "lr": 0.2, "crop": 2},
 }
-"""What a run on a known data set has in place of the defaults of `ImageConfig`."""
+"""The defaults for known data sets, in place of those of `ImageConfig`."""

@@ -24,10 +24,10 @@ from minattn.training import Metric
 MAPS = "maps.png"
 
 SHOWN = 10
-"""How many right answers, and how many wrong ones, the figure of maps shows."""
+"""The number of right answers, and of wrong ones, in the figure of maps."""
 
 SHOWN_CLASSES = 3
-"""The likeliest classes that are told of an image."""
+"""The number of likeliest classes in a prediction."""
 
 
 class ImageClassification(Task):

@@ -1,4 +1,4 @@
-"""How many bits a character takes without a network: what a language model's score stands beside.
+"""Bits per character without a network, to compare a language model with.
 
 Each is the cost of the test text for one who has the training text, as the model has, but for gzip, which is given the
 test text alone (it could look back over 32 KiB only).
@@ -46,7 +46,7 @@ def gzip_bits(test: str) -> float:
 
 
 def lzma_bits(train: str, test: str) -> float:
-    """How much longer the training text packed by lzma gets by the test text behind it; lzma looks back 64 MiB."""
+    """The bits that the test text adds to the training text packed by lzma, which looks back 64 MiB."""
 
     def packed(text: str) -> int:
         return len(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))

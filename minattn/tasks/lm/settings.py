@@ -8,7 +8,8 @@ import numpy as np
 
 from minattn.models.sequence.language_model import LanguageModel, LanguageModelConfig
 from minattn.nn import Parameter
-from minattn.tasks.config import Count, Fraction, Positive, TaskConfig
+from minattn.tasks.config import TaskConfig
+from minattn.tasks.fields import Count, Fraction, Positive
 from minattn.training import Adam, Cosine, LinearWarmup, Optimizer, Plan, Schedule
 
 SMALL = LanguageModelConfig(layers=4, d_model=128, d_ff=512, heads=4, norm="pre", positions="sinusoidal")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 
 from minattn.data import Alphabet, Splits, load_docstrings, read_text, split_text
 from minattn.data.text.texts import cut_tail
-from minattn.tasks.config import AT_LEAST_ONE, NonNegative, Positive
+from minattn.tasks.fields import AT_LEAST_ONE, NonNegative, Positive
 from minattn.tasks.files import write_text
 from minattn.tasks.lm.baselines import baselines
 from minattn.tasks.lm.character_model import CharacterModel
@@ -46,16 +46,17 @@ class TextFiles(Files):
     def hint_if_changed(self) -> str:
         return "go on with the Python it was started with" if self.train is None else "put the old file back"
 
-    def load(self, config: Any = None) -> Splits[str]:
-        if self.train is None:
-            return load_docstrings()
-        train = read_text(self.train)
-        if self.test is None:
-            return split_text(train)
-        test = read_text(self.test)
-        if self.dev is not None:
-            return Splits(train, read_text(self.dev), test)
-        return Splits(*cut_tail(train), test)
+    def read(self, path: str) -> str:
+        return read_text(path)
+
+    def load_own(self) -> Splits[str]:
+        return load_docstrings()
+
+    def split(self, data: str) -> Splits[str]:
+        return split_text(data)
+
+    def hold_out(self, train: str) -> tuple[str, str]:
+        return cut_tail(train)
 
 
 class LanguageModeling(Task):

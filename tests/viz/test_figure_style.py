@@ -1,4 +1,4 @@
-"""The helpers that all pictures share."""
+"""The helpers that all figures share."""
 
 from itertools import pairwise
 

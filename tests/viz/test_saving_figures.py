@@ -14,7 +14,7 @@ from matplotlib.image import imread
 
 from minattn.errors import ConfigError, MinattnError, MissingDependencyError
 from minattn.viz import alignment_figure, save_figure
-from minattn.viz.saving import check_picture_path
+from minattn.viz.saving import check_figure_path
 
 SIGNATURES = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
 ENDINGS = {".png": b"IEND\xaeB`\x82", ".svg": b"</svg>\n", ".pdf": b"%%EOF\n"}
@@ -109,7 +109,7 @@ def test_a_move_that_fails_leaves_nothing_behind(figure, tmp_path, monkeypatch):
 def test_a_folder_in_the_place_of_the_picture_is_refused(figure, tmp_path):
     (tmp_path / "picture.png").mkdir()
     with pytest.raises(ConfigError, match=r"picture\.png: it is a folder; hint: the name of a file"):
-        check_picture_path(tmp_path / "picture.png")
+        check_figure_path(tmp_path / "picture.png")
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 
@@ -127,19 +127,19 @@ def test_a_folder_that_takes_no_file_is_refused_before_the_work(tmp_path, monkey
 
     monkeypatch.setattr(type(tmp_path), "touch", touch)
     with pytest.raises(ConfigError, match=rf"cannot save .*picture\.png: {os.strerror(number)}; hint: {hint}$"):
-        check_picture_path(tmp_path / "picture.png")
+        check_figure_path(tmp_path / "picture.png")
 
 
 def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path):
     with pytest.raises(ConfigError, match="hint: a shorter name"):
-        check_picture_path(tmp_path / f"{'a' * 250}.png")
+        check_figure_path(tmp_path / f"{'a' * 250}.png")
 
 
 def test_a_place_that_will_do_stays_as_it_was(tmp_path):
-    check_picture_path(tmp_path / "picture.png")
+    check_figure_path(tmp_path / "picture.png")
     assert not list(tmp_path.iterdir())
     (tmp_path / "picture.png").write_bytes(b"the old picture")
-    check_picture_path(tmp_path / "picture.png")
+    check_figure_path(tmp_path / "picture.png")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"the old picture"]
 
 
