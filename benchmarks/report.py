@@ -110,7 +110,7 @@ def remarks(comparison: Comparison) -> list[str]:
     lines += [
         f"{title_of(engine)} has other losses: {why}."
         for engine, why in workload.other_forms.items()
-        if len(comparison.timings) > 1 and engine in comparison.timings
+        if engine in comparison.timings and not all(map(comparison.has_other_form, comparison.timings))
     ]
     lines += [
         f"ATTENTION: the losses of {title_of(engine)} are not those of the others: it computes something else."

@@ -147,8 +147,9 @@ class Comparison:
 
     def largest_loss_difference(self) -> float | None:
         """The largest between any two engines that compute the same."""
-        losses = [timing.losses for engine, timing in self.timings.items() if not self._has_other_form(engine)]
-        found = [largest_difference(one, other) for one, other in itertools.combinations(losses, 2)]
+        pairs = itertools.combinations(self.timings, 2)
+        alike = [pair for pair in pairs if self.has_other_form(pair[0]) == self.has_other_form(pair[1])]
+        found = [largest_difference(self.timings[one].losses, self.timings[other].losses) for one, other in alike]
         return max((difference for difference in found if difference is not None), default=None)
 
     def unlike(self, engine: str) -> bool:
@@ -156,14 +157,15 @@ class Comparison:
         difference = self.loss_difference(engine)
         if difference is None or difference <= ALIKE:
             return False
-        return self._has_other_form(engine) == self._has_other_form(self._standard)
+        return self.has_other_form(engine) == self.has_other_form(self._standard)
 
     @property
     def _standard(self) -> str:
         """The engine whose losses are those to compare with."""
         return self.reference if self.reference in self.timings else next(iter(self.timings))
 
-    def _has_other_form(self, engine: str) -> bool:
+    def has_other_form(self, engine: str) -> bool:
+        """Whether it is declared to compute something else than most; another clone of minattn is as minattn."""
         return (MINATTN if engine.startswith(MINATTN) else engine) in self.definition.other_forms
 
 

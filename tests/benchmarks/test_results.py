@@ -108,6 +108,7 @@ def test_another_clone_of_minattn_is_held_to_the_same_losses():
     earlier = "minattn at ../before"
     timings = {"minattn": timing(1.0, losses=[1.0]), earlier: timing(1.0, losses=[2.0])}
     assert comparison("W3", reference=earlier, **timings).unlike("minattn")
+    assert comparison("W3", reference=earlier, **timings).largest_loss_difference() == 0.5
     timings["torch"] = timing(1.0, losses=[3.0])
     compared = comparison("W3", reference="torch", **timings)
     assert not compared.unlike("minattn")
