@@ -46,6 +46,12 @@ def place_of(name: str) -> int:
     return int.from_bytes(digest_of(name)[:8], "big") % 1000
 
 
+def part_of(name: str) -> str:
+    """The part that the `place_of` a name puts it into: "train", "dev" or "test"."""
+    place = place_of(name)
+    return "test" if place < 100 else "dev" if place < 150 else "train"
+
+
 def digest_of(name: str) -> bytes:
     """SHA-256 of a name in UTF-8."""
     return hashlib.sha256(name.encode()).digest()

@@ -5,12 +5,19 @@ import os
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minattn.data.splits import place_of
 from minattn.data.text import parallel
-from minattn.data.text.parallel import ParallelText, parallel_files, read_lines, read_parallel, split_parallel
+from minattn.data.text.parallel import (
+    ParallelText,
+    hold_out_pairs,
+    parallel_files,
+    read_lines,
+    read_parallel,
+    split_parallel,
+)
 from minattn.errors import DataError
 
 sentences = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8)
@@ -240,3 +247,25 @@ def test_translations_of_one_sentence_stay_together():
 def test_too_few_pairs_to_divide():
     with pytest.raises(DataError, match=r"1 pairs are too few to be divided: none would be left for .*; hint"):
         split_parallel(ParallelText.of([("a", "b")]))
+
+
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=30), st.integers(1, 10))
+def test_a_part_is_held_out_with_all_translations_of_its_sentences(numbers, n):
+    most = max(map(numbers.count, numbers))
+    assume(n + most <= len(numbers))
+    text = ParallelText.of([(str(source), str(index)) for index, source in enumerate(numbers)])
+    kept, held_out = hold_out_pairs(text, n)
+    assert sorted([*kept, *held_out]) == sorted(text)
+    assert not set(kept.sources) & set(held_out.sources)
+    assert list(map(int, kept.targets)) == sorted(map(int, kept.targets)), "the order stays"
+    assert n <= len(held_out) < n + most
+
+
+def test_nothing_to_hold_out():
+    text = ParallelText.of([("a", "b"), ("c", "d")])
+    assert sorted(map(len, hold_out_pairs(text, 1))) == [1, 1]
+    with pytest.raises(DataError, match="cannot hold out 1 of 2 pairs"):
+        hold_out_pairs(ParallelText.of([("a", "b"), ("a", "c")]), 1)
+    for n in (0, -1, 2, 3):
+        with pytest.raises(DataError, match=rf"cannot hold out {n} of 2 pairs and keep some; hint: fewer, but"):
+            hold_out_pairs(text, n)

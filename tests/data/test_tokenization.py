@@ -8,17 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minattn.data.text.tokenization import (
-    BOS,
-    EOS,
-    PAD,
-    UNKNOWN,
     CharacterTokenizer,
     PieceTokenizer,
     WordTokenizer,
     plain,
     tokenizer_from_json,
 )
-from minattn.data.text.vocabulary import SPECIAL_SYMBOLS
+from minattn.data.text.vocabulary import BOS, EOS, PAD, SPECIAL_SYMBOLS, UNKNOWN
 from minattn.errors import CheckpointError, ConfigError, DataError, MissingDependencyError
 
 SENTENCES = [

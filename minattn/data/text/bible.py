@@ -31,7 +31,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from minattn.data.text.parallel import ParallelSplits, ParallelText, split_parallel
+from minattn.data.splits import Splits
+from minattn.data.text.parallel import ParallelText, split_parallel
 from minattn.errors import DataError
 
 VARIABLE = "MINATTN_SWORD"
@@ -77,7 +78,7 @@ class Verse(NamedTuple):
         return not known or 2 * (self.strong & other.strong).total() >= SAME * total
 
 
-def load_bible(folder: str | Path | None = None) -> ParallelSplits:
+def load_bible(folder: str | Path | None = None) -> Splits[ParallelText]:
     """English and Spanish verses, divided by the hash of a verse's name: 85 % train, 5 % dev and 10 % test.
 
     folder: where the folders engKJV2006eb and spaRV1909eb lie; None: where the environment variable MINATTN_SWORD says,

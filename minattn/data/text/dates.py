@@ -31,8 +31,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minattn.data.splits import PARTS, Splits, part_of
 from minattn.data.text.alignments import AlignedText, Alignment, Link
-from minattn.data.text.parallel import ParallelSplits, ParallelText, part_of
+from minattn.data.text.parallel import ParallelText
 from minattn.errors import ConfigError, MissingDependencyError
 
 LOCALES = ("en_US", "en_GB", "de", "fr", "es", "it", "nl", "pl", "ru", "el", "tr", "ja")
@@ -65,7 +66,7 @@ class AlignedDate(NamedTuple):
     alignment: Alignment
 
 
-def load_dates(seed: int = 1, pairs: tuple[int, int, int] = PAIRS) -> ParallelSplits:
+def load_dates(seed: int = 1, pairs: tuple[int, int, int] = PAIRS) -> Splits[ParallelText]:
     """Dates drawn at random: the locale, the format and the date with equal chances each.
 
     pairs: how many to train on, for dev and to test on.  dev and test are `AlignedText`s.  No pair comes twice.
@@ -77,12 +78,12 @@ def load_dates(seed: int = 1, pairs: tuple[int, int, int] = PAIRS) -> ParallelSp
     formats = [(locale, pattern) for locale in LOCALES for pattern in date_patterns(locale)]
     days = _days()
     parts = []
-    for number, (part, count) in enumerate(zip(ParallelSplits._fields, pairs, strict=True)):
+    for number, (part, count) in enumerate(zip(PARTS, pairs, strict=True)):
         if count > len(days[part]):
             raise ConfigError(f"there are {len(days[part]):,} dates for {part}, got {count:,} pairs; hint: fewer pairs")
         parts.append(_draw(count, formats, days[part], np.random.default_rng([seed, number])))
     train, dev, test = parts
-    return ParallelSplits(ParallelText(train.sources, train.targets), dev, test)
+    return Splits(ParallelText(train.sources, train.targets), dev, test)
 
 
 def babel_version() -> str:
@@ -106,7 +107,7 @@ def _draw(count: int, formats: list[tuple[str, str]], days: list[date], rng: np.
 @cache
 def _days() -> dict[str, list[date]]:
     """The dates of the parts train, dev and test."""
-    days: dict[str, list[date]] = {part: [] for part in ParallelSplits._fields}
+    days: dict[str, list[date]] = {part: [] for part in PARTS}
     for number in range((LAST - FIRST).days + 1):
         day = FIRST + timedelta(days=number)
         days[part_of(day.isoformat())].append(day)

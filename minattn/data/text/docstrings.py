@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from minattn.data.splits import PARTS, Splits, place_of
+from minattn.data.splits import PARTS, Splits, part_of
 from minattn.errors import DataError
 
 LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3"}
@@ -44,8 +44,7 @@ def load_docstrings(folder: str | Path | None = None) -> Splits[str]:
     parts: dict[str, list[str]] = {name: [] for name in PARTS}
     seen: set[str] = set()
     for module, path in source_files(folder):
-        place = place_of(module)
-        part = "test" if place < 100 else "dev" if place < 150 else "train"
+        part = part_of(module)
         for name, docstring in docstrings(path.read_bytes(), module):
             if docstring not in seen:
                 seen.add(docstring)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from minattn.data.text.parallel import ParallelSplits, read_parallel
+from minattn.data.splits import Splits
+from minattn.data.text.parallel import ParallelText, read_parallel
 from minattn.errors import DataError
 
 PARTS = ("train", "val", "test_2016_flickr")
@@ -23,7 +24,9 @@ TOKENIZED = ".lc.norm.tok"
 SOURCE = "https://github.com/multi30k/dataset"
 
 
-def load_multi30k(folder: str | Path, source: str = "en", target: str = "de", tokenized: bool = True) -> ParallelSplits:
+def load_multi30k(
+    folder: str | Path, source: str = "en", target: str = "de", tokenized: bool = True
+) -> Splits[ParallelText]:
     """29,000 pairs to train on, 1,014 for dev, and the 1,000 of 2016 to test on.
 
     folder: where the files of all parts lie, packed or not.  source, target: the languages, en, de or fr.
@@ -35,7 +38,7 @@ def load_multi30k(folder: str | Path, source: str = "en", target: str = "de", to
     texts = [
         read_parallel(*(_file(Path(folder), f"{part}{infix}.{side}") for side in (source, target))) for part in PARTS
     ]
-    return ParallelSplits(*texts)
+    return Splits(*texts)
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
-from minattn.data.splits import place_of
+from minattn.data.splits import PARTS, Splits, digest_of, part_of
 from minattn.errors import DataError
 
 MOST_BYTES = 2**29
@@ -93,26 +93,14 @@ class ParallelText:
         return f"{type(self).__name__} of {len(self):,} pairs"
 
 
-class ParallelSplits(NamedTuple):
-    """Parallel text to train on, to choose the best model by, and to report on."""
-
-    train: ParallelText
-    dev: ParallelText
-    test: ParallelText
-
-    def fingerprints(self) -> dict[str, str]:
-        """The fingerprint of each part: by it a resumed run knows that its data are the same."""
-        return {name: text.fingerprint() for name, text in self._asdict().items()}
-
-
-def split_parallel(text: ParallelText, keys: Sequence[str] | None = None) -> ParallelSplits:
+def split_parallel(text: ParallelText, keys: Sequence[str] | None = None) -> Splits[ParallelText]:
     """Divide pairs into about 85 % train, 5 % dev and 10 % test, by the hash of a key, as `split_lexicon` does words.
 
     keys: one for each pair, such as the name of a verse; None: the source, so that all translations of a sentence stay
     together.  Raises DataError where a part would be empty.
     """
     keys = text.sources if keys is None else keys
-    parts: dict[str, list[int]] = {name: [] for name in ParallelSplits._fields}
+    parts: dict[str, list[int]] = {name: [] for name in PARTS}
     for index, key in enumerate(keys):
         parts[part_of(key)].append(index)
     if empty := [name for name, indices in parts.items() if not indices]:
@@ -120,13 +108,21 @@ def split_parallel(text: ParallelText, keys: Sequence[str] | None = None) -> Par
             f"{len(text):,} pairs are too few to be divided: none would be left for {' and '.join(empty)}; "
             "hint: files of their own for train, dev and test, or more pairs"
         )
-    return ParallelSplits(**{name: text.only(indices) for name, indices in parts.items()})
+    return Splits(**{name: text.only(indices) for name, indices in parts.items()})
 
 
-def part_of(key: str) -> str:
-    """The part that the hash of a key puts it into: "train", "dev" or "test"."""
-    place = place_of(key)
-    return "test" if place < 100 else "dev" if place < 150 else "train"
+def hold_out_pairs(text: ParallelText, n: int) -> tuple[ParallelText, ParallelText]:
+    """Hold out the pairs of the sources with the smallest SHA-256, `n` or a few more: `(kept, held_out)`.
+
+    All translations of a sentence stay together.  Raises DataError where nothing would be held out or kept.
+    """
+    order = sorted(range(len(text)), key=lambda index: digest_of(text.sources[index]))
+    end = n
+    while 0 < end < len(order) and text.sources[order[end]] == text.sources[order[end - 1]]:
+        end += 1
+    if not 0 < end < len(order):
+        raise DataError(f"cannot hold out {n:,} of {len(text):,} pairs and keep some; hint: fewer, but at least 1")
+    return text.only(sorted(order[end:])), text.only(sorted(order[:end]))
 
 
 # ---------------------------------------------------------------------------------------------- files

@@ -31,10 +31,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from minattn.data.text.parallel import shown
-from minattn.data.text.vocabulary import SPECIAL_SYMBOLS, Numbers, Vocabulary
+from minattn.data.text.vocabulary import BOS, EOS, PAD, SPECIAL_SYMBOLS, UNKNOWN, Numbers, Vocabulary
 from minattn.errors import CheckpointError, ConfigError, DataError, MissingDependencyError
-
-PAD, BOS, EOS, UNKNOWN = range(len(SPECIAL_SYMBOLS))
 
 WORD_START = "▁"  # U+2581, in place of the space before a word
 
