@@ -85,7 +85,7 @@ def _attention_memory(context: typer.Context, out: Path, rounds: int) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for."""
+    """The request of the command line."""
 
     workloads: Sequence[str] = ()  # none: all
     against: str = "torch"

@@ -1,4 +1,4 @@
-"""How the memory of self-attention grows with the sequence: minattn's against that of the equation as printed.
+"""The memory of self-attention against the length of the sequence: minattn's against that of the equation as printed.
 
 `python -m benchmarks --attention-memory`.  With no gradient wanted, one sequence of T positions attends to itself, with
 4 heads of 64 numbers each.  The equation, softmax(Q K^T / sqrt(d_k)) V, has all T x T scores in memory;
@@ -68,7 +68,7 @@ class Point:
 
     @property
     def ratio(self) -> Spread:
-        """How many times as long as the equation minattn takes."""
+        """The time of minattn as a multiple of the equation's."""
         return spread(ratios(self.lean_seconds, self.equation_seconds))
 
 
@@ -117,7 +117,7 @@ COLUMNS = ["T", "keys", "equation, MiB", "minattn, MiB", "in and out, MiB", "× 
 
 
 def row(point: Point) -> list[str]:
-    """What the tables say; `COLUMNS` names the cells."""
+    """The rows of the tables; `COLUMNS` names the cells."""
     sizes = (point.equation_bytes, point.lean_bytes, point.given_bytes)
     return [
         str(point.length),

@@ -41,7 +41,7 @@ REST = 0.15  # s before a round with several threads: those of the engine before
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured, and how long."""
+    """A plan of measurements: the workloads, the contenders, the time."""
 
     workloads: list[Workload]
     against: list[str]  # engines beside minattn; the first is what the ratios are to
@@ -219,7 +219,7 @@ def warm_up(contender: Contender, seconds: float) -> Timing:
 
 
 def steps_a_round(step: float, seconds: float) -> int:
-    """How many steps of `step` seconds make a round of about so many seconds."""
+    """The number of steps of `step` seconds in a round of about so many seconds."""
     if LEAST_STEPS * step > LONGEST_ROUND * seconds:
         return 1
     return max(LEAST_STEPS, round(seconds / max(step, 1e-9)))

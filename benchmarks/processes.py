@@ -27,7 +27,7 @@ SHORTEST_JUDGED = 0.1  # s; the kernel counts processor time in hundredths of a 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a contender's processes run."""
+    """The environment of a contender's processes."""
 
     interpreter: Path
     variables: dict[str, str]  # of its environment
@@ -38,7 +38,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Steps:
-    """What some steps took, and their losses."""
+    """The seconds of some steps, and their losses."""
 
     seconds: list[float]
     losses: list[float]
@@ -154,7 +154,7 @@ class Worker(Contender):
         return answer
 
     def _end(self) -> str:
-        """How the process has ended, in words."""
+        """The end of the process, in words."""
         try:
             status = self._process.wait(SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
@@ -263,7 +263,7 @@ def _is_second_of_core(number: int) -> bool:
 
 @contextlib.contextmanager
 def _on_processors(threads: int) -> Iterator[None]:
-    """What is started within the block runs on so many processors, whatever it takes the machine to have."""
+    """Within the block, processes are started on so many processors."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

@@ -122,7 +122,7 @@ def remarks(comparison: Comparison) -> list[str]:
 
 
 def noise_in_words(comparisons: Sequence[Comparison]) -> str:
-    """How quiet the machine was."""
+    """The noise of the machine."""
     noise = noise_of(comparisons)
     if noise.others is None:
         return "Noise: the system does not tell what else the machine did."

@@ -1,4 +1,4 @@
-"""What was measured, and the arithmetic on it: medians, ratios round by round, shares of what the machine can do.
+"""Results, and the arithmetic on them: medians, ratios round by round, shares of what the machine can do.
 
 Results are kept as JSON, machine by machine, round by round, with as many digits as the report needs.
 """
@@ -43,7 +43,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 @dataclass(frozen=True)
 class Round:
-    """What an engine, or a limit, did in one round."""
+    """The measurements of an engine, or a limit, in one round."""
 
     seconds: float  # of a step: the median of the round's
     processors: float | None = None  # that it kept busy; None where the system does not tell
@@ -100,12 +100,12 @@ class Comparison:
 
     @property
     def has_ratios(self) -> bool:
-        """Whether there is something to compare with."""
+        """True if there is something to compare with."""
         return self.reference in self.timings and len(self.timings) > 1
 
     @property
     def has_losses(self) -> bool:
-        """Whether steps have a loss; an import has none."""
+        """True if steps have a loss; an import has none."""
         return any(timing.losses for timing in self.timings.values())
 
     @property
@@ -118,7 +118,7 @@ class Comparison:
         return spread([seconds * self.definition.unit.per_second for seconds in self.timings[engine].seconds])
 
     def ratio(self, engine: str) -> Spread | None:
-        """How many times as long as the reference a step takes, round by round; None without a reference."""
+        """The time of a step as a multiple of the reference's, round by round; None without a reference."""
         reference = self.timings.get(self.reference or "")
         if reference is None:
             return None
@@ -132,7 +132,7 @@ class Comparison:
         return spread([step_per_limit * r for r in ratios(self.limit.seconds, self.timings[engine].seconds)])
 
     def limit_rate(self) -> Spread | None:
-        """What the machine can do at most, operations or bytes a second."""
+        """The limit of the machine, operations or bytes a second."""
         if self.limit is None or self.definition.limit is None:
             return None
         return spread([LIMIT_WORK[self.definition.limit] / seconds for seconds in self.limit.seconds])
@@ -153,7 +153,7 @@ class Comparison:
         return max((difference for difference in found if difference is not None), default=None)
 
     def unlike(self, engine: str) -> bool:
-        """Whether its losses say that it computes something else, undeclared."""
+        """True if its losses show that it computes something else, undeclared."""
         difference = self.loss_difference(engine)
         if difference is None or difference <= ALIKE:
             return False
@@ -182,7 +182,7 @@ def largest_difference(ours: Sequence[float], theirs: Sequence[float]) -> float 
 
 @dataclass(frozen=True)
 class Noise:
-    """How quiet the machine was."""
+    """The noise of the machine."""
 
     rounds: int  # an engine's round counts as one
     repeated: int  # were taken once more
@@ -204,7 +204,7 @@ def noise_of(comparisons: Iterable[Comparison]) -> Noise:
 
 @dataclass
 class Results:
-    """What was measured on one machine."""
+    """The results of one machine."""
 
     machine: dict[str, Any]
     reference: str | None

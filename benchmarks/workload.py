@@ -1,4 +1,4 @@
-"""What a workload is, and the work that none of its engines can do without."""
+"""A workload, and the work that all of its engines have to do."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ NOT_WRITTEN = "it has convolutions, but this is not written for it"
 
 
 class Limit(StrEnum):
-    """What the machine itself can do, measured beside the engines."""
+    """A limit of the machine itself, measured beside the engines."""
 
     GEMM = "gemm"  # one large matrix product, operations a second
     COPY = "copy"  # a large array copied, bytes a second, read and written
@@ -37,7 +37,7 @@ MILLISECONDS = Unit("ms", 1e3)
 
 @dataclass(frozen=True)
 class Workload:
-    """What every engine is asked to do, and how each does it.
+    """The work that every engine is asked to do, and the way each does it.
 
     `steps` maps an engine to a function of its module in benchmarks/engines that sets the workload up and returns its
     step.  Everything is float32; a step includes reading its loss.  `work` counts the floating-point operations of the

@@ -66,7 +66,7 @@ NETWORKS = (PLAIN, RESIDUAL, ALONE)
 
 
 class Size(NamedTuple):
-    """How much of a data set is used, and for how long."""
+    """The part of a data set that is used, and the length of training."""
 
     train: int | None
     test: int | None

@@ -1,4 +1,4 @@
-"""What the experiments share: runs that are trained once, tables in Markdown, and errors as one line."""
+"""Parts that the experiments share: runs that are trained once, tables in Markdown, and errors as one line."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path

@@ -46,7 +46,7 @@ class MissingDependencyError(MinattnError, ImportError):
 
 
 def hint_for_write_error(error: OSError) -> str:
-    """What helps where a file or a folder could not be written, by what the system said of it."""
+    """A hint for a file or a folder that could not be written, by the system's error."""
     if error.errno in FULL:
         return "free space"
     if error.errno in FORBIDDEN:

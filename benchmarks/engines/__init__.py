@@ -1,4 +1,4 @@
-"""How each engine trains, differentiates and is called: what benchmarks/workloads need of it.
+"""Engines: the way each trains, differentiates and is called, as benchmarks/workloads need it.
 
 The worker imports a module in the environment of its engine, and calls its `use(threads)` where it has one.  JAX and
 the engines after NumPy give the functions of the text that they share (`linear`, `softmax`, `concat`, ..), each written

@@ -1,4 +1,4 @@
-"""What no library can beat on this machine: its matrix products and its copies.  No engine; NumPy alone."""
+"""The limits of this machine: its matrix products and its copies.  No engine; NumPy alone."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the Transformer (W4) and the language model (W5) share: inputs, work, and layers over an engine's functions."""
+"""Parts shared by the Transformer (W4) and the language model (W5): inputs, work, layers over an engine's functions."""
 
 from typing import NamedTuple
 

@@ -35,7 +35,7 @@ def xp(*arrays: Array) -> Any:
 
 
 def is_array(value: object) -> bool:
-    """Whether `value` is a raw array of a backend in use."""
+    """True if `value` is a raw array of a backend in use."""
     return type(value) in _modules or isinstance(value, np.ndarray)
 
 
@@ -166,7 +166,7 @@ LONGEST_DOT = 10_000
 
 
 def is_real_host(array: Array) -> bool:
-    """Whether `array` is a NumPy array of float32 or float64, for which the host has quicker ways."""
+    """True if `array` is a NumPy array of float32 or float64, for which the host has quicker ways."""
     return type(array) is np.ndarray and array.dtype.char in "fd"
 
 

@@ -51,7 +51,7 @@ LONG = 1 << 20
 thread takes longer than it saves."""
 
 BLOCK = 1 << 17
-"""How many numbers of one array are in a block: 512 KiB of float32.  Smaller ones would suit the cache of one core, but
+"""Elements of one array in a block: 512 KiB of float32.  Smaller ones would suit the cache of one core, but
 threads get in each other's way between the operations on a block."""
 
 NEW = None
@@ -74,8 +74,8 @@ def over_rows(body: Body, *arrays: Array, into: Sequence[Array | None] = ()) -> 
 
     into: the arrays that the body's first results may be written to, NEW for one like the first of `arrays`.  The body
     gets them as further arguments, unless it runs on the whole arrays at once; then it makes its own.
-    Further results of the body are joined along the first axis: one row for each row of a block (an array of shape
-    (n, k)), or one for each block, such as a partial sum.
+    Further results of the body are concatenated along the first axis: one row for each row of a block (an array of
+    shape (n, k)), or one for each block, such as a partial sum.
     """
     x = arrays[0]
     if x.size < LONG or not is_real_host(x):
@@ -171,7 +171,7 @@ def one_thread() -> Iterator[None]:
 
 @functools.cache
 def threads() -> int:
-    """How many threads share the blocks of a long array.
+    """The number of threads that share the blocks of a long array.
 
     Raises ConfigError where MINATTN_THREADS is no number of threads.
     """

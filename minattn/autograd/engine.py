@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Pullback = Callable[..., Any] | tuple[Callable[[Array], Array], ...]
 
 Result = tuple[Any, Pullback | None]
-"""What an op's function returns: its value, an array or a tuple of arrays, and its pullback."""
+"""The result of an op's function: its value, an array or a tuple of arrays, and its pullback."""
 
 
 # ---------------------------------------------------------------------------------------------- modes
@@ -194,7 +194,7 @@ def _binary(name: str, function: Callable[..., Any], apply: Callable[..., Any]) 
 
 
 def _tensor_arity(function: Callable[..., Any]) -> int | None:
-    """How many leading arguments are tensors: those before `/`; None for `*args`, all of them."""
+    """The number of leading arguments that are tensors: those before `/`; None for `*args`, all of them."""
     parameters = inspect.signature(function).parameters.values()
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return None

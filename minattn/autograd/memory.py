@@ -52,7 +52,7 @@ def keep_freed_memory() -> bool:
 
 
 def is_wanted(environment: Mapping[str, str]) -> bool:
-    """Whether freed memory is to be kept, as the environment variables say."""
+    """True if freed memory is to be kept, by the environment variables."""
     choice = environment.get(VARIABLE, "keep")
     if choice not in CHOICES:
         raise ConfigError(f"{VARIABLE} must be one of {', '.join(CHOICES)}; got {choice!r}")

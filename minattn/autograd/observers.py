@@ -45,7 +45,7 @@ class Observer:
 
 
 def node_of(output: Any) -> Any:
-    """What the graph holds of an op's call: its output, or what stands behind its several outputs; None if nothing."""
+    """The graph's node of an op's call: its output, or the node of its several outputs; None without one."""
     if not isinstance(output, tuple):
         return None if output.is_leaf else output
     return next((tensor._inputs[0] for tensor in output if not tensor.is_leaf), None)
@@ -104,7 +104,7 @@ class NaNLocator(Observer):
 
 
 def _not_finite(array: Array) -> str | None:
-    """What is wrong with `array`, for example 'NaN (3 of 12 elements)'; None if every element is finite."""
+    """What is not finite in `array`, for example 'NaN (3 of 12 elements)'; None if every element is finite."""
     if array.dtype.kind not in "fc":
         return None
     module = xp(array)
@@ -199,7 +199,7 @@ class OpTimer(Observer):
 
 @dataclass
 class MemoryReport:
-    """What a graph keeps alive: bytes by op, each buffer counted once, and the number of nodes."""
+    """The memory that a graph keeps alive: bytes by op, each buffer counted once, and the number of nodes."""
 
     nodes: int
     total: int

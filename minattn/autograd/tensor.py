@@ -107,7 +107,7 @@ class Tensor:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether no recorded operation made this tensor."""
+        """True if no recorded operation made this tensor."""
         return self._inputs is None
 
     def numpy(self) -> np.ndarray:

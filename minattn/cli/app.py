@@ -12,10 +12,13 @@ from minattn.training import BEST
 
 
 class Commands(TyperGroup):
-    """The commands in the order in which the help names them: those of tasks first."""
+    """The commands in the order in which the help names them: training first, then those of runs, then the others."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=lambda name: not isinstance(self.commands[name], TyperGroup))
+        def place(name: str) -> tuple[bool, bool]:
+            return name != "train", not isinstance(self.commands[name], TyperGroup)
+
+        return sorted(super().list_commands(ctx), key=place)
 
 
 app = typer.Typer(

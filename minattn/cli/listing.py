@@ -21,7 +21,7 @@ def list_everything() -> None:
 
 
 def fields(entry: Entry) -> dict[str, str]:
-    """What is shown of an entry, without what it has not."""
+    """The fields of an entry to show, empty ones left out."""
     record = entry.record
     model = record.model if isinstance(record, Mechanism) else ""
     shown = {

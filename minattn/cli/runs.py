@@ -104,10 +104,11 @@ app.add_typer(
     help="Score a run's best model on its test data, or on others.  minattn evaluate RUN --help lists its options.",
 )
 for name in dict.fromkeys(task.command for task in TASKS.values()):
+    predictions = [str(task.predict.__doc__).partition("\n")[0] for task in TASKS.values() if task.command == name]
     app.add_typer(
         typer.Typer(),
         name=name,
         cls=Predict,
         subcommand_metavar=RUN,
-        help=f"Show predictions of a run's best model.  minattn {name} RUN --help lists its options.",
+        help=f"{' '.join(predictions)}  minattn {name} RUN --help lists the options.",
     )

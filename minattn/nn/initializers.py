@@ -1,4 +1,4 @@
-"""How weights start: each draws a float32 parameter of a shape, on the host, from an explicit generator.
+"""Initializers: each draws a float32 parameter of a shape, on the host, from an explicit generator.
 
 Weights are drawn on the host and moved, so that a model starts the same on every device.
 """
@@ -103,7 +103,7 @@ def _orthogonal_block(n: int, m: int, rng: Rng) -> np.ndarray:
     return (q if n >= m else q.T).astype(np.float32)
 
 
-def joined(blocks: list[np.ndarray]) -> Parameter:
+def concatenated(blocks: list[np.ndarray]) -> Parameter:
     """One parameter of several drawn blocks side by side: they agree in all axes but the last."""
     shape = (*blocks[0].shape[:-1], sum(block.shape[-1] for block in blocks))
     return zeros(shape) if not _allocating.get() else Parameter(np.concatenate(blocks, -1))

@@ -1,4 +1,4 @@
-"""What counts as equal, and what is said when two arrays are not."""
+"""The comparison of arrays, and the message when two are not equal."""
 
 from typing import NamedTuple
 

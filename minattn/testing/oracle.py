@@ -126,7 +126,7 @@ def _require_repeatable(problem: Problem) -> None:
 
 
 def _why_not_complex(problem: Problem) -> str | None:
-    """What keeps fn from being evaluated at a complex point; None if nothing does."""
+    """The reason why fn cannot be evaluated at a complex point; None if it can."""
     point = problem.point()
     try:
         shifted = problem.values([array + 1j * STEP for array in point])
@@ -141,7 +141,7 @@ def _why_not_complex(problem: Problem) -> str | None:
 
 
 def _why_not_analytic(problem: Problem) -> str | None:
-    """What speaks against the complex step although fn can be evaluated; None if nothing does.
+    """The reason against the complex step although fn can be evaluated; None if there is none.
 
     A function that drops imaginary parts on its way, as |x| does, has a complex step that is wrong, and would be
     wrong in the same way as a gradient that forgets that part.  A coarse look along one direction tells.

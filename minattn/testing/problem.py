@@ -61,7 +61,7 @@ class Problem:
 
     @property
     def size(self) -> int:
-        """How many numbers gradients are taken by."""
+        """The number of elements that gradients are taken with respect to."""
         return sum(array.size for array in self.arrays)
 
     def described(self, k: int) -> str:
@@ -87,7 +87,7 @@ class Problem:
         return [asnumpy(results[i].data) for i in self.judged]
 
     def gradients(self, point: Sequence[np.ndarray] | None = None) -> list[np.ndarray | None]:
-        """What `backward` gives for every variable, on the host; None where no gradient arrived.
+        """The gradient that `backward` gives for every variable, on the host; None where no gradient arrived.
 
         At the variables' own values (point None) it is also made sure that no harm is done: the arrays are not
         written to, and no gradient shares memory with anything.

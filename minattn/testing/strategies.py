@@ -48,7 +48,7 @@ def broadcastable_shapes(
 
 @st.composite
 def axes(draw: Any, ndim: int, none: bool = True, several: bool = True) -> Any:
-    """What `axis=` may be for that many dimensions: None, an int from either end, or a tuple of different axes."""
+    """Values of `axis=` for that many dimensions: None, an int from either end, or a tuple of different axes."""
     kinds = ["none"] * none + ["one"] * (ndim > 0) + ["several"] * several
     kind = draw(st.sampled_from(kinds))
     if kind == "none":
@@ -92,7 +92,7 @@ def arrays(
 
 
 def _intervals(low: float, high: float, away_from: Sequence[float], margin: float) -> list[tuple[float, float]]:
-    """What is left of [low, high] without the surroundings of the numbers in `away_from`."""
+    """The parts of [low, high] without the surroundings of the numbers in `away_from`."""
     intervals, start = [], low
     for kink in sorted(away_from):
         if start < kink - margin:
@@ -161,7 +161,7 @@ def ids(draw: Any, shape: Shape | Strategy[Shape], count: int, negative: bool = 
 
 # ---------------------------------------------------------------------------------------------- index expressions
 def index_expressions(shape: Shape) -> Strategy[Any]:
-    """Whatever may stand in x[...] for an x of that shape: basic, integer-array, boolean and mixed indices."""
+    """Indices of x[...] for an x of that shape: basic, integer-array, boolean and mixed indices."""
     kinds = [basic_indices(shape), boolean_indices(shape), mixed_indices(shape)]
     if shape and 0 not in shape:
         kinds.append(integer_indices(shape))

@@ -31,7 +31,7 @@ from minattn.errors import DataError, ShapeError
 
 @dataclass(frozen=True, slots=True)
 class AlignmentScore:
-    """What was counted over all sentences, and the rates that follow from it."""
+    """Counts over all sentences, and the rates that follow from it."""
 
     sentences: int
     links: int  # |A|

@@ -21,7 +21,7 @@ from minattn.errors import ConfigError, DataError, MissingDependencyError
 Tokenization = Literal["13a", "none", "intl", "char", "zh"]
 
 LENGTHS = (10, 20, 30, 40, 50)
-"""Where the groups of sentences by length end; the last group has all that are longer."""
+"""The upper ends of the groups of sentences by length; the last group has all that are longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class TranslationScore:
     chrf: float
     exact: float
     signature: str
-    """How BLEU was counted, in sacrebleu's form."""
+    """The signature of BLEU, in sacrebleu's form."""
 
     def __str__(self) -> str:
         return (

@@ -36,9 +36,9 @@ def train(xp, to_device, steps):
 def loss_and_gradients(xp, parameters, x, target, rows):
     w1, b1, gain, shift, w2, b2 = parameters
     h = x @ w1 + b1
-    centerd = h - h.mean(-1, keepdims=True)
-    scale = 1 / xp.sqrt((centerd * centerd).mean(-1, keepdims=True) + 1e-5)
-    normed = centerd * scale
+    centered = h - h.mean(-1, keepdims=True)
+    scale = 1 / xp.sqrt((centered * centered).mean(-1, keepdims=True) + 1e-5)
+    normed = centered * scale
     a = normed * gain + shift
     z = xp.maximum(a, 0)
     logits = z @ w2 + b2

@@ -1,4 +1,4 @@
-"""What is done to each channel of images (N, C, .., W) alike, row of pixels by row of pixels.
+"""Operations on each channel of images (N, C, .., W) alike, row of pixels by row of pixels.
 
 With channels last in memory, a row of pixels is a row of a matrix: the numbers of one channel are C apart in it, and
 what there is of each channel is repeated along it.  NumPy is quick on such long rows, and slow on the few channels of

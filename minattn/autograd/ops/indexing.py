@@ -126,7 +126,7 @@ def _prepared(index: Any, x: Array) -> Any:
 
 
 def _axes_used(part: Any) -> int:
-    """How many axes of x one part of an index stands for."""
+    """The number of axes of x that one part of an index stands for."""
     if part is None or part is Ellipsis:
         return 0
     array = _raw(part)
@@ -148,7 +148,7 @@ def _prepared_part(part: Any, x: Array, axis: int) -> Any:
 
 
 def _is_basic(index: Any) -> bool:
-    """Whether no element can be named twice: slices, ints, None and Ellipsis only."""
+    """True if no element can be named twice: slices, ints, None and Ellipsis only."""
     parts = index if isinstance(index, tuple) else (index,)
     return not any(backend.is_array(part) for part in parts)
 

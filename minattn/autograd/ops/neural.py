@@ -91,7 +91,7 @@ def log_softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
 
 
 def _over(x: Array, axis: int) -> tuple[Callable[..., Any], int]:
-    """How a body that works along `axis` is run, in blocks of rows or at once, and the axis that it sees."""
+    """The runner of a body that works along `axis`, in blocks of rows or at once, and the axis that it sees."""
     return (over_rows, -1) if axis in (-1, x.ndim - 1) else (_whole, axis)
 
 
@@ -233,7 +233,7 @@ def cross_entropy(
 
 
 def _counted(targets: Any, ignore_index: int | None, classes: int, like: Array) -> tuple[Array, Array]:
-    """Which targets count (1 or 0, in the dtype of the logits), and the ids with the ignored ones replaced by 0."""
+    """A mask of the targets that count (1 or 0, in the logits' dtype), and the ids, with 0 for the ignored ones."""
     if ignore_index is not None:
         kept = targets != ignore_index
         ids = as_index(targets * kept, like, classes, "cross_entropy", from_end=False)

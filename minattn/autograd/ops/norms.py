@@ -56,7 +56,7 @@ def channel_axes(x: Any, **weights: Any) -> tuple[tuple[int, ...], tuple[int, ..
 
 
 def numbers(x: Any, axes: tuple[int, ...]) -> int:
-    """How many numbers are in a set.  Raises ShapeError where there is none."""
+    """The number of elements in a set.  Raises ShapeError where there is none."""
     n = math.prod(x.shape[axis] for axis in axes)
     if n == 0:
         raise ShapeError(
@@ -148,7 +148,7 @@ def local_response_norm(x: Array, /, n: int = 5, k: float = 2.0, alpha: float = 
 
 
 def _half(x: Any, n: int) -> int:
-    """How many neighbors count on each side."""
+    """The number of neighbors that count on each side."""
     channel_axes(x)
     if n < 1 or n % 2 == 0:
         raise ConfigError(f"{n} channels have none in their middle; hint: an odd number n")

@@ -48,7 +48,7 @@ class AxisWindows(NamedTuple):
         return found
 
     def sizes(self, count_padding: bool) -> np.ndarray:
-        """How many numbers each window has: in the image, or in the image with its padding."""
+        """The number of elements of each window: in the image, or in the image with its padding."""
         n, k, s, p, m = self
         start = np.arange(m) * s - p
         border = p if count_padding else 0
@@ -144,7 +144,7 @@ def max_pool2d(x: Array, /, kernel: Pair, stride: Pair | None = None, padding: P
 
 
 def _lowest(x: Array) -> Any:
-    """What no number of x's dtype is below."""
+    """The lower bound of x's dtype."""
     if x.dtype.kind in "fc":
         return -np.inf
     return False if x.dtype.kind == "b" else int(np.iinfo(x.dtype).min)

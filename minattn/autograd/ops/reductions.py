@@ -137,7 +137,7 @@ def _mean(x: Array, axis: Any, keepdims: bool) -> Array:
 
 
 def _at_once(x: Array, axis: Any) -> bool:
-    """Whether the backend's own sum or mean is to be taken: it is quick in C order, sums float16 in float32, and
+    """True if the backend's own sum or mean is to be taken: it is quick in C order, sums float16 in float32, and
     refuses an axis given twice."""
     if type(axis) is not tuple or x.flags.c_contiguous or x.dtype.char not in "fdFD" or not x.size:
         return True
@@ -153,7 +153,7 @@ def one_after_another(x: Array, axes: tuple[int, ...], keepdims: bool = True) ->
 
 
 def _count(x: Array, axis: Any) -> int:
-    """How many elements make one element of the result."""
+    """The number of elements that make one element of the result."""
     return math.prod(x.shape[a] for a in _axes(x, axis))
 
 

@@ -103,7 +103,7 @@ def split(x: Array, /, sections: int | Sequence[int], axis: int = 0) -> Result:
 
 @op
 def unstack(x: Array, /, axis: int = 0) -> Result:
-    """The slices of x along `axis`, a tuple.  Their gradients are joined once, not slice by slice."""
+    """The slices of x along `axis`, a tuple.  Their gradients are concatenated once, not slice by slice."""
     parts = tuple(_along(x, i, axis) for i in range(x.shape[axis]))
     return parts, lambda *gs: xp(*gs).stack(gs, axis)
 

@@ -70,7 +70,7 @@ class Verse(NamedTuple):
     strong: Counter[str]
 
     def translates(self, other: Verse) -> bool:
-        """Whether both have words, and of the same numbers as far as they have any."""
+        """True if both have words, and the same numbers as far as they have any."""
         if not (self.text and other.text):
             return False
         total = self.strong.total() + other.strong.total()

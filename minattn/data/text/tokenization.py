@@ -83,11 +83,11 @@ class Tokenizer:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """What `tokenizer_from_json` makes the same tokenizer of."""
+        """The JSON from which `tokenizer_from_json` restores this tokenizer."""
         raise NotImplementedError
 
     def __len__(self) -> int:
-        """How many numbers there are, special symbols included: the rows of an embedding table."""
+        """The number of ids, special symbols included: the rows of an embedding table."""
         raise NotImplementedError
 
 

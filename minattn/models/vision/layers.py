@@ -1,4 +1,4 @@
-"""What image networks share: the pooled head, convolutions with biases, layers with squeeze-and-excitation."""
+"""Parts that image networks share: the pooled head, convolutions with biases, layers with squeeze-and-excitation."""
 
 from jaxtyping import Inexact
 

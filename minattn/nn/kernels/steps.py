@@ -1,4 +1,4 @@
-"""What the kernels of recurrent units share: the check of their sizes, and steps that are padding."""
+"""Parts that the kernels of recurrent units share: the check of their sizes, and steps that are padding."""
 
 from typing import Any
 

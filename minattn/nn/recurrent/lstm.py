@@ -63,13 +63,15 @@ lstm = op(kernels.lstm, equation=lstm_equation)
 
 # ---------------------------------------------------------------------------------------------- layers
 FORGET_BIAS = 1.0
-"""Where the bias of the forget gate starts, so that the cell remembers at first.  R. Jozefowicz, W. Zaremba and
+"""The initial bias of the forget gate, such that the cell remembers at first.  R. Jozefowicz, W. Zaremba and
 I. Sutskever, "An empirical exploration of recurrent network architectures", ICML 2015."""
 
 
 def _biases(size: int, forget_bias: float) -> Parameter:
     """0 for every gate but the forget gate."""
-    return initializers.joined([initializers.constant((size,), value).data for value in (0.0, forget_bias, 0.0, 0.0)])
+    return initializers.concatenated(
+        [initializers.constant((size,), value).data for value in (0.0, forget_bias, 0.0, 0.0)]
+    )
 
 
 class LSTMCell(RecurrentUnit):

@@ -1,4 +1,4 @@
-"""What the recurrent units share: parameters side by side by gate, and the state to start from."""
+"""Parts that the recurrent units share: parameters side by side by gate, and the initial state."""
 
 from collections.abc import Callable
 
@@ -32,7 +32,7 @@ class RecurrentUnit(Module):
 
 def side_by_side(inputs: int, size: int, rng: Rng, init: Initializer, blocks: int = 3) -> Parameter:
     """One parameter of `blocks` matrices (inputs, size), each drawn on its own: [W_z | W_r | W] of a GRU."""
-    return initializers.joined([init((inputs, size), rng).data for _ in range(blocks)])
+    return initializers.concatenated([init((inputs, size), rng).data for _ in range(blocks)])
 
 
 def zero_state(x: Tensor, size: int) -> Tensor:

@@ -116,7 +116,7 @@ class G2P(Task):
         beam: Beam = None,
         plot: Annotated[Path | None, "draw the alignments: FILE.png, .svg or .pdf", "FILE"] = None,
     ) -> None:
-        """Pronounce words, and show which letters each sound comes from."""
+        """Pronounce words, and show the letters that each sound comes from."""
         from minattn.viz import terminal_alignment
         from minattn.viz.saving import check_figure_path
 

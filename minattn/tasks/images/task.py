@@ -1,4 +1,4 @@
-"""Image classification: a convolutional network learns to tell what is on images, and shows where it looks.
+"""Image classification by a convolutional network, with the attention of its predictions.
 
 The data are the 8x8 digits that scikit-learn ships, Fashion-MNIST, or any folder of images by class.  The score is the
 share of the test images that the best model names rightly; the best is that with the fewest errors on the dev images,
@@ -34,7 +34,7 @@ class ImageClassification(Task):
     """Image classification."""
 
     name = "images"
-    help = "Learn to tell what is on images."
+    help = "Learn to classify images."
     source = ImageSource
     items = "images"
     metrics = (Metric("error", "images", axis="error rate (%)", short="error", unit="%"),)
@@ -97,7 +97,7 @@ class ImageClassification(Task):
     def predict(
         self, predictor: Classifier, output: Output, paths: Annotated[list[str], "image files", "IMAGE"]
     ) -> None:
-        """Tell what is on images."""
+        """Classify images."""
         read = [predictor.read(path) for path in paths]
         pixels = np.stack([pixels for pixels, _ in read])
         probabilities = predictor.predict(Images(pixels, np.zeros(len(pixels), np.int64))).checked().probabilities
