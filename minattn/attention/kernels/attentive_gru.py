@@ -47,6 +47,7 @@ class Steps(NamedTuple):
     hidden: Array  # (T, S, B, a), tanh(s_{i-1} W_a + h U_a)
     gates: Array  # (T, B, 2n), [z_i | r_i]
     candidates: Array  # (T, B, n)
+    x: Array  # (B, 1, 3n), x_i + c_i C of the present step
 
 
 class StepGradients(NamedTuple):
@@ -119,6 +120,7 @@ def _allocate(inputs: Inputs, state: Array, dtype: Any) -> Steps:
         hidden=empty((kept, source, batch, a), dtype),
         gates=empty((kept, batch, 2 * n), dtype),
         candidates=empty((kept, batch, n), dtype),
+        x=empty((batch, 1, 3 * n), dtype),
     )
     steps.states[0] = state
     return steps
@@ -129,7 +131,7 @@ def _step(t: int, inputs: Inputs, steps: Steps) -> None:
     state, kept, n = steps.states[t], t % len(steps.gates), steps.states.shape[-1]
     from_state = matmul(state, inputs.from_state)
     steps.alignment[:, t] = _attend(from_state[:, 2 * n :], inputs, steps.hidden[kept]).T
-    x = matmul(steps.alignment[:, t : t + 1], inputs.values_C)  # c_i C
+    x = matmul(steps.alignment[:, t : t + 1], inputs.values_C, steps.x)  # c_i C
     x += inputs.projected[:, t : t + 1]
     gates = steps.gates[kept]
     gates[:] = from_state[:, : 2 * n]
