@@ -8,6 +8,7 @@ if __name__ != "minattn.models":
 
 from minattn.models.sequence.bert import Bert, BertConfig
 from minattn.models.sequence.language_model import LanguageModel, LanguageModelConfig
+from minattn.models.sequence.luong import Luong, LuongConfig
 from minattn.models.sequence.rnnsearch import RNNsearch, RNNsearchConfig
 from minattn.models.sequence.search import Hypothesis, beam_search, greedy_search
 from minattn.models.sequence.transformer import Transformer, TransformerConfig
@@ -48,6 +49,8 @@ __all__ = [
     "Hypothesis",
     "LanguageModel",
     "LanguageModelConfig",
+    "Luong",
+    "LuongConfig",
     "RNNsearch",
     "RNNsearchConfig",
     "ResNet",

@@ -169,7 +169,7 @@ def test_what_cannot_be_trained(refused, text, tmp_path, arguments, says):
 
 def test_models_of_g2p_by_name(refused, minattn, words, tmp_path):
     files = ("--train=train.tsv", "--dev=dev.tsv", "--test=test.tsv")
-    for name, hint in (("lstm", "one of rnnsearch, rnnencdec, transformer"), ("transfomer", "transformer")):
+    for name, hint in (("lstm", "one of rnnsearch, rnnencdec, luong, transformer"), ("transfomer", "transformer")):
         says = [f"there is no model '{name}'; hint: {hint}"]
         refused("train", "g2p", "--out", "run", *files, "--model", name, says=says, folder=tmp_path)
     sizes = ("layers=1", "d_model=8", "d_ff=8", "heads=2", "epochs=1", "batch_size=64")

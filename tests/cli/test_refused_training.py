@@ -24,7 +24,7 @@ OUT = ("--out", "deep/down/run")
         (["--set", "hidden"], ["form key=value", "'hidden'"]),
         (["--set", "hidden=large"], ["hidden must be a whole number, got 'large'"]),
         (["--set", "lr=-1"], ["lr must be a finite number above 0, got -1.0"]),
-        (["--set", "model=lstm"], ["there is no model 'lstm'; hint: one of rnnsearch, rnnencdec, transformer"]),
+        (["--set", "model=lstm"], ["there is no model 'lstm'; hint: one of rnnsearch, rnnencdec, luong, transformer"]),
         (["--seed", "-1"], ["seed must be at least 0, got -1"]),
         (["--seed", "one"], ["--seed", "minattn COMMAND --help"]),
         (["--sed", "1"], ["No such option: --sed"]),

@@ -1,16 +1,21 @@
 """Small models with random weights, and sentences for them."""
 
+from typing import get_args
+
 import numpy as np
 from hypothesis import strategies as st
 
 from minattn.models import (
     LanguageModel,
     LanguageModelConfig,
+    Luong,
+    LuongConfig,
     RNNsearch,
     RNNsearchConfig,
     Transformer,
     TransformerConfig,
 )
+from minattn.models.sequence.luong import Kind, Score
 
 SIZES = {"source_vocab_size": 6, "target_vocab_size": 5, "embedding": 2, "hidden": 3, "alignment": 2, "maxout": 2}
 SMALL = {"layers": 2, "d_model": 4, "d_ff": 3, "heads": 2, "dropout": 0.0, "max_length": 7}
@@ -20,6 +25,13 @@ SEEDS = st.integers(0, 2**32 - 1)
 def random_model(seed=0, dtype=np.float32, **settings):
     """A model all of whose weights, biases included, come from N(0, 0.7^2): nothing is zero, small or symmetric."""
     return randomised(RNNsearch(RNNsearchConfig(**{**SIZES, **settings}), np.random.default_rng(seed)), seed, dtype)
+
+
+def random_luong(seed=0, dtype=np.float32, **settings):
+    """The same of Luong's network, of two layers."""
+    sizes = {name: SIZES[name] for name in ("source_vocab_size", "target_vocab_size", "embedding", "hidden")}
+    config = LuongConfig(**{**sizes, "layers": 2, "window": 1, "positions": 3, "dropout": 0.0, **settings})
+    return randomised(Luong(config, np.random.default_rng(seed)), seed, dtype)
 
 
 def random_transformer(seed=0, dtype=np.float32, **settings):
@@ -50,6 +62,22 @@ def configurations(draw):
     sizes = {name: draw(st.integers(1, 3)) for name in ("embedding", "hidden", "alignment", "maxout")}
     flags = {name: draw(st.booleans()) for name in ("attention", "biases")}
     return {**sizes, **flags, "readout": draw(st.sampled_from(["previous", "current"]))}
+
+
+@st.composite
+def luong_configurations(draw):
+    """Every attention and score, with and without input feeding, and every size from 1 on."""
+    sizes = {name: draw(st.integers(1, 3)) for name in ("embedding", "hidden", "layers", "window", "positions")}
+    flags = {name: draw(st.booleans()) for name in ("feeding", "reverse", "biases")}
+    attention = draw(st.sampled_from(get_args(Kind)))
+    score = draw(st.sampled_from(get_args(Score)))
+    return {
+        **sizes,
+        **flags,
+        "attention": attention,
+        "score": score,
+        "feeding": flags["feeding"] and attention != "none",
+    }
 
 
 @st.composite

@@ -3,7 +3,7 @@
 import fakecupy
 import numpy as np
 import pytest
-from small_models import SIZES, random_language_model, random_model, random_transformer
+from small_models import SIZES, random_language_model, random_luong, random_model, random_transformer
 
 import minattn as ma
 from minattn.autograd import asnumpy, device_of
@@ -11,6 +11,7 @@ from minattn.models import beam_search
 from minattn.training import Adam, clip_grad_norm
 
 BOS, EOS, PAD = 1, 2, 0
+LARGER = {"embedding": 16, "hidden": 24}  # whose gradient is large enough to be clipped
 CASES = pytest.mark.parametrize(
     ("build", "settings"),
     [
@@ -18,6 +19,16 @@ CASES = pytest.mark.parametrize(
         pytest.param(random_model, {"readout": "current", "dropout": 0.3}, id="RNNsearch, current, dropout"),
         pytest.param(random_model, {"attention": False, "biases": True}, id="RNNencdec"),
         pytest.param(random_model, {"attention": False, "readout": "current"}, id="RNNencdec, current"),
+        pytest.param(
+            random_luong,
+            LARGER | {"attention": "global", "score": "concat", "dropout": 0.3},
+            id="Luong, global, dropout",
+        ),
+        pytest.param(random_luong, LARGER | {"score": "location", "biases": True, "window": 2}, id="Luong, local-p"),
+        pytest.param(
+            random_luong, LARGER | {"attention": "local-m", "feeding": False}, id="Luong, local-m, no feeding"
+        ),
+        pytest.param(random_luong, LARGER | {"attention": "none", "feeding": False}, id="Luong, no attention"),
         pytest.param(random_transformer, {"d_model": 16, "tied": "all"}, id="Transformer"),
         pytest.param(
             random_transformer,

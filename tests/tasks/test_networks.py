@@ -55,7 +55,7 @@ def test_the_sizes_of_the_vocabularies_are_no_settings(size):
 
 @pytest.mark.parametrize("choice", [(["model=lstm"],), ([], "lstm"), (["model="],)])
 def test_an_unknown_network_is_refused(choice):
-    with pytest.raises(ConfigError, match=r"no model '(lstm)?'; hint: one of rnnsearch, rnnencdec, transformer"):
+    with pytest.raises(ConfigError, match=r"no model '(lstm)?'; hint: one of rnnsearch, rnnencdec, luong, transformer"):
         configure(*choice)
     with pytest.raises(ConfigError, match=r"no model 'transfomer'; hint: transformer$"):
         configure([], "transfomer")

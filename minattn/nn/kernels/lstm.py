@@ -36,7 +36,7 @@ def lstm_step(
     projected: Array, hidden: Array, cell: Array, U: Array, gates: Array, squashed: Array
 ) -> tuple[Array, Array]:
     """The next hidden state and cell; leaves [i | f | o | g] in `gates` and tanh c in `squashed`."""
-    n = hidden.shape[-1]
+    n = cell.shape[-1]
     matmul(hidden, U, gates)
     gates += projected
     sigmoids = gates[:, : 3 * n]

@@ -1,7 +1,7 @@
 """The networks that learn to pronounce, and the settings of a run with each.
 
-RNNsearch and RNNencdec (Bahdanau et al. 2015) and the Transformer (Vaswani et al. 2017); the defaults of each take ten
-minutes on one CPU core.
+RNNsearch and RNNencdec (Bahdanau et al. 2015), Luong's network (Luong et al. 2015) and the Transformer (Vaswani et al.
+2017); the defaults of each take ten minutes on one CPU core.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
+from minattn.models.sequence.luong import Luong, LuongConfig
 from minattn.models.sequence.rnnsearch import RNNsearch, RNNsearchConfig
 from minattn.models.sequence.transformer import Transformer, TransformerConfig
 from minattn.nn import Module, Parameter
@@ -19,6 +20,9 @@ from minattn.training import Adam, Cosine, LinearWarmup, Optimizer, Plan, Schedu
 
 SMALL_RNNSEARCH = RNNsearchConfig(
     embedding=64, hidden=128, alignment=64, maxout=64, biases=True, readout="current", init="glorot"
+)
+SMALL_LUONG = LuongConfig(
+    embedding=64, hidden=128, layers=2, attention="global", window=3, dropout=0.0, biases=True, init="glorot"
 )
 SMALL_TRANSFORMER = TransformerConfig(
     layers=2, d_model=128, d_ff=512, heads=4, dropout=0.0, max_length=64, tied="target"
@@ -82,6 +86,21 @@ class RNNsearchG2P(G2PConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LuongG2P(G2PConfig):
+    """Luong's network.  Letters are said in order: a window of three to each side is enough for local attention."""
+
+    model: Annotated[Literal["luong"], "the network"] = "luong"
+    network: LuongConfig = SMALL_LUONG
+
+    @property
+    def attends(self) -> bool:
+        return self.network.attention != "none"
+
+    def build(self) -> Luong:
+        return Luong(self.network, np.random.default_rng(self.seed))
+
+
+@dataclass(frozen=True, kw_only=True)
 class TransformerG2P(G2PConfig):
     """The Transformer; letters are not phonemes, so only the phonemes' embedding is the pre-softmax matrix too.
 
@@ -111,6 +130,7 @@ class TransformerG2P(G2PConfig):
 MODELS = {
     "rnnsearch": RNNsearchG2P(),
     "rnnencdec": RNNsearchG2P(model="rnnencdec", network=replace(SMALL_RNNSEARCH, attention=False)),
+    "luong": LuongG2P(),
     "transformer": TransformerG2P(),
 }
 """The default settings of a run, by network."""

@@ -12,7 +12,7 @@ from .case import Call, Case, drawn, dtypes
 def sized(draw, *shapes, mask=None, **parameters):
     """Arguments whose shapes are tuples of names, such as ("B", "T", "3n"); equal names have equal lengths."""
     lengths = {"B": st.integers(0, 2)}
-    lengths |= {name: st.integers(1, 3) for name in "TS"} | {name: st.integers(1, 2) for name in "nad"}
+    lengths |= {name: st.integers(1, 3) for name in "TS"} | {name: st.integers(1, 2) for name in "Lnad"}
     length = {name: draw(strategy) for name, strategy in lengths.items()}
 
     def shape(names):
@@ -46,6 +46,19 @@ def attended(draw):
     return Call(inputs, {"mask": mask, "causal": n_q <= n_k and draw(st.booleans())})
 
 
+@st.composite
+def attending_lstms(draw):
+    """Luong's decoder by the number of its tensor arguments: the scores of products (7), with biases (8), of locations
+    (9), additive ones (10), and these in a predicted window (12)."""
+    count, window = draw(st.sampled_from([7, 8, 9, 10, 12])), draw(st.none() | st.integers(1, 2))
+    match = "n" if count < 9 else "a"
+    shapes = [("B", "T", "4n"), ("L", "B", "n"), ("L", "B", "n"), ("L", "2n", "4n"), ("B", "S", match), ("B", "S", "n")]
+    shapes += [("2n", "n"), ("L", "4n"), ("n", "S" if count == 9 else "a"), ("a",), ("n", "d"), ("d",)]
+    call = draw(sized(*shapes[:count], mask=("B", "S")))
+    window = 1 if count == 12 and window is None else window
+    return Call(call.inputs, {**call.parameters, "window": window, "sigma": draw(st.sampled_from([0.5, 2.0]))})
+
+
 STATE = ("B", "n")
 CASES = {
     "maxout": Case(pieces()),
@@ -60,6 +73,7 @@ CASES = {
             mask=("B", "S"),
         )
     ),
+    "attentional_lstm": Case(attending_lstms()),
     "additive_attention": Case(sized(("B", "n"), ("B", "T", "n"), ("n",), ("B", "T", "d"), mask=("B", "T"))),
     "attention": Case(attended()),
     "attention_context": Case(attended()),
