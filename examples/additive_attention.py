@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Additive attention
-# A network reads a word letter by letter and pronounces it phoneme by phoneme, attending to the letters before each
-# phoneme (D. Bahdanau, K. Cho and Y. Bengio, ICLR 2015).  Nobody tells it which letters make which sound.
+# A network reads the letters of a word and pronounces it phoneme by phoneme.  For each phoneme it attends to the
+# letters (D. Bahdanau, K. Cho and Y. Bengio, ICLR 2015); nobody tells it which letters make which sound.
 # Needs `pip install 'minattn[train]'` and about a minute on one core.
 # %%
 import matplotlib.pyplot as plt
@@ -9,7 +9,7 @@ import numpy as np
 
 import minattn as ma
 from minattn import nn
-from minattn.attention.sequence.additive import AdditiveAttention
+from minattn.attention.sequence import AdditiveAttention
 from minattn.data import Vocabulary, load_cmudict, pad_sequences
 from minattn.training import Adam
 
@@ -31,7 +31,7 @@ class Pronouncer(nn.Module):
         self.encoder = nn.BidirectionalGRU(SIZE, SIZE, rng)
         self.phonemes = nn.Embedding(len(phonemes), SIZE, rng, std=0.1)
         self.attention = AdditiveAttention(SIZE, 2 * SIZE, SIZE, rng, init="glorot")
-        self.decoder = nn.GRUCell(3 * SIZE, SIZE, rng)
+        self.decoder = nn.GRUCell(3 * SIZE, SIZE, rng)  # of the previous phoneme and the context
         self.classifier = nn.Linear(3 * SIZE, len(phonemes), rng)
 
     def forward(self, words, steps, truth=None):
@@ -63,16 +63,16 @@ for step in range(STEPS):
     optimizer.step()
     if step % 100 == 0:
         print(f"step {step:5,}  loss {loss.item():.3f}", flush=True)
-# %% How many new words are right, and where did it look?  Rows are phonemes, columns letters.
+# %% How many new words are right, and which letters did it attend to?  Rows are phonemes, columns letters.
 shown, test = ["knapsack", "cellophane", "lightened", "telephony"], list(words.test)[::10]
 with ma.no_grad():
     logits, alignment = model(shown + test, steps=20)
-said = [phonemes.decode(row.argmax(1)) for row in logits.data]
-right = [tuple(sounds) in words.test[word] for word, sounds in zip(test, said[len(shown) :], strict=True)]
+predicted = [phonemes.decode(row.argmax(1)) for row in logits.data]
+right = [tuple(sounds) in words.test[word] for word, sounds in zip(test, predicted[len(shown) :], strict=True)]
 print(f"{np.mean(right):.0%} of {len(test):,} new words are pronounced right")
 
 figure, axes = plt.subplots(1, len(shown), figsize=(11, 2.6), layout="constrained")
-for ax, word, sounds, weights in zip(axes, shown, said, alignment.data):  # noqa: B905
+for ax, word, sounds, weights in zip(axes, shown, predicted, alignment.data, strict=False):
     image = ax.imshow(weights[: len(sounds), : len(word)], cmap="Blues", vmin=0, vmax=1, aspect="auto")
     ax.set(xticks=range(len(word)), xticklabels=word, yticks=range(len(sounds)), yticklabels=sounds)
     ax.tick_params(length=0, labeltop=True, labelbottom=False)

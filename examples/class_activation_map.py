@@ -38,8 +38,8 @@ def scatter(digits, count):
 
 
 # %% [markdown]
-# The network ends in a mean over all places and one linear layer, so the score of a class is a mean over places too:
-# `class_scores` returns it together with its map, what each place adds to it.
+# The network ends in a mean over all positions and one linear layer.  So the score of a class is a mean over positions
+# too, and its map shows what each position adds to it; `class_scores` returns both.
 
 
 # %%
@@ -62,7 +62,7 @@ class Network(nn.Module):
 
 # %%
 model = Network()
-optimizer = Adam(model.named_parameters(), lr=0.002)
+optimizer = Adam(model.named_parameters())
 for step in range(STEPS):
     images, classes, _ = scatter(digits.train, BATCH)
     present = np.eye(10, dtype=np.float32)[classes].sum(axis=1)
@@ -87,7 +87,7 @@ found = ((corners <= peaks) & (peaks < corners + 8)).all(-1)
 print(f"{named.all(-1).mean():.0%} of the images have all digits named, {found.mean():.0%} of the digits are found")
 
 figure, axes = plt.subplots(3, 1 + EACH, figsize=(8, 6), layout="constrained")
-for row, image, its_classes, its_corners, its_maps in zip(axes, images, classes, corners, maps):  # noqa: B905
+for row, image, its_classes, its_corners, its_maps in zip(axes, images, classes, corners, maps, strict=False):
     for ax in row:
         ax.imshow(image[0], cmap="gray", extent=(0, SIDE, SIDE, 0))
         ax.set(xticks=(), yticks=())
