@@ -9,7 +9,7 @@ from minattn.autograd.backend import Array, Shape, as_array, device_of, like, xp
 from minattn.errors import DeviceError, ShapeError
 
 
-def as_boolean(mask: Any, x: Array, name: str = "a mask") -> Array:
+def as_boolean(mask: Any, x: Array, name: str) -> Array:
     """`mask` (an array, a tensor or lists of bools) as an array on the device of x.
 
     A mask on the host is brought there.  Raises TypeError unless it is boolean, DeviceError for one on a GPU whose x is
@@ -27,7 +27,7 @@ def as_boolean(mask: Any, x: Array, name: str = "a mask") -> Array:
 
 def check_mask(mask: Any, x: Array, shape: Shape) -> Array:
     """`mask` as a boolean array on the device of x that broadcasts to `shape`.  Raises ShapeError where it does not."""
-    mask = as_boolean(mask, x)
+    mask = as_boolean(mask, x, "a mask (True = may attend)")
     if not _broadcasts(mask.shape, shape):
         raise ShapeError(
             f"a mask of shape {tuple(mask.shape)} does not broadcast to {tuple(shape)}; hint: axes of that length or "

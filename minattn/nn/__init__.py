@@ -1,6 +1,6 @@
 """Layers: modules with parameters, initializers, losses."""
 
-from minattn.nn import initializers
+from minattn.nn import initializers, masks
 from minattn.nn.convolution import Conv1d, Conv2d, ConvNorm
 from minattn.nn.layers import Dropout, Embedding, LayerNorm, Linear, Maxout, RMSNorm, maxout
 from minattn.nn.losses import (
@@ -47,6 +47,7 @@ __all__ = [
     "kl_divergence",
     "lstm",
     "lstm_cell",
+    "masks",
     "maxout",
     "mean_absolute_error",
     "mean_squared_error",

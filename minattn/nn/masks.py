@@ -36,7 +36,7 @@ def padding_mask(mask: Any, x: Any) -> Array | None:
     if mask is None:
         return None
     x = as_array(x)
-    given, mask = as_array(mask), as_boolean(mask, x)
+    given, mask = as_array(mask), as_boolean(mask, x, "a padding mask (True = a real position)")
     if mask.shape != x.shape[:2]:
         raise ShapeError(
             f"a padding mask of shape {tuple(mask.shape)} does not fit (batch, time) = {tuple(x.shape[:2])}; hint: one "

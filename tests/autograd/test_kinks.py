@@ -225,7 +225,9 @@ def test_a_mask_of_trues_changes_nothing():
 
 
 def test_masks_must_be_boolean_and_fit():
-    with pytest.raises(TypeError, match=r"softmax: a mask must be boolean, got int64; hint: .astype\(bool\)"):
+    with pytest.raises(
+        TypeError, match=r"softmax: a mask \(True = may attend\) must be boolean, got int64; hint: .astype\(bool\)"
+    ):
         ma.softmax(ma.tensor(ROWS), mask=np.ones((2, 3), int))
     with pytest.raises(ValueError, match=r"softmax: a mask of shape \(3, 2\) does not broadcast to \(2, 3\)"):
         ma.softmax(ma.tensor(ROWS), mask=np.ones((3, 2), bool))

@@ -305,8 +305,8 @@ def test_a_mask_may_be_an_array_a_tensor_or_a_list(unit):
         (np.ones((3, 2), bool), ShapeError, r"\(3, 2\) does not fit \(batch, time\) = \(2, 3\); hint"),
         (np.ones((1, 3), bool), ShapeError, r"\(1, 3\) does not fit \(batch, time\) = \(2, 3\); hint"),  # would stretch
         (np.ones(3, bool), ShapeError, r"\(3,\) does not fit \(batch, time\) = \(2, 3\); hint"),
-        (np.ones((2, 3)), TypeError, "a mask must be boolean, got float64"),
-        ([[1, 1, 0], [1, 0, 0]], TypeError, "a mask must be boolean, got int64"),
+        (np.ones((2, 3)), TypeError, "a padding mask .* must be boolean, got float64"),
+        ([[1, 1, 0], [1, 0, 0]], TypeError, "a padding mask .* must be boolean, got int64"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused_with_both_shapes(unit, mask, error, message):
