@@ -18,7 +18,7 @@ from scipy import signal
 
 import minattn as ma
 from minattn.autograd import OPS, blocks
-from minattn.autograd.ops import window_products, windows
+from minattn.autograd.ops import convolution_algorithms, convolution_maps
 from minattn.errors import ConfigError, ShapeError
 from minattn.testing import assert_equation, check_gradients, strategies
 
@@ -147,7 +147,7 @@ def test_conv1d_refuses_what_is_no_sequence():
 def test_blocks_change_nothing(name, data, limit):
     """In blocks of one row, of some rows, and of some images."""
     call = data.draw(CASES[name].calls)
-    before, windows.HOST_BLOCK = windows.HOST_BLOCK, limit
+    before, convolution_maps.HOST_TILE = convolution_maps.HOST_TILE, limit
     try:
         assert_equation(
             CASES[name].on_tensors(name, call.parameters),
@@ -155,7 +155,7 @@ def test_blocks_change_nothing(name, data, limit):
             *call.inputs,
         )
     finally:
-        windows.HOST_BLOCK = before
+        convolution_maps.HOST_TILE = before
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -164,8 +164,8 @@ def test_no_way_changes_anything(name, data, small):
     """With the products cut into pieces of a few rows or into none, and kernels slid over pixels or not."""
     call = data.draw(CASES[name].calls)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(window_products, "SMALL", small)
-        patch.setattr(window_products, "FEW_ROWS", data.draw(st.sampled_from([1, 2, 1 << 40])))
+        patch.setattr(convolution_algorithms, "SMALL", small)
+        patch.setattr(convolution_algorithms, "FEW_ROWS", data.draw(st.sampled_from([1, 2, 1 << 40])))
         assert_equation(
             CASES[name].on_tensors(name, call.parameters),
             lambda *tensors: OPS[name].equation(*tensors, **call.parameters),
@@ -173,33 +173,33 @@ def test_no_way_changes_anything(name, data, small):
         )
 
 
-def way(x, weight, **how):
+def algorithm(x, weight, **how):
     how = {"kernel": weight[2:], "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1} | how
-    return window_products.way_of(np.zeros(x), weight, windows.Windows(**how)).forward
+    return convolution_algorithms.choose_algorithm(np.zeros(x), weight, convolution_algorithms.Geometry(**how)).forward
 
 
 def test_which_way_a_kernel_takes():
     x, few, many = (2, 16, 8, 8), (16, 16, 3, 3), (1024, 16, 3, 3)
-    assert way(x, few) is window_products._slid
-    assert way(x, few, dilation=(2, 1)) is window_products._slid
+    assert algorithm(x, few) is convolution_algorithms._implicit_gemm
+    assert algorithm(x, few, dilation=(2, 1)) is convolution_algorithms._implicit_gemm
     for other in ({"stride": (2, 1)}, {"stride": (1, 2)}, {"dilation": (1, 2)}, {"padding": (1, 3)}):
-        assert way(x, few, **other) is window_products._shifted
-    assert way(x, many) is window_products._shifted
-    assert way(x, (16, 8, 3, 3), groups=2) is window_products._shifted
-    assert way(x, (16, 1, 3, 3), groups=16) is window_products._taps
+        assert algorithm(x, few, **other) is convolution_algorithms._im2col
+    assert algorithm(x, many) is convolution_algorithms._im2col
+    assert algorithm(x, (16, 8, 3, 3), groups=2) is convolution_algorithms._im2col
+    assert algorithm(x, (16, 1, 3, 3), groups=16) is convolution_algorithms._direct
 
 
 @pytest.mark.parametrize("how", [{}, {"stride": 2}, {"groups": 4}, {"groups": 2}], ids=str)
 def test_threads_share_a_convolution_and_change_no_bit(monkeypatch, how):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(s, np.float32) for s in ((9, 4, 8, 7), (4, 4 // how.get("groups", 1), 3, 3), (4,))]
-    monkeypatch.setattr(windows, "HOST_BLOCK", 300)
-    monkeypatch.setattr(windows, "SHARED", 1)
+    monkeypatch.setattr(convolution_maps, "HOST_TILE", 300)
+    monkeypatch.setattr(convolution_maps, "SHARED", 1)
     at_work = set()
-    for name in ("_slid", "_shifted", "_taps"):
-        one = getattr(window_products, name)
+    for name in ("_implicit_gemm", "_im2col", "_direct"):
+        one = getattr(convolution_algorithms, name)
         noted = lambda *a, one=one: (at_work.add(threading.get_ident()), one(*a))[1]  # noqa: E731
-        monkeypatch.setattr(window_products, name, noted)
+        monkeypatch.setattr(convolution_algorithms, name, noted)
 
     def run(threads):
         monkeypatch.setattr(blocks, "threads", lambda: threads)
@@ -222,12 +222,12 @@ def test_threads_share_a_convolution_and_change_no_bit(monkeypatch, how):
 
 @pytest.mark.parametrize("shape", [(3, 4, 1, 1), (3, 4, 9, 7), (0, 4, 9, 7), (5, 4, 40, 3)])
 @pytest.mark.parametrize("limit", [1, 17, 500, 10**6])
-def test_blocks_are_all_rows_of_all_images_once(monkeypatch, shape, limit):
-    monkeypatch.setattr(windows, "HOST_BLOCK", limit)
-    how = windows.Windows((1, 1), (2, 1), (0, 0), (1, 1), 1)
-    height, _ = how.places(shape[2:])
+def test_tiles_are_all_rows_of_all_images_once(monkeypatch, shape, limit):
+    monkeypatch.setattr(convolution_maps, "HOST_TILE", limit)
+    how = convolution_algorithms.Geometry((1, 1), (2, 1), (0, 0), (1, 1), 1)
+    height, _ = how.output_size(shape[2:])
     seen = np.zeros((shape[0], height), int)
-    for images, rows in windows._blocks(shape, 2, how, seen):
+    for images, rows in convolution_maps._tiles(shape, 2, how, seen):
         assert limit >= 10**6 or (images.stop - images.start) * (rows.stop - rows.start) <= max(1, limit)
         seen[images, rows] += 1
     assert (seen == 1).all()

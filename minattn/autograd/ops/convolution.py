@@ -1,4 +1,4 @@
-"""Convolutions of images: conv2d, and conv_transpose2d, which is the gradient of conv2d by its input.
+"""Convolutions of images: conv2d, and conv_transpose2d, which is the input gradient of conv2d.
 
 As in all papers on convolutional networks, a convolution is a cross-correlation: the kernel is not flipped.
 With stride s, padding p, dilation d, and one group,
@@ -8,7 +8,8 @@ With stride s, padding p, dilation d, and one group,
 where x is 0 outside the image.  With g groups the channels are cut into g parts, and every part of y sees its own part
 of x only: a depthwise convolution has as many groups as channels.
 
-The arithmetic is in `windows.py` and `window_products.py`; here are the ops, their equations, and what they refuse.
+The arithmetic is in `convolution_maps.py` and `convolution_algorithms.py`; here are the ops, their equations, and what
+they refuse.
 """
 
 from typing import Any
@@ -17,11 +18,11 @@ import numpy as np
 
 from minattn.autograd.backend import Array, Shape, xp
 from minattn.autograd.engine import Result, op
+from minattn.autograd.ops.convolution_algorithms import Geometry, Pair
+from minattn.autograd.ops.convolution_maps import correlate, input_gradient, pixels, weight_gradient
 from minattn.autograd.ops.images import pair
 from minattn.autograd.ops.products import column_sums, einsum
 from minattn.autograd.ops.shaping import expand_dims, pad, reshape, squeeze
-from minattn.autograd.ops.window_products import Pair, Windows
-from minattn.autograd.ops.windows import by_input, by_weight, correlate, pixels
 from minattn.errors import ConfigError, ShapeError
 
 
@@ -37,16 +38,16 @@ def conv2d_equation(
 ) -> Any:
     """y = b + sum_{i,j} x(s h + d i - p, s w + d j - p) W(i, j): for every element of the kernel, a product over the
     channels of each group."""
-    windows = _windows(weight, stride, padding, dilation, groups)
-    (k_h, k_w), (top, left), (height, width) = windows.kernel, windows.padding, windows.places(x.shape[2:])
+    geometry = _geometry(weight, stride, padding, dilation, groups)
+    (k_h, k_w), (top, left), (height, width) = geometry.kernel, geometry.padding, geometry.output_size(x.shape[2:])
     x = pad(x, [(0, 0), (0, 0), (top, top), (left, left)])
     x = reshape(x, (x.shape[0], groups, weight.shape[1], *x.shape[2:]))
     weight = reshape(weight, (groups, weight.shape[0] // groups, *weight.shape[1:]))
     y = 0.0
     for i in range(k_h):
         for j in range(k_w):
-            seen = x[..., windows.under(0, i, height), windows.under(1, j, width)]
-            y = y + einsum("ngchw,goc->ngohw", seen, weight[..., i, j])
+            patches = x[..., geometry.under_tap(0, i, height), geometry.under_tap(1, j, width)]
+            y = y + einsum("ngchw,goc->ngohw", patches, weight[..., i, j])
     y = reshape(y, (x.shape[0], weight.shape[0] * weight.shape[1], height, width))
     return y if bias is None else y + reshape(bias, (-1, 1, 1))
 
@@ -72,19 +73,19 @@ def conv2d(
     dW(i, j) = sum_{n,h,w} g(h, w) x(s h + d i - p, s w + d j - p);  db = sum_{n,h,w} g.
     Raises ShapeError for shapes that do not fit, ConfigError for a stride, padding, dilation or groups that cannot be.
     """
-    windows = _windows(weight, stride, padding, dilation, groups)
+    geometry = _geometry(weight, stride, padding, dilation, groups)
     _check_images(x, weight, groups, channels=weight.shape[1] * groups)
     _check_bias(bias, weight.shape[0])
-    if min(windows.places(x.shape[2:])) < 1:
+    if min(geometry.output_size(x.shape[2:])) < 1:
         raise ShapeError(
-            f"a kernel of size {windows.kernel} with dilation {windows.dilation} covers {windows.reach} pixels, more "
-            f"than images of size {x.shape[2:]} have with padding {windows.padding}; hint: larger images, more "
-            "padding, or a smaller kernel"
+            f"a kernel of size {geometry.kernel} with dilation {geometry.dilation} covers {geometry.effective_kernel} "
+            f"pixels, more than images of size {x.shape[2:]} have with padding {geometry.padding}; hint: larger "
+            "images, more padding, or a smaller kernel"
         )
-    y = correlate(x, weight, windows)
+    y = correlate(x, weight, geometry)
     pullbacks = (
-        lambda g: by_input(g, weight, windows, x.shape[2:]),
-        lambda g: by_weight(x, g, windows),
+        lambda g: input_gradient(g, weight, geometry, x.shape[2:]),
+        lambda g: weight_gradient(x, g, geometry),
         _over_pixels,
     )
     return _plus(y, bias), pullbacks
@@ -121,9 +122,9 @@ def conv_transpose2d_equation(
     groups: int = 1,
 ) -> Any:
     """Every x(h, w) puts x W(i, j) to the place (s h + d i - p, s w + d j - p); what falls on one place adds up."""
-    windows = _windows(weight, stride, padding, dilation, groups)
-    (k_h, k_w), (s_h, s_w), (top, left), (d_h, d_w) = windows[:4]
-    height, width = _transposed_size(x.shape[2:], windows, output_padding)
+    geometry = _geometry(weight, stride, padding, dilation, groups)
+    (k_h, k_w), (s_h, s_w), (top, left), (d_h, d_w) = geometry[:4]
+    height, width = _transposed_size(x.shape[2:], geometry, output_padding)
     batch, channels, rows, columns = x.shape
     x = pad(reshape(x, (batch, channels, rows, 1, columns, 1)), [(0, n - 1) for n in (1, 1, 1, s_h, 1, s_w)])
     x = reshape(x, (batch, groups, channels // groups, s_h * rows, s_w * columns))  # with zeros in between
@@ -152,7 +153,7 @@ def conv_transpose2d(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> Result:
-    """The gradient of conv2d by its input: x (N, C_in, H, W) and `weight` (C_in, C_out / groups, k_h, k_w), the weight
+    """The input gradient of conv2d: x (N, C_in, H, W) and `weight` (C_in, C_out / groups, k_h, k_w), the weight
     of the conv2d that maps C_out channels to C_in, give (N, C_out, s (H - 1) + d (k_h - 1) + 1 - 2p + output_padding,
     the same of the width), plus bias (C_out) or None.
 
@@ -162,23 +163,23 @@ def conv_transpose2d(
     dx = conv2d(g, W);  dW is that of conv2d with x and g exchanged;  db = sum_{n,h,w} g.
     Raises ShapeError and ConfigError as conv2d does.
     """
-    windows = _windows(weight, stride, padding, dilation, groups)
+    geometry = _geometry(weight, stride, padding, dilation, groups)
     _check_images(x, weight, groups, channels=weight.shape[0])
     _check_bias(bias, weight.shape[1] * groups)
     rows, columns = x.shape[2:]
-    size = _transposed_size(x.shape[2:], windows, output_padding)
-    x = _extended(x, windows.places(size))
-    y = by_input(x, weight, windows, size)
+    size = _transposed_size(x.shape[2:], geometry, output_padding)
+    x = _extended(x, geometry.output_size(size))
+    y = input_gradient(x, weight, geometry, size)
     pullbacks = (
-        lambda g: correlate(g, weight, windows)[:, :, :rows, :columns],
-        lambda g: by_weight(g, x, windows),
+        lambda g: correlate(g, weight, geometry)[:, :, :rows, :columns],
+        lambda g: weight_gradient(g, x, geometry),
         _over_pixels,
     )
     return _plus(y, bias), pullbacks
 
 
 def _extended(x: Array, size: Pair) -> Array:
-    """x with zeros at the end, for as many windows as so large a result has."""
+    """x with zeros at the end, for as many geometry as so large a result has."""
     if x.shape[2:] == size:
         return x
     y = xp(x).zeros((*x.shape[:2], *size), x.dtype)
@@ -186,19 +187,19 @@ def _extended(x: Array, size: Pair) -> Array:
     return y
 
 
-def _transposed_size(size: Shape, windows: Windows, output_padding: int | Pair) -> Pair:
+def _transposed_size(size: Shape, geometry: Geometry, output_padding: int | Pair) -> Pair:
     more = _pair(output_padding, "output_padding", at_least=0)
-    if any(n >= max(s, d) for n, s, d in zip(more, windows.stride, windows.dilation, strict=True)):
+    if any(n >= max(s, d) for n, s, d in zip(more, geometry.stride, geometry.dilation, strict=True)):
         raise ConfigError(
-            f"output_padding {more} must be less than the stride {windows.stride} or the dilation {windows.dilation}; "
+            f"output_padding {more} must be less than the stride {geometry.stride} or the dilation {geometry.dilation}; "
             "hint: output_padding=0, the default"
         )
-    each = zip(windows.covered(size), windows.padding, more, strict=True)
+    each = zip(geometry.padded_size(size), geometry.padding, more, strict=True)
     height, width = (n - 2 * p + m for n, p, m in each)
     if min(*size, height, width) < 1:
         raise ShapeError(
             f"images of size {size} would become ones of size {(height, width)}: nothing is left within the padding "
-            f"{windows.padding}; hint: larger images or less padding"
+            f"{geometry.padding}; hint: larger images or less padding"
         )
     return height, width
 
@@ -216,7 +217,7 @@ def _plus(y: Array, bias: Array | None) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------- checks
-def _windows(weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Windows:
+def _geometry(weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Geometry:
     if len(weight.shape) != 4 or min(weight.shape) < 1:
         raise ShapeError(
             f"a weight of four axes with one number at least is expected, got {weight.shape}; hint: (C_out, C_in / "
@@ -225,7 +226,7 @@ def _windows(weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any)
     if not hasattr(groups, "__index__") or groups < 1:
         raise ConfigError(f"groups must be an int of 1 or more, got {groups!r}; hint: groups=1, the default")
     kernel = (weight.shape[2], weight.shape[3])
-    return Windows(
+    return Geometry(
         kernel, _pair(stride, "stride", 1), _pair(padding, "padding", 0), _pair(dilation, "dilation", 1), groups
     )
 
