@@ -17,6 +17,10 @@ class ShapeError(MinattnError, ValueError):
     """Shapes that do not fit together."""
 
 
+class AxisError(ShapeError, IndexError):
+    """An axis that an array does not have, or that is named twice."""
+
+
 class DeviceError(MinattnError, RuntimeError):
     """A device that is missing or not usable, or arrays of two devices in one operation."""
 

@@ -121,7 +121,7 @@ def like(value: Any, array: Array) -> Array:
     return host if module is np else module.asarray(host)
 
 
-def as_index(index: Array, array: Array, bound: int, what: str, *, from_end: bool = True) -> Array:
+def as_index(index: Array, array: Array, bound: int, what: str = "id", *, from_end: bool = True) -> Array:
     """Integer ids as an array on the device of `array`, checked on the host to lie in [-bound, bound), or in
     [0, bound) where ids do not count from the end.
 
@@ -131,12 +131,12 @@ def as_index(index: Array, array: Array, bound: int, what: str, *, from_end: boo
     if isinstance(index, (list, tuple, int, np.integer)):
         index = np.asarray(index)
     if index.dtype.kind not in "iu":
-        raise TypeError(f"{what}: ids must be integers, got {index.dtype}")
+        raise TypeError(f"an {what} must be an integer, got {index.dtype}")
     if isinstance(index, np.ndarray):
         lowest = -bound if from_end else 0
         if index.size and not (lowest <= int(index.min()) and int(index.max()) < bound):
             bad = index[(index < lowest) | (index >= bound)].flat[0]
-            raise IndexError(f"{what}: id {bad} is out of range for {bound} entries")
+            raise IndexError(f"{what} {bad} is out of range for {bound} entries; hint: {lowest} to {bound - 1}")
         if xp(array) is not np:
             return xp(array).asarray(index)
     return index

@@ -21,6 +21,7 @@ analytic one, which is what makes the complex step an exact oracle for values an
 
 import functools
 import inspect
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from minattn.autograd.backend import Array, device_of, is_array, like, xp
-from minattn.errors import DeviceError, GradientError, MinattnError
+from minattn.errors import AxisError, DeviceError, GradientError, MinattnError, ShapeError
 
 if TYPE_CHECKING:
     from minattn.autograd.tensor import Tensor
@@ -111,16 +112,18 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
         return functools.partial(op, equation=equation)
     tensors = _tensor_arity(function)
     named = _tensor_parameters(function)
-    name = function.__name__
+    optional = any(p.default is None for p in named)
+    name = function.__name__.lstrip("_")  # behind a function of that name, which prepares its arguments
 
     @functools.wraps(function)
     def apply(*args: Any, **parameters: Any) -> Any:
         rest: tuple[Any, ...] = ()
         if tensors is not None and len(args) != tensors:
-            given = [parameters.pop(p.name, p.default) for p in named[len(args) :]]
-            if any(value is inspect.Parameter.empty for value in given):
-                raise TypeError(f"{name}{inspect.signature(function)}: an argument is missing")
-            args, rest = (*args[:tensors], *given), args[tensors:]
+            given = {p.name: parameters.pop(p.name, p.default) for p in named[len(args) :]}
+            for missing in (argument for argument, value in given.items() if value is inspect.Parameter.empty):
+                names = ", ".join(inspect.signature(function).parameters)
+                raise TypeError(f"{name}: the argument {missing!r} is missing; hint: {name}({names})")
+            args, rest = (*args[:tensors], *given.values()), args[tensors:]
         inputs: list[Any] = []
         arrays: list[Any] = []
         tracked = False
@@ -132,12 +135,12 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
                     tracked = True
             else:
                 inputs.append(None)
-                arrays.append(argument if type(argument) is float else _constant(argument, args))
+                arrays.append(argument if type(argument) is float else _constant(name, argument, args, optional))
         if mode.observers:
             return _observed(name, function, inputs, arrays, rest, parameters, tracked)
         try:
             value, pullback = function(*arrays, *rest, **parameters)
-        except (TypeError, ValueError, IndexError) as error:
+        except FAULTS as error:
             raise _explained(name, error, arrays) from error
         if not tracked or pullback is None or not mode.recording:
             return _constants(value)
@@ -163,7 +166,7 @@ def _unary(name: str, function: Callable[..., Any], apply: Callable[..., Any]) -
             x = args[0]
             try:
                 value, pullback = function(x._data)
-            except (TypeError, ValueError, IndexError) as error:
+            except FAULTS as error:
                 raise _explained(name, error, [x._data]) from error
             if x.requires_grad and pullback is not None and mode.recording:
                 return _record(name, args, value, pullback, x._version)
@@ -183,7 +186,7 @@ def _binary(name: str, function: Callable[..., Any], apply: Callable[..., Any]) 
             if isinstance(a, Tensor) and isinstance(b, Tensor):
                 try:
                     value, pullback = function(a._data, b._data)
-                except (TypeError, ValueError, IndexError) as error:
+                except FAULTS as error:
                     raise _explained(name, error, [a._data, b._data]) from error
                 if (a.requires_grad or b.requires_grad) and pullback is not None and mode.recording:
                     return _record(name, args, value, pullback, a._version + b._version)
@@ -210,17 +213,26 @@ def _tensor_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
 
 
-def _constant(value: Any, args: Sequence[Any]) -> Any:
+def _constant(name: str, value: Any, args: Sequence[Any], optional: bool) -> Any:
     """A non-tensor argument as the op will see it: Python numbers stay weak, lists follow the tensors."""
     if isinstance(value, np.generic):
         return value.item()  # a NumPy scalar would promote float32 to float64
-    if isinstance(value, (list, tuple)):
+    if is_array(value) or isinstance(value, (int, float, complex)) or (value is None and optional):
+        return value
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"{name}: expected a tensor, an array or a number, got {describe(value)}")
+    if any(isinstance(part, Tensor) for part in value):
+        raise TypeError(f"{name}: a list of tensors is no tensor; hint: stack(..), through which gradients flow")
+    try:
         host = np.asarray(value)
-        leader = next((a._data for a in args if isinstance(a, Tensor)), None)
-        if leader is None:
-            return host
-        return like(host.astype(leader.dtype) if host.dtype.kind == "f" else host, leader)
-    return value
+    except ValueError as error:
+        raise ShapeError(f"{name}: the nested lists are ragged ({error})") from error
+    if host.dtype.kind not in "biufc":
+        raise TypeError(f"{name}: expected numbers in the list, got {host.dtype}")
+    leader = next((a._data for a in args if isinstance(a, Tensor)), None)
+    if leader is None:
+        return host
+    return like(host.astype(leader.dtype) if host.dtype.kind == "f" else host, leader)
 
 
 def _constants(value: Any) -> Any:
@@ -478,7 +490,7 @@ def _observed(
         observer.before_forward(name)
     try:
         value, pullback = function(*arrays, *rest, **parameters)
-    except (TypeError, ValueError, IndexError) as error:
+    except FAULTS as error:
         raise _explained(name, error, arrays) from error
     recorded = tracked and pullback is not None and mode.recording
     out = _record(name, inputs, value, pullback, _versions(inputs)) if recorded else _constants(value)
@@ -501,6 +513,10 @@ def _observed_pullback(node: Any, inputs: Sequence[Any], pullback: Any, upstream
 
 
 # ---------------------------------------------------------------------------------------------- errors
+FAULTS = (TypeError, ValueError, IndexError, AttributeError)
+"""Errors that array code raises for arguments that do not fit."""
+
+
 def _explained(name: str, error: Exception, arrays: Sequence[Any]) -> Exception:
     """The error of an op's array code, with the op's name and what it was given."""
     given = ", ".join(describe(array) for array in arrays)
@@ -510,9 +526,17 @@ def _explained(name: str, error: Exception, arrays: Sequence[Any]) -> Exception:
             f"{name}: its arguments are on {' and '.join(sorted(devices))} (given: {given}); hint: move them to "
             'one device with .to("cpu") or .to("cuda")'
         )
-    kinds = (TypeError, IndexError, ValueError)
-    kind = type(error) if isinstance(error, MinattnError) else next(k for k in kinds if isinstance(error, k))
-    return kind(f"{name}: {error} (given: {given})")
+    if isinstance(error, AttributeError) and not all(is_array(array) or array is None for array in arrays):
+        return TypeError(f"{name}: expected tensors or arrays, got {given}")
+    message = re.sub(r"^\w+\(\) ", "", str(error))  # Python's own name of the function
+    kinds: tuple[tuple[type[Exception], type[Exception]], ...] = (
+        (MinattnError, type(error)),
+        (np.exceptions.AxisError, AxisError),
+        (IndexError, IndexError),
+        (ValueError, ShapeError),  # NumPy's word for shapes that do not fit
+    )
+    kind = next((kind for of_numpy, kind in kinds if isinstance(error, of_numpy)), type(error))
+    return kind(f"{name}: {message} (given: {given})")
 
 
 def describe(value: Any) -> str:

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
+from minattn.errors import ShapeError
 from minattn.nn.module import Parameter
 
 Rng = np.random.Generator
@@ -91,7 +92,7 @@ def orthogonal(shape: tuple[int, ...], rng: Rng, blocks: int = 1) -> Parameter:
     n, columns = shape
     m, rest = divmod(columns, blocks)
     if rest:
-        raise ValueError(f"orthogonal: {columns} columns do not make {blocks} equal blocks")
+        raise ShapeError(f"orthogonal: {columns} columns do not make {blocks} equal blocks")
     if not _allocating.get():
         return zeros(shape)
     return Parameter(np.concatenate([_orthogonal_block(n, m, rng) for _ in range(blocks)], 1))
@@ -112,7 +113,7 @@ def concatenated(blocks: list[np.ndarray]) -> Parameter:
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight: (in, out) for a matrix, (out, in, height, width) for a convolution."""
     if len(shape) < 2:
-        raise ValueError(f"fans are defined for matrices and convolutions, not for shape {shape}")
+        raise ShapeError(f"fans are defined for matrices and convolutions, not for shape {shape}")
     if len(shape) == 2:
         return shape[0], shape[1]
     field = math.prod(shape[2:])

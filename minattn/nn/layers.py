@@ -7,6 +7,7 @@ from jaxtyping import Inexact, Integer
 
 from minattn.autograd import Array, Tensor, op, ops, xp
 from minattn.autograd.engine import Result
+from minattn.errors import ConfigError, ShapeError
 from minattn.nn import initializers
 from minattn.nn.initializers import Rng
 from minattn.nn.module import Module
@@ -41,7 +42,7 @@ class Dropout(Module):
 
     def __init__(self, rate: float, rng: Rng) -> None:
         if not 0 <= rate < 1:
-            raise ValueError(f"the dropout rate must be in [0, 1), got {rate}")
+            raise ConfigError(f"the dropout rate must be in [0, 1), got {rate}")
         self.rate = rate
         self.rng = rng
 
@@ -90,7 +91,7 @@ def maxout(x: Array, /, pieces: int = 2) -> Result:
     Equal members of a group share the gradient.
     """
     if x.shape[-1] % pieces:
-        raise ValueError(f"{x.shape[-1]} features do not make groups of {pieces}")
+        raise ShapeError(f"{x.shape[-1]} features do not make groups of {pieces}")
     members = [x[..., i::pieces] for i in range(pieces)]
     y = functools.reduce(xp(x).maximum, members)  # much faster than a reduction over a short last axis
     winners = [member.real == y.real for member in members]

@@ -10,6 +10,7 @@ from typing import Any
 from jaxtyping import Inexact, Shaped
 
 from minattn.autograd import Array, Tensor, ops
+from minattn.autograd.backend import as_array
 from minattn.autograd.ops import cross_entropy
 from minattn.errors import ConfigError, ShapeError
 
@@ -103,6 +104,7 @@ def kl_divergence(
 def _targets(loss: str, predictions: Tensor, targets: Tensor | Array) -> Tensor:
     """The targets as a tensor, of the shape of the predictions: (batch,) against (batch, 1) would broadcast to all
     pairs without a word."""
+    targets = targets if isinstance(targets, Tensor) else as_array(targets)
     if tuple(targets.shape) != tuple(predictions.shape):
         raise ShapeError(f"{loss}: predictions of shape {predictions.shape}, targets of shape {targets.shape}")
     return targets if isinstance(targets, Tensor) else Tensor(targets.astype(predictions.dtype))

@@ -312,7 +312,7 @@ def test_a_mask_that_does_not_fit_is_refused_with_both_shapes(op, causal, shape)
 @pytest.mark.parametrize("dtype", [float, np.float32, int, np.uint8, object])
 def test_a_mask_that_is_not_boolean_is_refused(op, causal, dtype):
     for mask in (np.ones((2, 3, 5), dtype), np.ones((2, 3, 5), dtype).tolist()):
-        with pytest.raises(TypeError, match=rr"a mask .* must be boolean, got (float|int|uint|object)"):
+        with pytest.raises(TypeError, match=r"a mask .* must be boolean, got (float|int|uint|object)"):
             op(*SIZES, mask, causal)
 
 

@@ -142,7 +142,7 @@ class TestDevices:
                 ma.embedding(weight, np.asarray(ids))
         with pytest.raises(IndexError, match="take: id 3 is out of range for 3 entries"):
             ma.take(weight, [3])
-        with pytest.raises(IndexError, match="getitem: index: id 5 is out of range"):
+        with pytest.raises(IndexError, match="getitem: index 5 is out of range"):
             weight[[0, 5]]
 
     def test_devices_that_do_not_exist(self):

@@ -559,7 +559,7 @@ def test_an_error_names_the_op_and_what_it_was_given():
         ma.embedding(x, np.array([0, 9]))
     with pytest.raises(IndexError, match="embedding: id -1 is out of range for 3 entries"):
         ma.embedding(x, np.array([0, -1]))
-    with pytest.raises(TypeError, match="take: ids must be integers, got float64"):
+    with pytest.raises(TypeError, match="take: an id must be an integer, got float64"):
         ma.take(x, np.array([0.5]))
 
 
@@ -574,7 +574,7 @@ def test_ids_that_do_not_count_from_the_end():
 
 
 def test_missing_arguments_are_named():
-    with pytest.raises(TypeError, match=r"add\(a: .*, b: .*an argument is missing"):
+    with pytest.raises(TypeError, match=r"add: the argument 'b' is missing; hint: add\(a, b\)"):
         ma.add(leaf(1.0))
 
 

@@ -11,6 +11,7 @@ from minattn.autograd import backend
 from minattn.autograd.backend import Array, xp
 from minattn.autograd.engine import Result, op
 from minattn.autograd.masks import as_boolean
+from minattn.errors import ConfigError
 
 
 # ---------------------------------------------------------------------------------------------- arithmetic
@@ -61,7 +62,10 @@ def negative(x: Array, /) -> Result:
 
 @op
 def power(a: Array, b: Array, /) -> Result:
-    """a ** b, elementwise.  d/da = b a^(b-1), which is 0 for b = 0;  d/db = a^b log a, taken as 0 for a = 0."""
+    """a ** b, elementwise.  d/da = b a^(b-1), which is 0 for b = 0;  d/db = a^b log a, taken as 0 for a = 0.
+
+    For a < 0 there is no d/db: it is NaN.
+    """
     y = a**b
 
     def base(g: Array) -> Array:
@@ -72,7 +76,7 @@ def power(a: Array, b: Array, /) -> Result:
 
     def exponent(g: Array) -> Array:
         if isinstance(a, (int, float)):
-            return g * y * (math.log(a) if a != 0 else 0.0)
+            return g * y * (0.0 if a == 0 else math.log(a) if a > 0 else math.nan)
         return g * y * xp(a).log(a + (a == 0))
 
     return y, (base, exponent)
@@ -190,7 +194,7 @@ def clip(x: Array, low: Array | None = None, high: Array | None = None, /) -> Re
     d/dx = 1 inside and at the bounds; outside the gradient goes to the bound.
     """
     if low is None and high is None:
-        raise ValueError("give low, high or both")
+        raise ConfigError("no bound is given; hint: low, high or both")
     module = xp(x, low, high)
     raised = x if low is None else module.maximum(x, low)
     y = raised if high is None else module.minimum(raised, high)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from minattn.autograd import backend
+from minattn.autograd.axes import check_axis
 from minattn.autograd.backend import Array, as_array, as_index, xp
 from minattn.autograd.engine import Result, op
+from minattn.errors import ShapeError
 
 
 @op
@@ -32,8 +34,8 @@ def getitem(x: Array, /, index: Any) -> Result:
 @op
 def take(x: Array, /, ids: Any, axis: int = 0) -> Result:
     """The slices of x along `axis` with the integer `ids` (an array of any shape, whose axes take axis's place)."""
-    axis = axis % x.ndim
-    ids = as_index(as_array(ids), x, x.shape[axis], "take")
+    axis = check_axis(axis, x.ndim)
+    ids = as_index(as_array(ids), x, x.shape[axis])
 
     def pullback(g: Array) -> Array:
         out = xp(g).zeros(x.shape, g.dtype)
@@ -46,7 +48,8 @@ def take(x: Array, /, ids: Any, axis: int = 0) -> Result:
 @op
 def gather(x: Array, /, ids: Any, axis: int = -1) -> Result:
     """y[.., i, ..] = x[.., ids[.., i, ..], ..] along `axis`; `ids` has x's shape but for that axis."""
-    ids = as_index(as_array(ids), x, x.shape[axis], "gather")
+    axis = check_axis(axis, x.ndim)
+    ids = as_index(as_array(ids), x, x.shape[axis])
     cells = _cells(x, ids, axis)
 
     def pullback(g: Array) -> Array:
@@ -102,7 +105,10 @@ def one_hot(ids: Any, count: int, dtype: Any = np.float32) -> Any:
     from minattn.autograd.tensor import Tensor
 
     ids = as_array(ids)
-    ids = as_index(ids, ids, count, "one_hot", from_end=False)
+    try:
+        ids = as_index(ids, ids, count, from_end=False)
+    except (IndexError, TypeError) as error:
+        raise type(error)(f"one_hot: {error}") from None
     classes = xp(ids).arange(count)
     return Tensor((ids[..., None] == classes).astype(dtype))
 
@@ -155,15 +161,14 @@ def _is_basic(index: Any) -> bool:
 
 def _cells(x: Array, ids: Array, axis: int) -> tuple[Array, ...]:
     """The full index with `ids` at `axis` and every other axis counting through its places."""
-    axis = axis % x.ndim
     if ids.ndim != x.ndim:
-        raise ValueError(f"gather: ids need {x.ndim} dimensions as x has, got {ids.ndim}")
+        raise ShapeError(f"ids need {x.ndim} axes as x {x.shape} has, got {ids.shape}")
     cells = []
     for i in range(x.ndim):
         if i == axis:
             cells.append(ids)
         else:
             if ids.shape[i] > x.shape[i]:
-                raise ValueError(f"gather: ids of shape {ids.shape} are longer than x, {x.shape}, along axis {i}")
+                raise ShapeError(f"ids of shape {ids.shape} are longer than x, {x.shape}, along axis {i}")
             cells.append(xp(ids).arange(ids.shape[i]).reshape((-1,) + (1,) * (x.ndim - 1 - i)))
     return tuple(cells)

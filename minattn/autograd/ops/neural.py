@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minattn.autograd import backend
+from minattn.autograd.axes import check_axis
 from minattn.autograd.backend import Array, add_rows, as_array, as_index, dots, sums, xp
 from minattn.autograd.blocks import NEW, over_rows
 from minattn.autograd.engine import Result, op
@@ -18,6 +19,7 @@ from minattn.autograd.masks import check_mask
 from minattn.autograd.ops.elementwise import exp, log, where
 from minattn.autograd.ops.indexing import gather
 from minattn.autograd.ops.reductions import mean, sum
+from minattn.errors import ConfigError, ShapeError
 
 
 # ---------------------------------------------------------------------------------------------- softmax
@@ -37,6 +39,8 @@ def softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
     dx = p (g - <g, p>).  A row without a single True gives zeros, and a zero gradient.
     """
     over, axis = _over(x, axis)
+    if not x.size:
+        return xp(x).exp(x), lambda g: g
     masked = mask is not None
 
     def forward(x: Array, p: Array | None = None) -> Array:
@@ -69,6 +73,8 @@ def log_softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
     dx = g - p <g, 1>.
     """
     over, axis = _over(x, axis)
+    if not x.size:
+        return xp(x).exp(x), lambda g: g
     module, masked = xp(x), mask is not None
 
     def forward(x: Array, y: Array | None = None, p: Array | None = None) -> tuple[Array, Array]:
@@ -92,7 +98,8 @@ def log_softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
 
 def _over(x: Array, axis: int) -> tuple[Callable[..., Any], int]:
     """The runner of a body that works along `axis`, in blocks of rows or at once, and the axis that it sees."""
-    return (over_rows, -1) if axis in (-1, x.ndim - 1) else (_whole, axis)
+    axis = check_axis(axis, x.ndim)
+    return (over_rows, -1) if axis == x.ndim - 1 else (_whole, axis)
 
 
 def _whole(body: Callable[..., Any], *arrays: Array, into: Any) -> Any:
@@ -195,12 +202,12 @@ def cross_entropy(
     dlogits = p - q.
     """
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+        raise ConfigError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
+        raise ConfigError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
     targets = as_array(targets)
     if tuple(targets.shape) != logits.shape[:-1]:
-        raise ValueError(f"targets of shape {targets.shape} do not fit logits of shape {logits.shape}")
+        raise ShapeError(f"targets of shape {targets.shape} do not fit logits of shape {logits.shape}")
     module, classes, eps = xp(logits), logits.shape[-1], label_smoothing
     counted, ids = _counted(targets, ignore_index, classes, logits)
     counted, ids = counted.reshape(-1, 1), ids.reshape(-1, 1)
@@ -236,10 +243,10 @@ def _counted(targets: Any, ignore_index: int | None, classes: int, like: Array) 
     """A mask of the targets that count (1 or 0, in the logits' dtype), and the ids, with 0 for the ignored ones."""
     if ignore_index is not None:
         kept = targets != ignore_index
-        ids = as_index(targets * kept, like, classes, "cross_entropy", from_end=False)
+        ids = as_index(targets * kept, like, classes, from_end=False)
         kept = kept if xp(kept) is xp(like) else xp(like).asarray(kept)
     else:
-        ids = as_index(targets, like, classes, "cross_entropy", from_end=False)
+        ids = as_index(targets, like, classes, from_end=False)
         kept = xp(like).ones(ids.shape, bool)
     return kept.astype(like.real.dtype), ids
 
@@ -262,8 +269,10 @@ def embedding(weight: Array, /, ids: Any) -> Result:
 
     The gradient adds the rows of g that share an id.  Raises IndexError for an id outside [0, K).
     """
+    if weight.ndim != 2:
+        raise ShapeError(f"a weight {weight.shape} has no rows to choose from; hint: (entries, size)")
     count, d = weight.shape
-    ids = as_index(as_array(ids), weight, count, "embedding", from_end=False)
+    ids = as_index(as_array(ids), weight, count, from_end=False)
     return weight.take(ids, 0), lambda g: add_rows(g.reshape(-1, d), ids.reshape(-1), count)
 
 
@@ -275,7 +284,11 @@ def dropout(x: Array, /, rate: float, rng: np.random.Generator) -> Result:
     Srivastava et al. 2014.
     """
     if not 0 <= rate < 1:
-        raise ValueError(f"the dropout rate must be in [0, 1), got {rate}")
+        raise ConfigError(f"the dropout rate must be in [0, 1), got {rate}")
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"rng must be a numpy.random.Generator, got {type(rng).__name__}; hint: np.random.default_rng(0)"
+        )
     scale = (rng.random(x.shape, np.float32) >= rate).astype(x.real.dtype)
     scale /= 1 - rate
     scale = backend.like(scale, x)

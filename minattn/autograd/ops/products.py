@@ -10,7 +10,7 @@ from minattn.autograd.backend import matmul as gemm
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.indexing import getitem
 from minattn.autograd.ops.shaping import squeeze
-from minattn.errors import ShapeError
+from minattn.errors import ConfigError, ShapeError
 
 
 @op
@@ -20,7 +20,7 @@ def matmul(a: Array, b: Array, /) -> Result:
     dA = G B^T;  dB = A^T G.
     """
     if a.ndim == 0 or b.ndim == 0:
-        raise ValueError("matmul needs at least one dimension on both sides; hint: use * for scalars")
+        raise ShapeError("a scalar has no rows and no columns; hint: * for scalars")
     if b.ndim == 2 and a.ndim > 2:
         return _rows_times_matrix(a, b)
     rows = a[None, :] if a.ndim == 1 else a
@@ -63,7 +63,9 @@ def linear_equation(x: Any, weight: Any, bias: Any = None) -> Any:
 def linear(x: Array, weight: Array, bias: Array | None = None, /) -> Result:
     """y = x W + b:  x (.., in), W (in, out), b (out) or None.  One product for all rows."""
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[0]:
-        raise ValueError(f"x {x.shape} does not fit the weight {weight.shape}: expected (.., in) and (in, out)")
+        raise ShapeError(f"x {x.shape} does not fit the weight {weight.shape}; hint: (.., in) and (in, out)")
+    if bias is not None and bias.shape != weight.shape[1:]:
+        raise ShapeError(f"a bias {bias.shape} does not fit the weight {weight.shape}; hint: (out,) and (in, out)")
     rows = x.reshape(_rows(x), x.shape[-1])
     y = gemm(rows, weight)
     if bias is not None and bias.dtype == y.dtype:
@@ -126,7 +128,7 @@ def _einsum(*operands: Array, inputs: tuple[str, ...], output: str) -> Result:
 
 def _named(names: str, x: Array) -> Any:
     if len(names) != x.ndim:
-        raise ValueError(f"subscripts '{names}' name {len(names)} axes, the operand has shape {x.shape}")
+        raise ShapeError(f"subscripts '{names}' name {len(names)} axes, the operand has shape {x.shape}")
     return zip(names, x.shape, strict=True)
 
 
@@ -136,6 +138,8 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     '...' stands for axes that are not named, which broadcast.  A letter twice in one operand takes its diagonal:
     "bii->bi".  The output may be left out; it is then '...' and every letter that occurs once, in alphabetical order.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: the subscripts come first, got {type(subscripts).__name__}; hint: einsum('ij->i', x)")
     inputs, output = _parsed(subscripts, len(operands))
     unnamed = [_under_dots(names, x) for names, x in zip(inputs, operands, strict=True)]
     try:
@@ -143,7 +147,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     except ValueError as error:
         raise ShapeError(f"einsum: the axes {unnamed} under '...' of '{subscripts}' do not broadcast") from error
     if common and "..." not in output:
-        raise ValueError(f"einsum: '{subscripts}' has no place for the axes under '...'; hint: '...' in the output")
+        raise ConfigError(f"einsum: '{subscripts}' has no place for the axes under '...'; hint: '...' in the output")
     letters = "".join(c for c in ascii_letters if c not in subscripts)[: len(common)]  # for the axes under '...'
     named = []
     for names, x, shape in zip(inputs, operands, unnamed, strict=True):
@@ -163,9 +167,9 @@ def _parsed(subscripts: str, operands: int) -> tuple[list[str], str]:
     if not arrow:
         output = "..." * ("..." in left) + "".join(sorted(c for c in letters if letters.count(c) == 1))
     if not all(c in ascii_letters for names in [*inputs, output] for c in names.replace("...", "", 1)):
-        raise ValueError(f"einsum: '{subscripts}' must name axes by letters, with one '...' an operand at most")
+        raise ConfigError(f"einsum: '{subscripts}' must name axes by letters, with one '...' an operand at most")
     if len(inputs) != operands:
-        raise ValueError(f"einsum: '{subscripts}' is for {len(inputs)} operands, got {operands}")
+        raise ConfigError(f"einsum: '{subscripts}' is for {len(inputs)} operands, got {operands}")
     return inputs, output
 
 

@@ -1,37 +1,42 @@
-"""Reductions over any axes: `axis` is None (all), an int or a tuple of ints."""
+"""Reductions over any axes: `axis` is None (all), an int or several ints."""
 
 import math
 from typing import Any
 
 import numpy as np
 
+from minattn.autograd.axes import check_axes, check_axis
 from minattn.autograd.backend import Array, Axes, xp
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.elementwise import sqrt
+from minattn.errors import ShapeError
 
 
 @op
 def sum(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The sum over `axis`."""
-    kept = kept_shape(x, axis)
-    return _sum(x, axis, keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept), x.shape)
+    axes = check_axes(axis, x.ndim)
+    kept = kept_shape(x, axes)
+    return _sum(x, axes, keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept), x.shape)
 
 
 @op
 def mean(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The mean over `axis`."""
-    kept, n = kept_shape(x, axis), _count(x, axis)
-    return _mean(x, axis, keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept) / n, x.shape)
+    axes = check_axes(axis, x.ndim)
+    kept, n = kept_shape(x, axes), _count(x, axes)
+    return _mean(x, axes, keepdims), lambda g: xp(g).broadcast_to(g.reshape(kept) / n, x.shape)
 
 
 @op
 def var(x: Array, /, axis: Axes | None = None, keepdims: bool = False, ddof: int = 0) -> Result:
     """The variance over `axis`: the sum of squared deviations over (n - ddof)."""
-    kept, n = kept_shape(x, axis), _count(x, axis)
+    axes = check_axes(axis, x.ndim)
+    kept, n = kept_shape(x, axes), _count(x, axes)
     if n <= ddof:
-        raise ValueError(f"the variance of {n} elements with ddof={ddof} does not exist")
-    deviation = x - _mean(x, axis, keepdims=True)
-    y = _sum(deviation * deviation, axis, keepdims) / (n - ddof)
+        raise ShapeError(f"the variance of {n} elements with ddof={ddof} does not exist; hint: more than ddof elements")
+    deviation = x - _mean(x, axes, keepdims=True)
+    y = _sum(deviation * deviation, axes, keepdims) / (n - ddof)
     return y, lambda g: g.reshape(kept) * (2 / (n - ddof)) * deviation
 
 
@@ -43,8 +48,9 @@ def std(x: Any, axis: Axes | None = None, keepdims: bool = False, ddof: int = 0)
 @op
 def prod(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The product over `axis`.  dx_i = g times the product of the others, whatever is 0 among them."""
-    kept = kept_shape(x, axis)
-    return x.prod(axis, keepdims=keepdims), lambda g: g.reshape(kept) * _products_of_the_others(x, _axes(x, axis))
+    axes = check_axes(axis, x.ndim)
+    kept = kept_shape(x, axes)
+    return x.prod(axes, keepdims=keepdims), lambda g: g.reshape(kept) * _products_of_the_others(x, axes)
 
 
 def _products_of_the_others(x: Array, axes: tuple[int, ...]) -> Array:
@@ -62,86 +68,76 @@ def _products_of_the_others(x: Array, axes: tuple[int, ...]) -> Array:
 @op
 def max(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The maximum over `axis`.  Where several elements reach it, they share the gradient equally."""
-    return _extreme(x, x.max(axis, keepdims=True), axis, keepdims)
+    axes = check_axes(axis, x.ndim)
+    return _extreme(x, x.max(axes, keepdims=True), axes, keepdims)
 
 
 @op
 def min(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The minimum over `axis`.  Where several elements reach it, they share the gradient equally."""
-    return _extreme(x, x.min(axis, keepdims=True), axis, keepdims)
+    axes = check_axes(axis, x.ndim)
+    return _extreme(x, x.min(axes, keepdims=True), axes, keepdims)
 
 
-def _extreme(x: Array, best: Array, axis: Any, keepdims: bool) -> Any:
+def _extreme(x: Array, best: Array, axes: tuple[int, ...], keepdims: bool) -> Result:
     def pullback(g: Array) -> Array:
         ties = x.real == best.real
-        share = g.reshape(best.shape) / ties.sum(axis, keepdims=True).astype(g.real.dtype)
+        share = g.reshape(best.shape) / ties.sum(axes, keepdims=True).astype(g.real.dtype)
         return ties * share
 
-    return best if keepdims else best.squeeze(_axes(x, axis)), pullback
+    return best if keepdims else best.squeeze(axes), pullback
 
 
 @op
 def logsumexp(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """log sum exp(x) over `axis`, without overflow.  d/dx = softmax(x)."""
-    module = xp(x)
-    shift = x.real.max(axis, keepdims=True)
+    module, axes = xp(x), check_axes(axis, x.ndim)
+    if not _count(x, axes):  # the sum of nothing is 0
+        y = module.full(kept_shape(x, axes), -np.inf, module.exp(x).dtype)
+        return y if keepdims else y.squeeze(axes), lambda g: module.zeros_like(x, g.dtype)
+    shift = x.real.max(axes, keepdims=True)
     shift = module.where(module.isfinite(shift), shift, _like_zero(shift))
     e = module.exp(x - shift)
-    total = e.sum(axis, keepdims=True)
+    total = e.sum(axes, keepdims=True)
     with np.errstate(divide="ignore"):  # the sum of nothing but exp(-inf) is 0, and its logarithm -inf
         y = module.log(total) + shift
     kept = total.shape
     weights = e / (total + (total == 0))
-    return y if keepdims else y.squeeze(_axes(x, axis)), lambda g: g.reshape(kept) * weights
+    return y if keepdims else y.squeeze(axes), lambda g: g.reshape(kept) * weights
 
 
 @op
 def argmax(x: Array, /, axis: int | None = None, keepdims: bool = False) -> Result:
     """The index of the first maximum along `axis` (of the flattened tensor for None), without a gradient."""
-    return x.real.argmax(axis, keepdims=keepdims), None
+    return x.real.argmax(None if axis is None else check_axis(axis, x.ndim), keepdims=keepdims), None
 
 
 @op
 def argmin(x: Array, /, axis: int | None = None, keepdims: bool = False) -> Result:
     """The index of the first minimum along `axis` (of the flattened tensor for None), without a gradient."""
-    return x.real.argmin(axis, keepdims=keepdims), None
+    return x.real.argmin(None if axis is None else check_axis(axis, x.ndim), keepdims=keepdims), None
 
 
-def _axes(x: Array, axis: Any) -> tuple[int, ...]:
-    if axis is None:
-        return tuple(range(x.ndim))
-    return tuple(a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
-
-
-def kept_shape(x: Array, axis: Any) -> tuple[int, ...]:
+def kept_shape(x: Array, axes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of the result with keepdims=True."""
-    if axis is None:
-        return (1,) * x.ndim
-    for a in axis if isinstance(axis, tuple) else (axis,):
-        if not -x.ndim <= a < x.ndim:
-            raise ValueError(f"axis {a} is out of range for {x.ndim} dimensions")
-    reduced = _axes(x, axis)
-    return tuple(1 if i in reduced else n for i, n in enumerate(x.shape))
+    return tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
 
 
-def _sum(x: Array, axis: Any, keepdims: bool) -> Array:
-    if _at_once(x, axis):
-        return x.sum(axis, keepdims=keepdims)
-    return one_after_another(x, _axes(x, axis), keepdims)
+def _sum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    if _at_once(x, axes):
+        return x.sum(axes, keepdims=keepdims)
+    return one_after_another(x, axes, keepdims)
 
 
-def _mean(x: Array, axis: Any, keepdims: bool) -> Array:
-    if _at_once(x, axis):
-        return x.mean(axis, keepdims=keepdims)
-    return one_after_another(x, _axes(x, axis), keepdims) / _count(x, axis)
+def _mean(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    if _at_once(x, axes):
+        return x.mean(axes, keepdims=keepdims)
+    return one_after_another(x, axes, keepdims) / _count(x, axes)
 
 
-def _at_once(x: Array, axis: Any) -> bool:
-    """True if the backend's own sum or mean is to be taken: it is quick in C order, sums float16 in float32, and
-    refuses an axis given twice."""
-    if type(axis) is not tuple or x.flags.c_contiguous or x.dtype.char not in "fdFD" or not x.size:
-        return True
-    return len(set(_axes(x, axis))) < len(axis)
+def _at_once(x: Array, axes: tuple[int, ...]) -> bool:
+    """True if the backend's own sum or mean is to be taken: it is quick in C order, and sums float16 in float32."""
+    return len(axes) in (1, x.ndim) or x.flags.c_contiguous or x.dtype.char not in "fdFD" or not x.size
 
 
 def one_after_another(x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
@@ -152,9 +148,9 @@ def one_after_another(x: Array, axes: tuple[int, ...], keepdims: bool = True) ->
     return x if keepdims else x.squeeze(axes)
 
 
-def _count(x: Array, axis: Any) -> int:
+def _count(x: Array, axes: tuple[int, ...]) -> int:
     """The number of elements that make one element of the result."""
-    return math.prod(x.shape[a] for a in _axes(x, axis))
+    return math.prod([x.shape[axis] for axis in axes])
 
 
 def _like_zero(x: Array) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minattn.autograd import backend
+from minattn.autograd.axes import check_axes, check_axis
 from minattn.autograd.backend import Array, Axes, Shape, device_of, xp
 from minattn.autograd.engine import Result, op, unbroadcast
 from minattn.errors import ConfigError, ShapeError
@@ -20,7 +21,9 @@ def reshape(x: Array, /, shape: Shape) -> Result:
 @op
 def transpose(x: Array, /, axes: Shape | None = None) -> Result:
     """x with its axes in the order `axes`; reversed for None."""
-    order = tuple(range(x.ndim))[::-1] if axes is None else tuple(a % x.ndim for a in axes)
+    order = tuple(range(x.ndim))[::-1] if axes is None else check_axes(tuple(axes), x.ndim)
+    if len(order) != x.ndim:
+        raise ShapeError(f"the order {axes} does not name all of {x.ndim} axes; hint: each axis once")
     inverse = tuple(int(i) for i in np.argsort(order))
     return x.transpose(order), lambda g: g.transpose(inverse)
 
@@ -40,7 +43,7 @@ def moveaxis(x: Array, /, source: Axes, destination: Axes) -> Result:
 @op
 def squeeze(x: Array, /, axis: Axes | None = None) -> Result:
     """x without its axes of length 1, or without `axis` only."""
-    return x.squeeze(axis), lambda g: g.reshape(x.shape)
+    return x.squeeze(None if axis is None else check_axes(axis, x.ndim)), lambda g: g.reshape(x.shape)
 
 
 @op
@@ -57,6 +60,7 @@ def broadcast_to(x: Array, /, shape: Shape) -> Result:
 
 @op
 def _concat(*xs: Array, axis: int = 0) -> Result:
+    axis = check_axis(axis, xs[0].ndim)
     lengths = [x.shape[axis] for x in xs]
     ends = [int(end) for end in np.cumsum(lengths)]
 
@@ -73,6 +77,8 @@ def concat(tensors: Any, axis: int = 0) -> Any:
 
 @op
 def _stack(*xs: Array, axis: int = 0) -> Result:
+    axis = check_axis(axis, xs[0].ndim + 1)
+
     def part(i: int) -> Any:
         return lambda g: _along(g, i, axis)
 
@@ -87,15 +93,16 @@ def stack(tensors: Any, axis: int = 0) -> Any:
 @op
 def split(x: Array, /, sections: int | Sequence[int], axis: int = 0) -> Result:
     """The parts of x along `axis`: that many equal ones (an int), or of the given lengths (a sequence)."""
+    axis = check_axis(axis, x.ndim)
     n = x.shape[axis]
     if isinstance(sections, int):
         if sections < 1 or n % sections:
-            raise ValueError(f"axis {axis} of length {n} cannot be split into {sections} equal parts")
+            raise ShapeError(f"axis {axis} of length {n} cannot be split into {sections} equal parts")
         lengths = [n // sections] * sections
     else:
         lengths = list(sections)
-        if sum(lengths) != n:
-            raise ValueError(f"parts of lengths {lengths} do not make up axis {axis} of length {n}")
+        if sum(lengths) != n or min(lengths, default=0) < 0:
+            raise ShapeError(f"parts of lengths {lengths} do not make up axis {axis} of length {n}")
     ends = [int(end) for end in np.cumsum(lengths)]
     parts = tuple(_along(x, slice(end - n, end), axis) for end, n in zip(ends, lengths, strict=True))
     return parts, lambda *gs: xp(*gs).concatenate(gs, axis)
@@ -104,6 +111,7 @@ def split(x: Array, /, sections: int | Sequence[int], axis: int = 0) -> Result:
 @op
 def unstack(x: Array, /, axis: int = 0) -> Result:
     """The slices of x along `axis`, a tuple.  Their gradients are concatenated once, not slice by slice."""
+    axis = check_axis(axis, x.ndim)
     parts = tuple(_along(x, i, axis) for i in range(x.shape[axis]))
     return parts, lambda *gs: xp(*gs).stack(gs, axis)
 
@@ -199,7 +207,7 @@ def repeat(x: Array, /, repeats: int, axis: int | None = None) -> Result:
     flattened x."""
     if axis is None:
         return x.reshape(-1).repeat(repeats), lambda g: g.reshape(x.size, repeats).sum(1).reshape(x.shape)
-    axis = axis % x.ndim
+    axis = check_axis(axis, x.ndim)
     grouped = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
     return xp(x).repeat(x, repeats, axis), lambda g: g.reshape(grouped).sum(axis + 1)
 
@@ -232,6 +240,5 @@ def to_device(x: Array, /, device: str) -> Result:
 
 
 def _along(x: Array, index: Any, axis: int) -> Array:
-    """x[..., index, ...] with `index` at `axis`."""
-    axis = axis % x.ndim
+    """x[..., index, ...] with `index` at `axis`, counted from the front."""
     return x[(slice(None),) * axis + (index,)]

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from minattn.autograd.axes import check_axes
 from minattn.autograd.backend import Array, Axes, xp
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.elementwise import clip, divide
@@ -19,16 +20,17 @@ def norm(x: Array, /, axis: Axes | None = None, keepdims: bool = False, order: f
     """
     if not order > 0:
         raise ConfigError(f"the order of a norm must be positive, got {order}; hint: 1, 2 or float('inf')")
-    kept = kept_shape(x, axis)
+    axes = check_axes(axis, x.ndim)
+    kept = kept_shape(x, axes)
     if order == 2:
-        y = xp(x).sqrt((x * x).sum(axis, keepdims=keepdims))
+        y = xp(x).sqrt((x * x).sum(axes, keepdims=keepdims))
         return y, lambda g: x * (g.reshape(kept) / _divisor(y.reshape(kept)))
     signs = xp(x).sign(x.real)
     sizes = x * signs
     if order == math.inf:
-        y = sizes.max(axis, keepdims=keepdims)
-        return y, lambda g: signs * _shared(g.reshape(kept), sizes.real == y.real.reshape(kept), axis)
-    y = (sizes**order).sum(axis, keepdims=keepdims) ** (1 / order)
+        y = sizes.max(axes, keepdims=keepdims)
+        return y, lambda g: signs * _shared(g.reshape(kept), sizes.real == y.real.reshape(kept), axes)
+    y = (sizes**order).sum(axes, keepdims=keepdims) ** (1 / order)
 
     def pullback(g: Array) -> Array:
         ratio = sizes / _divisor(y.reshape(kept)) + (signs == 0)  # 0 to a negative power is infinite, 0 times it NaN

@@ -129,7 +129,7 @@ CASES = {
     "maximum": Case(without_ties(), np.maximum),
     "minimum": Case(without_ties(), np.minimum),
     "clip": Case(clipped(), lambda x, low=None, high=None: np.clip(x, low, high)),
-    "_where": Case(chosen(), lambda a, b, condition: np.where(condition, a, b)),
+    "where": Case(chosen(), lambda a, b, condition: np.where(condition, a, b)),
     # comparisons, without a gradient
     "equal": Case(compared(), np.equal, ""),
     "not_equal": Case(compared(), np.not_equal, ""),

@@ -273,8 +273,8 @@ CASES = {
     "squeeze": Case(squeezable(), np.squeeze),
     "expand_dims": Case(with_parameters(new_axes), np.expand_dims),
     "broadcast_to": Case(stretched(), np.broadcast_to),
-    "_concat": Case(joined(stacked=False), lambda *xs, axis: np.concatenate(xs, axis)),
-    "_stack": Case(joined(stacked=True), lambda *xs, axis: np.stack(xs, axis)),
+    "concat": Case(joined(stacked=False), lambda *xs, axis: np.concatenate(xs, axis)),
+    "stack": Case(joined(stacked=True), lambda *xs, axis: np.stack(xs, axis)),
     "split": Case(sections(), numpy_split),
     "unstack": Case(
         along_axes(none=False, several=False),
@@ -300,7 +300,7 @@ CASES = {
     "scatter_add": Case(written(repeated=True), numpy_scatter_add),
     # products
     "matmul": Case(multiplied(), np.matmul),
-    "_einsum": Case(
+    "einsum": Case(
         summed_products(),
         lambda *xs, subscripts: np.einsum(subscripts, *xs),
         apply=lambda *xs, subscripts: ma.einsum(subscripts, *xs),
