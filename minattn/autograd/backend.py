@@ -42,7 +42,7 @@ def is_array(value: object) -> bool:
 def cuda() -> ModuleType:
     """CuPy, imported on first use.
 
-    Raises `DeviceError` saying which is missing, CuPy or a usable GPU, and hint.
+    Raises `DeviceError`, with a hint, where CuPy or a usable GPU is missing.
     """
     try:
         import cupy

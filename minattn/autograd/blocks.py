@@ -17,7 +17,7 @@ For short arrays, on CuPy and for other numbers than float32 and float64 that is
 long array the body gets one block of x after another, and the block of the result to write to.  It may run in several
 threads at the same time; it calls no matrix product, since BLAS has threads of its own.
 
-An op whose blocks are not rows of one matrix walks through them by `for_each_part`, some images after others, or by
+An op whose blocks are not rows of one matrix goes through them by `for_each_part`, some images after others, or by
 `for_each`, with blocks of its own making; convolutions do, whose products are too small for the threads of BLAS.
 
     MINATTN_THREADS=1      the number of threads that share the blocks of one long array; by default as many as

@@ -12,8 +12,8 @@ What every pullback would have to repeat is done here once: gradients are summed
 broadcast from, cast to their tensor's dtype, and never share memory with one another.
 
 The graph is nothing but the tensors: each knows its inputs and its pullback.  Tensors are numbered as they are
-made, so an input's number is smaller than its result's, and walking back in descending number is a valid order:
-no recursion, no global tape, and each node is visited once however often it was used.
+made, so an input's number is smaller than its result's, and the backward pass visits nodes in descending order of
+their numbers: no recursion, no global tape, and each node once however often it was used.
 
 Pullbacks are written without complex conjugation.  A function of complex tensors is differentiated as an
 analytic one, which is what makes the complex step an exact oracle for values and for gradients alike.
@@ -86,7 +86,7 @@ class Op(NamedTuple):
 
 
 OPS: dict[str, Op] = {}
-"""Every op of the library by name.  The tests walk through this table: an op without a test case fails them."""
+"""Every op of the library by name.  The tests enumerate it: an op without a test case fails them."""
 
 
 @overload
@@ -283,7 +283,7 @@ def _versions(inputs: Sequence[Any]) -> int:
 
 class _Joint:
     """Stands between an op with several outputs and its inputs: gathers the outputs' gradients, then calls the
-    op's pullback once.  It has what the walk needs of a node, and no data."""
+    op's pullback once.  It has what the backward pass needs of a node, and no data."""
 
     __slots__ = ("__weakref__", "_inputs", "_name", "_number", "_pullback", "_stamp", "_version", "grad", "outputs")
     _hooks = None
@@ -324,8 +324,8 @@ def _record_several(name: str, inputs: Sequence[Any], values: tuple[Any, ...], p
 def backward(root: "Tensor", seed: Array) -> None:
     """Add the gradient of <seed, root> to `.grad` of every leaf that `root` depends on.
 
-    Each node's gradient, pullback and links are dropped as soon as they are used, so memory shrinks as the walk
-    proceeds and the graph can be walked once only.
+    Each node's gradient, pullback and links are dropped as soon as they are used, so memory shrinks as the pass
+    proceeds, and a graph has one backward pass only.
     """
     if root._inputs is None:
         _accumulate_leaf(root, seed if root._hooks is None else _run_hooks(root, seed))
@@ -333,14 +333,14 @@ def backward(root: "Tensor", seed: Array) -> None:
     root.grad = seed
     heap: list[tuple[int, Any]] = [(-root._number, root)]
     try:
-        _walk(heap)
+        _backward_pass(heap)
     except BaseException:
         for _, node in heap:
-            node.grad = None  # or it would be taken for one of the next walk
+            node.grad = None  # or it would be taken for one of the next pass
         raise
 
 
-def _walk(heap: list[tuple[int, Any]]) -> None:
+def _backward_pass(heap: list[tuple[int, Any]]) -> None:
     """Pass gradients on from the nodes in `heap` until every leaf has its own."""
     owned: set[int] = set()  # numbers of the nodes whose gradient buffer was made here and may be added to
     watched: dict[int, tuple[Any, list[Array]]] = {}  # leaves with hooks, and their gradients
@@ -398,11 +398,11 @@ def _walk(heap: list[tuple[int, Any]]) -> None:
 
 
 def _refusal(node: Any) -> GradientError:
-    """Why this node cannot be walked through."""
+    """The error of a node that has no backward pass any more."""
     if node._inputs is FREED:
         return GradientError(
-            f"backward through {node._name}: its graph was already walked and freed; hint: compute the forward "
-            "pass again, or add the losses and call backward once"
+            f"backward through {node._name}: an earlier backward pass has freed its graph; hint: compute the "
+            "forward pass again, or add the losses and call backward once"
         )
     return GradientError(
         f"backward through {node._name}: the data of one of its inputs was written to after the forward pass, so the "
@@ -478,7 +478,7 @@ def _run_hooks(tensor: Any, gradient: Array) -> Array:
 
 
 FREED: list[Any] = []
-"""In place of a node's inputs once it has been walked."""
+"""In place of a node's inputs after its backward pass."""
 
 
 # ---------------------------------------------------------------------------------------------- observed runs

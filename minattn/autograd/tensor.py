@@ -1,4 +1,4 @@
-"""The tensor: an array, and where it came from."""
+"""The tensor: an array, and the op that made it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -168,8 +168,8 @@ class Tensor:
         """Add the gradient of this tensor to `.grad` of every leaf it depends on, and free the graph.
 
         gradient: the upstream gradient, an array of this tensor's shape; may be left out for a scalar (then 1).
-        Raises GradientError where nothing requires a gradient, where the graph was walked before, where an
-        input's data was written to since, and where a second-order graph is asked for.
+        Raises GradientError where nothing requires a gradient, after an earlier backward pass through the same graph,
+        where an input's data was written to since, and where a second-order graph is asked for.
         """
         if create_graph:
             raise GradientError(

@@ -1,6 +1,6 @@
 """Initializers: each draws a float32 parameter of a shape, on the host, from an explicit generator.
 
-Weights are drawn on the host and moved, so that a model starts the same on every device.
+Parameters are drawn on the host and moved, so that a model starts the same on every device.
 """
 
 import math
@@ -20,7 +20,7 @@ _allocating: ContextVar[bool] = ContextVar("allocating", default=True)
 
 @contextmanager
 def unallocated() -> Iterator[None]:
-    """Within the block parameters take no memory: every weight is one shared zero, stretched to its shape.
+    """Within the block parameters take no memory: each is one shared zero, stretched to its shape.
 
     For looking at a model too large to build: names, shapes and counts are right, values are not.
     """
@@ -32,19 +32,19 @@ def unallocated() -> Iterator[None]:
 
 
 def constant(shape: tuple[int, ...], value: float = 0.0) -> Parameter:
-    """Every weight `value`."""
+    """Every element `value`."""
     if not _allocating.get():
         return Parameter(np.broadcast_to(np.zeros((), np.float32), shape))
     return Parameter(np.full(shape, value, np.float32))
 
 
 def zeros(shape: tuple[int, ...]) -> Parameter:
-    """Every weight 0."""
+    """Every element 0."""
     return constant(shape, 0.0)
 
 
 def ones(shape: tuple[int, ...]) -> Parameter:
-    """Every weight 1."""
+    """Every element 1."""
     return constant(shape, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""The plain layers: linear maps, embeddings, dropout, layer norm, maxout."""
+"""Basic layers: linear, embedding, dropout, layer norm, maxout."""
 
 import functools
 from typing import Any

@@ -1,8 +1,8 @@
-"""Losses: what training makes small.
+"""Losses, which training minimizes.
 
-Each has a `reduction`: "mean" over all losses, their "sum", or "none" for one loss each.  Targets are tensors, or
-arrays, whose numbers are taken in the dtype of the predictions.  Raised are `ShapeError` for targets that do not fit
-and `ConfigError` for another reduction.  `cross_entropy`, of logits and class ids, is the fused op.
+Each has a `reduction`: "mean" over all losses, their "sum", or "none" for one loss each.  Targets are tensors, arrays
+or lists, in the shape of the predictions and taken in their dtype.  `ShapeError` is raised for targets that do not fit,
+`ConfigError` for another reduction.  `cross_entropy`, of logits and class ids, is a fused op.
 """
 
 from typing import Any

@@ -57,7 +57,7 @@ class Module:
         return list(self.named_parameters().values())
 
     def count_parameters(self) -> int:
-        """The number of weights, shared ones counted once."""
+        """The number of elements of all parameters, shared ones counted once."""
         return sum(p.size for p in self.parameters())
 
     # ------------------------------------------------------------------------------------------ mode and place

@@ -172,7 +172,7 @@ class Problem:
 
 
 def walk_back(results: Sequence[Tensor], upstream: Sequence[Array]) -> None:
-    """`backward` from every result with its upstream gradient, in one walk, making sure that no pullback writes
+    """`backward` from every result with its upstream gradient, in one pass, making sure that no pullback writes
     into the gradient it is given."""
     received: list[tuple[Array, Array]] = []
 

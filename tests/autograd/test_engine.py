@@ -28,7 +28,7 @@ def leaf(*values):
     return ma.tensor(np.array(values), requires_grad=True)
 
 
-# ---------------------------------------------------------------------------------------------- the walk
+# ---------------------------------------------------------------------------------------------- the backward pass
 def test_a_chain_of_20000_needs_no_recursion():
     x = leaf(1.0)
     y = x
@@ -38,13 +38,13 @@ def test_a_chain_of_20000_needs_no_recursion():
     assert x.grad.tolist() == [3.0]
 
 
-def test_a_graph_of_60000_that_is_never_walked_can_be_dropped():
+def test_a_graph_of_60000_without_a_backward_pass_can_be_dropped():
     code = "import minattn as ma; y = ma.tensor([1.0], requires_grad=True)\nfor _ in range(60_000): y = y + 1.0\ndel y"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_diamond_of_60_levels_is_walked_once(own_op):
-    """The number of paths doubles at every level: a walk over paths would not end."""
+def test_a_diamond_of_60_levels_has_one_visit_of_each_node(own_op):
+    """The number of paths doubles at every level: a pass over paths would not end."""
     visits = []
 
     @own_op
@@ -189,7 +189,7 @@ def test_outputs_without_a_gradient_beside_one_with():
 
 
 # ---------------------------------------------------------------------------------------------- freeing
-def test_the_graph_is_freed_as_it_is_walked(own_op):
+def test_the_graph_is_freed_during_the_backward_pass(own_op):
     """When the pullback of the first op runs, the results of the later ones are gone already."""
     alive = []
 
@@ -230,9 +230,11 @@ def test_a_second_walk_is_refused():
     shared = x * 2.0
     one, two = shared.sum(), (shared * 3.0).sum()
     one.backward()
-    with pytest.raises(GradientError, match=r"backward through sum: its graph was already walked and freed; hint"):
+    with pytest.raises(
+        GradientError, match=r"backward through sum: an earlier backward pass has freed its graph; hint"
+    ):
         one.backward()
-    with pytest.raises(GradientError, match=r"backward through multiply: its graph was already walked and freed"):
+    with pytest.raises(GradientError, match=r"backward through multiply: an earlier backward pass has freed its graph"):
         two.backward()
 
 
@@ -247,7 +249,7 @@ def test_a_walk_that_is_refused_leaves_no_gradient_behind():
     assert x.grad.tolist() == [3.0]
 
 
-def test_results_outlive_the_walk():
+def test_results_outlive_the_backward_pass():
     x = leaf(2.0)
     y = x * 3.0
     y.sum().backward()
@@ -665,7 +667,7 @@ def test_a_hook_that_replaces_the_data_of_an_input_is_refused():
         y.sum().backward()
 
 
-def test_a_hook_that_fails_leaves_its_tensor_to_be_walked_again():
+def test_after_a_hook_that_fails_backward_may_run_again():
     x = leaf(1.0, 2.0)
     y = x * x
 

@@ -16,13 +16,13 @@ from minattn.testing import assert_equation, check_gradients
 BY_DIFFERENCES = {"astype"}
 
 
-def modules_of(room):
-    package = importlib.import_module(room)
-    return [importlib.import_module(m.name) for m in pkgutil.walk_packages(package.__path__, f"{room}.")]
+def import_all(name):
+    for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."):
+        importlib.import_module(module.name)
 
 
-for room in ("minattn.nn", "minattn.attention", "minattn.models"):
-    modules_of(room)  # their ops enter the table
+for name in ("minattn.nn", "minattn.attention", "minattn.models"):
+    import_all(name)  # their ops enter the table
 
 ALL = {name for name, op in OPS.items() if op.function.__module__.startswith("minattn.")}
 DIFFERENTIABLE = sorted(name for name in CASES if CASES[name].method)

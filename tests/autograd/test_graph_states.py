@@ -41,8 +41,8 @@ class GraphMachine(RuleBasedStateMachine):
         super().__init__()
         self.leaves = []
         self.living = []
-        self.walked = set()  # the numbers of the nodes whose graph is freed
-        self.doubtful = set()  # those that a walk which was refused half-way may have freed
+        self.freed = set()  # the numbers of the nodes whose graph is freed
+        self.doubtful = set()  # those that a pass which was refused half-way may have freed
         self.count = 0
 
     def entered(self, tensor, number, parents=()):
@@ -110,21 +110,21 @@ class GraphMachine(RuleBasedStateMachine):
     def walk_back(self, x, upstream):
         if not x.number.requires_grad:
             expected = "nothing here requires a gradient"
-        elif x.ancestors & self.walked:
-            expected = "already walked and freed"
+        elif x.ancestors & self.freed:
+            expected = "has freed its graph"
             self.doubtful |= x.ancestors
         elif x.ancestors & self.doubtful:
             return
         else:
             x.tensor.backward(np.array(upstream))
             x.number.backward(upstream)
-            self.walked |= x.ancestors
+            self.freed |= x.ancestors
             return
         before = [None if leaf.tensor.grad is None else leaf.tensor.grad.copy() for leaf in self.leaves]
         with pytest.raises(GradientError, match=expected):
             x.tensor.backward(np.array(upstream))
         for leaf, gradient in zip(self.leaves, before, strict=True):
-            leaf.tensor.grad = gradient  # a walk that is refused half-way has done its first half
+            leaf.tensor.grad = gradient  # a pass that is refused half-way has done its first half
 
     @precondition(lambda self: self.leaves)
     @rule()

@@ -204,7 +204,7 @@ def test_the_memory_report_sees_what_pullbacks_keep():
     assert memory_report(ma.leaky_relu(x)).by_op["leaky_relu"] == 8000  # and the factor
 
 
-def test_a_walked_graph_holds_nothing():
+def test_a_graph_holds_nothing_after_its_backward_pass():
     x = ma.tensor(np.zeros(1000), requires_grad=True)
     y = ma.exp(x * 2.0).sum()
     before = memory_report(y)

@@ -167,7 +167,7 @@ def test_buffers_are_state_but_not_parameters():
     assert tied.mean.dtype == np.float32
 
 
-def test_circles_are_walked_once():
+def test_circular_modules_are_listed_once():
     parent, child = Module(), Module()
     parent.child, child.parent = child, parent
     child.loop = [Parameter(np.zeros(2, np.float32))]

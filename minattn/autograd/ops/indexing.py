@@ -1,4 +1,4 @@
-"""Ops that pick elements and put them back: indexing, take, gather, put, scatter-add, one-hot.
+"""Indexing ops and their inverses: getitem, take, gather, put, scatter-add, one-hot.
 
 Ids that come from the host are checked before they are used: CuPy would wrap ids out of range silently.
 """

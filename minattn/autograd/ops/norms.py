@@ -21,7 +21,7 @@ from minattn.errors import ConfigError, ShapeError
 
 
 # ---------------------------------------------------------------------------------------------- over a set
-def _standardised(rows: Array, eps: float) -> tuple[Array, Array]:
+def _standardized(rows: Array, eps: float) -> tuple[Array, Array]:
     """n and 1 / sqrt(var + eps) of the sets, which are the rows of a matrix."""
     normal = rows - rows.mean(-1, keepdims=True)
     inverse = 1 / xp(rows).sqrt((normal * normal).mean(-1, keepdims=True) + eps)
@@ -29,7 +29,7 @@ def _standardised(rows: Array, eps: float) -> tuple[Array, Array]:
     return normal, inverse
 
 
-def _standardised_gradient(h: Array, normal: Array, inverse: Array) -> Array:
+def _standardized_gradient(h: Array, normal: Array, inverse: Array) -> Array:
     """(h - mean h - n mean(h n)) / sqrt(var + eps), written over h."""
     mean_h, mean_hn = h.mean(-1, keepdims=True), (h * normal).mean(-1, keepdims=True)
     h -= mean_h
@@ -87,12 +87,12 @@ def group_norm(x: Array, weight: Array, bias: Array, /, groups: int, eps: float 
     shape, axes = channel_axes(x, weight=weight, bias=bias)
     rows = _grouped(x, groups)
     dtype = xp(x).result_type(x, weight, bias, 1.0)
-    normal, inverse = _standardised(x.reshape(rows).astype(dtype, copy=False), eps)
+    normal, inverse = _standardized(x.reshape(rows).astype(dtype, copy=False), eps)
     scale, of_x = weight.reshape(shape), normal.reshape(x.shape)
 
     def pullback(g: Array) -> tuple[Array, Array, Array]:
         h = (g * scale).reshape(rows)
-        d_x = _standardised_gradient(h, normal, inverse)
+        d_x = _standardized_gradient(h, normal, inverse)
         return (
             d_x.reshape(x.shape),
             one_after_another(g * of_x, axes).reshape(-1),
@@ -137,12 +137,12 @@ def local_response_norm(x: Array, /, n: int = 5, k: float = 2.0, alpha: float = 
     Krizhevsky et al. 2012, section 3.3.  alpha is the paper's: some frameworks divide it by n.
     """
     half = _half(x, n)
-    s = k + alpha * _neighbours(x * x, half)
+    s = k + alpha * _neighbors(x * x, half)
     divisor = s**beta
     y = x / divisor
 
     def pullback(g: Array) -> Array:
-        return g / divisor - (2 * alpha * beta) * x * _neighbours(g * y / s, half)
+        return g / divisor - (2 * alpha * beta) * x * _neighbors(g * y / s, half)
 
     return y, pullback
 
@@ -155,7 +155,7 @@ def _half(x: Any, n: int) -> int:
     return n // 2
 
 
-def _neighbours(x: Array, half: int) -> Array:
+def _neighbors(x: Array, half: int) -> Array:
     """For each channel the sum of the channels that are at most `half` from it."""
     total = x.copy()
     for distance in range(1, half + 1):

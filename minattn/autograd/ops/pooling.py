@@ -1,4 +1,4 @@
-"""Pooling: the largest or the mean of each window of an image (.., H, W), which users give as (N, C, H, W).
+"""Pooling: the maximum or the mean of each window of images (.., H, W), such as (N, C, H, W).
 
 Along an axis of n numbers, windows of k numbers start at i s - p, for the stride s and the padding p, and there are
 
@@ -24,7 +24,7 @@ from minattn.autograd.ops.shaping import pad, stack
 from minattn.errors import ConfigError, ShapeError
 
 Tap = tuple[slice, slice]
-"""One place of the window: the windows that have it inside the image, and what they find there."""
+"""One place of the window: the windows that have it inside the image, and the pixels there."""
 
 
 # ---------------------------------------------------------------------------------------------- windows
@@ -83,7 +83,7 @@ def _along(n: int, k: int, s: int, p: int, ceil: bool) -> AxisWindows:
 
 
 def _grid(height: AxisWindows, width: AxisWindows) -> Iterator[tuple[Any, Any]]:
-    """For every place of the window: an index of the windows, and one of the pixels that they find there."""
+    """For every place of the window: an index of the windows, and one of the pixels there."""
     for (above, rows), (left, columns) in product(height.taps(), width.taps()):
         yield (..., above, left), (..., rows, columns)
 
@@ -101,7 +101,7 @@ def _stacked(x: Any, height: AxisWindows, width: AxisWindows, value: float) -> A
     return stack([padded[..., at(a, height), at(b, width)] for a, b in places], -1)
 
 
-# ---------------------------------------------------------------------------------------------- the largest
+# ---------------------------------------------------------------------------------------------- maximum
 def max_pool2d_equation(x: Any, kernel: Pair, stride: Pair | None = None, padding: Pair = 0, ceil: bool = False) -> Any:
     """y_ij = max over a < k, b < k of x_{i s + a - p, j s + b - p}, which is -inf outside of the image."""
     return max_of(_stacked(x, *_windows(x, kernel, stride, padding, ceil), -np.inf), -1)
@@ -150,7 +150,7 @@ def _lowest(x: Array) -> Any:
     return False if x.dtype.kind == "b" else int(np.iinfo(x.dtype).min)
 
 
-# ---------------------------------------------------------------------------------------------- the mean
+# ---------------------------------------------------------------------------------------------- mean
 def average_pool2d_equation(
     x: Any,
     kernel: Pair,
@@ -200,7 +200,7 @@ def average_pool2d(
     return y, pullback
 
 
-# ---------------------------------------------------------------------------------------------- a given size
+# ---------------------------------------------------------------------------------------------- adaptive
 def adaptive_windows(n: int, m: int) -> list[tuple[int, int]]:
     """m windows that cover n places, and overlap where m does not divide n:  i n / m, rounded down, to (i + 1) n / m,
     rounded up."""

@@ -1,4 +1,4 @@
-"""Ops that move elements without changing them: shape, order, joining, splitting, padding, place and dtype."""
+"""Ops that move elements without changing them: shape, order, concatenation, splitting, padding, place and dtype."""
 
 from collections.abc import Sequence
 from typing import Any

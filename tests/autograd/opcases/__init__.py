@@ -1,10 +1,10 @@
 """The table of cases: one for each op of the op table, by the op's name."""
 
-from . import convolution, elementwise, images, neural, rooms, structural
+from . import convolution, elementwise, fused, images, neural, structural
 from .case import Call, Case
 
 CASES: dict[str, Case] = (
-    elementwise.CASES | structural.CASES | neural.CASES | convolution.CASES | images.CASES | rooms.CASES
+    elementwise.CASES | structural.CASES | neural.CASES | convolution.CASES | images.CASES | fused.CASES
 )
 
 __all__ = ["CASES", "Call", "Case"]

@@ -1,4 +1,4 @@
-"""Cases of the ops that reduce, move, pick, join and multiply elements."""
+"""Cases of reductions, indexing, shaping, sorting and matrix products."""
 
 import math
 
@@ -55,8 +55,8 @@ def stretched(draw):
 
 
 @st.composite
-def joined(draw, stacked):
-    """One to three arguments that differ in the length of the axis they are joined along, or not at all."""
+def concatenated(draw, stacked):
+    """One to three arguments that differ in the length of the axis of concatenation, or not at all."""
     dtype = draw(dtypes())
     shape = draw(strategies.shapes(min_dims=0 if stacked else 1))
     axes = len(shape) + stacked
@@ -273,8 +273,8 @@ CASES = {
     "squeeze": Case(squeezable(), np.squeeze),
     "expand_dims": Case(with_parameters(new_axes), np.expand_dims),
     "broadcast_to": Case(stretched(), np.broadcast_to),
-    "concat": Case(joined(stacked=False), lambda *xs, axis: np.concatenate(xs, axis)),
-    "stack": Case(joined(stacked=True), lambda *xs, axis: np.stack(xs, axis)),
+    "concat": Case(concatenated(stacked=False), lambda *xs, axis: np.concatenate(xs, axis)),
+    "stack": Case(concatenated(stacked=True), lambda *xs, axis: np.stack(xs, axis)),
     "split": Case(sections(), numpy_split),
     "unstack": Case(
         along_axes(none=False, several=False),

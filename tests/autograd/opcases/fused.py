@@ -1,5 +1,5 @@
-"""Cases of the fused ops of the rooms above the engine.  What the papers say of their values is tested in their rooms;
-here they are held to their equations, to the oracle, and to what a GPU takes, like every other op."""
+"""Cases of the fused ops of nn and attention.  Their values are tested by the papers' equations in tests/nn and
+tests/attention; here they are held to their equations, to the oracle, and to a GPU, like every other op."""
 
 from hypothesis import strategies as st
 
