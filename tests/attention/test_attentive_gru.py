@@ -83,7 +83,7 @@ def test_sizes_that_do_not_fit_are_named(wrong):
 @pytest.mark.parametrize(
     ("mask", "error", "message"),
     [
-        (np.ones((2, 4)), TypeError, "a mask must be boolean, got float64"),
+        (np.ones((2, 4)), TypeError, "must be boolean, got float64"),
         (np.ones((2, 3), bool), ShapeError, r"mask of shape \(2, 3\) does not fit \(batch, time\) = \(2, 4\)"),
     ],
     ids=["numbers", "another length"],

@@ -403,7 +403,7 @@ def test_words_outside_the_vocabulary_are_refused(source, previous, number):
     ("wrong", "error", "message"),
     [
         (lambda mask: mask[:, :3], ShapeError, r"of shape \(2, 3\) does not fit \(batch, time\) = \(2, 4\); hint"),
-        (lambda mask: np.ones((2, 4), int), TypeError, "a mask must be boolean, got int64; hint"),
+        (lambda mask: np.ones((2, 4), int), TypeError, "must be boolean, got int64; hint"),
     ],
 )
 def test_a_mask_of_another_shape_or_kind_is_refused(wrong, error, message):
