@@ -5,14 +5,17 @@ above writes plain array code against `xp(array)`, the module the array belongs 
 """
 
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from minattn.errors import DeviceError
 
-Array = Any
-"""A raw array of either backend: `numpy.ndarray` or `cupy.ndarray`."""
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]
+else:
+    Array = Any
+"""A raw array of either backend, `numpy.ndarray` or `cupy.ndarray`.  A type checker takes both for NumPy's."""
 
 Shape = tuple[int, ...]
 
@@ -34,7 +37,7 @@ def xp(*arrays: Array) -> Any:
     return np
 
 
-def is_array(value: object) -> bool:
+def is_array(value: object) -> TypeGuard[Array]:
     """True if `value` is a raw array of a backend in use."""
     return type(value) in _modules or isinstance(value, np.ndarray)
 

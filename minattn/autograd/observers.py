@@ -253,8 +253,8 @@ def _saved(pullback: Any, depth: int = 3) -> list[Array]:
 
 def _unseen_bytes(array: Array, seen: set[int]) -> int:
     """The bytes of the buffer under `array`, or 0 if it was counted before."""
-    while getattr(array, "base", None) is not None and is_array(array.base):
-        array = array.base
+    while is_array(base := getattr(array, "base", None)):
+        array = base
     if id(array) in seen:
         return 0
     seen.add(id(array))

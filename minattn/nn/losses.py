@@ -7,9 +7,9 @@ or lists, in the shape of the predictions and taken in their dtype.  `ShapeError
 
 from typing import Any
 
-from jaxtyping import Inexact, Shaped
+from jaxtyping import Inexact
 
-from minattn.autograd import Array, Tensor, ops
+from minattn.autograd import Tensor, ops
 from minattn.autograd.backend import as_array
 from minattn.autograd.ops import cross_entropy
 from minattn.errors import ConfigError, ShapeError
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def mean_squared_error(
-    predictions: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: str = "mean"
+    predictions: Inexact[Tensor, "..."], targets: Any, reduction: str = "mean"
 ) -> Inexact[Tensor, "..."]:
     """(y - t)^2."""
     targets = _targets("mean_squared_error", predictions, targets)
@@ -34,7 +34,7 @@ def mean_squared_error(
 
 
 def mean_absolute_error(
-    predictions: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: str = "mean"
+    predictions: Inexact[Tensor, "..."], targets: Any, reduction: str = "mean"
 ) -> Inexact[Tensor, "..."]:
     """|y - t|, also called the L1 loss.  Its slope at y = t is taken as 0."""
     targets = _targets("mean_absolute_error", predictions, targets)
@@ -43,7 +43,7 @@ def mean_absolute_error(
 
 def huber(
     predictions: Inexact[Tensor, "..."],
-    targets: Shaped[Array, "..."],
+    targets: Any,
     delta: float = 1.0,
     reduction: str = "mean",
 ) -> Inexact[Tensor, "..."]:
@@ -60,7 +60,7 @@ def huber(
 
 
 def binary_cross_entropy_with_logits(
-    logits: Inexact[Tensor, "..."], targets: Shaped[Array, "..."], reduction: str = "mean"
+    logits: Inexact[Tensor, "..."], targets: Any, reduction: str = "mean"
 ) -> Inexact[Tensor, "..."]:
     """-t log s(x) - (1 - t) log(1 - s(x)) for the logistic function s and targets t in [0, 1].
 
@@ -88,7 +88,7 @@ def negative_log_likelihood(
 
 
 def kl_divergence(
-    log_p: Inexact[Tensor, "*batch classes"], log_q: Inexact[Array, "..."], reduction: str = "mean"
+    log_p: Inexact[Tensor, "*batch classes"], log_q: Any, reduction: str = "mean"
 ) -> Inexact[Tensor, "..."]:
     """KL(p || q) = sum_k p_k (log p_k - log q_k) over the last axis, of log-probabilities; 0 where p_k = 0.
 
@@ -101,7 +101,7 @@ def kl_divergence(
     return _reduced(ops.sum(ops.exp(log_p) * difference, axis=-1), reduction)
 
 
-def _targets(loss: str, predictions: Tensor, targets: Tensor | Array) -> Tensor:
+def _targets(loss: str, predictions: Tensor, targets: Any) -> Tensor:
     """The targets as a tensor, of the shape of the predictions: (batch,) against (batch, 1) would broadcast to all
     pairs without a word."""
     targets = targets if isinstance(targets, Tensor) else as_array(targets)

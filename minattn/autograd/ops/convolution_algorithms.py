@@ -276,14 +276,13 @@ def _by_group(g: Array, groups: int) -> Array:
 # ---------------------------------------------------------------------------------------------- direct
 def _direct(images: Array, tile: Tile, matrices: Array, geometry: Geometry, y: Array) -> None:
     """Write y of a tile, (N, rows, W, C)."""
-    total: Array = None
-    part: Array = None
-    for (i, j), seen in _each_tap(_padded(images, tile, geometry), geometry):
+    taps = _each_tap(_padded(images, tile, geometry), geometry)
+    (i, j), seen = next(taps)
+    total = seen * _along_rows(matrices[i, :, j, 0], seen)
+    part = None
+    for (i, j), seen in taps:
         part = xp(seen).multiply(seen, _along_rows(matrices[i, :, j, 0], seen), part)
-        if total is None:
-            total, part = part, None
-        else:
-            total += part
+        total += part
     y[...] = total.swapaxes(0, 1)
 
 

@@ -289,7 +289,7 @@ def dropout(x: Array, /, rate: float, rng: np.random.Generator) -> Result:
         raise TypeError(
             f"rng must be a numpy.random.Generator, got {type(rng).__name__}; hint: np.random.default_rng(0)"
         )
-    scale = (rng.random(x.shape, np.float32) >= rate).astype(x.real.dtype)
+    scale = np.asarray(rng.random(x.shape, np.float32) >= rate, x.real.dtype)
     scale /= 1 - rate
     scale = backend.like(scale, x)
     return x * scale, lambda g: g * scale
