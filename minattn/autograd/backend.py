@@ -26,7 +26,7 @@ _modules: dict[type, ModuleType] = {np.ndarray: np}
 """Array type -> its module.  CuPy's entry appears when CuPy is first asked for."""
 
 
-def xp(*arrays: Array) -> Any:
+def xp(*arrays: Array | None) -> Any:
     """The array module (`numpy` or `cupy`) that the first array among `arrays` belongs to."""
     for array in arrays:
         if type(array) is np.ndarray:

@@ -191,8 +191,8 @@ def _transposed_size(size: Shape, geometry: Geometry, output_padding: int | Pair
     more = _pair(output_padding, "output_padding", at_least=0)
     if any(n >= max(s, d) for n, s, d in zip(more, geometry.stride, geometry.dilation, strict=True)):
         raise ConfigError(
-            f"output_padding {more} must be less than stride {geometry.stride} or dilation {geometry.dilation}; hint: "
-            "output_padding=0, the default"
+            f"output_padding {more} must be less than the stride {geometry.stride} or the dilation "
+            f"{geometry.dilation}; hint: output_padding=0, the default"
         )
     each = zip(geometry.padded_size(size), geometry.padding, more, strict=True)
     height, width = (n - 2 * p + m for n, p, m in each)

@@ -109,13 +109,18 @@ def logsumexp(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> 
 @op
 def argmax(x: Array, /, axis: int | None = None, keepdims: bool = False) -> Result:
     """The index of the first maximum along `axis` (of the flattened tensor for None), without a gradient."""
-    return x.real.argmax(None if axis is None else check_axis(axis, x.ndim), keepdims=keepdims), None
+    return x.real.argmax(_one_axis(x, axis), keepdims=keepdims), None
 
 
 @op
 def argmin(x: Array, /, axis: int | None = None, keepdims: bool = False) -> Result:
     """The index of the first minimum along `axis` (of the flattened tensor for None), without a gradient."""
-    return x.real.argmin(None if axis is None else check_axis(axis, x.ndim), keepdims=keepdims), None
+    return x.real.argmin(_one_axis(x, axis), keepdims=keepdims), None
+
+
+def _one_axis(x: Array, axis: int | None) -> Any:
+    """`axis` counted from the front; None for the flattened x."""
+    return None if axis is None else check_axis(axis, x.ndim)
 
 
 def kept_shape(x: Array, axes: tuple[int, ...]) -> tuple[int, ...]:
