@@ -18,7 +18,7 @@ from benchmarks import inputs
 from benchmarks.engines import minattn as engine
 from benchmarks.environments import ENGINES
 from benchmarks.workload import Limit
-from benchmarks.workloads import IMPORT, WORKLOADS, language_model, mlp, rnnsearch, rows, tiny_ops, transformer
+from benchmarks.workloads import IMPORT, WORKLOADS, language_model, luong, mlp, rnnsearch, rows, tiny_ops, transformer
 from benchmarks.workloads.transformer_layers import Stack
 
 FOLDER = Path(benchmarks.__file__).parent
@@ -32,6 +32,7 @@ def small(monkeypatch):
     sizes = {
         inputs: {"BATCHES": 1},
         language_model: {"BATCHES": 1, "SIZE": Stack(2, 8, 12, 2), "WORDS": 11, "LENGTH": 5, "TEXTS": 3},
+        luong: {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "LENGTH": 3, "PAIRS": 4},
         mlp: {"LAYERS": (12, 9, 8, 5), "BATCH": 6},
         rnnsearch: {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "ALIGNMENT": 5, "LENGTH": 3, "PAIRS": 4},
         rows: {"ROWS": 7, "COLUMNS": 16, "ELEMENT": (3, 11)},
@@ -71,6 +72,13 @@ def test_rnnsearch_learns(small):
     p, [batch] = rnnsearch.data()
     first, second = losses_of("W3")
     assert first == pytest.approx(rnnsearch_loss(p, *batch), rel=1e-5)
+    assert second < first
+
+
+def test_luongs_network_learns(small):
+    p, [batch] = luong.data()
+    first, second = losses_of("W10")
+    assert first == pytest.approx(luong_loss(p, *batch), rel=1e-5)
     assert second < first
 
 
@@ -156,6 +164,40 @@ def gru_cell(p, unit, x, state):
     U_r, U_z, U_n = np.split(p[f"{unit}_U"], 3, axis=1)
     r, z = (1 / (1 + np.exp(-(W + state @ U))) for W, U in ((W_r, U_r), (W_z, U_z)))
     return z * state + (1 - z) * np.tanh(W_n + (r * state) @ U_n)
+
+
+# ---------------------------------------------------------------------------------------------- W10 by hand
+def luong_loss(weights, source, previous, target):
+    """Luong's network sentence by sentence, in float64."""
+    p = {name: weight.astype(np.float64) for name, weight in weights.items()}
+    losses = []
+    for words, before, after in zip(source, previous, target, strict=True):
+        read, last = p["encoder_embedding"][words[::-1]], []
+        for i in range(luong.LAYERS):
+            hidden, cell, states = np.zeros(luong.STATE), np.zeros(luong.STATE), []
+            for x in read:
+                hidden, cell = lstm_cell(p, f"encoder_{{}}_{i}", x, hidden, cell)
+                states.append(hidden)
+            read = np.array(states)
+            last.append((hidden, cell))
+        vector, logits = np.zeros(luong.STATE), []
+        for word in before:
+            x = np.concatenate([p["decoder_embedding"][word], vector])
+            for i in range(luong.LAYERS):
+                last[i] = lstm_cell(p, f"decoder_{{}}_{i}", x, *last[i])
+                x = last[i][0]
+            context = softmax(read @ p["W_a"] @ x) @ read
+            vector = np.tanh(np.concatenate([context, x]) @ p["W_c"])
+            logits.append(vector @ p["W_s"])
+        losses.append(cross_entropy(logits, after))
+    return np.mean(losses)
+
+
+def lstm_cell(p, name, x, hidden, cell):
+    i, f, g, o = np.split(x @ p[name.format("W")] + hidden @ p[name.format("U")], 4)
+    i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+    cell = f * cell + i * np.tanh(g)
+    return o * np.tanh(cell), cell
 
 
 # ---------------------------------------------------------------------------------------------- W4 and W5 by hand

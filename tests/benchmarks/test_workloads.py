@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.workload import Limit
-from benchmarks.workloads import WORKLOADS, find_workloads, language_model, mlp, resnet, rnnsearch, transformer
+from benchmarks.workloads import WORKLOADS, find_workloads, language_model, luong, mlp, resnet, rnnsearch, transformer
 from minattn.models import registry
 from minattn.models.summary import count_macs
 from minattn.nn import initializers
@@ -28,7 +28,7 @@ def test_a_name_stands_for_all_of_its_parts():
     assert names("W6") == ["W6"]
 
 
-@pytest.mark.parametrize("unknown", ["W", "W10", "softmax", ""])
+@pytest.mark.parametrize("unknown", ["W", "W11", "softmax", ""])
 def test_an_unknown_name_is_told(unknown):
     with pytest.raises(KeyError, match=repr(unknown)):
         find_workloads(["W1", unknown])
@@ -53,6 +53,18 @@ def test_operations_of_rnnsearch():
         multiplications += 64 * ((64 + 256) * 384 + 128 * 384)  # the gated unit
         multiplications += 64 * (128 + 256) * 100  # logits
     assert rnnsearch.work() == 3 * 2 * multiplications
+
+
+def test_operations_of_luongs_network():
+    """Step by step, as the network goes."""
+    multiplications = 0
+    for _ in range(20):  # source words
+        multiplications += 64 * (64 * 512 + 128 * 512 + 2 * 128 * 512)  # two layers
+        multiplications += 64 * 128 * 128  # W_a hbar
+    for _ in range(20):  # target words
+        multiplications += 64 * ((64 + 128) * 512 + 128 * 512 + 2 * 128 * 512)  # two layers, the first is fed
+        multiplications += 64 * (256 * 128 + 128 * 100)  # the attentional vector, logits
+    assert luong.work() == 3 * 2 * multiplications
 
 
 def attention_and_feed_forward(batch, length, d_model, d_ff, heads, attentions=1):
