@@ -39,7 +39,7 @@ def attend(attention, h, source, real, t):
                     e[s] += h[i] * p["W_a"][i][j] * source[s][j]
         elif attention.score == "location":
             for i in range(n):
-                e[s] += p["W_a"][i][s] * h[i]  # (8)
+                e[s] += p["W_a"][i][s] * h[i]  # location, section 3.1
         else:
             for k in range(len(p["v_a"])):
                 inner = 0.0
@@ -54,7 +54,9 @@ def attend(attention, h, source, real, t):
 
     weights = [0.0] * len(source)
     for s in words:
-        weights[s] = math.exp(e[s]) / sum(math.exp(e[other]) for other in words) * gaussian[s]  # (7) (10)
+        weights[s] = (
+            math.exp(e[s]) / sum(math.exp(e[other]) for other in words) * gaussian[s]
+        )  # sections 3.1 and 3.2, (10)
     context = [sum(weights[s] * source[s][j] for s in words) for j in range(size)]
     return context, weights
 

@@ -1,9 +1,9 @@
-"""`minattn train TASK`: train a task's model, or go on with a run that was stopped."""
+"""`minattn train TASK`: train a task's model, or resume a run that was stopped."""
 
 import dataclasses
 import shlex
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,9 +23,8 @@ from minattn.tasks.run_folder import REPORT, has_started, is_finished
 from minattn.tasks.task import Task
 from minattn.training import Outcome
 
-Model = Annotated[str | None, option("The network: see below.", metavar="NAME")]
 Out = Annotated[Path | None, option("The run's folder, a new one.  [default: runs/TASK]", metavar="FOLDER")]
-Resume = Annotated[Path | None, option("Go on with a run that was stopped.", metavar="RUN")]
+Resume = Annotated[Path | None, option("Continue a run that was stopped.", metavar="RUN")]
 Seed = Annotated[
     int | None, option("Decides the first parameters and the order of the data.  [default: 1]", metavar="N")
 ]
@@ -67,8 +66,11 @@ def train_command(task: Task) -> TyperCommand:
                 with formatter.section(heading):
                     formatter.write_dl(rows)
 
+    shown = ", ".join(task.shown_models)
+    others = ", or another that minattn summary lists" if len(task.models) > len(task.shown_models) else ""
+    model = Annotated[str | None, option(f"The network: {shown}{others}.", metavar="NAME")]
     parameters = [
-        *([parameter("model", Model, None)] if len(task.models) > 1 else []),
+        *([parameter("model", model, None)] if len(task.models) > 1 else []),
         parameter("out", Out, None),
         parameter("resume", Resume, None),
         parameter("device", Device, "cpu"),
@@ -90,19 +92,21 @@ def help_of_settings(task: Task) -> dict[str, list[tuple[str, str]]]:
         groups.setdefault(own, []).append(name)
     return {
         f"Settings of --model {', '.join(names)}" if names else "Settings (--set KEY=VALUE)": [
-            _row(path, [models[name] for name in names or task.shown_models]) for path in paths
+            _row(path, {name: models[name] for name in names or task.shown_models}) for path in paths
         ]
         for paths, names in groups.items()
         if paths
     }
 
 
-def _row(path: str, models: Sequence[Mapping[str, Setting]]) -> tuple[str, str]:
+def _row(path: str, models: Mapping[str, Mapping[str, Setting]]) -> tuple[str, str]:
     """The key of a setting, and its meaning, type and default; of several defaults that of each model."""
-    field, _ = models[0][path]
-    defaults = [str(settings[path].value) for settings in models]
-    default = defaults[0] if len(set(defaults)) == 1 else ", ".join(defaults)
-    return short_key(path, models[0]), f"{field.help}  [{type_name(field.kind)}, default: {default}]".strip()
+    first = next(iter(models.values()))
+    field, default = first[path]
+    defaults = {name: settings[path].value for name, settings in models.items()}
+    if any(other != default for other in defaults.values()):
+        default = ", ".join(f"{value} for {name}" for name, value in defaults.items())
+    return short_key(path, first), f"{field.help}  [{type_name(field.kind)}, default: {default}]".strip()
 
 
 def train(
@@ -119,7 +123,7 @@ def train(
     if resume is not None:
         given = {"model": model, "out": out, "seed": seed, "set": settings, **data}
         if extra := [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]:
-            raise ConfigError(f"--resume goes on with the run as it was started, so {', '.join(extra)} cannot be given")
+            raise ConfigError(f"--resume continues the run as it was started, so {', '.join(extra)} cannot be given")
         _resume(task, resume, device)
         return
     source = task.source(**{name: value for name, value in data.items() if value is not None})
@@ -133,7 +137,7 @@ def train(
 def _resume(task: Task, folder: Path, device: str) -> None:
     config = driver.StoredRun.read(folder, task.name).config
     if is_finished(folder):
-        console.print(f"{folder} is finished: there is nothing to go on with.")
+        console.print(f"{folder} is finished: there is nothing to resume.")
         console.print(results(task, folder))
         budget = "steps" if config.plan().steps is not None else "epochs"
         console.print(f"to train longer:  minattn train {task.name} --out ANOTHER_FOLDER --set {budget}=N")
@@ -150,7 +154,7 @@ def _describe(task: Task, config: Any, folder: Path, device: str) -> None:
 
 
 def _see_through(task: Task, work: Callable[[], Outcome], folder: Path) -> None:
-    """Do the work of a run; tell where the results are, or how to go on where Ctrl-C has ended it."""
+    """Do the work of a run; tell where the results are, or how to resume after Ctrl-C."""
     try:
         outcome = work()
         stopped = f"stopped after step {outcome.step:,} and saved" if outcome.interrupted else ""
@@ -159,7 +163,7 @@ def _see_through(task: Task, work: Callable[[], Outcome], folder: Path) -> None:
             raise
         stopped = f"stopped at once; {folder} is as it was saved last"
     if stopped:
-        console.print(f"{stopped}.  To go on:\n  minattn train {task.name} --resume {shlex.quote(str(folder))}")
+        console.print(f"{stopped}.  To resume:\n  minattn train {task.name} --resume {shlex.quote(str(folder))}")
         raise typer.Exit(INTERRUPTED)
     console.print(results(task, folder))
 

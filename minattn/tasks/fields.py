@@ -83,9 +83,11 @@ def described(kind: Any) -> str:
 
 
 def type_name(kind: Any) -> str:
-    """A type as a programmer writes it, such as "int"."""
+    """A type as the help names it, such as "int" or "int or none"."""
     if typing.get_origin(kind) is Literal:
         return " or ".join(map(str, typing.get_args(kind)))
+    if typing.get_origin(kind) in UNIONS:
+        return " or ".join("none" if one is types.NoneType else type_name(one) for one in typing.get_args(kind))
     return getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else str(kind)
 
 

@@ -48,7 +48,7 @@ def check_unused(folder: Path) -> None:
     check_writable(folder)
     if (folder / CONFIG).exists():
         raise CheckpointError(
-            f"{folder} holds a run already; hint: go on with it by --resume {folder}, choose another folder by "
+            f"{folder} holds a run already; hint: continue it by --resume {folder}, choose another folder by "
             "--out, or delete this one"
         )
     if folder.exists() and any(folder.iterdir()):

@@ -30,7 +30,7 @@ def ignore_progress(done: int, total: int) -> None:
 class Source:
     """The origin of a run's data: a frozen dataclass, whose fields are options of `minattn train`.
 
-    A field says what it is in its annotation: `Annotated[str | None, "what to train on", "FILE"]`.
+    A field says what it is in its annotation: `Annotated[str | None, "the training file", "FILE"]`.
     """
 
     hint_if_changed: str = "put the old data back"
@@ -65,9 +65,9 @@ class Files(Source):
     train alone is divided; with test and no dev, a part of train is held out for dev.
     """
 
-    train: Annotated[str | None, "what to train on", "FILE"] = None
-    dev: Annotated[str | None, "what to choose the best model by, in the same form", "FILE"] = None
-    test: Annotated[str | None, "what to report on, in the same form", "FILE"] = None
+    train: Annotated[str | None, "the training file", "FILE"] = None
+    dev: Annotated[str | None, "the development file, which selects the best model, in the same form", "FILE"] = None
+    test: Annotated[str | None, "the test file, in the same form", "FILE"] = None
 
     hint_if_few: ClassVar[str] = "a longer file, or --dev and --test files"
     own_data: ClassVar[str] = "the task's own data"
@@ -93,7 +93,7 @@ class Files(Source):
         raise NotImplementedError
 
     def hold_out(self, train: Any) -> tuple[Any, Any]:
-        """Return (what to train on, what to choose the best model by) of a file to train on."""
+        """Divide a training file into (train, dev)."""
         raise NotImplementedError
 
     def load(self, config: Any = None) -> Splits[Any]:

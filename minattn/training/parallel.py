@@ -66,7 +66,7 @@ class DataParallel:
         parts: Sequence[tuple[Any, float]] = batch.split(1 + len(self.replicas))
         replicas = self.replicas[: len(parts) - 1]
         for replica in replicas:
-            _share_weights(self.model, replica)
+            _share_parameters(self.model, replica)
         others = [
             self._helpers.submit(contextvars.copy_context().run, self._part, replica, part, share)
             for replica, (part, share) in zip(replicas, parts[1:], strict=True)
@@ -90,7 +90,7 @@ class DataParallel:
 
 
 def _replica(model: Module, number: int) -> Module:
-    """A copy of the model with the same weights in the same memory; its random generators are far along the stream."""
+    """A copy of the model that shares its parameters' memory; its random generators are far along the stream."""
     shared = {id(parameter.data): parameter.data for parameter in model.parameters()}
     replica = copy.deepcopy(model, shared)
     generators = [value for module in replica.named_modules().values() for value in vars(module).values()]
@@ -100,10 +100,11 @@ def _replica(model: Module, number: int) -> Module:
     return replica
 
 
-def _share_weights(model: Module, replica: Module) -> None:
-    """The replica's weights are the model's, wherever they are now, frozen or not; its mode is the model's too."""
+def _share_parameters(model: Module, replica: Module) -> None:
+    """Give the replica the model's parameters, in the same memory, frozen or not, and the model's mode."""
     for parameter, own in zip(model.parameters(), replica.parameters(), strict=True):
-        own._data, own.requires_grad, own.grad = parameter._data, parameter.requires_grad, None
+        own.replace_data(parameter.data)
+        own.requires_grad, own.grad = parameter.requires_grad, None
     modules = zip(model.named_modules().values(), replica.named_modules().values(), strict=True)
     for module, its_own in modules:
         its_own.training = module.training

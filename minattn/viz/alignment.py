@@ -137,7 +137,7 @@ def alignment_grid(examples: Iterable[Alignment | tuple[Any, ...]], columns: int
                 panel.draw(axes_at(figure, x + left, y + top, panel.cells_width, panel.height))
                 x += left + width + PANEL_GAP
             y += top + height + PANEL_GAP
-        draw_key(figure, PAGE_MARGIN + lefts[0], y)
+        draw_color_bar(figure, PAGE_MARGIN + lefts[0], y)
     return figure
 
 
@@ -194,7 +194,7 @@ def key_width(most: str = "1") -> float:
     return text_width(f"{KEY_TEXT} 0{most}") + KEY_WIDTH + 3 * LABEL_GAP
 
 
-def draw_key(figure: "matplotlib.figure.Figure", x: float, y: float, most: str = "1") -> None:
+def draw_color_bar(figure: "matplotlib.figure.Figure", x: float, y: float, most: str = "1") -> None:
     """A strip from black to white that says what the grays mean; `most` is what white is."""
     x += text_width(f"{KEY_TEXT} 0") + LABEL_GAP
     axes = axes_at(figure, x, y, KEY_WIDTH, KEY_HEIGHT)

@@ -16,7 +16,7 @@ from minattn.viz.alignment import (
     PAGE_MARGIN,
     Alignment,
     checked_alignment,
-    draw_key,
+    draw_color_bar,
     key_width,
 )
 from minattn.viz.style import (
@@ -105,7 +105,7 @@ def attention_heads(
                 _write(figure, f"layer {layer + 1}", PAGE_MARGIN, middle, rotation=90, va="center", ha="left")
         if title:
             _write(figure, title, PAGE_MARGIN, PAGE_MARGIN + LINE, weight="bold", color=INK)
-        draw_key(figure, left, top + maps_height + KEY_GAP, most)
+        draw_color_bar(figure, left, top + maps_height + KEY_GAP, most)
     return figure
 
 

@@ -149,7 +149,7 @@ def test_ctrl_c_says_how_to_go_on_and_it_does(minattn, pictures, monkeypatch):
     monkeypatch.setattr(Classifier, "predict", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     result = minattn(*train_arguments("run", "epochs=1"))
     assert result.status == 130
-    assert result.out.endswith("To go on:\n  minattn train images --resume run\n")
+    assert result.out.endswith("To resume:\n  minattn train images --resume run\n")
     monkeypatch.undo()
     monkeypatch.chdir(pictures)
     assert minattn("train", "images", "--resume", "run").status == 0
@@ -188,7 +188,7 @@ OUT = ("--out", "deep/run")
         ([*OUT, "--data", "pictures", "--set", "crop=8"], ["crop of 8 pixels leaves nothing of", "8 x 8, gray"]),
         ([*OUT, "--data", "digits", "--set", "size=16"], ["size and color are settings of a folder"]),
         ([*OUT, "--data", "pictures", "--seed", "-1"], ["seed must be at least 0"]),
-        (["--resume", "none", "--data", "x"], ["--resume goes on with the run as it was started, so --data cannot"]),
+        (["--resume", "none", "--data", "x"], ["--resume continues the run as it was started, so --data cannot"]),
         (["--resume", "none"], ["none does not exist", "minattn train images"]),
     ],
 )

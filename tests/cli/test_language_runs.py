@@ -124,7 +124,7 @@ def test_ctrl_c_says_how_to_go_on_and_it_does(minattn, text, monkeypatch):
     monkeypatch.setattr(lm, "add_sample", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     result = minattn(*train_arguments("run"))
     assert result.status == 130
-    assert result.out.endswith("To go on:\n  minattn train lm --resume run\n")
+    assert result.out.endswith("To resume:\n  minattn train lm --resume run\n")
     monkeypatch.undo()
     monkeypatch.chdir(Path(text).parent)
     assert minattn("train", "lm", "--resume", "run").status == 0
@@ -157,7 +157,7 @@ OUT = ("--out", "deep/run", "--train=text.txt")
             ["there are no train characters in", "empty.txt, at least 2 expected", "hint"],
         ),
         (["--out", "run", "--train=latin.txt"], ["latin.txt, line 2: the line is not UTF-8"]),
-        (["--resume", "run", "--train", "x"], ["--resume goes on with the run as it was started, so --train cannot"]),
+        (["--resume", "run", "--train", "x"], ["--resume continues the run as it was started, so --train cannot"]),
         (["--resume", "none"], ["none does not exist", "minattn train lm"]),
     ],
 )

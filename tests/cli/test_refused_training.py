@@ -29,7 +29,7 @@ OUT = ("--out", "deep/down/run")
         (["--seed", "one"], ["--seed", "minattn COMMAND --help"]),
         (["--sed", "1"], ["No such option: --sed"]),
         (["--device", "tpu"], ["unknown device 'tpu'", "'cpu', 'cuda' or 'cuda:N'"]),
-        (["--resume", "runs/g2p"], ["--resume goes on with the run as it was started, so --out, --train"]),
+        (["--resume", "runs/g2p"], ["--resume continues the run as it was started, so --out, --train"]),
     ],
 )
 def test_options(refused, words, tmp_path, arguments, says):

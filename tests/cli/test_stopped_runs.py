@@ -92,7 +92,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, straight):
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
     assert "stopped after step " in output
-    assert output.endswith("To go on:\n  minattn train g2p --resume run\n")
+    assert output.endswith("To resume:\n  minattn train g2p --resume run\n")
     assert not (tmp_path / "run" / REPORT).exists()
     output, errors = resumed(tmp_path).communicate(timeout=120)
     assert "resuming after step " in output

@@ -50,7 +50,7 @@ def test_it_resumes(minattn, points, monkeypatch):
         stop.setattr(driver, "_finished", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         result = minattn(*train_arguments("run"))
     assert result.status == 130
-    assert result.out.endswith("To go on:\n  minattn train toy --resume run\n")
+    assert result.out.endswith("To resume:\n  minattn train toy --resume run\n")
     assert minattn("train", "toy", "--resume", "run").status == 0
     finished = minattn("train", "toy", "--resume", "run").out
     assert "run is finished" in finished

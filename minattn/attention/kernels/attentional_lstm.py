@@ -4,7 +4,7 @@ The equation is on `sequence/attentional_lstm.py`.  For t = 1, 2, .., with h~_0 
 
     h_t^1 = LSTM of [E y_{t-1} ; h~_{t-1}] and h_{t-1}^1                          (a)
     h_t^l = LSTM of h_t^{l-1} and h_{t-1}^l, for the layers l = 2 .. L            (b)
-    a_t   = softmax of the scores of h_t = h_t^L                                  (7) (8)
+    a_t   = softmax of the scores of h_t = h_t^L                                  (c)
             for local-p over the window around p_t (9), and times a Gaussian      (10)
     h~_t  = tanh(c_t W + h_t W'), c_t = sum_s a_t(s) hbar_s, W_c = [W ; W']       (5)
 
@@ -200,7 +200,7 @@ def _attend(t: int, k: int, state: Array, queries: Array, inputs: Inputs) -> Arr
     if inputs.may_attend is not None:
         may_attend = inputs.may_attend[:, t % inputs.may_attend.shape[1]]
     if inputs.window is None:
-        return softmax(scores, may_attend)  # (7) (8)
+        return softmax(scores, may_attend)  # (c)
     within = inputs.window.within(k, queries[:, split:])  # (9)
     align = softmax(scores, within if may_attend is None else within & may_attend)
     return inputs.window.weigh(k, align)  # (10)

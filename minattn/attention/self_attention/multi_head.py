@@ -8,8 +8,8 @@ A. Vaswani et al., "Attention is all you need", NIPS 2017, section 3.2.2:
 The projections of all heads stand side by side in one matrix, W_Q = [W_1^Q | .. | W_h^Q] (d_model, h d_k), and likewise
 W_K (d_model, h d_k) and W_V (d_model, h d_v); W_O is (h d_v, d_model).
 
-Deviations from the paper: none.  `biases=True` adds to each projection a bias that the paper does not have, and BERT
-does.
+Deviations from the paper: `biases=True` adds to each projection a bias that the paper does not have, and BERT does.
+The paper gives no initial values; here the projections are drawn Glorot-uniform.
 """
 
 from typing import NamedTuple

@@ -12,7 +12,8 @@ Vectors are rows here, so matrices stand on the right: s_{i-1} W_a.  U_a h_j doe
 per sentence (`keys`).
 
 Deviations from the paper: none in the equations.  Padding, which the paper does not mention, is masked: the sum in (6)
-runs over the real positions only, and a sentence without any gives a context of zeros.
+runs over the real positions only, and a sentence without any gives a context of zeros.  `init="glorot"` is not the
+paper's.
 """
 
 import math

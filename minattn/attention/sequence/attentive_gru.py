@@ -11,7 +11,8 @@ section 3.1 and appendices A.1.2 and A.2.2, in row vectors, for i = 1, 2, ..:
 In training all y_{i-1} are known, so the x_i are computed for all steps at once; the op below does the rest.
 Its parameters belong to others: W_a, U_a and v_a to `AdditiveAttention`, W, U and C to the decoder.
 
-Deviations from the paper: none in the equations.  Padding of the source is masked.
+Deviations from the paper: the bias b, which the appendix starts at 0 and leaves out of the formulas.  Padding of the
+source is masked.
 """
 
 from typing import Any

@@ -7,18 +7,18 @@ the encoder's top layer:
     score(h_t, hbar_s) = h_t^T hbar_s                                          (a)  dot
                        | h_t^T W_a hbar_s                                      (b)  general
                        | v_a^T tanh(W_a [h_t ; hbar_s])                        (c)  concat
-    a_t(s) = exp(score(h_t, hbar_s)) / sum_s' exp(score(h_t, hbar_s'))         (7)  the weights
-    a_t    = softmax(W_a h_t)                                                  (8)  location, in place of (7)
-    c_t    = sum_s a_t(s) hbar_s                                               (d)  the context
+    a_t(s) = exp(score(h_t, hbar_s)) / sum_s' exp(score(h_t, hbar_s'))         (d)  the weights
+    a_t    = softmax(W_a h_t)                                                  (e)  location, in place of (d)
+    c_t    = sum_s a_t(s) hbar_s                                               (f)  the context
     h~_t   = tanh(W_c [c_t ; h_t])                                             (5)  the attentional vector
 
-Vectors are rows here, so the matrices of (c), (8) and (5) stand transposed and on the right.  The part of (b) and (c)
+Vectors are rows here, so the matrices of (c), (e) and (5) stand transposed and on the right.  The part of (b) and (c)
 that does not depend on t is computed once per source, the `keys`.  The attention of a step needs nothing of another
 step's, so all functions take the states of several steps at once, (B, T, n).
 
 Deviations from the paper:
 * "concat" is (c) as printed; "concat_coded" is the authors' code, v_a^T tanh(W_a h_t + hbar_s).
-* (8) scores S_max positions.  A shorter source uses the first of them, and in a longer one the words at the end get no
+* (e) scores S_max positions.  A shorter source uses the first of them, and in a longer one the words at the end get no
   weight, as in the paper's footnote 6.
 * Padding, which the paper does not mention, is masked: the sums run over the real positions only, what padding holds
   does not matter, and a source without a real position gives a context of zeros.
@@ -45,20 +45,20 @@ def scores(states: Any, keys: Any, W_a: Any = None, v_a: Any = None) -> Any:
     """Scores (B, T, S) of the states (B, T, n).
 
     With the keys alone, (B, S, n): (a), keys = hbar, or (b), keys = hbar W_a^T.  With W_a (n, a) and v_a (a): (c), W_a
-    its part for h_t, and keys (B, S, a) = hbar times its part for hbar_s.  With W_a (n, S) and no v_a: (8).
+    its part for h_t, and keys (B, S, a) = hbar times its part for hbar_s.  With W_a (n, S) and no v_a: (e).
     """
     if W_a is None:
         return states @ ops.swapaxes(keys, 1, 2)  # (a) (b)
     if v_a is None:
-        return states @ W_a  # (8)
+        return states @ W_a  # (e)
     return ops.tanh((states @ W_a)[:, :, None] + keys[:, None]) @ v_a  # (c)
 
 
 def global_attention(states: Any, keys: Any, values: Any, W_a: Any = None, v_a: Any = None, mask: Any = None) -> Any:
     """Contexts (B, T, d) and weights (B, T, S); values (B, S, d) = hbar, mask (B, S), and the rest as in `scores`."""
     may_attend = None if mask is None else mask[:, None]
-    weights = ops.softmax(scores(states, keys, W_a, v_a), axis=-1, mask=may_attend)  # (7) (8)
-    return weights @ values, weights  # (d)
+    weights = ops.softmax(scores(states, keys, W_a, v_a), axis=-1, mask=may_attend)  # (d) (e)
+    return weights @ values, weights  # (f)
 
 
 def attentional_vector(contexts: Any, states: Any, W_c: Any) -> Any:
@@ -80,7 +80,7 @@ class Memory(NamedTuple):
 
 
 class GlobalAttention(Module):
-    """Global attention, (a) to (d).
+    """Global attention, (a) to (f).
 
     state: n, size of the decoder's states; source: size of the encoder's, which must be n for the score "dot"; hidden:
     size of v_a for "concat" (None: n); positions: S_max for "location".
@@ -166,7 +166,7 @@ MECHANISM = Mechanism(
     name="global attention",
     paper=Paper("Luong, Pham & Manning", 2015, "Effective approaches to attention-based neural machine translation"),
     equation=(
-        "(7) a_t(s) = exp(score(h_t, hbar_s)) / sum_s' exp(score(h_t, hbar_s')), or (8) a_t = softmax(W_a h_t); "
+        "section 3.1: a_t(s) = exp(score(h_t, hbar_s)) / sum_s' exp(score(h_t, hbar_s')), or a_t = softmax(W_a h_t); "
         "(5) h~_t = tanh(W_c [c_t; h_t])"
     ),
     code="GlobalAttention",

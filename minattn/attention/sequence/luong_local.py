@@ -5,9 +5,9 @@ M.-T. Luong, H. Pham and C. D. Manning, "Effective approaches to attention-based
 
     p_t    = t                                                                 (a)  local-m, monotonic
            | S sigmoid(v_p^T tanh(W_p h_t))                                    (9)  local-p, predictive
-    a_t(s) = align(h_t, hbar_s)                                                (7)  local-m
+    a_t(s) = align(h_t, hbar_s)                                                (b)  local-m
            | align(h_t, hbar_s) exp(-(s - p_t)^2 / (2 sigma^2)), sigma = D / 2 (10) local-p
-    c_t    = sum_s a_t(s) hbar_s                                               (b)
+    c_t    = sum_s a_t(s) hbar_s                                               (c)
 
 align is the softmax of the scores of global attention over the positions s with |s - p_t| <= D.  The Gaussian comes
 after it and its product is not normalized again, as in the paper: the weights of local-p sum to less than 1.  v_p and
@@ -60,14 +60,14 @@ def local_attention(
         may_attend = abs(offset.data.real) <= window
     if mask is not None:
         may_attend = may_attend & mask[:, None]
-    weights = ops.softmax(scores(states, keys, W_a, v_a), axis=-1, mask=may_attend)  # (7)
+    weights = ops.softmax(scores(states, keys, W_a, v_a), axis=-1, mask=may_attend)  # (b)
     if W_p is not None:
         weights = weights * ops.exp(-ops.square(offset) / (2 * sigma**2))  # (10)
-    return weights @ values, weights  # (b)
+    return weights @ values, weights  # (c)
 
 
 class LocalAttention(GlobalAttention):
-    """Local attention, (7) to (b): local-p, or with predictive=False local-m.
+    """Local attention, (b) to (c): local-p, or with predictive=False local-m.
 
     window: D, so that a window holds at most 2 D + 1 positions; sigma: of the Gaussian of local-p (None: D / 2); the
     rest as in `GlobalAttention`.

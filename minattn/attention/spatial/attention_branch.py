@@ -1,8 +1,8 @@
 """The attention branch: a map of where to look, learned together with the classes.
 
 H. Fukui, T. Hirakawa, T. Yamashita and H. Fujiyoshi, "Attention Branch Network: learning of attention mechanism for
-visual explanation", CVPR 2019, section 3.1, and the authors' code.  The extractor gives the features g of an image, and
-there are K classes:
+visual explanation", CVPR 2019, sections 3.1 to 3.3, and the authors' code.  The extractor gives the features g of an
+image, and there are K classes:
 
     A     = ReLU(BN(conv1x1(BN(stage(g)))))                      (a)  a map for each class, K x h x w
     S_att = mean over the places of conv1x1(A)                   (b)  the branch's own logits, for L_att
@@ -91,7 +91,7 @@ MECHANISM = Mechanism(
         2019,
         "Attention branch network: learning of attention mechanism for visual explanation",
     ),
-    equation="section 3.1: M = sigma(BN(conv(A))), A a map for each class; g' = g (1 + M)",
+    equation="sections 3.1 to 3.3: M = sigma(BN(conv(A))), A a map for each class; g' = g (1 + M)",
     code="AttentionBranch",
     model="minattn.models.AttentionBranchNetwork",
     command="minattn train images --model abn_resnet20",

@@ -1,4 +1,4 @@
-"""Class activation maps: the attention that a network with pooling and one linear layer has without being told.
+"""Class activation maps: the attention that a network with pooling and one linear layer computes implicitly.
 
 B. Zhou, A. Khosla, A. Lapedriza, A. Oliva and A. Torralba, "Learning deep features for discriminative localization",
 CVPR 2016, section 2.  The last convolution gives feature maps f_k(x, y); pooling makes one number F_k of each, and one

@@ -105,7 +105,7 @@ class LanguageModel(Module):
         state = Cache((None,) * len(self.layers)) if state is None else state
         x, layers = self.dropout(self.positions(self.embedding(ids), start=state.length)), []
         for layer, past in zip(self.layers, state.layers, strict=True):
-            x, past, _ = layer.step(x, past)
+            x, past, _ = layer.step(x, past, need_weights=False)
             layers.append(past)
         return Cache(tuple(layers)), self._logits(x)
 

@@ -11,14 +11,14 @@ Decoder (A.2.2), for i = 1, 2, ..:
     c_i = sum_j alpha_ij h_j, alpha_i the additive attention of s_{i-1} over h                                 (5) (6)
     s_i = gated recurrent unit of (E y_{i-1}, c_i) and s_{i-1}                                                 (c)
     t_i = maxout(U_o s_{i-1} + V_o E y_{i-1} + C_o c_i)                                                        (d)
-    p(y_i | y_1 .. y_{i-1}, x) = softmax(W_o t_i)                                                              (4)
-RNNencdec reads forwards only, and c_i = h->_T for every i                                                     (e)
+    p(y_i | y_1 .. y_{i-1}, x) = softmax(W_o t_i)                                                              (e)
+RNNencdec reads forwards only, and c_i = h->_T for every i                                                     (f)
 
 Deviations from the paper:
 * y_0, which the paper does not define, is BOS, with an embedding of its own.
 * s_0 of RNNencdec is tanh(W_s h->_T): without a backward unit there is no h<-_1.
-* The paper disagrees with itself on (d): the appendix prints s_{i-1}, (4) has s_i.  `readout="previous"` is the
-  appendix, `readout="current"` is (4); the number of parameters is the same.
+* The paper disagrees with itself on (d): the appendix prints s_{i-1}, the paper's (4) has s_i.  `readout="previous"` is
+  the appendix, `readout="current"` is (4); the number of parameters is the same.
 * The printed formulas leave biases out, yet the appendix starts them at 0: `biases` has both.
 * `dropout` (on embeddings and on t_i) is not in the paper; 0, the default, is the paper.
 * `init="glorot"` starts all matrices but U, and v_a, Glorot-uniform, and the embeddings at N(0, 0.1^2).  The paper's
@@ -115,7 +115,7 @@ class Encoder(Module):
 
 
 class Decoder(Module):
-    """The first state (b), the next state (c) and the logits, (d) and (4).  The context is an argument."""
+    """The first state (b), the next state (c) and the logits, (d) and (e).  The context is an argument."""
 
     def __init__(self, config: RNNsearchConfig, rng: Rng) -> None:
         m, n, l2, init = config.embedding, config.hidden, 2 * config.maxout, _initializer(config)
@@ -165,7 +165,7 @@ class Decoder(Module):
     ) -> Inexact[Tensor, "*batch vocab"]:
         """The logits of y_i, for one step or for all of them at once."""
         t = maxout(ops.linear(state, self.U_o, self.b_t) + embedded @ self.V_o + context @ self.C_o)  # (d)
-        return ops.linear(self.dropout(t), self.W_o, self.b_o)  # (4)
+        return ops.linear(self.dropout(t), self.W_o, self.b_o)  # (e)
 
 
 class RNNsearch(Module):
@@ -186,7 +186,7 @@ class RNNsearch(Module):
         annotations = self.encoder(source, mask)
         if self.attention is None:
             last = annotations[:, -1]  # padding carries the last real state to the end
-            return Source(ops.expand_dims(last, 1), None, None, self.decoder.first_state(last))  # (e)
+            return Source(ops.expand_dims(last, 1), None, None, self.decoder.first_state(last))  # (f)
         first = annotations[:, 0, self.config.hidden :]  # h<-_1
         mask = padding_mask(mask, annotations)
         return Source(annotations, self.attention.keys(annotations), mask, self.decoder.first_state(first))
@@ -197,7 +197,7 @@ class RNNsearch(Module):
         """Return (context, weights) for the state s_{i-1}; RNNencdec's context is always its one annotation."""
         if self.attention is None:
             only = source.annotations.data
-            return source.annotations[:, 0], Tensor(xp(only).ones(only.shape[:2], only.dtype))  # (e)
+            return source.annotations[:, 0], Tensor(xp(only).ones(only.shape[:2], only.dtype))  # (f)
         return self.attention(state, source.annotations, source.mask, source.keys)  # (5) (6)
 
     def forward(
@@ -228,7 +228,7 @@ class RNNsearch(Module):
         if self.attention is None:
             last = source.annotations  # (B, 1, n)
             states = gru(projected + last @ C, source.state, U)  # (c)
-            return states, ops.broadcast_to(last, (*projected.shape[:2], last.shape[-1])), {}  # (e)
+            return states, ops.broadcast_to(last, (*projected.shape[:2], last.shape[-1])), {}  # (f)
         W_a, v_a = self.attention.W_a, self.attention.v_a
         states, contexts, alignment = attentive_gru(  # (5) (6) (c)
             projected, source.state, source.keys, source.annotations, W_a, v_a, C, U, source.mask

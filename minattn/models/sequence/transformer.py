@@ -15,7 +15,8 @@ attention (1) is in `attention/self_attention`.
 The rest is training: the schedule (3) is `training.Noam`, label smoothing (section 5.4)
 `cross_entropy(label_smoothing=0.1)`, and the length penalty of beam search (section 6.1) `beam_search(alpha=0.6)`.
 Label smoothing here spreads eps over all words, the right one among them, q = (1 - eps) onehot + eps / V; the authors'
-program spreads it over the others.
+program spreads it over the others.  Dropout (section 5.4) is on the output of each sub-layer and on the sum of
+embeddings and positions.
 
 Deviations from the paper:
 * `norm="pre"` puts layer norm first, x <- x + Dropout(Sublayer(LayerNorm(x))), with one more at the end of each stack:
@@ -26,7 +27,6 @@ Deviations from the paper:
   sqrt(d) E has the size of a layer norm's output, and the layer norm's eps is 1e-6.  Unlike there, where it is by the
   inputs alone, other matrices are drawn Glorot-uniform.  Learned positions (Table 3, row E) are one vector for each of
   `max_length` positions and stack, drawn as large as sines and cosines are, from N(0, 1/2).
-* Dropout is where section 5.4 has it: on the output of each sub-layer and on the sum of embeddings and positions.
 * Padding, which the paper does not mention, is masked in the source.  At the end of the target it needs no mask: no
   position attends to later ones.
 """

@@ -131,7 +131,7 @@ class EncoderLayer(Module):
         x: Inexact[Tensor, "batch n d_model"],
         mask: Bool[Array, "#batch #n n"] | None = None,
         causal: bool = False,
-        need_weights: bool = False,
+        need_weights: bool = True,
     ) -> tuple[Inexact[Tensor, "batch n d_model"], Attention]:
         """Return (x, attention): the weights of every head (batch, heads, n, n) under "self_attention".
 
@@ -146,7 +146,7 @@ class EncoderLayer(Module):
         past: KeyValues | None = None,
         mask: Bool[Array, "#batch #n n_k"] | None = None,
         causal: bool = True,
-        need_weights: bool = False,
+        need_weights: bool = True,
     ) -> tuple[Inexact[Tensor, "batch n d_model"], KeyValues, Attention]:
         """Return (x, past, attention) for positions that follow those of `past`, which has the new ones then too."""
         if self.pre_norm:
@@ -176,7 +176,7 @@ class DecoderLayer(Module):
         x: Inexact[Tensor, "batch n d_model"],
         source: KeyValues,
         mask: Bool[Array, "#batch #n source"] | None = None,
-        need_weights: bool = False,
+        need_weights: bool = True,
     ) -> tuple[Inexact[Tensor, "batch n d_model"], Attention]:
         """Return (x, attention): the weights of every head under "self_attention", (batch, heads, n, n), and
         "cross_attention", (batch, heads, n, source).
@@ -193,7 +193,7 @@ class DecoderLayer(Module):
         past: KeyValues | None,
         source: KeyValues,
         mask: Bool[Array, "#batch #n source"] | None = None,
-        need_weights: bool = False,
+        need_weights: bool = True,
     ) -> tuple[Inexact[Tensor, "batch n d_model"], KeyValues, Attention]:
         """Return (x, past, attention) for positions that follow those of `past`, which has the new ones then too."""
         if self.pre_norm:

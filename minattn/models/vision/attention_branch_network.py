@@ -82,7 +82,7 @@ CONFIGURATIONS = {
 
 
 class BranchedLogits(NamedTuple):
-    """The logits (batch, classes) of both branches."""
+    """The logits (batch, classes) of both branches: the output of the network, with no attention in it."""
 
     logits: Tensor  # of the perception branch: the prediction
     attention_logits: Tensor  # of the attention branch

@@ -9,7 +9,8 @@ D. Bahdanau, K. Cho and Y. Bengio, "Neural machine translation by jointly learni
     h~_i = tanh (x_i W   + (r_i o h_{i-1}) U)             candidate       (c)
     h_i  = (1 - z_i) o h_{i-1} + z_i o h~_i                               (d)
 
-Deviations: none from Bahdanau et al.  Their update gate says how much is *renewed*; in Cho et al. and many libraries it
+Deviations from Bahdanau et al.: `bias=True`, the default, adds a bias to each of (a) to (c), and padding carries the
+state over.  Their update gate says how much is *renewed*; in Cho et al. and many libraries it
 says how much is kept.  The reset gate acts on the state *before* the product with U; in cuDNN and PyTorch after it.
 
 The weights stand side by side: W = [W_z | W_r | W], U = [U_z | U_r | U].  `projected` below is x W plus a bias, for

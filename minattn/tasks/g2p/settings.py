@@ -113,7 +113,7 @@ class TransformerG2P(G2PConfig):
     model: Annotated[Literal["transformer"], "the network"] = "transformer"
     network: TransformerConfig = SMALL_TRANSFORMER
     lr: Annotated[Positive, "the highest learning rate; from there it falls along a cosine to lr / 50"] = 2e-3
-    label_smoothing: Annotated[Fraction, "in training alone: development losses are without it"] = 0.1
+    label_smoothing: Annotated[Fraction, "label smoothing of the training loss"] = 0.1
     alpha: Annotated[NonNegativeFloat, "length penalty of beam search"] = 0.0
 
     @property

@@ -35,7 +35,7 @@ class LexiconFiles(Files):
     train alone is split by the hash of the word; with test and no dev, development words are held out of train.
     """
 
-    train: Annotated[str | None, "what to train on, lines WORD<TAB>PH PH PH  [default: CMUdict]", "FILE"] = None
+    train: Annotated[str | None, "the training file, lines WORD<TAB>PH PH PH  [default: CMUdict]", "FILE"] = None
 
     own_data: ClassVar[str] = "CMUdict"
     hint_if_changed: ClassVar[str] = "put the old words back"

@@ -35,13 +35,15 @@ class ImageConfig(TaskConfig):
     epochs: Annotated[Count, "passes over the training images"] = 30
     lr: Annotated[Positive, "the highest learning rate; from there it falls along a cosine to 0"] = 0.1
     warmup: Annotated[ShareOfSteps, "the share of the steps in which the learning rate rises"] = 0.2
-    momentum: Annotated[Fraction, "Nesterov's"] = 0.9
-    weight_decay: Annotated[NonNegativeFloat, "of matrices and kernels; not of biases, nor of batch norm"] = 5e-4
-    label_smoothing: Annotated[Fraction, "in training alone: development losses are without it"] = 0.1
+    momentum: Annotated[Fraction, "Nesterov momentum"] = 0.9
+    weight_decay: Annotated[NonNegativeFloat, "weight decay of matrices and kernels, not of biases or batch norm"] = (
+        5e-4
+    )
+    label_smoothing: Annotated[Fraction, "label smoothing of the training loss"] = 0.1
     crop: Annotated[NonNegative, "pixels of padding on each side before a window of the image's size is cut out"] = 4
     flip: Annotated[bool, "mirror each image with probability 1/2, left to right"] = True
-    size: Annotated[Side, "of a folder: scale its images to squares of this side; 0: leave them as they are"] = 0
-    color: Annotated[Color, "of a folder: make all its images gray, or all RGB"] = "keep"
+    size: Annotated[Side, "side in pixels that a folder's images are scaled to; 0: as they are"] = 0
+    color: Annotated[Color, "colors of a folder's images: as they are, all gray, or all RGB"] = "keep"
 
     from_data: ClassVar[tuple[str, ...]] = ("classes", "channels")
 

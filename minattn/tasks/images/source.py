@@ -24,7 +24,7 @@ class ImageSource(Source):
 
     data: Annotated[
         str | None,
-        "digits, fashion-mnist, or a folder with a subfolder of images for each class  [default: digits]",
+        "the data: digits, fashion-mnist, or a folder with a subfolder of images for each class  [default: digits]",
         "NAME|FOLDER",
     ] = None
 

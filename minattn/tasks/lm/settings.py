@@ -26,11 +26,11 @@ class LanguageConfig(TaskConfig):
     steps: Annotated[Count, "updates of the parameters"] = 4000
     lr: Annotated[Positive, "the highest learning rate; from there it falls along a cosine to lr / 20"] = 2e-3
     warmup: Annotated[Count, "steps in which the learning rate rises, at most a tenth of all"] = 100
-    beta2: Annotated[Fraction, "of Adam"] = 0.99
+    beta2: Annotated[Fraction, "beta2 of Adam"] = 0.99
     max_norm: Annotated[Positive, "the norm that the gradient is clipped to"] = 1.0
     evaluate_every: Annotated[Count, "steps between evaluations"] = 500
     sample: Annotated[Count, "characters that the model writes at each evaluation"] = 240
-    temperature: Annotated[Positive, "of these samples"] = 0.7
+    temperature: Annotated[Positive, "sampling temperature"] = 0.7
 
     from_data: ClassVar[tuple[str, ...]] = ("vocab_size", "max_length")
 

@@ -38,13 +38,15 @@ class TextFiles(Files):
     train alone is cut into 90 % train, 5 % dev and 5 % test; with test and no dev, the last 5 % of train are dev.
     """
 
-    train: Annotated[str | None, "what to train on, any text  [default: Python's documentation strings]", "FILE"] = None
+    train: Annotated[str | None, "the training file, any text  [default: Python's documentation strings]", "FILE"] = (
+        None
+    )
 
     own_data: ClassVar[str] = f"the documentation strings of Python {platform.python_version()}"
 
     @property
     def hint_if_changed(self) -> str:
-        return "go on with the Python it was started with" if self.train is None else "put the old file back"
+        return "continue with the Python it was started with" if self.train is None else "put the old file back"
 
     def read(self, path: str) -> str:
         return read_text(path)
