@@ -23,7 +23,7 @@ from minattn.autograd import (
 from minattn.autograd.ops import *  # noqa: F403  (every op is part of the library's surface)
 from minattn.autograd.ops import __all__ as _op_names
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [  # noqa: PLE0604
     "OPS",
     "Tensor",
