@@ -25,7 +25,7 @@ from minattn.viz import attention_heads, attention_lines, save_figure
 
 KINDS = {
     "encoder": "self-attention of the encoder: from letter to letter",
-    "decoder": "self-attention of the decoder: from what it says to what it has said",
+    "decoder": "self-attention of the decoder: from phoneme to the phonemes before",
     "across": "attention across: from phoneme to letter",
 }
 
@@ -50,15 +50,15 @@ def main() -> None:
     folder = arguments.out or folder_of(arguments.run, arguments.word.lower())
     check_writable(folder)
 
-    said = pronouncer.pronounce([arguments.word], pronouncer.config.beam)[0]
-    print(f"{said.word}  {' '.join(said.phonemes)}")
-    letters, spoken = list(said.word), said.phonemes
+    prediction = pronouncer.pronounce([arguments.word], pronouncer.config.beam)[0]
+    print(f"{prediction.word}  {' '.join(prediction.phonemes)}")
+    letters, phonemes = list(prediction.word), prediction.phonemes
     names = {
         "encoder": (letters, letters),
-        "decoder": ([*spoken, "[EOS]"], ["[BOS]", *spoken]),
-        "across": ([*spoken, "[EOS]"], letters),
+        "decoder": ([*phonemes, "[EOS]"], ["[BOS]", *phonemes]),
+        "across": ([*phonemes, "[EOS]"], letters),
     }
-    weights = attention_of(pronouncer, said.word, spoken)
+    weights = attention_of(pronouncer, prediction.word, phonemes)
     figures = {}
     for kind, title in KINDS.items():
         queries, keys = names[kind]
@@ -81,7 +81,7 @@ def folder_of(run: Path, word: str) -> Path:
 
 @no_grad()
 def attention_of(pronouncer, word, phonemes):
-    """By kind, the weights (layers, heads, queries, keys) of a word and what is said of it."""
+    """By kind, the weights (layers, heads, queries, keys) of a word and its phonemes."""
     pronouncer.model.eval()
     source = pronouncer.letters.encode(word)[None]
     previous = pronouncer.phonemes.encode(phonemes, bos=True)[None]

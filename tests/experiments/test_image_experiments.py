@@ -44,7 +44,7 @@ def few_digits(monkeypatch):
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    """Pictures take longer than all the rest."""
+    """Figures take longer than all the rest."""
     monkeypatch.setattr(viz, "save_figure", lambda _, path: path.touch())
 
 
@@ -64,8 +64,8 @@ def runs(tmp_path_factory):
     """A run of a network with SE, and one without."""
     folder = tmp_path_factory.mktemp("runs")
     data = ImageSource(write_images(folder))
-    with pytest.MonkeyPatch.context() as pictures:
-        pictures.setattr(driver, "draw_figures", lambda *_: [])
+    with pytest.MonkeyPatch.context() as figures:
+        figures.setattr(driver, "draw_figures", lambda *_: [])
         for model in ("se_resnet8", "resnet8"):
             config = ImageClassification().configure(SMALL, model, data)
             driver.start(ImageClassification(), config, data, folder / model, make_progress=Progress)
@@ -73,10 +73,10 @@ def runs(tmp_path_factory):
 
 
 def test_the_gates_of_a_run_are_told_and_drawn(runs, call, tmp_path):
-    said = call(SE, runs / "se_resnet8", "--out", tmp_path / "out", "--class", "dark", "--class", "bright")
+    output = call(SE, runs / "se_resnet8", "--out", tmp_path / "out", "--class", "dark", "--class", "bright")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"gates.{kind}" for kind in ("md", "json", "png")}
     markdown = (tmp_path / "out" / "gates.md").read_text(encoding="utf-8")
-    assert markdown in said
+    assert markdown in output
     assert [row[:3] for row in cells_of(markdown)] == [["1.1", "16", "1"], ["2.1", "32", "2"], ["3.1", "64", "4"]]
     gates = 15 * (16 + 32 + 64)  # of 15 test images
     assert f"All {gates:,} gates are between 0 and 1" in markdown
@@ -148,8 +148,8 @@ def test_the_verdict_is_that_of_the_stages(shares, says):
 @pytest.mark.usefixtures("few_digits", "no_pictures")
 def test_without_a_run_a_network_is_trained_on_the_digits_once(call, tmp_path):
     arguments = (SE, "--out", tmp_path / "out", "--model", "se_resnet8", "--set", "epochs=1", "--seed", 3)
-    said = call(*arguments)
-    assert said.count("to train for") == 1
+    output = call(*arguments)
+    assert output.count("to train for") == 1
     assert driver.StoredRun.read(tmp_path / "out" / "run").config.seed == 3
     assert "to train for" not in call(*arguments)
     with pytest.raises(SystemExit, match="run was trained with other settings or data; hint: another --out"):
@@ -279,15 +279,15 @@ def test_a_difference_is_one_where_all_seeds_agree():
         "91.00 ± 0.00",
         "89.50 ± 0.71",
     ]
-    said = example["findings"](results)
-    assert said[:5] == [
+    findings = example["findings"](results)
+    assert findings[:5] == [
         "Without noise:",
         "",
         "- ABN, g (1 + M) against ResNet-8: +0.00 points (+1.00, -1.00), no difference that all seeds agree on",
         "- ABN, g M against ResNet-8: -1.50 points (-1.00, -2.00), worse with every seed",
         "- ABN, g M against ABN, g (1 + M): -1.50 points (-2.00, -1.00), worse with every seed",
     ]
-    assert said[-1] == "(Seeds of networks that are equally good would all agree 50 % of the time.)"
+    assert findings[-1] == "(Seeds of networks that are equally good would all agree 50 % of the time.)"
 
 
 @pytest.mark.parametrize(

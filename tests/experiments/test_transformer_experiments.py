@@ -24,34 +24,34 @@ def runs(tmp_path_factory):
     files = LexiconFiles(**write_words(folder))
     transformer = G2P().configure([*SMALL_TRANSFORMER, "epochs=2"])
     other = G2P().configure(["model=rnnencdec", "hidden=4", "embedding=4", "epochs=1"])
-    with pytest.MonkeyPatch.context() as pictures:
-        pictures.setattr(driver, "draw_figures", lambda *_: [])
+    with pytest.MonkeyPatch.context() as figures:
+        figures.setattr(driver, "draw_figures", lambda *_: [])
         for name, config in (("transformer", transformer), ("other", other)):
             driver.start(G2P(), config, files, folder / name, make_progress=Progress)
     return folder
 
 
 def test_every_head_is_drawn(runs, call, tmp_path):
-    said = call("transformer_heads.py", runs / "transformer", "Bad", "--out", tmp_path / "heads")
-    assert said.startswith("bad  ")
+    output = call("transformer_heads.py", runs / "transformer", "Bad", "--out", tmp_path / "heads")
+    assert output.startswith("bad  ")
     names = {f"{kind}{layer}.png" for kind in KINDS for layer in ("", "-layer-1", "-layer-2")}
     assert {path.name for path in (tmp_path / "heads").iterdir()} == names
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "heads").iterdir())
 
 
 def test_the_weights_are_those_of_the_pronunciation(runs):
-    """Row i across is where the model looked when it said phoneme i, which predict shows as the mean over the heads."""
+    """Row i across is the attention of phoneme i over the letters, of which predict shows the mean over the heads."""
     pronouncer = driver.load(runs / "transformer")
     example = runpy.run_path(str(EXPERIMENTS / "transformer_heads.py"))
-    (said,) = pronouncer.pronounce(["deca"], beam=1)
-    weights = example["attention_of"](pronouncer, said.word, said.phonemes)
-    n, letters = len(said.phonemes), len(said.word)
+    (prediction,) = pronouncer.pronounce(["deca"], beam=1)
+    weights = example["attention_of"](pronouncer, prediction.word, prediction.phonemes)
+    n, letters = len(prediction.phonemes), len(prediction.word)
     assert [weights[kind].shape for kind in KINDS] == [
         (2, 2, letters, letters),
         (2, 2, n + 1, n + 1),
         (2, 2, n + 1, letters),
     ]
-    assert weights["across"][-1].mean(0)[:n] == pytest.approx(said.alignment, abs=1e-5)
+    assert weights["across"][-1].mean(0)[:n] == pytest.approx(prediction.alignment, abs=1e-5)
     assert not weights["decoder"][:, :, 0, 1:].any()
 
 
