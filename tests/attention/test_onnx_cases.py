@@ -1,27 +1,29 @@
-"""ONNX's own test cases, and its reference evaluator, against the attention, softmax, layer norm and GELU of minattn.
+"""ONNX's own test cases, and its reference evaluator, against the attention, rotary positions, softmax, layer norm, RMS
+norm and GELU of minattn.
 
-ONNX publishes for each operator a set of nodes with inputs and outputs.  Every case of the operator Attention runs here
-that scaled dot-product attention can express:
+ONNX publishes for each operator a set of nodes with inputs and outputs.  Every case of the operator Attention runs:
 
-    heads side by side (3-D)      taken apart, and joined again
-    scale                         a factor of the queries
-    fewer heads of keys (GQA)     each repeated for its group
+    heads side by side (3-D)      taken apart, and concatenated again
     a cache of past keys          `KeyValues.append`
     causal, windows, lengths      masks; `causal=True` where the queries are the last positions
-    a bias of the scores          a longer product: [q, bias_i] . [k, e_j] = q . k + bias_ij
-
-What is left out, with the reason, is what has another softmax (softcap) or another precision (float16, bfloat16).
+    a scale, a soft cap, a bias   those of `modified_attention`; what is -infinity in a bias, a mask
+    fewer heads of keys (GQA)     as they are
+    float16, bfloat16             computed in float32, and rounded
 """
 
 import functools
 import importlib
-import math
 
 import numpy as np
 import pytest
 
 import minattn as ma
-from minattn.attention.self_attention import KeyValues, scaled_dot_product_attention
+from minattn.attention.self_attention import (
+    KeyValues,
+    modified_attention,
+    rotate,
+    scaled_dot_product_attention,
+)
 
 pytest.importorskip("onnx", reason="ONNX's test cases need onnx: pip install onnx")
 
@@ -29,7 +31,9 @@ from onnx import TensorProto, helper
 from onnx.backend.test.case import node as node_cases
 from onnx.reference import ReferenceEvaluator
 
-MODULES = ["attention", "layernormalization", "softmax", "logsoftmax", "gelu"]
+MODULES = [
+    *("attention", "rotaryembedding", "layernormalization", "rmsnormalization", "softmax", "logsoftmax", "gelu"),
+]
 
 
 @functools.cache
@@ -37,7 +41,9 @@ def cases():
     """{name: case} of the operators here.  Other operators' modules are left alone: they take ten seconds."""
     for module in MODULES:
         importlib.import_module(f"onnx.backend.test.case.node.{module}")
-    operators = {"Attention", "LayerNormalization", "Softmax", "LogSoftmax", "Gelu"}
+    operators = {
+        *("Attention", "RotaryEmbedding", "LayerNormalization", "RMSNormalization", "Softmax", "LogSoftmax", "Gelu"),
+    }
     own = [case for case in node_cases._NodeTestCases if "_expanded" not in case.name]
     return {case.name: case for case in own if case.model.graph.node[0].op_type in operators}
 
@@ -56,22 +62,24 @@ def opened(case):
     return attributes, [values.get(name) for name in node.input], [outputs.get(name) for name in node.output]
 
 
+HALF = {"float16": 1e-3, "bfloat16": 1e-2}
+"""How far a number may be off that was computed in float32 where ONNX rounds every step to few digits."""
+
+
+def in_float32(x):
+    """float16 and bfloat16 in float32, in which minattn computes; anything else as it is."""
+    return x.astype(np.float32) if x is not None and x.dtype.name in HALF else x
+
+
 def close(actual, expected, case):
-    assert actual.dtype == expected.dtype
-    np.testing.assert_allclose(actual.data, expected, rtol=case.rtol, atol=max(case.atol, 1e-6))
+    few = HALF.get(expected.dtype.name, 0)
+    assert few or actual.dtype == expected.dtype
+    rtol, atol = max(case.rtol, few), max(case.atol, few, 1e-6)
+    np.testing.assert_allclose(actual.data.astype(expected.dtype).astype(float), expected.astype(float), rtol, atol)
 
 
 # ---------------------------------------------------------------------------------------------- Attention
 INPUTS = ["Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen"]
-
-
-def why_not(attributes, given):
-    """What of this case no scaled dot-product attention can express; None if nothing."""
-    if given["Q"].dtype not in (np.float32, np.float64):
-        return f"minattn has no {given['Q'].dtype}"
-    if attributes.get("softcap"):
-        return "softcap is another softmax"
-    return None
 
 
 def split(x, heads):
@@ -108,49 +116,29 @@ def attend(attributes, given):
     memory = KeyValues(ma.tensor(k), ma.tensor(v))
     if given["past_key"] is not None:
         memory = KeyValues(ma.tensor(given["past_key"]), ma.tensor(given["past_value"])).append(memory)
-    repeats = q.shape[1] // k.shape[1]
-    keys, values = (ma.repeat(x, repeats, axis=1) if repeats > 1 else x for x in memory)
-    q = q * (attributes.get("scale", 1 / math.sqrt(q.shape[-1])) * math.sqrt(q.shape[-1]))
-    n_q, n_k = q.shape[2], keys.shape[2]
+    n_q, n_k = q.shape[2], memory.keys.shape[2]
     mask, causal = positions(attributes, given, n_q, n_k)
-    given_mask = given["attn_mask"]
-    if given_mask is not None:
-        missing = [(0, 0)] * (given_mask.ndim - 1) + [(0, n_k - given_mask.shape[-1])]
-        outside = False if given_mask.dtype == bool else -np.inf
-        given_mask = np.pad(given_mask, missing, constant_values=outside)
-        allowed = given_mask if given_mask.dtype == bool else given_mask > -np.inf
+    bias = given["attn_mask"]
+    if bias is not None:
+        missing = [(0, 0)] * (bias.ndim - 1) + [(0, n_k - bias.shape[-1])]
+        bias = np.pad(bias, missing, constant_values=False if bias.dtype == bool else -np.inf)
+        allowed = bias if bias.dtype == bool else bias > -np.inf
         mask = allowed if mask is None else mask & allowed
-        if given_mask.dtype != bool and (given_mask[allowed] != 0).any():
-            q, keys = with_bias(q, keys.data, np.where(allowed, given_mask, 0))
-    context, weights = scaled_dot_product_attention(
-        ma.tensor(q.astype(given["Q"].dtype)), ma.tensor(keys), values, mask, causal
-    )
-    alone, _ = scaled_dot_product_attention(
-        ma.tensor(q.astype(given["Q"].dtype)), ma.tensor(keys), values, mask, causal, need_weights=False
-    )
+        bias = None if bias.dtype == bool else np.where(allowed, bias, 0)
+    changes = {"bias": bias, "scale": attributes.get("scale"), "soft_cap": attributes.get("softcap") or None}
+    context, weights = modified_attention(ma.tensor(q), *memory, mask, causal, **changes)
+    alone, _ = modified_attention(ma.tensor(q), *memory, mask, causal, need_weights=False, **changes)
     np.testing.assert_allclose(alone.data, context.data, rtol=1e-5, atol=1e-6)
     if three_axes:
         context = context.swapaxes(1, 2).reshape(context.shape[0], n_q, -1)
     return [context, *memory, weights]
 
 
-def with_bias(q, k, bias):
-    """Longer queries and keys whose scores are those of q and k plus the bias."""
-    *lead, n_q, d_k = q.shape
-    n_k = k.shape[-2]
-    bias = np.broadcast_to(bias, (*lead, n_q, n_k))
-    places = np.broadcast_to(np.eye(n_k), (*lead, n_k, n_k))
-    longer = math.sqrt((d_k + n_k) / d_k)
-    q = np.concatenate([q * longer, bias * math.sqrt(d_k + n_k)], -1)
-    return q, np.concatenate([k, places], -1).astype(k.dtype)
-
-
 @pytest.mark.parametrize("name", names("Attention"))
 def test_attention(name):
     attributes, inputs, expected = opened(cases()[name])
     given = dict.fromkeys(INPUTS) | dict(zip(INPUTS, inputs, strict=False))
-    if reason := why_not(attributes, given):
-        pytest.skip(reason)
+    given = {name: in_float32(x) for name, x in given.items()}
     found = attend(attributes, given)
     if attributes.get("qk_matmul_output_mode", 0) != 3:
         found.pop()  # ONNX's fourth output is the scores, which minattn keeps to itself
@@ -159,14 +147,8 @@ def test_attention(name):
             close(actual, value, cases()[name])
 
 
-def test_most_cases_of_attention_run():
-    """The adapter above must not skip more as ONNX gets more cases."""
-    skipped = 0
-    for name in names("Attention"):
-        attributes, inputs, _ = opened(cases()[name])
-        skipped += why_not(attributes, {"Q": inputs[0]}) is not None
+def test_there_are_cases_of_attention():
     assert len(names("Attention")) >= 70
-    assert skipped <= len(names("Attention")) / 3
 
 
 # ---------------------------------------------------------------------------------------------- the evaluator
@@ -213,6 +195,28 @@ def test_layer_norm(name):
         eps=attributes.get("epsilon", 1e-5),
     )
     close(rows.reshape(*x.shape), y, cases()[name])
+
+
+@pytest.mark.parametrize("name", names("LayerNormalization") + names("RMSNormalization"))
+def test_norms_over_the_last_axes(name):
+    attributes, (x, *parameters), (y, *_) = opened(cases()[name])
+    norm = ma.rms_norm if "rms" in name else ma.layer_norm
+    eps = attributes.get("epsilon", 1e-5)
+    close(norm(ma.tensor(in_float32(x)), *map(in_float32, parameters), eps=eps), y, cases()[name])
+
+
+@pytest.mark.parametrize("name", names("RotaryEmbedding"))
+def test_rotary_positions(name):
+    attributes, (x, cos, sin, *positions), (y, *_) = opened(cases()[name])
+    three_axes = x.ndim == 3
+    heads = split(x, attributes.get("num_heads"))
+    if positions and positions[0] is not None:
+        cos, sin = cos[positions[0]], sin[positions[0]]
+    cos, sin = (table.reshape(-1, 1, *table.shape[-2:]) for table in (cos, sin))  # the same for every head
+    turned = rotate(ma.tensor(in_float32(heads)), cos, sin, interleaved=bool(attributes.get("interleaved", 0)))
+    if three_axes:
+        turned = turned.swapaxes(1, 2).reshape(*x.shape)
+    close(turned, y, cases()[name])
 
 
 @pytest.mark.parametrize("name", names("Softmax") + names("LogSoftmax"))

@@ -3,6 +3,8 @@
 The equation is on `self_attention/scaled_dot_product.py`:
 
     Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k)) V                                                       (1)
+
+and what may be done to the scores before the softmax on `self_attention/modified_attention.py`.
 """
 
 import math
@@ -13,10 +15,10 @@ import numpy as np
 
 from minattn.attention.kernels.softmax import softmax_gradient
 from minattn.autograd import Array, xp
-from minattn.autograd.backend import dots, matmul
-from minattn.autograd.engine import Result, mode
+from minattn.autograd.backend import dots, is_array, like, matmul
+from minattn.autograd.engine import Result, mode, unbroadcast
 from minattn.autograd.ops.neural import row_exponentials, shared_exponentials
-from minattn.errors import ShapeError
+from minattn.errors import ConfigError, ShapeError
 from minattn.nn.masks import check_mask
 
 ROWS = 64
@@ -26,29 +28,27 @@ SCORES = 1 << 20
 """Scores in a block where no gradient is wanted, 4 MiB of float32, unless ROWS queries have more."""
 
 
+class Terms(NamedTuple):
+    """What the scores are made of: S = c tanh(Q K^T s / c) + B; without a soft cap c, Q K^T s + B."""
+
+    scaled: Array  # Q s
+    k: Array
+    scale: float
+    mask: Array | None
+    causal: bool
+    bias: Array | None = None
+    soft_cap: float | None = None
+
+
+# ---------------------------------------------------------------------------------------------- the ops
 def attention(q: Array, k: Array, v: Array, /, mask: Any = None, causal: bool = False) -> Result:
     """Scaled dot-product attention, (1), in one op: the context (.., n_q, d_v) and the weights (.., n_q, n_k).
 
     With C the context and P the weights, which have an upstream gradient G of their own:  dV = P^T dC;
     dP = dC V^T + G;  dS = P (dP - <dP, P>);  dQ = dS K / sqrt(d_k);  dK = dS^T Q / sqrt(d_k).
     """
-    check_sizes(q, k, v, causal)
-    scale = 1 / math.sqrt(q.shape[-1])
-    scaled = q * scale
-    everything = Block(slice(0, q.shape[-2]), k.shape[-2])
-    weights, total = _exponentials(scaled, k, everything, _checked_mask(mask, q, k), causal)
-    weights /= total
-    context = _product(weights, v)  # (1)
-
-    def pullback(g_context: Array, g_weights: Array) -> tuple[Array, Array, Array]:
-        d_v = _product(weights.swapaxes(-1, -2), g_context)
-        d_weights = matmul(g_context, v.swapaxes(-1, -2)) + g_weights
-        d_scores = softmax_gradient(d_weights, weights)
-        d_q = _product(d_scores, k)
-        d_q *= scale
-        return d_q, _product(d_scores.swapaxes(-1, -2), scaled), d_v
-
-    return (context, weights), pullback
+    values, pullback = _with_weights(_terms(q, k, v, mask, causal), v)
+    return values, lambda g_context, g_weights: pullback(g_context, g_weights)[:3]
 
 
 def attention_context(q: Array, k: Array, v: Array, /, mask: Any = None, causal: bool = False) -> Result:
@@ -59,36 +59,116 @@ def attention_context(q: Array, k: Array, v: Array, /, mask: Any = None, causal:
     weights, of which there are more:  C = E V / Z with E = exp(S);  dV = E^T (dC / Z);
     dS = E ((dC / Z) V^T - <dC / Z, C>);  dQ = dS K / sqrt(d_k);  dK = dS^T Q / sqrt(d_k).
     """
+    context, pullback = _in_blocks(_terms(q, k, v, mask, causal), v)
+    return context, lambda g: pullback(g)[:3]
+
+
+def modified_attention_weights(
+    q: Array,
+    k: Array,
+    v: Array,
+    bias: Array | None = None,
+    /,
+    mask: Any = None,
+    causal: bool = False,
+    scale: float | None = None,
+    soft_cap: float | None = None,
+) -> Result:
+    """`attention` with the scores of `self_attention/modified_attention.py`, S = c tanh(T / c) + B with T = Q K^T s.
+
+    dB = dS, summed over the axes along which B is broadcast;  dT = dS (1 - tanh^2(T / c)).
+    """
+    return _with_weights(_terms(q, k, v, mask, causal, bias, scale, soft_cap), v)
+
+
+def modified_attention_context(
+    q: Array,
+    k: Array,
+    v: Array,
+    bias: Array | None = None,
+    /,
+    mask: Any = None,
+    causal: bool = False,
+    scale: float | None = None,
+    soft_cap: float | None = None,
+) -> Result:
+    """`attention_context` with the scores of `modified_attention_weights`."""
+    return _in_blocks(_terms(q, k, v, mask, causal, bias, scale, soft_cap), v)
+
+
+# ---------------------------------------------------------------------------------------------- their bodies
+def _terms(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Any,
+    causal: bool,
+    bias: Any = None,
+    scale: float | None = None,
+    soft_cap: float | None = None,
+) -> Terms:
+    """The terms of the scores, checked."""
     check_sizes(q, k, v, causal)
-    scale = 1 / math.sqrt(q.shape[-1])
-    scaled, mask = q * scale, _checked_mask(mask, q, k)
-    context = _heads_inside(q, v, xp(q).result_type(scaled, k, v))
+    if soft_cap is not None and not soft_cap > 0:
+        raise ConfigError(f"soft_cap must be positive, got {soft_cap}; hint: None for scores without a cap")
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    return Terms(q * scale, k, scale, _checked_mask(mask, q, k), causal, _checked_bias(bias, q, k), soft_cap)
+
+
+def _with_weights(terms: Terms, v: Array) -> Result:
+    q, k = terms.scaled, terms.k
+    everything = Block(slice(0, q.shape[-2]), k.shape[-2])
+    weights, total = _exponentials(terms, everything)
+    weights /= total
+    context = _product(weights, v)  # (1)
+
+    def pullback(g_context: Array, g_weights: Array) -> tuple[Array, ...]:
+        d_v = _product(weights.swapaxes(-1, -2), g_context)
+        d_weights = matmul(g_context, v.swapaxes(-1, -2)) + g_weights
+        d_scores = softmax_gradient(d_weights, weights)
+        d_products = _uncapped(d_scores, terms, everything)
+        d_q = _product(d_products, k)
+        d_q *= terms.scale
+        return d_q, _product(d_products.swapaxes(-1, -2), q), d_v, d_scores
+
+    return (context, weights), pullback
+
+
+def _in_blocks(terms: Terms, v: Array) -> Result:
+    q, k = terms.scaled, terms.k
+    biases = () if terms.bias is None else (terms.bias,)
+    context = _heads_inside(q, v, xp(q).result_type(q, k, v, *biases))
     kept = []
-    for block in _blocks(q, k, causal):
-        e, total = _exponentials(scaled, k, block, mask, causal)
+    for block in _blocks(q, k, terms.causal):
+        e, total = _exponentials(terms, block)
         part = matmul(e, v[..., : block.keys, :], context[..., block.queries, :])
         part /= total
         if mode.recording:
             kept.append((block, e, total))
 
-    def pullback(g: Array) -> tuple[Array, Array, Array]:
-        dtype = xp(q).result_type(g, scaled, k, v)
+    def pullback(g: Array) -> tuple[Array | None, ...]:
+        dtype = xp(q).result_type(g, q, k, v, *biases)
         d_q, d_k, d_v = (_heads_inside(x, x, dtype) for x in (q, k, v))
+        d_bias = None if terms.bias is None else xp(q).zeros(terms.bias.shape, dtype)
         for block, e, total in reversed(kept):
             rows, keys = (..., block.queries, slice(None)), (..., slice(block.keys), slice(None))
             g_part = g[rows] / total
             d_scores = matmul(g_part, v[keys].swapaxes(-1, -2))
             d_scores -= dots(g_part, context[rows])
             d_scores *= e
-            matmul(d_scores, k[keys], d_q[rows])
+            if d_bias is not None:
+                here = _part(d_bias, block)
+                here += unbroadcast(d_scores, here.shape)
+            d_products = _uncapped(d_scores, terms, block)
+            matmul(d_products, k[keys], d_q[rows])
             if block is kept[-1][0]:  # attends to all keys, and comes first here
-                matmul(d_scores.swapaxes(-1, -2), scaled[rows], d_k)
+                matmul(d_products.swapaxes(-1, -2), q[rows], d_k)
                 matmul(e.swapaxes(-1, -2), g_part, d_v)
             else:
-                d_k[keys] += matmul(d_scores.swapaxes(-1, -2), scaled[rows])
+                d_k[keys] += matmul(d_products.swapaxes(-1, -2), q[rows])
                 d_v[keys] += matmul(e.swapaxes(-1, -2), g_part)
-        d_q *= scale
-        return d_q, d_k, d_v
+        d_q *= terms.scale
+        return d_q, d_k, d_v, d_bias
 
     return context, pullback
 
@@ -112,24 +192,49 @@ def _blocks(q: Array, k: Array, causal: bool) -> Iterator[Block]:
         yield Block(slice(start, stop), n_k - n_q + stop if causal else n_k)
 
 
-def _exponentials(scaled: Array, k: Array, block: Block, mask: Array | None, causal: bool) -> tuple[Array, Array]:
-    """exp of a block's scores, less a shift that cancels, and their sums over the keys; scaled: Q / sqrt(d_k)."""
-    found = shared_exponentials(scores := _scores(scaled, k, block, mask, causal), out=scores)
+def _exponentials(terms: Terms, block: Block) -> tuple[Array, Array]:
+    """exp of a block's scores, less a shift that cancels, and their sums over the keys."""
+    found = shared_exponentials(scores := _scores(terms, block), out=scores)
     if found is None:  # the scores may be overwritten
-        scores = _scores(scaled, k, block, mask, causal)
-        found = row_exponentials(scores, masked=mask is not None, out=scores)
+        scores = _scores(terms, block)
+        found = row_exponentials(scores, masked=terms.mask is not None or terms.bias is not None, out=scores)
     return found
 
 
-def _scores(scaled: Array, k: Array, block: Block, mask: Array | None, causal: bool) -> Array:
-    """A block's Q K^T / sqrt(d_k), -inf where a query may not attend."""
-    scores = matmul(scaled[..., block.queries, :], k[..., : block.keys, :].swapaxes(-1, -2))
-    if mask is not None:
-        scores += _hiding(_part(mask, block), scores)
-    if causal:
+def _scores(terms: Terms, block: Block) -> Array:
+    """A block's scores, -inf where a query may not attend."""
+    scores = _products(terms, block)
+    if terms.soft_cap is not None:
+        scores = _tanh_of_capped(scores, terms.soft_cap)
+        scores *= terms.soft_cap
+    if terms.bias is not None:
+        bias = _part(terms.bias, block)
+        scores = xp(scores).add(scores, bias, scores if bias.dtype == scores.dtype else None)
+    if terms.mask is not None:
+        scores += _hiding(_part(terms.mask, block), scores)
+    if terms.causal:
         rows = scores.shape[-2]
         scores[..., block.keys - rows :] += _hiding(xp(scores).tri(rows, dtype=bool), scores)
     return scores
+
+
+def _products(terms: Terms, block: Block) -> Array:
+    """A block's Q K^T s."""
+    return matmul(terms.scaled[..., block.queries, :], terms.k[..., : block.keys, :].swapaxes(-1, -2))
+
+
+def _tanh_of_capped(products: Array, soft_cap: float) -> Array:
+    """tanh(T / c), written over T."""
+    products /= soft_cap
+    return xp(products).tanh(products, products)
+
+
+def _uncapped(d_scores: Array, terms: Terms, block: Block) -> Array:
+    """Gradient of Q K^T s from that of the scores."""
+    if terms.soft_cap is None:
+        return d_scores
+    t = _tanh_of_capped(_products(terms, block), terms.soft_cap)
+    return d_scores - d_scores * t * t
 
 
 def _hiding(mask: Array, scores: Array) -> Array:
@@ -141,8 +246,25 @@ def _checked_mask(mask: Any, q: Array, k: Array) -> Array | None:
     return None if mask is None else check_mask(mask, q, (*q.shape[:-1], k.shape[-2]))
 
 
+def _checked_bias(bias: Any, q: Array, k: Array) -> Array | None:
+    """The bias as an array.  Raises ShapeError unless it broadcasts to (.., n_q, n_k)."""
+    if bias is None:
+        return None
+    bias = bias if is_array(bias) else like(np.asarray(bias, q.real.dtype), q)
+    if bias.dtype == bool:
+        raise TypeError("a bias is added to the scores, and this one is boolean; hint: mask= to hide keys")
+    expected = (*q.shape[:-1], k.shape[-2])
+    pairs = zip(bias.shape[::-1], expected[::-1], strict=False)
+    if bias.ndim > len(expected) or any(n not in (1, m) for n, m in pairs):
+        raise ShapeError(
+            f"a bias of shape {bias.shape} does not broadcast to the scores, (.., n_q, n_k) = {expected}; hint: axes "
+            "of that length or of length 1"
+        )
+    return bias
+
+
 def _part(mask: Array, block: Block) -> Array:
-    """The mask of a block; an axis of length 1, or that is not there, is the same for all."""
+    """The mask or the bias of a block; an axis of length 1, or that is not there, is the same for all."""
     if mask.ndim and mask.shape[-1] != 1:
         mask = mask[..., : block.keys]
     if mask.ndim > 1 and mask.shape[-2] != 1:

@@ -1,7 +1,13 @@
 """Attention of a sequence over itself, or over another by the same rule: the Transformer's."""
 
+from minattn.attention.self_attention.modified_attention import (
+    modified_attention,
+    modified_attention_context,
+    modified_attention_weights,
+)
 from minattn.attention.self_attention.multi_head import KeyValues, MultiHeadAttention
 from minattn.attention.self_attention.positions import LearnedPositions, SinusoidalPositions, sinusoidal_positions
+from minattn.attention.self_attention.rotary import RotaryPositions, rotary_angles, rotate
 from minattn.attention.self_attention.scaled_dot_product import (
     attention,
     attention_context,
@@ -12,9 +18,15 @@ __all__ = [
     "KeyValues",
     "LearnedPositions",
     "MultiHeadAttention",
+    "RotaryPositions",
     "SinusoidalPositions",
     "attention",
     "attention_context",
+    "modified_attention",
+    "modified_attention_context",
+    "modified_attention_weights",
+    "rotary_angles",
+    "rotate",
     "scaled_dot_product_attention",
     "sinusoidal_positions",
 ]

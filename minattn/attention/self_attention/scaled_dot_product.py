@@ -28,7 +28,7 @@ from minattn.published import Mechanism, Paper
 def attention_equation(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False) -> Any:
     """(1) in primitive ops: the context and the weights."""
     scores = q @ ops.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
-    weights = ops.softmax(scores, axis=-1, mask=_whole_mask(mask, causal, q, k))
+    weights = ops.softmax(scores, axis=-1, mask=whole_mask(mask, causal, q, k))
     return weights @ v, weights  # (1)
 
 
@@ -55,14 +55,15 @@ def scaled_dot_product_attention(
     queries are the last n_q of the n_k positions.  need_weights=False: (context, None), in less time; and under
     `no_grad()` in memory that grows with n_q and n_k, not with their product.
 
-    Raises ShapeError for shapes that do not fit, a mask's among them.
+    Raises ShapeError for shapes that do not fit, a mask's among them.  `modified_attention` has what (1) has not: a
+    bias of the scores, another scale, a soft cap, and fewer heads of keys than of queries.
     """
     if need_weights:
         return attention(q, k, v, mask, causal)
     return attention_context(q, k, v, mask, causal), None
 
 
-def _whole_mask(mask: Any, causal: bool, q: Any, k: Any) -> Any:
+def whole_mask(mask: Any, causal: bool, q: Any, k: Any) -> Any:
     """The mask and the causal one in one, or None."""
     if not causal:
         return mask

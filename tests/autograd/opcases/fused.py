@@ -1,6 +1,7 @@
 """Cases of the fused ops of nn and attention.  Their values are tested by the papers' equations in tests/nn and
 tests/attention; here they are held to their equations, to the oracle, and to a GPU, like every other op."""
 
+import numpy as np
 from hypothesis import strategies as st
 
 from minattn.testing import strategies
@@ -59,6 +60,32 @@ def attending_lstms(draw):
     return Call(call.inputs, {**call.parameters, "window": window, "sigma": draw(st.sampled_from([0.5, 2.0]))})
 
 
+@st.composite
+def modified(draw):
+    """What `attended` draws, with a bias that broadcasts or none, a scale, and a soft cap."""
+    call = draw(attended())
+    q, k, _ = call.inputs
+    full = (*q.shape[:-1], k.shape[-2])
+    shape = tuple(n if draw(st.booleans()) else 1 for n in full[draw(st.integers(0, len(full))) :])
+    bias = draw(st.none() | strategies.arrays(shape, q.dtype))
+    parameters = {
+        "scale": draw(st.sampled_from([None, 0.5, -2.0])),
+        "soft_cap": draw(st.sampled_from([None, 0.5, 3.0])),
+    }
+    return Call(call.inputs if bias is None else (*call.inputs, bias), call.parameters | parameters)
+
+
+@st.composite
+def rotated(draw):
+    """x (.., n, d), of which the first 2 m features are turned, by angles of every position or the same for some."""
+    dtype, m = draw(dtypes()), draw(st.integers(0, 2))
+    lead = draw(strategies.shapes(max_dims=3))
+    x = draw(strategies.arrays((*lead, 2 * m + draw(st.integers(0, 2))), dtype))
+    shape = tuple(n if draw(st.booleans()) else 1 for n in lead[draw(st.integers(0, len(lead))) :])
+    angles = draw(strategies.arrays((*shape, m), np.float64))
+    return Call((x,), {"cos": np.cos(angles), "sin": np.sin(angles), "interleaved": draw(st.booleans())})
+
+
 STATE = ("B", "n")
 CASES = {
     "maxout": Case(pieces()),
@@ -77,4 +104,7 @@ CASES = {
     "additive_attention": Case(sized(("B", "n"), ("B", "T", "n"), ("n",), ("B", "T", "d"), mask=("B", "T"))),
     "attention": Case(attended()),
     "attention_context": Case(attended()),
+    "rotate": Case(rotated()),
+    "modified_attention_weights": Case(modified()),
+    "modified_attention_context": Case(modified()),
 }
