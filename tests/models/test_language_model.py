@@ -15,7 +15,11 @@ from minattn.models import LanguageModel, LanguageModelConfig
 from minattn.testing import check_gradients
 
 WORDS = SIZES["target_vocab_size"]
-CHOICES = {"norm": ["post", "pre"], "positions": ["sinusoidal", "learned"], "activation": ["relu", "gelu", "gelu_tanh"]}
+CHOICES = {
+    "norm": ["post", "pre"],
+    "positions": ["sinusoidal", "learned", "rotary"],
+    "activation": ["relu", "gelu", "gelu_tanh"],
+}
 
 
 @st.composite
@@ -86,14 +90,17 @@ def test_rows_of_the_state_may_be_picked():
     np.testing.assert_allclose(logits.data, model(text[rows]).data[:, 4:], rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("settings", [{}, {"norm": "post", "positions": "sinusoidal", "activation": "relu"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"positions": "rotary"}, {"norm": "post", "positions": "sinusoidal", "activation": "relu"}]
+)
 def test_gradients_of_the_loss(settings):
     model, text = random_language_model(1, np.float64, layers=1, **settings), some_text(n=4)
     parameters = model.named_parameters()
     check_gradients(lambda: ma.cross_entropy(model(text[:, :-1]), text[:, 1:]), parameters=parameters)
     ma.cross_entropy(model(text[:, :-1]), text[:, 1:]).backward()
     idle = [name for name, p in parameters.items() if np.abs(p.grad).max() < 1e-9]
-    assert idle == ["layers.0.self_attention.b_K"]  # adds the same to all scores of a query
+    turned = settings.get("positions") == "rotary"
+    assert idle == ([] if turned else ["layers.0.self_attention.b_K"])  # adds the same to all scores of a query
 
 
 def test_it_learns_a_rhythm():
@@ -243,6 +250,10 @@ def test_a_model_that_gives_no_numbers_is_refused():
         ({"norm": "none"}, 'norm must be one of "post", "pre"; got \'none\''),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),
         ({"positions": "sinusoidal", "d_model": 3}, "sinusoidal positions need an even d_model, got 3"),
+        (
+            {"positions": "rotary", "d_model": 6, "heads": 2},
+            "rotary positions need heads of an even size, .* = 3; hint",
+        ),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(wrong, message):

@@ -44,7 +44,7 @@ def language_model(model, text):
     """(logits, weights[layer][head][i][j])."""
     c, p = model.config, weights_of(model)
     alignments = []
-    x = embedded(text, p["embedding.weight"], p.get("positions.weight"))
+    x = embedded(text, p["embedding.weight"], p.get("positions.weight"), c.positions == "rotary")
     for n in range(c.layers):
         layer = at(p, f"layers.{n}")
         x, found = attention(x, c, layer, "self_attention", "norm_1", lambda i, j: j <= i)
@@ -55,10 +55,12 @@ def language_model(model, text):
 
 
 # ---------------------------------------------------------------------------------------------- what goes in
-def embedded(words, E, learned):
-    """Embeddings and positions, sections 3.4 and 3.5."""
+def embedded(words, E, learned, alone=False):
+    """Embeddings and positions, sections 3.4 and 3.5; alone: no positions."""
     d = len(E[0])
     x = [[math.sqrt(d) * number for number in E[word]] for word in words]
+    if alone:
+        return x
     for pos, x_pos in enumerate(x):
         for i in range(d):
             angle = pos / 10000 ** ((i - i % 2) / d)
@@ -94,6 +96,8 @@ def attend(x, memory, c, p, allowed):
         q = [projected(x_i, p, "Q", h, d_k) for x_i in x]
         k = [projected(m_j, p, "K", h, d_k) for m_j in memory]
         v = [projected(m_j, p, "V", h, d_v) for m_j in memory]
+        if getattr(c, "positions", None) == "rotary":
+            q, k = ([turned(y[m], m) for m in range(len(y))] for y in (q, k))
         alignment = []
         for i in range(len(x)):
             e = [math.exp(dot(q[i], k[j]) / math.sqrt(d_k)) if allowed(i, j) else 0.0 for j in range(len(memory))]
@@ -103,6 +107,16 @@ def attend(x, memory, c, p, allowed):
             alignment.append(alpha)
         alignments.append(alignment)
     return [added(product(context, p["W_O"]), p.get("b_O")) for context in contexts], alignments
+
+
+def turned(x, m):
+    """Su et al. 2021: every pair of features turned by the angle m 10000^(-2i/d)."""
+    y = []
+    for i in range(len(x) // 2):
+        angle = m / 10000 ** (2 * i / len(x))
+        a, b = x[2 * i], x[2 * i + 1]
+        y += [a * math.cos(angle) - b * math.sin(angle), a * math.sin(angle) + b * math.cos(angle)]
+    return y
 
 
 def projected(x, p, name, h, size):

@@ -24,6 +24,7 @@ from minattn.autograd import Tensor, op, ops
 from minattn.autograd.backend import as_array, asnumpy
 from minattn.errors import ConfigError
 from minattn.nn import Module
+from minattn.published import Mechanism, Paper
 
 
 def rotate_equation(x: Any, cos: Any, sin: Any, interleaved: bool = True) -> Any:
@@ -81,3 +82,16 @@ class RotaryPositions(Module):
             angles = rotary_angles(positions, size, self.base)
             cos, sin = np.cos(angles), np.sin(angles)
         return rotate(x, cos, sin, self.interleaved)
+
+
+MECHANISM = Mechanism(
+    name="rotary positions",
+    paper=Paper("Su et al.", 2021, "RoFormer: enhanced Transformer with rotary position embedding"),
+    equation=(
+        "section 3.2.2, unnumbered: (x_2i, x_2i+1) of a query or a key at position m is turned by the angle "
+        "m 10000^(-2i/d)"
+    ),
+    code="RotaryPositions",
+    model="minattn.models.LanguageModel",
+    command="minattn train lm --set positions=rotary",
+)

@@ -3,7 +3,7 @@
 The decoder of A. Vaswani et al., "Attention is all you need", NIPS 2017, without an encoder to attend to: layers of
 causal self-attention and a feed-forward network, one matrix E at the input and the output (section 3.4).
 
-    x_0 = Dropout(sqrt(d) E[symbols] + PE)                  (a)
+    x_0 = Dropout(sqrt(d) E[symbols] + PE)                  (a)  without PE where positions are rotary
     x_l = layer l of x_{l-1}, causal                        (b)
     p(symbol_{t+1}) = softmax(LayerNorm(x_N) E^T)_t         (c)  the layer norm with norm="pre" only
 
@@ -11,13 +11,14 @@ Deviations from the paper: the defaults are those of A. Radford et al., "Languag
 learners", 2019 (GPT-2): layer norm before each sub-layer, the tanh form of GELU for max(0, .), learned positions and
 biases in the projections.  GPT-2's embeddings are not multiplied by sqrt(d), its parameters start at N(0, 0.02^2),
 smaller at the end of each sub-layer, and its layer norm's eps is 1e-5; here all that is as in `transformer.py`.  It
-trains with dropout 0.1, which is 0 here unless set.
+trains with dropout 0.1, which is 0 here unless set.  With positions="rotary" queries and keys are turned by their
+positions (`attention/self_attention/rotary.py`).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Inexact, Integer
@@ -32,7 +33,6 @@ from minattn.models.sequence.transformer_layers import (
     EncoderLayer,
     LayerConfig,
     Norm,
-    Positions,
     WordEmbedding,
     check_network,
     make_positions,
@@ -55,7 +55,7 @@ class LanguageModelConfig:
     heads: Annotated[int, "h: attention heads"] = 4
     dropout: Annotated[float, "dropout rate of sub-layers and embeddings"] = 0.0
     norm: Annotated[Norm, "layer norm after each residual connection, or before each sub-layer"] = "pre"
-    positions: Annotated[Positions, "positional encoding"] = "learned"
+    positions: Annotated[Literal["sinusoidal", "learned", "rotary"], "positional encoding"] = "learned"
     max_length: Annotated[int, "number of positions, where they are learned"] = 128
     activation: Annotated[Activation, "activation of the feed-forward networks"] = "gelu_tanh"
     biases: Annotated[bool, "biases in the projections of attention"] = True
@@ -63,9 +63,14 @@ class LanguageModelConfig:
 
     def __post_init__(self) -> None:
         check_sizes(self, "vocab_size", "layers", "d_model", "d_ff", "heads", "max_length")
-        choices = {"norm": ("post", "pre"), "positions": ("sinusoidal", "learned"), "activation": tuple(ACTIVATIONS)}
-        check_choices(self, **choices)
+        positions = ("sinusoidal", "learned", "rotary")
+        check_choices(self, norm=("post", "pre"), positions=positions, activation=tuple(ACTIVATIONS))
         check_network(self)
+        if self.positions == "rotary" and self.d_model // self.heads % 2:
+            raise ConfigError(
+                f"rotary positions need heads of an even size, got d_model / heads = {self.d_model // self.heads}; "
+                'hint: other sizes, or positions="learned"'
+            )
 
 
 class LanguageModel(Module):
@@ -73,7 +78,7 @@ class LanguageModel(Module):
 
     def __init__(self, config: LanguageModelConfig, rng: Rng) -> None:
         self.config = config
-        layer = LayerConfig.of(config)
+        layer = LayerConfig.of(config, rotary=config.positions == "rotary")
         self.embedding = WordEmbedding(config.vocab_size, config.d_model, rng)
         self.positions = make_positions(config, rng)
         self.dropout = Dropout(config.dropout, rng)

@@ -16,12 +16,18 @@ What the paper leaves open is as `transformer.py` has it.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from jaxtyping import Bool, Inexact, Integer
 
-from minattn.attention.self_attention import KeyValues, LearnedPositions, MultiHeadAttention, SinusoidalPositions
+from minattn.attention.self_attention import (
+    KeyValues,
+    LearnedPositions,
+    MultiHeadAttention,
+    RotaryPositions,
+    SinusoidalPositions,
+)
 from minattn.autograd import Array, Tensor, ops
 from minattn.errors import ConfigError, ShapeError
 from minattn.nn import Dropout, Embedding, LayerNorm, Module, initializers
@@ -51,6 +57,7 @@ class LayerConfig:
     biases: bool = False
     activation: Activation = "relu"
     layer_norm_eps: float = 1e-6
+    rotary: bool = False  # rotary positions in self-attention
 
     @classmethod
     def of(cls, config: Any, **changes: Any) -> "LayerConfig":
@@ -93,7 +100,16 @@ def make_positions(config: Any, rng: Rng) -> Module:
     """Return the positions of section 3.5 that a configuration's `positions`, `max_length` and `d_model` ask for."""
     if config.positions == "sinusoidal":
         return SinusoidalPositions()
+    if config.positions == "rotary":
+        return NoPositions()
     return LearnedPositions(config.max_length, config.d_model, rng, std=math.sqrt(0.5))
+
+
+class NoPositions(Module):
+    """x as it is, where self-attention has rotary positions."""
+
+    def forward(self, x: Inexact[Tensor, "batch n d"], start: int = 0) -> Inexact[Tensor, "batch n d"]:
+        return x
 
 
 # ---------------------------------------------------------------------------------------------- layers
@@ -166,7 +182,7 @@ class DecoderLayer(Module):
     def __init__(self, config: LayerConfig, rng: Rng) -> None:
         self.pre_norm = config.norm == "pre"
         self.self_attention = _attention(config, rng)
-        self.cross_attention = _attention(config, rng)
+        self.cross_attention = _attention(replace(config, rotary=False), rng)
         self.feed_forward = FeedForward(config.d_model, config.d_ff, rng, config.activation)
         self.norm_1, self.norm_2, self.norm_3 = (LayerNorm(config.d_model, config.layer_norm_eps) for _ in range(3))
         self.dropout = Dropout(config.dropout, rng)
@@ -218,7 +234,9 @@ class DecoderLayer(Module):
 
 
 def _attention(config: LayerConfig, rng: Rng) -> MultiHeadAttention:
-    return MultiHeadAttention(config.d_model, config.heads, rng, config.d_k, config.d_v, config.biases)
+    rotary = RotaryPositions() if config.rotary else None
+    sizes = config.d_model, config.heads
+    return MultiHeadAttention(*sizes, rng, config.d_k, config.d_v, config.biases, rotary=rotary)
 
 
 # ---------------------------------------------------------------------------------------------- decoding
