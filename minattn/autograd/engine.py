@@ -126,16 +126,25 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
             args, rest = (*args[:tensors], *given.values()), args[tensors:]
         inputs: list[Any] = []
         arrays: list[Any] = []
-        tracked = False
+        tracked, dtype, mixed = False, None, False
         for argument in args:
             if isinstance(argument, Tensor):
                 inputs.append(argument)
                 arrays.append(argument._data)
+                if dtype is None:
+                    dtype = argument._data.dtype
+                elif argument._data.dtype is not dtype:
+                    mixed = True
                 if argument.requires_grad:
                     tracked = True
             else:
                 inputs.append(None)
-                arrays.append(argument if type(argument) is float else _constant(name, argument, args, optional))
+                if type(argument) is not float:
+                    argument = _constant(name, argument, args, optional)
+                    mixed = mixed or is_array(argument)
+                arrays.append(argument)
+        if mixed:
+            arrays = _alike(arrays)
         if mode.observers:
             return _observed(name, function, inputs, arrays, rest, parameters, tracked)
         try:
@@ -184,10 +193,13 @@ def _binary(name: str, function: Callable[..., Any], apply: Callable[..., Any]) 
         if len(args) == 2 and not parameters and not mode.observers:
             a, b = args
             if isinstance(a, Tensor) and isinstance(b, Tensor):
+                x, y = a._data, b._data
+                if x.dtype is not y.dtype:
+                    x, y = _alike([x, y])
                 try:
-                    value, pullback = function(a._data, b._data)
+                    value, pullback = function(x, y)
                 except FAULTS as error:
-                    raise _explained(name, error, [a._data, b._data]) from error
+                    raise _explained(name, error, [x, y]) from error
                 if (a.requires_grad or b.requires_grad) and pullback is not None and mode.recording:
                     return _record(name, args, value, pullback, a._version + b._version)
                 return _constants(value)
@@ -233,6 +245,16 @@ def _constant(name: str, value: Any, args: Sequence[Any], optional: bool) -> Any
     if leader is None:
         return host
     return like(host.astype(leader.dtype) if host.dtype.kind == "f" else host, leader)
+
+
+def _alike(arrays: list[Any]) -> list[Any]:
+    """The arrays, those of integers in the dtype of the others where these are floating-point: float32 with int64 is
+    float32, as for Python's numbers."""
+    floats = [a.dtype for a in arrays if is_array(a) and a.dtype.kind in "fc"]
+    if not floats:
+        return arrays
+    dtype = np.result_type(*floats)
+    return [a.astype(dtype) if is_array(a) and a.dtype.kind in "iu" else a for a in arrays]
 
 
 def _constants(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 * `padding_mask(mask, x)`: which positions of a batch of sequences are real, (batch, time).
 * `causal_mask(queries, keys)`: no query sees a later key, (queries, keys).
+* `without_padding(real, x)`: x with 0 in place of padding, which may hold anything.
 * `check_mask(mask, x, shape)`: any mask that broadcasts to `shape`, as attention takes it.
 
 A mask may be an array, a tensor or lists, and comes back on the device of x.  One of another shape is refused with a
@@ -13,12 +14,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from minattn.autograd import Array
+from minattn.autograd import Array, xp
 from minattn.autograd.backend import as_array
 from minattn.autograd.masks import as_boolean, check_mask
 from minattn.errors import ShapeError
 
-__all__ = ["causal_mask", "check_mask", "padding_mask"]
+__all__ = ["causal_mask", "check_mask", "padding_mask", "without_padding"]
 
 
 def causal_mask(queries: int, keys: int | None = None) -> Bool[np.ndarray, "queries keys"]:
@@ -45,3 +46,11 @@ def padding_mask(mask: Any, x: Any) -> Array | None:
     if isinstance(given, np.ndarray) and given.all():  # on a GPU, looking would mean waiting for it
         return None
     return mask
+
+
+def without_padding(real: Array | None, x: Array) -> Array:
+    """The array x (batch, time, ..) with 0 where `real` (batch, time) is False; x itself where that is None.
+
+    Padding may hold anything, NaN too, and a weight of 0 does not undo that: 0 times NaN is NaN.
+    """
+    return x if real is None else xp(x).where(real[:, :, None], x, 0)

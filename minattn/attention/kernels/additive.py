@@ -12,7 +12,7 @@ from minattn.autograd import Array, xp
 from minattn.autograd.backend import matmul
 from minattn.autograd.engine import Result
 from minattn.errors import ShapeError
-from minattn.nn.masks import padding_mask
+from minattn.nn.masks import padding_mask, without_padding
 
 
 def additive_attention(query: Array, keys: Array, v: Array, values: Array, /, mask: Any = None) -> Result:
@@ -23,10 +23,12 @@ def additive_attention(query: Array, keys: Array, v: Array, values: Array, /, ma
     """
     _check_sizes(query, keys, v, values)
     batch, time, a = keys.shape
+    real = padding_mask(mask, keys)
+    keys, values = without_padding(real, keys), without_padding(real, values)
     hidden = keys + query[:, None, :]
     xp(hidden).tanh(hidden, hidden)
     energies = matmul(hidden.reshape(-1, a), v).reshape(batch, time)  # (a)
-    weights = softmax(energies, padding_mask(mask, keys))  # (6)
+    weights = softmax(energies, real)  # (6)
     context = matmul(weights[:, None, :], values)[:, 0, :]  # (5)
 
     def pullback(g_context: Array, g_weights: Array) -> tuple[Array, Array, Array, Array]:

@@ -24,7 +24,7 @@ from minattn.autograd.engine import Result, mode
 from minattn.autograd.ops.neural import row_exponentials
 from minattn.errors import ShapeError
 from minattn.nn.kernels.gru import gru_step, gru_step_backward
-from minattn.nn.masks import padding_mask
+from minattn.nn.masks import padding_mask, without_padding
 
 
 class Inputs(NamedTuple):
@@ -78,7 +78,9 @@ def attentive_gru(
     Returns the states s_i (B, T, n), the contexts c_i (B, T, d) and the alignment (B, T, S).
     """
     _check_sizes(projected, state, keys, values, W_a, v_a, C, U)
-    inputs = _inputs(projected, keys, values, W_a, v_a, C, U, padding_mask(mask, keys))
+    real = padding_mask(mask, keys)
+    keys, values = without_padding(real, keys), without_padding(real, values)
+    inputs = _inputs(projected, keys, values, W_a, v_a, C, U, real)
     steps = _allocate(inputs, state, xp(state).result_type(projected, state, keys, values, W_a, v_a, C, U))
     for t in range(projected.shape[1]):
         _step(t, inputs, steps)

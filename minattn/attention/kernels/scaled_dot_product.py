@@ -29,10 +29,11 @@ SCORES = 1 << 20
 
 
 class Terms(NamedTuple):
-    """What the scores are made of: S = c tanh(Q K^T s / c) + B; without a soft cap c, Q K^T s + B."""
+    """The terms of the scores, and the values: S = c tanh(Q K^T s / c) + B; without a soft cap c, Q K^T s + B."""
 
     scaled: Array  # Q s
     k: Array
+    v: Array
     scale: float
     mask: Array | None
     causal: bool
@@ -47,7 +48,7 @@ def attention(q: Array, k: Array, v: Array, /, mask: Any = None, causal: bool = 
     With C the context and P the weights, which have an upstream gradient G of their own:  dV = P^T dC;
     dP = dC V^T + G;  dS = P (dP - <dP, P>);  dQ = dS K / sqrt(d_k);  dK = dS^T Q / sqrt(d_k).
     """
-    values, pullback = _with_weights(_terms(q, k, v, mask, causal), v)
+    values, pullback = _with_weights(_terms(q, k, v, mask, causal))
     return values, lambda g_context, g_weights: pullback(g_context, g_weights)[:3]
 
 
@@ -59,7 +60,7 @@ def attention_context(q: Array, k: Array, v: Array, /, mask: Any = None, causal:
     weights, of which there are more:  C = E V / Z with E = exp(S);  dV = E^T (dC / Z);
     dS = E ((dC / Z) V^T - <dC / Z, C>);  dQ = dS K / sqrt(d_k);  dK = dS^T Q / sqrt(d_k).
     """
-    context, pullback = _in_blocks(_terms(q, k, v, mask, causal), v)
+    context, pullback = _in_blocks(_terms(q, k, v, mask, causal))
     return context, lambda g: pullback(g)[:3]
 
 
@@ -78,7 +79,7 @@ def modified_attention_weights(
 
     dB = dS, summed over the axes along which B is broadcast;  dT = dS (1 - tanh^2(T / c)).
     """
-    return _with_weights(_terms(q, k, v, mask, causal, bias, scale, soft_cap), v)
+    return _with_weights(_terms(q, k, v, mask, causal, bias, scale, soft_cap))
 
 
 def modified_attention_context(
@@ -93,7 +94,7 @@ def modified_attention_context(
     soft_cap: float | None = None,
 ) -> Result:
     """`attention_context` with the scores of `modified_attention_weights`."""
-    return _in_blocks(_terms(q, k, v, mask, causal, bias, scale, soft_cap), v)
+    return _in_blocks(_terms(q, k, v, mask, causal, bias, scale, soft_cap))
 
 
 # ---------------------------------------------------------------------------------------------- their bodies
@@ -112,11 +113,13 @@ def _terms(
     if soft_cap is not None and not soft_cap > 0:
         raise ConfigError(f"soft_cap must be positive, got {soft_cap}; hint: None for scores without a cap")
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    return Terms(q * scale, k, scale, _checked_mask(mask, q, k), causal, _checked_bias(bias, q, k), soft_cap)
+    mask, bias = checked_mask(mask, q, k), _checked_bias(bias, q, k)
+    k, v = _seen(mask, k, v)
+    return Terms(q * scale, k, v, scale, mask, causal, bias, soft_cap)
 
 
-def _with_weights(terms: Terms, v: Array) -> Result:
-    q, k = terms.scaled, terms.k
+def _with_weights(terms: Terms) -> Result:
+    q, k, v = terms.scaled, terms.k, terms.v
     everything = Block(slice(0, q.shape[-2]), k.shape[-2])
     weights, total = _exponentials(terms, everything)
     weights /= total
@@ -134,8 +137,8 @@ def _with_weights(terms: Terms, v: Array) -> Result:
     return (context, weights), pullback
 
 
-def _in_blocks(terms: Terms, v: Array) -> Result:
-    q, k = terms.scaled, terms.k
+def _in_blocks(terms: Terms) -> Result:
+    q, k, v = terms.scaled, terms.k, terms.v
     biases = () if terms.bias is None else (terms.bias,)
     context = _heads_inside(q, v, xp(q).result_type(q, k, v, *biases))
     kept = []
@@ -211,10 +214,10 @@ def _scores(terms: Terms, block: Block) -> Array:
         bias = _part(terms.bias, block)
         scores = xp(scores).add(scores, bias, scores if bias.dtype == scores.dtype else None)
     if terms.mask is not None:
-        scores += _hiding(_part(terms.mask, block), scores)
+        _hide(scores, _part(terms.mask, block))
     if terms.causal:
         rows = scores.shape[-2]
-        scores[..., block.keys - rows :] += _hiding(xp(scores).tri(rows, dtype=bool), scores)
+        _hide(scores[..., block.keys - rows :], xp(scores).tri(rows, dtype=bool))
     return scores
 
 
@@ -237,12 +240,29 @@ def _uncapped(d_scores: Array, terms: Terms, block: Block) -> Array:
     return d_scores - d_scores * t * t
 
 
-def _hiding(mask: Array, scores: Array) -> Array:
-    """Return the addend of the scores: 0 where the mask is True, -inf elsewhere."""
-    return xp(scores).where(mask, xp(scores).zeros((), scores.real.dtype), -np.inf)
+def _hide(scores: Array, mask: Array) -> None:
+    """Put -inf where the mask is False, whatever is there: fmin(x, NaN) is x, and fmin(NaN, -inf) is -inf."""
+    module = xp(scores)
+    module.fmin(scores, module.where(mask, module.asarray(np.nan, scores.real.dtype), -np.inf), scores)
 
 
-def _checked_mask(mask: Any, q: Array, k: Array) -> Array | None:
+def _seen(mask: Array | None, k: Array, v: Array) -> tuple[Array, Array]:
+    """The keys and the values, 0 where the mask hides a key from every query: what is there may be NaN."""
+    seen = seen_keys(mask)
+    return (k, v) if seen is None else (xp(k).where(seen, k, 0), xp(v).where(seen, v, 0))
+
+
+def seen_keys(mask: Array | None) -> Array | None:
+    """The keys (.., n_k or 1, 1) that a mask lets some query see; None where it is known that all are seen."""
+    if mask is None:
+        return None
+    rows = mask if mask.ndim > 1 else mask.reshape(1, -1)
+    seen = rows.any(-2)[..., None]
+    return None if type(seen) is np.ndarray and seen.all() else seen  # on a GPU, looking would mean waiting for it
+
+
+def checked_mask(mask: Any, q: Array, k: Array) -> Array | None:
+    """The mask on the device of q, checked against the shape of the weights."""
     return None if mask is None else check_mask(mask, q, (*q.shape[:-1], k.shape[-2]))
 
 

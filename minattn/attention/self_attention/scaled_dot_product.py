@@ -27,6 +27,9 @@ from minattn.published import Mechanism, Paper
 
 def attention_equation(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False) -> Any:
     """(1) in primitive ops: the context and the weights."""
+    seen = kernels.seen_keys(kernels.checked_mask(mask, q, k))
+    if seen is not None:  # what is hidden from every query may be NaN
+        k, v = ops.where(seen, k, 0.0), ops.where(seen, v, 0.0)
     scores = q @ ops.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
     weights = ops.softmax(scores, axis=-1, mask=whole_mask(mask, causal, q, k))
     return weights @ v, weights  # (1)

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Inexact
 
 from minattn.attention.kernels import additive as kernels
 from minattn.autograd import Array, Tensor, op, ops
+from minattn.autograd.backend import as_array
 from minattn.errors import ConfigError
 from minattn.nn import Module, initializers
 from minattn.nn.initializers import Rng
@@ -31,6 +32,8 @@ from minattn.published import Mechanism, Paper
 
 def additive_attention_equation(query: Any, keys: Any, v: Any, values: Any, mask: Any = None) -> Any:
     """(5), (6) and (a) in primitive ops; query = s_{i-1} W_a, keys = h U_a, v = v_a, values = h."""
+    if mask is not None:  # padding may hold anything, and 0 times NaN is NaN
+        keys, values = (ops.where(as_array(mask)[:, :, None], x, 0.0) for x in (keys, values))
     energies = ops.tanh(query[:, None, :] + keys) @ v  # (a)
     weights = ops.softmax(energies, axis=-1, mask=mask)  # (6)
     context = (weights[:, None, :] @ values)[:, 0, :]  # (5)

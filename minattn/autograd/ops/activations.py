@@ -13,12 +13,22 @@ from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.elementwise import tanh
 
 
-def _sigmoid(x: Array) -> Array:
-    """(1 + tanh(x/2)) / 2, which never overflows and is faster than 1 / (1 + exp(-x))."""
-    y = xp(x).tanh(0.5 * x)
-    y *= 0.5
-    y += 0.5
-    return y
+def sigmoid_of(x: Array, y: Array | None = None) -> Array:
+    """1 / (1 + exp(-x)), written to `y` if there is one, which may be x itself.
+
+    (1 + tanh(x/2)) / 2 is the same thing, but has no digits left where it is small.
+    """
+    module = xp(x)
+    y = module.multiply(x, -1.0, y)
+    y = over_one(module.exp, y)
+    y += 1
+    return over_one(module.reciprocal, y)
+
+
+def over_one(function: Callable[..., Any], x: Array) -> Array:
+    """function(x), written over x where that is an array; overflow is infinite without a word."""
+    with np.errstate(over="ignore"):
+        return function(x, x) if x.ndim else function(x)
 
 
 def _times(slope: Array) -> Callable[[Array], Array]:
@@ -33,8 +43,15 @@ def _times(slope: Array) -> Callable[[Array], Array]:
 @op
 def sigmoid(x: Array, /) -> Result:
     """s(x) = 1 / (1 + e^-x).  d/dx = s (1 - s)."""
-    y = _sigmoid(x)
-    return y, lambda g: g * (y * (1 - y))
+    y = over_elements(sigmoid_of, x, into=[NEW])
+
+    def backward(y: Array, g: Array, dx: Array | None = None) -> Array:
+        dx = xp(y).subtract(1, y, dx)
+        dx *= y
+        dx *= g
+        return dx
+
+    return y, lambda g: over_elements(backward, y, g, into=[NEW])
 
 
 @op
@@ -90,7 +107,11 @@ def elu(x: Array, /, alpha: float = 1.0) -> Result:
     """x for x > 0, else alpha (e^x - 1).  Clevert et al. 2016."""
     module, positive = xp(x), x.real > 0
     tail = module.expm1(module.where(positive, 0, x))  # exp of a large positive x would overflow
-    return module.where(positive, x, alpha * tail), lambda g: g * (positive + alpha * ((tail + 1) * ~positive))
+
+    def pullback(g: Array) -> Array:  # not by tail + 1, which has no digits left where it is small
+        return g * module.where(positive, 1, alpha * module.exp(module.where(positive, 0, x)))
+
+    return module.where(positive, x, alpha * tail), pullback
 
 
 @op
@@ -98,13 +119,13 @@ def softplus(x: Array, /) -> Result:
     """log(1 + e^x).  d/dx = sigmoid(x)."""
     module, positive = xp(x), x.real > 0
     tail = module.log1p(module.exp(module.where(positive, -x, x)))  # never overflows
-    return module.where(positive, x, 0) + tail, lambda g: g * _sigmoid(x)
+    return module.where(positive, x, 0) + tail, lambda g: g * sigmoid_of(x)
 
 
 @op
 def silu(x: Array, /) -> Result:
     """x sigmoid(x), also called swish.  d/dx = s + x s (1 - s)."""
-    s = _sigmoid(x)
+    s = sigmoid_of(x)
     return x * s, lambda g: g * (s * (1 + x * (1 - s)))
 
 

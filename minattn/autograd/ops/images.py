@@ -83,9 +83,11 @@ def bilinear_matrix(n: int, m: int, align_corners: bool) -> np.ndarray:
 def resize_bilinear(x: Array, /, size: Pair, align_corners: bool = False) -> Result:
     """x (.., H, W) -> (.., h, w), each pixel between the four next to it:  Y = R X C^T; see `bilinear_matrix`.
 
-    Making an image smaller leaves pixels out, without averaging over them.
+    To the size it has is the identity.  Making an image smaller leaves pixels out, without averaging over them.
     """
     height, width, h, w = both_sizes(x, size)
+    if (h, w) == (height, width):
+        return x.astype(xp(x).result_type(x, 1.0)), lambda g: g
     return two_sided(bilinear_matrix(height, h, align_corners), x, bilinear_matrix(width, w, align_corners))
 
 

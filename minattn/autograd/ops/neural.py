@@ -25,11 +25,13 @@ from minattn.errors import ConfigError, ShapeError
 # ---------------------------------------------------------------------------------------------- softmax
 def softmax_equation(x: Any, axis: int = -1, mask: Any = None) -> Any:
     """p_i = exp(x_i) / sum_k exp(x_k), the sum over the k that the mask lets through."""
-    e = exp(x - _largest(x, axis, mask))
-    if mask is not None:
-        e = where(mask, e, 0.0)
+    shifted = x - _largest(x, axis, mask)
+    if mask is None:
+        e = exp(shifted)
+        return e / sum(e, axis, keepdims=True)
+    e = where(mask, exp(where(mask, shifted, 0.0)), 0.0)
     total = sum(e, axis, keepdims=True)
-    return e / (total + (total == 0))
+    return where(mask, e / (total + (total == 0)), 0.0)
 
 
 @op(equation=softmax_equation)
@@ -53,8 +55,12 @@ def softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
         dx *= p
         return dx
 
-    p = over(forward, _masked(x, mask) if masked else x, into=[NEW])
-    return p, lambda g: over(backward, g, p, into=[NEW])
+    if not masked:
+        p = over(forward, x, into=[NEW])
+        return p, lambda g: over(backward, g, p, into=[NEW])
+    module, attend = xp(x), check_mask(mask, x, x.shape)
+    p = over(forward, module.where(attend, x, -np.inf), into=[NEW])
+    return p, lambda g: over(backward, module.where(attend, g, 0.0), p, into=[NEW])
 
 
 def log_softmax_equation(x: Any, axis: int = -1, mask: Any = None) -> Any:
@@ -62,6 +68,7 @@ def log_softmax_equation(x: Any, axis: int = -1, mask: Any = None) -> Any:
     shifted = x - _largest(x, axis, mask)
     if mask is None:
         return shifted - log(sum(exp(shifted), axis, keepdims=True))
+    shifted = where(mask, shifted, 0.0)
     total = sum(where(mask, exp(shifted), 0.0), axis, keepdims=True)
     return where(mask, shifted - log(total + (total == 0)), 0.0)
 
@@ -92,8 +99,8 @@ def log_softmax(x: Array, /, axis: int = -1, mask: Any = None) -> Result:
         y, p = over(forward, x, into=[NEW, NEW])
         return y, lambda g: over(backward, g, p, into=[p])
     attend = check_mask(mask, x, x.shape)
-    y, p = over(forward, _masked(x, mask), into=[NEW, NEW])
-    return module.where(attend, y, 0.0), lambda g: over(backward, g * attend, p, into=[p])
+    y, p = over(forward, module.where(attend, x, -np.inf), into=[NEW, NEW])
+    return module.where(attend, y, 0.0), lambda g: over(backward, module.where(attend, g, 0.0), p, into=[p])
 
 
 def _over(x: Array, axis: int) -> tuple[Callable[..., Any], int]:
@@ -104,11 +111,6 @@ def _over(x: Array, axis: int) -> tuple[Callable[..., Any], int]:
 
 def _whole(body: Callable[..., Any], *arrays: Array, into: Any) -> Any:
     return body(*arrays)
-
-
-def _masked(x: Array, mask: Any) -> Array:
-    """x with -inf where the mask is False."""
-    return xp(x).where(check_mask(mask, x, x.shape), x, -np.inf)
 
 
 def _exponentials(x: Array, axis: int, masked: bool, out: Array | None) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ import numpy as np
 from minattn.autograd.backend import Array, like, xp
 from minattn.autograd.blocks import Part, for_each_part
 from minattn.autograd.engine import Result, op
-from minattn.autograd.ops.images import Pair, both_sizes, check_images, pair, two_sided
+from minattn.autograd.ops.images import Pair, both_sizes, check_images, pair
 from minattn.autograd.ops.reductions import max as max_of
 from minattn.autograd.ops.reductions import sum as sum_of
 from minattn.autograd.ops.shaping import pad, stack
@@ -211,17 +211,33 @@ def adaptive_windows(n: int, m: int) -> list[tuple[int, int]]:
 def adaptive_average_pool2d(x: Array, /, size: Pair) -> Result:
     """The means of h x w windows that cover the image:  x (.., H, W) -> (.., h, w); see `adaptive_windows`.
 
-    Y = R X C^T where row i of R (h, H) has 1 / n_i at the n_i places of window i, and C (w, W) is the same for columns.
+    First of the rows, then of the columns; every pixel of a window of n gets g / n.
     """
     height, width, h, w = both_sizes(x, size)
-    return two_sided(_averages(height, h), x, _averages(width, w))
+    rows, columns = adaptive_windows(height, h), adaptive_windows(width, w)
+    y = _averages(_averages(x, rows, -2), columns, -1)
+    return y, lambda g: _shares(_shares(g, columns, width, -1), rows, height, -2)
 
 
-def _averages(n: int, m: int) -> np.ndarray:
-    matrix = np.zeros((m, n))
-    for row, (start, end) in zip(matrix, adaptive_windows(n, m), strict=True):
-        row[start:end] = 1 / (end - start)
-    return matrix
+def _averages(x: Array, windows: list[tuple[int, int]], axis: int) -> Array:
+    """The means of x over the windows along `axis`."""
+    means = [x[_at(slice(start, end), axis)].mean(axis, keepdims=True) for start, end in windows]
+    return means[0] if len(means) == 1 else xp(x).concatenate(means, axis)
+
+
+def _shares(g: Array, windows: list[tuple[int, int]], n: int, axis: int) -> Array:
+    """The gradient of `_averages`, along an axis of n pixels."""
+    shape = list(g.shape)
+    shape[axis] = n
+    d_x = xp(g).zeros(shape, g.dtype)
+    for i, (start, end) in enumerate(windows):
+        d_x[_at(slice(start, end), axis)] += g[_at(slice(i, i + 1), axis)] / (end - start)
+    return d_x
+
+
+def _at(places: slice, axis: int) -> Any:
+    """The index of `places` along the last axis (-1) or the one before (-2)."""
+    return (..., places) if axis == -1 else (..., places, slice(None))
 
 
 def adaptive_max_pool2d_equation(x: Any, size: Pair) -> Any:

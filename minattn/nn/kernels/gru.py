@@ -12,7 +12,8 @@ from typing import Any
 from minattn.autograd import Array, xp
 from minattn.autograd.backend import matmul
 from minattn.autograd.engine import Result
-from minattn.nn.kernels.steps import carry, carry_backward, check_sizes, step_mask
+from minattn.autograd.ops.activations import sigmoid_of
+from minattn.nn.kernels.steps import carry, carry_backward, check_sizes, real_steps
 
 
 # ---------------------------------------------------------------------------------------------- one step
@@ -42,10 +43,7 @@ def gru_step(projected: Array, state: Array, U_h: Array, gates: Array, candidate
     """
     n = state.shape[-1]
     gates += projected[:, : 2 * n]
-    gates *= 0.5  # sigma(x) = tanh(x / 2) / 2 + 1 / 2
-    xp(gates).tanh(gates, gates)
-    gates *= 0.5
-    gates += 0.5
+    sigmoid_of(gates, gates)
     z, r = gates[:, :n], gates[:, n:]
     matmul(r * state, U_h, candidate)
     candidate += projected[:, 2 * n :]
@@ -103,7 +101,7 @@ def gru(projected: Array, state: Array, U: Array, /, mask: Any = None, reverse: 
     check_sizes(projected, state, U, gates=3, ndim=3)
     module, (batch, time, _), n = xp(state), projected.shape, state.shape[-1]
     dtype = module.result_type(projected, state, U)
-    mask = step_mask(mask, projected)
+    projected, mask = real_steps(projected, mask)
     order = range(time)[::-1] if reverse else range(time)
     gates = module.empty((time, batch, 2 * n), dtype)  # the numbers of one step lie together
     candidates = module.empty((time, batch, n), dtype)

@@ -11,8 +11,9 @@ from typing import Any
 from minattn.autograd import Array, xp
 from minattn.autograd.backend import matmul
 from minattn.autograd.engine import Result
+from minattn.autograd.ops.activations import sigmoid_of
 from minattn.errors import ShapeError
-from minattn.nn.kernels.steps import carry, carry_backward, check_sizes, step_mask
+from minattn.nn.kernels.steps import carry, carry_backward, check_sizes, real_steps
 
 
 # ---------------------------------------------------------------------------------------------- one step
@@ -39,12 +40,9 @@ def lstm_step(
     n = cell.shape[-1]
     matmul(hidden, U, gates)
     gates += projected
-    sigmoids = gates[:, : 3 * n]
-    sigmoids *= 0.5  # sigma(x) = tanh(x / 2) / 2 + 1 / 2
-    xp(gates).tanh(gates, gates)
-    sigmoids *= 0.5
-    sigmoids += 0.5
+    sigmoid_of(gates[:, : 3 * n], gates[:, : 3 * n])
     i, f, o, g = _blocks(gates)
+    xp(g).tanh(g, g)
     new_cell = f * cell
     new_cell += i * g
     xp(gates).tanh(new_cell, squashed)
@@ -93,7 +91,7 @@ def lstm(projected: Array, hidden: Array, cell: Array, U: Array, /, mask: Any = 
     _check_sizes(projected, hidden, cell, U, ndim=3)
     module, (batch, time, _), n = xp(hidden), projected.shape, hidden.shape[-1]
     dtype = module.result_type(projected, hidden, cell, U)
-    mask = step_mask(mask, projected)
+    projected, mask = real_steps(projected, mask)
     order = range(time)[::-1] if reverse else range(time)
     gates = module.empty((time, batch, 4 * n), dtype)  # the numbers of one step lie together
     squashed = module.empty((time, batch, n), dtype)

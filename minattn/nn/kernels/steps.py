@@ -4,7 +4,7 @@ from typing import Any
 
 from minattn.autograd import Array
 from minattn.errors import ShapeError
-from minattn.nn.masks import padding_mask
+from minattn.nn.masks import padding_mask, without_padding
 
 
 def check_sizes(projected: Array, state: Array, U: Array, gates: int, ndim: int) -> None:
@@ -22,10 +22,10 @@ def check_sizes(projected: Array, state: Array, U: Array, gates: int, ndim: int)
         )
 
 
-def step_mask(mask: Any, projected: Array) -> Array | None:
-    """A padding mask (batch, time) as 1 and 0 in the dtype of the data; None where nothing is padding."""
-    mask = padding_mask(mask, projected)
-    return None if mask is None else mask.astype(projected.real.dtype)
+def real_steps(projected: Array, mask: Any) -> tuple[Array, Array | None]:
+    """`projected` with 0 in place of padding, and the mask (batch, time) as 1 and 0; None where nothing is padding."""
+    real = padding_mask(mask, projected)
+    return without_padding(real, projected), None if real is None else real.astype(projected.real.dtype)
 
 
 def carry(mask: Array | None, t: int, new: Array, old: Array) -> Array:

@@ -51,6 +51,8 @@ def gru_equation(projected: Any, state: Any, U: Any, mask: Any = None, reverse: 
     """The unit at every step; where the mask is False the state is carried over unchanged."""
     steps = range(projected.shape[1])
     states, real = {}, padding_mask(mask, projected)
+    if real is not None:  # padding may hold anything, and 0 times NaN is NaN
+        projected = ops.where(real[:, :, None], projected, 0.0)
     for t in reversed(steps) if reverse else steps:
         new = gru_cell_equation(projected[:, t], state, U)
         state = new if real is None else ops.where(real[:, t, None], new, state)

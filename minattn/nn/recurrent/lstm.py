@@ -49,6 +49,8 @@ def lstm_equation(projected: Any, hidden: Any, cell: Any, U: Any, mask: Any = No
     """The unit at every step; where the mask is False hidden state and cell are carried over unchanged."""
     steps = range(projected.shape[1])
     states, real = {}, padding_mask(mask, projected)
+    if real is not None:  # padding may hold anything, and 0 times NaN is NaN
+        projected = ops.where(real[:, :, None], projected, 0.0)
     for t in reversed(steps) if reverse else steps:
         new_hidden, new_cell = lstm_cell_equation(projected[:, t], hidden, cell, U)
         if real is not None:
