@@ -126,7 +126,8 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
             args, rest = (*args[:tensors], *given.values()), args[tensors:]
         inputs: list[Any] = []
         arrays: list[Any] = []
-        tracked, dtype, mixed = False, None, False
+        dtype: Any = None
+        tracked, mixed = False, False
         for argument in args:
             if isinstance(argument, Tensor):
                 inputs.append(argument)

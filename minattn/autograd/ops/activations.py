@@ -20,15 +20,11 @@ def sigmoid_of(x: Array, y: Array | None = None) -> Array:
     """
     module = xp(x)
     y = module.multiply(x, -1.0, y)
-    y = over_one(module.exp, y)
-    y += 1
-    return over_one(module.reciprocal, y)
-
-
-def over_one(function: Callable[..., Any], x: Array) -> Array:
-    """function(x), written over x where that is an array; overflow is infinite without a word."""
+    out = y if y.ndim else None  # NumPy makes scalars of 0-d arrays
     with np.errstate(over="ignore"):
-        return function(x, x) if x.ndim else function(x)
+        y = module.exp(y, out)
+    y += 1
+    return module.divide(1, y, out)
 
 
 def _times(slope: Array) -> Callable[[Array], Array]:
