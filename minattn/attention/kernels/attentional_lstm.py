@@ -33,7 +33,7 @@ from minattn.autograd.backend import like, matmul
 from minattn.autograd.engine import Result, mode
 from minattn.errors import ConfigError, ShapeError
 from minattn.nn.kernels.lstm import lstm_step, lstm_step_backward
-from minattn.nn.masks import padding_mask
+from minattn.nn.masks import padding_mask, without_padding
 
 
 class Inputs(NamedTuple):
@@ -105,6 +105,7 @@ def attentional_lstm(
     time, kept = projected.shape[1], projected.shape[1] if mode.recording else 1
     dtype = module.result_type(*(array for array in given if array is not None))
     mask = padding_mask(mask, values)
+    keys, values = without_padding(mask, keys), without_padding(mask, values)
     predicted = None
     if W_p is not None:
         length = source_lengths(mask, values)

@@ -10,6 +10,7 @@ from typing import Any
 
 from minattn.autograd import Array, xp
 from minattn.autograd.backend import matmul
+from minattn.autograd.ops.activations import sigmoid_of
 
 
 # ---------------------------------------------------------------------------------------------- scores
@@ -104,7 +105,7 @@ class PredictedWindow:
         module = xp(query)
         hidden, share = self.hidden[k], self.share[k]
         module.tanh(query, hidden)
-        share[:] = 0.5 * module.tanh(0.5 * matmul(hidden, self.v_p[:, None])) + 0.5
+        sigmoid_of(matmul(hidden, self.v_p[:, None]), share)
         offset = self.places - self.length * share
         self.gaussian[k] = module.exp(offset * offset * (-0.5 / self.variance))
         return module.abs(offset.real) <= self.window

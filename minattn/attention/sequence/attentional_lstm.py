@@ -47,7 +47,10 @@ def attentional_lstm_equation(
     """The decoder step by step; layers: [input ; own state] are multiplied by them, keep: dropout of the inputs."""
     h, c = list(ops.unstack(hidden)), list(ops.unstack(cell))
     vector, vectors, alignment = zero_state(projected, W_c.shape[1]), [], []
-    source, mask = (keys, values, W_a, v_a), padding_mask(mask, values)
+    mask = padding_mask(mask, values)
+    if mask is not None:  # padding may hold anything, and 0 times NaN is NaN
+        keys, values = (ops.where(mask[:, :, None], x, 0.0) for x in (keys, values))
+    source = (keys, values, W_a, v_a)
     for t, added in enumerate(ops.unstack(projected, axis=1)):
         below = vector
         for i, matrix in enumerate(ops.unstack(layers)):

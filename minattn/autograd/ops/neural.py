@@ -26,12 +26,10 @@ from minattn.errors import ConfigError, ShapeError
 def softmax_equation(x: Any, axis: int = -1, mask: Any = None) -> Any:
     """p_i = exp(x_i) / sum_k exp(x_k), the sum over the k that the mask lets through."""
     shifted = x - _largest(x, axis, mask)
-    if mask is None:
-        e = exp(shifted)
-        return e / sum(e, axis, keepdims=True)
-    e = where(mask, exp(where(mask, shifted, 0.0)), 0.0)
+    e = exp(shifted) if mask is None else where(mask, exp(where(mask, shifted, 0.0)), 0.0)
     total = sum(e, axis, keepdims=True)
-    return where(mask, e / (total + (total == 0)), 0.0)
+    p = e / (total + (total == 0))
+    return p if mask is None else where(mask, p, 0.0)
 
 
 @op(equation=softmax_equation)
