@@ -6,6 +6,7 @@ import pytest
 import minattn as ma
 from minattn.attention.self_attention import attention, attention_context
 from minattn.attention.sequence.additive import additive_attention
+from minattn.attention.sequence.attentional_lstm import attentional_lstm
 from minattn.attention.sequence.attentive_gru import attentive_gru
 from minattn.autograd import OPS
 from minattn.nn.recurrent.gru import gru
@@ -72,6 +73,15 @@ def test_padding_in_the_attentive_gru(anything):
     n, a, d = 3, 4, 5
     arrays = _drawn((2, 2, 3 * n), (2, n), (2, 4, a), (2, 4, d), (n, a), (a,), (d, 3 * n), (n, 3 * n))
     _assert_unseen(attentive_gru.__name__, arrays, {2: ~REAL, 3: ~REAL}, anything, mask=REAL)
+
+
+@ANYTHING
+def test_padding_in_the_attentional_lstm(anything):
+    n, d = 3, 5
+    states = _drawn((2, 2, 4 * n), (1, 2, n), (1, 2, n), (1, 2 * n, 4 * n))
+    arrays = [*states, *_drawn((2, 4, n), (2, 4, d), (d + n, n))]
+    for parameters in ({}, {"window": 1}):
+        _assert_unseen(attentional_lstm.__name__, arrays, {4: ~REAL, 5: ~REAL}, anything, mask=REAL, **parameters)
 
 
 @ANYTHING
