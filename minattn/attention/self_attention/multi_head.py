@@ -9,9 +9,9 @@ The projections of all heads stand side by side in one matrix, W_Q = [W_1^Q | ..
 W_K (d_model, h d_k) and W_V (d_model, h d_v); W_O is (h d_v, d_model).
 
 Deviations from the paper: it gives no initial values; here the projections are drawn Glorot-uniform.  What later models
-changed is off unless asked for: `biases=True` adds to each projection a bias, as in BERT; with `kv_heads` there are fewer
-heads of keys and values than of queries, each shared by a group (see `modified_attention.py`); `rotary` turns queries
-and keys by their positions (see `rotary.py`).
+changed is off unless asked for: `biases=True` adds to each projection a bias, as in BERT; with `kv_heads` there are
+fewer heads of keys and values than of queries, each shared by a group (see `modified_attention.py`); `rotary` turns
+queries and keys by their positions (see `rotary.py`).
 """
 
 from typing import NamedTuple
