@@ -12,6 +12,8 @@ def check_axis(axis: Any, ndim: int) -> int:
 
     Raises AxisError for one that is not there, as every axis of a 0-d array, and TypeError for one that is no int.
     """
+    if type(axis) is int and -ndim <= axis < ndim:
+        return axis % ndim
     try:
         found = operator.index(axis)
     except TypeError:
@@ -28,7 +30,7 @@ def check_axes(axis: Axes | None, ndim: int) -> tuple[int, ...]:
     """`axis`, an int or several, as a tuple counted from the front; all axes for None.  Raises as `check_axis` does."""
     if axis is None:
         return tuple(range(ndim))
-    if not isinstance(axis, (tuple, list)):
+    if type(axis) is int or not isinstance(axis, (tuple, list)):
         return (check_axis(axis, ndim),)
     axes = tuple(check_axis(a, ndim) for a in axis)
     if len(set(axes)) < len(axes):

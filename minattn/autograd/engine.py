@@ -118,12 +118,14 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
     @functools.wraps(function)
     def apply(*args: Any, **parameters: Any) -> Any:
         rest: tuple[Any, ...] = ()
-        if tensors is not None and len(args) != tensors:
+        if tensors is not None and len(args) > tensors:
+            args, rest = args[:tensors], args[tensors:]
+        elif tensors is not None and len(args) < tensors:
             given = {p.name: parameters.pop(p.name, p.default) for p in named[len(args) :]}
             for missing in (argument for argument, value in given.items() if value is inspect.Parameter.empty):
                 names = ", ".join(inspect.signature(function).parameters)
                 raise TypeError(f"{name}: the argument {missing!r} is missing; hint: {name}({names})")
-            args, rest = (*args[:tensors], *given.values()), args[tensors:]
+            args = (*args, *given.values())
         inputs: list[Any] = []
         arrays: list[Any] = []
         dtype: Any = None

@@ -113,7 +113,8 @@ def _rows(x: Array, **parameters: Array) -> tuple[Array, int]:
     Raises ShapeError unless every parameter has the shape of x's last axes.
     """
     weight = parameters["weight"]
-    expected = tuple(x.shape[x.ndim - weight.ndim :]) if 0 < weight.ndim <= x.ndim else None
+    axes = weight.ndim
+    expected = x.shape[-axes:] if 0 < axes <= x.ndim else None
     for name, parameter in parameters.items():
         if parameter.shape != expected:
             raise ShapeError(
@@ -121,5 +122,5 @@ def _rows(x: Array, **parameters: Array) -> tuple[Array, int]:
                 "axes of x, over which it is normalized"
             )
     dtype = xp(x).result_type(x, *parameters.values(), 1.0)
-    lead = math.prod(x.shape[: x.ndim - weight.ndim])
-    return x.reshape(lead, weight.size).astype(dtype, copy=False), max(1, weight.size)
+    rows = x.reshape(math.prod(x.shape[:-axes]), weight.size)
+    return rows if x.dtype == dtype else rows.astype(dtype), weight.size or 1

@@ -69,14 +69,14 @@ def _products_of_the_others(x: Array, axes: tuple[int, ...]) -> Array:
 def max(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The maximum over `axis`.  Where several elements reach it, they share the gradient equally."""
     axes = check_axes(axis, x.ndim)
-    return _extreme(x, x.max(axes, keepdims=True), axes, keepdims)
+    return _extreme(x, x.max(for_numpy(x, axes), keepdims=True), axes, keepdims)
 
 
 @op
 def min(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> Result:
     """The minimum over `axis`.  Where several elements reach it, they share the gradient equally."""
     axes = check_axes(axis, x.ndim)
-    return _extreme(x, x.min(axes, keepdims=True), axes, keepdims)
+    return _extreme(x, x.min(for_numpy(x, axes), keepdims=True), axes, keepdims)
 
 
 def _extreme(x: Array, best: Array, axes: tuple[int, ...], keepdims: bool) -> Result:
@@ -95,10 +95,10 @@ def logsumexp(x: Array, /, axis: Axes | None = None, keepdims: bool = False) -> 
     if not _count(x, axes):  # the sum of nothing is 0
         y = module.full(kept_shape(x, axes), -np.inf, module.exp(x).dtype)
         return y if keepdims else y.squeeze(axes), lambda g: module.zeros_like(x, g.dtype)
-    shift = x.real.max(axes, keepdims=True)
+    shift = x.real.max(for_numpy(x, axes), keepdims=True)
     shift = module.where(module.isfinite(shift), shift, _like_zero(shift))
     e = module.exp(x - shift)
-    total = e.sum(axes, keepdims=True)
+    total = e.sum(for_numpy(x, axes), keepdims=True)
     with np.errstate(divide="ignore"):  # the sum of nothing but exp(-inf) is 0, and its logarithm -inf
         y = module.log(total) + shift
     kept = total.shape
@@ -123,26 +123,39 @@ def _one_axis(x: Array, axis: int | None) -> Any:
     return None if axis is None else check_axis(axis, x.ndim)
 
 
+def for_numpy(x: Array, axes: tuple[int, ...]) -> Any:
+    """`axes` in the form that reductions take fastest: None for all of them, an int for one."""
+    if len(axes) == x.ndim:
+        return None
+    return axes[0] if len(axes) == 1 else axes
+
+
 def kept_shape(x: Array, axes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of the result with keepdims=True."""
+    if len(axes) == x.ndim:
+        return (1,) * x.ndim
     return tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
 
 
 def _sum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    if len(axes) == x.ndim:
+        return x.sum(keepdims=keepdims)
     if _at_once(x, axes):
-        return x.sum(axes, keepdims=keepdims)
+        return x.sum(for_numpy(x, axes), keepdims=keepdims)
     return one_after_another(x, axes, keepdims)
 
 
 def _mean(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    if len(axes) == x.ndim:
+        return x.mean(keepdims=keepdims)
     if _at_once(x, axes):
-        return x.mean(axes, keepdims=keepdims)
+        return x.mean(for_numpy(x, axes), keepdims=keepdims)
     return one_after_another(x, axes, keepdims) / _count(x, axes)
 
 
 def _at_once(x: Array, axes: tuple[int, ...]) -> bool:
     """True if the backend's own sum or mean is to be taken: it is quick in C order, and sums float16 in float32."""
-    return len(axes) in (1, x.ndim) or x.flags.c_contiguous or x.dtype.char not in "fdFD" or not x.size
+    return len(axes) == 1 or x.flags.c_contiguous or x.dtype.char not in "fdFD" or not x.size
 
 
 def one_after_another(x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
