@@ -80,7 +80,7 @@ def test_padding_in_the_attentional_lstm(anything):
     n, d = 3, 5
     states = _drawn((2, 2, 4 * n), (1, 2, n), (1, 2, n), (1, 2 * n, 4 * n))
     arrays = [*states, *_drawn((2, 4, n), (2, 4, d), (d + n, n))]
-    for parameters in ({}, {"window": 1}):
+    for parameters in ({}, {"window": 1, "sigma": 0.5}):
         _assert_unseen(attentional_lstm.__name__, arrays, {4: ~REAL, 5: ~REAL}, anything, mask=REAL, **parameters)
 
 

@@ -169,7 +169,7 @@ def test_an_empty_batch_stays_one_and_moves_no_weight(name):
 
 @pytest.mark.parametrize("name", NORMS)
 def test_integers_give_what_float64_gives(name):
-    x, one, zero = np.arange(24).reshape(2, 2, 3, 2), ma.tensor([1.0, 1.0]), ma.tensor([0.0, 0.0])
+    x, one, zero = np.arange(24).reshape(2, 2, 3, 2), ma.tensor(np.ones(2)), ma.tensor(np.zeros(2))
     y = NORMS[name](ma.tensor(x), one, zero)
     assert y.dtype == np.float64
     np.testing.assert_allclose(y.data, NORMS[name](ma.tensor(x.astype(np.float64)), one, zero).data, rtol=1e-14)
