@@ -7,10 +7,11 @@ or lists, in the shape of the predictions and taken in their dtype.  `ShapeError
 
 from typing import Any
 
+import numpy as np
 from jaxtyping import Inexact
 
-from minattn.autograd import Tensor, ops
-from minattn.autograd.backend import as_array
+from minattn.autograd import Tensor, ops, xp
+from minattn.autograd.backend import as_array, like
 from minattn.autograd.ops import cross_entropy
 from minattn.errors import ConfigError, ShapeError
 
@@ -60,31 +61,76 @@ def huber(
 
 
 def binary_cross_entropy_with_logits(
-    logits: Inexact[Tensor, "..."], targets: Any, reduction: str = "mean"
+    logits: Inexact[Tensor, "..."], targets: Any, reduction: str = "mean", pos_weight: Any = None
 ) -> Inexact[Tensor, "..."]:
-    """-t log s(x) - (1 - t) log(1 - s(x)) for the logistic function s and targets t in [0, 1].
+    """-w t log s(x) - (1 - t) log(1 - s(x)) for the logistic function s and targets t in [0, 1].
 
     Neither logarithm is taken: -log s(x) = softplus(-x) and -log(1 - s(x)) = softplus(x), which do not overflow.
+    pos_weight: w, 1 unless given: a number, or an array that broadcasts to the logits, such as one for each class.
     """
     targets = _targets("binary_cross_entropy_with_logits", logits, targets)
-    return _reduced(targets * ops.softplus(-logits) + (1 - targets) * ops.softplus(logits), reduction)
+    positive = targets * ops.softplus(-logits)
+    if pos_weight is not None:
+        positive = positive * _in_dtype_of(logits, pos_weight)
+    if positive.shape != logits.shape:
+        raise ShapeError(
+            f"binary_cross_entropy_with_logits: a pos_weight of shape {np.shape(pos_weight)} does not broadcast to "
+            f"logits of shape {logits.shape}; hint: a number, or one for each class"
+        )
+    return _reduced(positive + (1 - targets) * ops.softplus(logits), reduction)
 
 
 def negative_log_likelihood(
-    log_probabilities: Inexact[Tensor, "*batch classes"], targets: Any, reduction: str = "mean"
+    log_probabilities: Inexact[Tensor, "*batch classes"],
+    targets: Any,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    weight: Any = None,
 ) -> Inexact[Tensor, "..."]:
-    """-log p_t for log-probabilities (.., K) and class ids t (..): cross-entropy whose softmax was taken already.
+    """-w_t log p_t for log-probabilities (.., K) and class ids t (..): cross-entropy whose softmax was taken already.
 
+    ignore_index: an id whose positions count for nothing, whatever their log-probabilities.  weight: w, one for each
+    class (K), 1 unless given.  The mean is over the sum of the weights of the targets that count.
     Raises IndexError for an id outside [-K, K).
     """
-    ids = targets if isinstance(targets, Tensor) else Tensor(targets)
+    ids = targets if isinstance(targets, Tensor) else Tensor(as_array(targets))
     if ids.shape != log_probabilities.shape[:-1]:
         raise ShapeError(
             f"negative_log_likelihood: log-probabilities of shape {log_probabilities.shape} need ids of shape "
             f"{log_probabilities.shape[:-1]}, got {ids.shape}"
         )
-    of_target = ops.gather(log_probabilities, ops.expand_dims(ids, -1), axis=-1)
-    return _reduced(-ops.squeeze(of_target, -1), reduction)
+    kept = None if ignore_index is None else ids != ignore_index
+    ids = ids if kept is None else ops.where(kept, ids, 0)
+    losses = -ops.squeeze(ops.gather(log_probabilities, ops.expand_dims(ids, -1), axis=-1), -1)
+    if weight is None and kept is None:
+        return _reduced(losses, reduction)
+    weights = ops.take(_class_weights(weight, log_probabilities), ids)
+    losses = losses * weights
+    if kept is not None:
+        losses, weights = ops.where(kept, losses, 0.0), ops.where(kept, weights, 0.0)
+    if reduction == "mean":
+        total = ops.sum(weights)
+        return ops.sum(losses) / (total + (total == 0))  # the mean of nothing is 0
+    return _reduced(losses, reduction)
+
+
+def _class_weights(weight: Any, log_probabilities: Tensor) -> Tensor:
+    """One weight for each class, 1 unless given."""
+    classes = log_probabilities.shape[-1:]
+    if weight is None:
+        return Tensor(xp(log_probabilities.data).ones(classes, log_probabilities.dtype))
+    weight = _in_dtype_of(log_probabilities, weight)
+    if weight.shape != classes:
+        raise ShapeError(
+            f"negative_log_likelihood: weights of shape {weight.shape} do not fit log-probabilities of shape "
+            f"{log_probabilities.shape}; hint: one for each class"
+        )
+    return weight
+
+
+def _in_dtype_of(x: Tensor, value: Any) -> Tensor:
+    """A tensor as it is; numbers, lists and arrays as one in the dtype and on the device of x."""
+    return value if isinstance(value, Tensor) else Tensor(like(as_array(value), x.data).astype(x.data.real.dtype))
 
 
 def kl_divergence(

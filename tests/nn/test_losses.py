@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import minattn as ma
 from minattn import nn
-from minattn.errors import ConfigError, ShapeError
+from minattn.errors import ConfigError, GradientError, ShapeError
 from minattn.testing import check_gradients, strategies
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -167,6 +167,115 @@ def test_negative_log_likelihood_picks_the_class_of_the_target(drawn, reduction,
     check_gradients(lambda p: nn.negative_log_likelihood(p, ids, reduction), log_p, seed=seed, method="complex")
 
 
+@given(distributions(1), REDUCTIONS, st.sampled_from([None, -100, 0]), st.booleans(), SEEDS, st.data())
+def test_negative_log_likelihood_with_ignored_targets_and_class_weights(
+    drawn, reduction, ignored, weighted, seed, data
+):
+    (log_p,) = drawn
+    classes = log_p.shape[-1]
+    ids = data.draw(strategies.ids(log_p.shape[:-1], classes))
+    if ignored == -100:
+        ids = np.where(data.draw(strategies.masks(ids.shape)), ids, -100)
+    weight = np.linspace(0.5, 2, classes) if weighted else None
+    losses, total = np.zeros(ids.shape), 0.0
+    for place in np.ndindex(ids.shape):
+        if ignored is None or ids[place] != ignored:
+            w = 1.0 if weight is None else weight[ids[place]]
+            losses[place] = -w * log_p[place][ids[place]]
+            total += w
+    expected = losses.sum() / (total or 1) if reduction == "mean" else reduced(losses, reduction)
+    parameters = {"reduction": reduction, "ignore_index": ignored, "weight": weight}
+    result = nn.negative_log_likelihood(ma.tensor(log_p), ids, **parameters)
+    assert result.dtype == log_p.dtype
+    np.testing.assert_allclose(result.data, expected, rtol=1e-5, atol=1e-6)
+    by_cross_entropy = nn.cross_entropy(ma.tensor(log_p), ids, **parameters)
+    np.testing.assert_allclose(by_cross_entropy.data, result.data, rtol=1e-4, atol=1e-6)
+    check_gradients(lambda p: nn.negative_log_likelihood(p, ids, **parameters), log_p, seed=seed, method="complex")
+
+
+def test_what_is_ignored_may_hold_anything():
+    log_p = ma.tensor(np.array([[-1.0, -0.5], [np.nan, -np.inf]]), requires_grad=True)
+    loss = nn.negative_log_likelihood(log_p, np.array([0, -1]), ignore_index=-1)
+    loss.backward()
+    assert loss.item() == 1
+    assert log_p.grad.tolist() == [[-1, 0], [0, 0]]
+    nothing = nn.negative_log_likelihood(log_p, np.array([-1, -1]), ignore_index=-1)
+    assert nothing.item() == 0
+
+
+# ---------------------------------------------------------------------------------------------- cross-entropy
+def test_cross_entropy_of_distributions_is_that_of_their_ids():
+    x, ids = np.random.default_rng(0).normal(size=(3, 4)), np.array([1, 3, 0])
+    of_ids, one_hot = nn.cross_entropy(ma.tensor(x), ids), nn.cross_entropy(ma.tensor(x), np.eye(4)[ids])
+    assert one_hot.item() == pytest.approx(of_ids.item(), rel=1e-12)
+    uniform = nn.cross_entropy(ma.tensor(x), np.full((3, 4), 0.25))
+    assert uniform.item() == pytest.approx(nn.cross_entropy(ma.tensor(x), ids, label_smoothing=1.0).item(), rel=1e-12)
+    half = nn.cross_entropy(ma.tensor(x), 0.5 * np.eye(4)[ids])  # they need not add up to 1
+    assert half.item() == pytest.approx(of_ids.item() / 2, rel=1e-12)
+
+
+def test_the_mean_of_weighted_targets_is_over_their_weights():
+    """Weights whose sum is below 1 are not taken for one target."""
+    x, weight = ma.tensor(np.zeros((3, 2))), np.array([0.1, 0.3])
+    loss = nn.cross_entropy(x, np.array([0, 1, -1]), ignore_index=-1, weight=weight)
+    assert loss.item() == pytest.approx(math.log(2))
+    assert nn.cross_entropy(x, np.array([0, 0, 0]), weight=[0.0, 1.0]).item() == 0
+
+
+def test_a_class_that_cannot_be_and_is_no_target_counts_nothing():
+    x = ma.tensor(np.array([[0.0, -np.inf, 0.0]]), requires_grad=True)
+    loss = nn.cross_entropy(x, np.array([[0.5, 0.0, 0.5]]))
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(2))
+    assert x.grad.tolist() == [[0, 0, 0]]
+
+
+def test_what_cross_entropy_refuses():
+    x, ids = ma.tensor(np.zeros((2, 3))), np.array([0, 1])
+    with pytest.raises(ShapeError, match=r"targets of shape \(2, 4\) do not fit logits of shape \(2, 3\).*; hint"):
+        nn.cross_entropy(x, np.zeros((2, 4)))
+    with pytest.raises(ShapeError, match=r"weights of shape \(2,\) do not fit logits of shape \(2, 3\).*; hint"):
+        nn.cross_entropy(x, ids, weight=np.ones(2))
+    with pytest.raises(ShapeError, match=r"weights of shape \(2,\) do not fit log-probabilities of .*; hint"):
+        nn.negative_log_likelihood(x, ids, weight=np.ones(2))
+    with pytest.raises(ConfigError, match=r"ignore_index is for class ids, not for distributions; hint"):
+        nn.cross_entropy(x, np.zeros((2, 3)), ignore_index=0)
+    with pytest.raises(GradientError, match=r"targets and weights get no gradient; hint: detach\(\) them"):
+        nn.cross_entropy(x, ma.tensor(np.zeros((2, 3)), requires_grad=True))
+    with pytest.raises(TypeError, match="an id must be an integer"):
+        nn.cross_entropy(x, np.zeros(2))
+
+
+# ---------------------------------------------------------------------------------------------- positive weights
+@given(pairs(min_side=1, min_dims=1), st.sampled_from(["number", "classes", "tensor"]), REDUCTIONS, SEEDS)
+def test_binary_cross_entropy_weighs_positive_targets(drawn, kind, reduction, seed):
+    x, t = drawn
+    weights = np.linspace(0.5, 3, x.shape[-1])
+    w = {"number": 2.5, "classes": weights, "tensor": ma.tensor(weights.astype(x.dtype))}[kind]
+    result = nn.binary_cross_entropy_with_logits(ma.tensor(x), t, reduction, pos_weight=w)
+    each, losses = np.broadcast_to(2.5 if kind == "number" else weights, x.shape), np.zeros(x.shape)
+    for place in np.ndindex(x.shape):
+        s = sigmoid(float(x[place]))
+        losses[place] = -each[place] * t[place] * math.log(s) - (1 - t[place]) * math.log(1 - s)
+    assert result.dtype == x.dtype
+    np.testing.assert_allclose(result.data, reduced(losses, reduction), rtol=1e-4, atol=1e-5)
+    check_gradients(
+        lambda x, t: nn.binary_cross_entropy_with_logits(x, t, reduction, pos_weight=w),
+        x,
+        t,
+        seed=seed,
+        method="complex",
+    )
+
+
+def test_a_pos_weight_that_would_broadcast_the_logits_is_refused():
+    with pytest.raises(
+        ShapeError, match=r"a pos_weight of shape \(3, 1\) does not broadcast to logits of shape \(3,\)"
+    ):
+        nn.binary_cross_entropy_with_logits(ma.tensor(np.zeros(3)), np.zeros(3), pos_weight=np.ones((3, 1)))
+
+
+# ---------------------------------------------------------------------------------------------- what is refused
 def test_ids_that_do_not_fit_are_refused():
     log_p = ma.tensor(np.zeros((2, 3, 4)))
     with pytest.raises(ShapeError, match=r"of shape \(2, 3, 4\) need ids of shape \(2, 3\), got \(2, 4\)"):

@@ -18,6 +18,7 @@ from minattn.autograd.ops.activations import (
 from minattn.autograd.ops.batch_norm import batch_norm, batch_norm_inference
 from minattn.autograd.ops.channels import scale_channels
 from minattn.autograd.ops.convolution import conv1d, conv2d, conv_transpose2d
+from minattn.autograd.ops.cross_entropy import cross_entropy
 from minattn.autograd.ops.elementwise import (
     abs,
     add,
@@ -57,7 +58,7 @@ from minattn.autograd.ops.elementwise import (
 from minattn.autograd.ops.images import resize_bilinear, resize_nearest
 from minattn.autograd.ops.indexing import gather, getitem, one_hot, put, scatter_add, take
 from minattn.autograd.ops.layer_norm import layer_norm, rms_norm
-from minattn.autograd.ops.neural import cross_entropy, dropout, embedding, log_softmax, softmax
+from minattn.autograd.ops.neural import dropout, embedding, log_softmax, softmax
 from minattn.autograd.ops.norms import group_norm, local_response_norm
 from minattn.autograd.ops.pooling import adaptive_average_pool2d, adaptive_max_pool2d, average_pool2d, max_pool2d
 from minattn.autograd.ops.products import einsum, linear, matmul

@@ -1,4 +1,4 @@
-"""Fused ops of neural networks: softmax, cross-entropy, embedding, dropout.
+"""Fused ops of neural networks: softmax, embedding, dropout.
 
 Each stands beside its equation, the same thing composed of primitive ops, which the tests hold it to in value and
 in every gradient.  Masks are boolean, True = may attend; where nothing may be attended to, the result is 0 and so
@@ -17,8 +17,7 @@ from minattn.autograd.blocks import NEW, over_rows
 from minattn.autograd.engine import Result, op
 from minattn.autograd.masks import check_mask
 from minattn.autograd.ops.elementwise import exp, log, where
-from minattn.autograd.ops.indexing import gather
-from minattn.autograd.ops.reductions import mean, sum
+from minattn.autograd.ops.reductions import sum
 from minattn.errors import ConfigError, ShapeError
 
 
@@ -166,93 +165,6 @@ def _largest(x: Any, axis: int, mask: Any) -> Any:
         values = module.where(check_mask(mask, x._data, x.shape), values, -np.inf)
     peak = values.max(axis, keepdims=True)
     return module.where(peak == -np.inf, module.zeros((), peak.dtype), peak)
-
-
-# ---------------------------------------------------------------------------------------------- cross-entropy
-def cross_entropy_equation(
-    logits: Any,
-    targets: Any,
-    ignore_index: int | None = None,
-    label_smoothing: float = 0.0,
-    reduction: str = "mean",
-) -> Any:
-    """L_i = -sum_k q_ik log p_ik with q = (1 - eps) onehot(target) + eps / K, over the targets not ignored."""
-    targets = as_array(targets)
-    counted, ids = _counted(targets, ignore_index, logits.shape[-1], logits._data)
-    log_p = log_softmax_equation(logits)
-    of_target = gather(log_p, ids[..., None])[..., 0]
-    losses = -((1 - label_smoothing) * of_target + label_smoothing * mean(log_p, -1)) * counted
-    return losses if reduction == "none" else sum(losses) / _divisor(counted, reduction)
-
-
-@op(equation=cross_entropy_equation)
-def cross_entropy(
-    logits: Array,
-    /,
-    targets: Any,
-    ignore_index: int | None = None,
-    label_smoothing: float = 0.0,
-    reduction: str = "mean",
-) -> Result:
-    """The negative log-likelihood of `targets` (ids, shape (..)) under softmax(logits), logits of shape (.., K).
-
-    ignore_index: an id whose positions count for nothing.  label_smoothing: eps of Szegedy et al. 2016, the share
-    of the target distribution that is spread over all K classes.  reduction: "mean" over the counted targets,
-    "sum", or "none" (one loss for each target, 0 where ignored).
-    dlogits = p - q.
-    """
-    if reduction not in ("mean", "sum", "none"):
-        raise ConfigError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
-    if not 0 <= label_smoothing <= 1:
-        raise ConfigError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
-    targets = as_array(targets)
-    if tuple(targets.shape) != logits.shape[:-1]:
-        raise ShapeError(f"targets of shape {targets.shape} do not fit logits of shape {logits.shape}")
-    module, classes, eps = xp(logits), logits.shape[-1], label_smoothing
-    counted, ids = _counted(targets, ignore_index, classes, logits)
-    counted, ids = counted.reshape(-1, 1), ids.reshape(-1, 1)
-    divisor = _divisor(counted, reduction)
-
-    def forward(z: Array, ids: Array, counted: Array, e: Array | None = None) -> tuple[Array, Array, Array]:
-        e = module.subtract(z, z.real.max(-1, keepdims=True), e)
-        losses = (eps - 1) * e[module.arange(len(ids))[:, None], ids]
-        if eps:
-            losses -= eps / classes * sums(e)
-        e = _exp(e)
-        total = sums(e)
-        losses += module.log(total)
-        losses *= counted
-        return e, total, losses
-
-    def backward(e: Array, total: Array, ids: Array, weight: Array, d: Array | None = None) -> Array:
-        d = module.multiply(e, weight / total, d)
-        if eps:
-            d -= eps / classes * weight
-        d[module.arange(len(ids))[:, None], ids] -= (1 - eps) * weight
-        return d
-
-    def pullback(g: Array) -> Array:
-        weight = counted * (g.reshape(-1, 1) / divisor)
-        return over_rows(backward, e, total, ids, weight, into=[e]).reshape(logits.shape)
-
-    e, total, losses = over_rows(forward, logits.reshape(len(ids), classes), ids, counted, into=[NEW])
-    return losses.reshape(targets.shape) if reduction == "none" else losses.sum() / divisor, pullback
-
-
-def _counted(targets: Any, ignore_index: int | None, classes: int, like: Array) -> tuple[Array, Array]:
-    """A mask of the targets that count (1 or 0, in the logits' dtype), and the ids, with 0 for the ignored ones."""
-    if ignore_index is not None:
-        kept = targets != ignore_index
-        ids = as_index(targets * kept, like, classes, from_end=False)
-        kept = kept if xp(kept) is xp(like) else xp(like).asarray(kept)
-    else:
-        ids = as_index(targets, like, classes, from_end=False)
-        kept = xp(like).ones(ids.shape, bool)
-    return kept.astype(like.real.dtype), ids
-
-
-def _divisor(counted: Array, reduction: str) -> Any:
-    return xp(counted).maximum(counted.sum(), 1) if reduction == "mean" else 1.0
 
 
 # ---------------------------------------------------------------------------------------------- embedding, dropout

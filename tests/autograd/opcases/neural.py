@@ -45,29 +45,34 @@ def classified(draw):
     ignored = draw(st.sampled_from([None, -100, 0]))
     if ignored == -100:
         targets = np.where(draw(strategies.masks(shape)), targets, -100)
+    if draw(st.booleans()):  # distributions in place of ids
+        targets, ignored = draw(strategies.arrays((*shape, classes), np.float64, low=0.0, high=1.0)), None
+        targets = np.where(draw(strategies.masks(targets.shape)), targets, 0)
     parameters = {
         "targets": targets,
         "ignore_index": ignored,
         "label_smoothing": draw(st.sampled_from([0.0, 0.1])),
         "reduction": draw(st.sampled_from(["mean", "sum", "none"])),
+        "weight": draw(st.none() | strategies.arrays((classes,), np.float64, low=0.1, high=2.0)),
     }
     return Call((draw(strategies.arrays((*shape, classes))),), parameters)
 
 
-def numpy_cross_entropy(logits, targets, ignore_index, label_smoothing, reduction):
-    losses, counted = np.zeros(targets.shape), 0
-    classes = logits.shape[-1]
-    for place in np.ndindex(targets.shape):
-        if targets[place] == ignore_index:
+def numpy_cross_entropy(logits, targets, ignore_index, label_smoothing, reduction, weight):
+    *shape, classes = logits.shape
+    losses, counted, weight = np.zeros(shape), 0, np.ones(classes) if weight is None else weight
+    for place in np.ndindex(*shape):
+        target = targets[place]
+        if ignore_index is not None and target == ignore_index:
             continue
-        counted += 1
+        counted += 1 if np.ndim(target) else weight[target]
         log_p = special.log_softmax(logits[place])
         for k in range(classes):
-            q = (1 - label_smoothing) * (k == targets[place]) + label_smoothing / classes
-            losses[place] -= q * log_p[k]
+            q = target[k] if np.ndim(target) else float(k == target)
+            losses[place] -= weight[k] * ((1 - label_smoothing) * q + label_smoothing / classes) * log_p[k]
     if reduction == "none":
         return losses
-    return losses.sum() / (max(counted, 1) if reduction == "mean" else 1)
+    return losses.sum() / ((counted or 1) if reduction == "mean" else 1)
 
 
 @st.composite
