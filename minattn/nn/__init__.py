@@ -16,13 +16,16 @@ from minattn.nn.module import Buffer, Module, Parameter
 from minattn.nn.normalization import BatchNorm2d, GroupNorm
 from minattn.nn.recurrent.gru import GRU, BidirectionalGRU, GRUCell, gru, gru_cell
 from minattn.nn.recurrent.lstm import LSTM, BidirectionalLSTM, LSTMCell, lstm, lstm_cell
+from minattn.nn.recurrent.rnn import RNN, BidirectionalRNN, RNNCell, rnn, rnn_cell
 
 __all__ = [
     "GRU",
     "LSTM",
+    "RNN",
     "BatchNorm2d",
     "BidirectionalGRU",
     "BidirectionalLSTM",
+    "BidirectionalRNN",
     "Buffer",
     "Conv1d",
     "Conv2d",
@@ -38,6 +41,7 @@ __all__ = [
     "Module",
     "Parameter",
     "RMSNorm",
+    "RNNCell",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "gru",
@@ -52,4 +56,6 @@ __all__ = [
     "mean_absolute_error",
     "mean_squared_error",
     "negative_log_likelihood",
+    "rnn",
+    "rnn_cell",
 ]

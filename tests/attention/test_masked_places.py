@@ -11,6 +11,7 @@ from minattn.attention.sequence.attentive_gru import attentive_gru
 from minattn.autograd import OPS
 from minattn.nn.recurrent.gru import gru
 from minattn.nn.recurrent.lstm import lstm
+from minattn.nn.recurrent.rnn import rnn
 
 REAL = np.array([[True, True, True, False], [True, False, False, False]])
 ANYTHING = pytest.mark.parametrize("anything", [np.nan, np.inf, -np.inf])
@@ -86,6 +87,7 @@ def test_padding_in_the_attentional_lstm(anything):
 
 @ANYTHING
 def test_padding_in_recurrent_units(anything):
+    _assert_unseen(rnn.__name__, _drawn((2, 4, 3), (2, 3), (3, 3)), {0: ~REAL}, anything, mask=REAL)
     _assert_unseen(gru.__name__, _drawn((2, 4, 9), (2, 3), (3, 9)), {0: ~REAL}, anything, mask=REAL)
     _assert_unseen(lstm.__name__, _drawn((2, 4, 12), (2, 3), (2, 3), (3, 12)), {0: ~REAL}, anything, mask=REAL)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minattn import nn
 from minattn.nn import Parameter
-from minattn.nn.recurrent import gru, lstm
+from minattn.nn.recurrent import gru, lstm, rnn
 from minattn.nn.recurrent.shared import RecurrentUnit
 from minattn.testing import strategies
 
@@ -60,6 +60,20 @@ def lstm_unit_by_hand(x, states, W, U, bias):
     return new_h, new_c
 
 
+def plain_unit_by_hand(x, states, W, U, bias):
+    """The equation of nn/recurrent/rnn.py and a bias: the new state from x and the old one."""
+    (h,) = states
+    new = [0.0] * len(h)
+    for k in range(len(h)):
+        into = bias[k]
+        for i in range(len(x)):
+            into += W[i][k] * x[i]
+        for j in range(len(h)):
+            into += U[j][k] * h[j]
+        new[k] = math.tanh(into)
+    return (new,)
+
+
 @dataclass(frozen=True)
 class Unit:
     """One kind of unit; its state is `states` vectors, of which the first is what the layer gives at each step."""
@@ -103,6 +117,18 @@ class Unit:
 
 
 UNITS = {
+    "plain unit": Unit(
+        nn.RNNCell,
+        nn.RNN,
+        nn.BidirectionalRNN,
+        nn.rnn_cell,
+        rnn.rnn_cell_equation,
+        nn.rnn,
+        rnn.rnn_equation,
+        plain_unit_by_hand,
+        gates=1,
+        states=1,
+    ),
     "gated unit": Unit(
         nn.GRUCell,
         nn.GRU,

@@ -13,6 +13,8 @@ from minattn.nn import Module
 
 COVERED = {
     "maxout": "test_layers.py",
+    "rnn_cell": "test_recurrent.py",
+    "rnn": "test_recurrent.py",
     "gru_cell": "test_recurrent.py",
     "gru": "test_recurrent.py",
     "lstm_cell": "test_recurrent.py",
@@ -35,7 +37,8 @@ class EveryLayer(Module):
         self.by_size = nn.RMSNorm((5, 6))
         self.sequence = nn.Conv1d(6, 6, 3, rng, padding=1, padding_mode="replicate")
         self.lstm = nn.BidirectionalLSTM(6, 2, rng)
-        self.cells = [nn.GRUCell(4, 3, rng), nn.LSTMCell(3, 3, rng)]
+        self.cells = [nn.GRUCell(4, 3, rng), nn.LSTMCell(3, 3, rng), nn.RNNCell(3, 3, rng)]
+        self.plain = nn.BidirectionalRNN(6, 3, rng)
         self.maxout = nn.Maxout(3, 4, rng)
         self.linear = nn.Linear(4, 5, rng)
         self.images = [
@@ -47,11 +50,11 @@ class EveryLayer(Module):
 
     def forward(self, ids, mask):
         x = self.dropout(self.embedding(ids))
-        states = self.by_size(self.norm(self.gated(x, mask)))
+        states = self.by_size(self.norm(self.plain(self.gated(x, mask), mask)))
         states, cell = self.lstm(self.sequence(states.swapaxes(1, 2)).swapaxes(1, 2), mask)
-        gated, lstm = self.cells
+        gated, lstm, plain = self.cells
         first = states[:, 0, :3]
-        hidden, cell = lstm(gated(cell, first), first, first)
+        hidden, cell = lstm(gated(cell, first), first, plain(first, first))
         maps = x[:, None]
         for layer in self.images:
             maps = layer(maps)

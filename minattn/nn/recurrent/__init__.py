@@ -1,1 +1,1 @@
-"""Recurrent units: the gated recurrent unit and long short-term memory."""
+"""Recurrent units: the plain one with tanh, the gated recurrent unit and long short-term memory."""

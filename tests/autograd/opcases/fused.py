@@ -91,6 +91,8 @@ CASES = {
     "maxout": Case(pieces()),
     "gru_cell": Case(sized(("B", "3n"), STATE, ("n", "3n"))),
     "gru": Case(sized(("B", "T", "3n"), STATE, ("n", "3n"), mask=("B", "T"), reverse=st.booleans())),
+    "rnn_cell": Case(sized(("B", "n"), STATE, ("n", "n"))),
+    "rnn": Case(sized(("B", "T", "n"), STATE, ("n", "n"), mask=("B", "T"), reverse=st.booleans())),
     "lstm_cell": Case(sized(("B", "4n"), STATE, STATE, ("n", "4n"))),
     "lstm": Case(sized(("B", "T", "4n"), STATE, STATE, ("n", "4n"), mask=("B", "T"), reverse=st.booleans())),
     "attentive_gru": Case(
