@@ -17,6 +17,7 @@ from minattn.nn.normalization import BatchNorm2d, GroupNorm
 from minattn.nn.recurrent.gru import GRU, BidirectionalGRU, GRUCell, gru, gru_cell
 from minattn.nn.recurrent.lstm import LSTM, BidirectionalLSTM, LSTMCell, lstm, lstm_cell
 from minattn.nn.recurrent.rnn import RNN, BidirectionalRNN, RNNCell, rnn, rnn_cell
+from minattn.nn.state_files import load_state, save_state
 
 __all__ = [
     "GRU",
@@ -49,6 +50,7 @@ __all__ = [
     "huber",
     "initializers",
     "kl_divergence",
+    "load_state",
     "lstm",
     "lstm_cell",
     "masks",
@@ -58,4 +60,5 @@ __all__ = [
     "negative_log_likelihood",
     "rnn",
     "rnn_cell",
+    "save_state",
 ]

@@ -134,8 +134,11 @@ def test_as_many_positions_as_there_are_and_no_more(folder):
 
 
 # ---------------------------------------------------------------------------------------------- reading files
-def test_float16_weights_are_read(tmp_path):
-    weights = random_weights(CONFIG, dtype=np.float16)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_weights_of_half_precision_are_read(tmp_path, dtype):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    weights = random_weights(CONFIG, dtype=np.dtype(dtype))
     model = Bert.load(write_model(tmp_path / "model", weights)).model
     assert {parameter.dtype for parameter in model.parameters()} == {np.dtype(np.float32)}
     np.testing.assert_array_equal(model.words.weight.data, weights["embeddings.word_embeddings.weight"])

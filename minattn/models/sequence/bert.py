@@ -35,6 +35,7 @@ from minattn.models.settings import check_sizes
 from minattn.nn import Embedding, LayerNorm, Module, initializers
 from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
+from minattn.nn.state_files import BFLOAT16, load_state
 from minattn.published import Network, Paper
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"  # the files of a published model
@@ -54,7 +55,7 @@ FIELDS = {
 EXPECTED = {"model_type": ("bert", None), "hidden_act": ("gelu", None)}
 EXPECTED |= {"position_embedding_type": ("absolute", "absolute"), "is_decoder": (False, False)}
 
-FLOATS = ("F16", "F32", "F64")  # safetensors' names of the dtypes that NumPy has too
+FLOATS = ("F16", "BF16", "F32", "F64")  # safetensors' names of the dtypes that are read
 
 
 @dataclass(frozen=True)
@@ -198,8 +199,10 @@ class Bert(Module):
                 f"the weights {path} do not fit the sizes of {CONFIG} beside them: {'; '.join(wrong)}; hint: the "
                 "two files of the same model"
             )
+        kinds = {file.get_slice(there[name]).get_dtype() for name in parameters}
+        halves = load_state(path) if BFLOAT16 in kinds else {}  # which NumPy has no dtype for
         for name, parameter in parameters.items():
-            array = file.get_tensor(there[name])
+            array = halves[there[name]] if there[name] in halves else file.get_tensor(there[name])
             parameter.replace_data(np.array(array.T if _is_transposed(name) else array, dtype, order="C"))
         return [name for published, name in there.items() if published not in parameters]
 
