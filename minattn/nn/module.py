@@ -24,6 +24,21 @@ class Buffer(Tensor):
     __slots__ = ()
 
 
+T = TypeVar("T")
+
+
+class Named(dict[str, T]):
+    """What is found in a module, by attribute path: a dict whose iteration gives pairs, as PyTorch's users write it.
+
+        for path, parameter in model.named_parameters(): ..
+
+    Everything else is a dict's: keys(), values(), items(), model.named_parameters()["encoder.weight"], in, len.
+    """
+
+    def __iter__(self) -> Iterator[tuple[str, T]]:  # type: ignore[override]
+        return iter(self.items())
+
+
 class Module:
     """The base of layers and models.
 
@@ -40,15 +55,15 @@ class Module:
         return self.forward(*args, **kwargs)
 
     # ------------------------------------------------------------------------------------------ looking inside
-    def named_modules(self) -> dict[str, "Module"]:
+    def named_modules(self) -> Named["Module"]:
         """This module (named "") and every module inside it, each once, by attribute path."""
         return _named(self, Module)
 
-    def named_parameters(self) -> dict[str, Parameter]:
+    def named_parameters(self) -> Named[Parameter]:
         """Every parameter by attribute path; one that is shared appears once, under its first name."""
         return _named(self, Parameter)
 
-    def named_buffers(self) -> dict[str, Buffer]:
+    def named_buffers(self) -> Named[Buffer]:
         """Every buffer by attribute path, each once."""
         return _named(self, Buffer)
 
@@ -119,12 +134,9 @@ class Module:
         return _named(self, Parameter) | _named(self, Buffer)
 
 
-T = TypeVar("T")
-
-
-def _named(root: Module, kind: type[T]) -> dict[str, T]:
+def _named(root: Module, kind: type[T]) -> Named[T]:
     """Everything of that kind under `root` by path, in the order of the attributes, each once."""
-    found: dict[str, T] = {}
+    found: Named[T] = Named()
     for path, value in _walk(root):
         if isinstance(value, kind):
             if path in found:

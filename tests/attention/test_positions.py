@@ -106,7 +106,7 @@ def test_learned_positions_are_drawn_with_the_deviation_asked_for():
         assert weight.dtype == np.float32
         assert weight.std() == pytest.approx(std, rel=0.05)
         assert abs(weight.mean()) < 0.05 * std
-    assert list(LearnedPositions(3, 2, np.random.default_rng(0)).named_parameters()) == ["weight"]
+    assert list(LearnedPositions(3, 2, np.random.default_rng(0)).named_parameters().keys()) == ["weight"]
     assert LearnedPositions(300, 50, np.random.default_rng(0)).weight.data.std() == pytest.approx(0.02, rel=0.05)
 
 

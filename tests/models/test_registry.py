@@ -76,7 +76,7 @@ def test_attention_is_that_of_every_mechanism_in_the_network_by_its_path(name):
     assert [t.shape for t in always_a_tuple(output)] == [t.shape for t in always_a_tuple(alone)]
     modules = network.named_modules()
     mechanisms = {path for path, m in modules.items() if isinstance(m, (SqueezeExcitation, AttentionBranch))}
-    classifiers = {path for path in modules if path.split(".")[-1] == "classifier"}
+    classifiers = {path for path, _ in modules if path.split(".")[-1] == "classifier"}
     assert set(attention) == mechanisms | classifiers
     assert len(mechanisms) > 0 or not hasattr(config, "se")
     for path in classifiers:

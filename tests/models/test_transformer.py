@@ -290,7 +290,7 @@ def test_without_output_matrices_a_layer_is_its_layer_norms(kind):
 
 @NORMS
 def test_pre_norm_has_a_layer_norm_more_at_the_end_of_each_stack(norm):
-    names = random_transformer(norm=norm).named_parameters()
+    names = random_transformer(norm=norm).named_parameters().keys()
     assert [name for name in names if "coder_norm" in name] == (
         []
         if norm == "post"
@@ -307,7 +307,7 @@ def test_gradients_of_the_loss(settings):
     loss_of(model, *batch).backward()
     # a bias of the keys adds the same to all scores of a query, which the softmax takes away
     idle = [name for name, p in parameters.items() if np.abs(p.grad).max() < 1e-9]
-    assert idle == [name for name in parameters if name.endswith("b_K")]
+    assert idle == [name for name, _ in parameters if name.endswith("b_K")]
 
 
 def test_gradients_in_float32_and_through_the_weights():

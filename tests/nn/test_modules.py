@@ -75,8 +75,8 @@ def names_in(structure, kind, path=()):
 @given(STRUCTURES)
 def test_names_are_attribute_paths_in_order(structure):
     module = build(structure, np.random.default_rng(0))
-    assert list(module.named_parameters()) == names_in(structure, "parameter")
-    assert list(module.named_buffers()) == names_in(structure, "buffer")
+    assert list(module.named_parameters().keys()) == names_in(structure, "parameter")
+    assert list(module.named_buffers().keys()) == names_in(structure, "buffer")
     assert [id(p) for p in module.parameters()] == [id(p) for p in module.named_parameters().values()]
     assert module.count_parameters() == sum(p.size for p in module.parameters())
 
@@ -152,15 +152,15 @@ class Tied(Module):
 
 def test_what_is_shared_appears_once_under_its_first_name():
     tied = Tied()
-    assert list(tied.named_parameters()) == ["embedding", "layer.weight", "layer.bias"]
-    assert list(tied.named_modules()) == ["", "layer"]
+    assert list(tied.named_parameters().keys()) == ["embedding", "layer.weight", "layer.bias"]
+    assert list(tied.named_modules().keys()) == ["", "layer"]
     assert tied.count_parameters() == 5 * 3 + 3 * 3 + 3
     assert list(tied.state_dict()) == ["embedding", "layer.weight", "layer.bias", "mean"]
 
 
 def test_buffers_are_state_but_not_parameters():
     tied = Tied()
-    assert list(tied.named_buffers()) == ["mean"]
+    assert list(tied.named_buffers().keys()) == ["mean"]
     assert not tied.mean.requires_grad
     tied.load_state_dict({**tied.state_dict(), "mean": np.ones(3)})
     np.testing.assert_array_equal(tied.mean.data, np.ones(3, np.float32))
@@ -172,7 +172,7 @@ def test_circular_modules_are_listed_once():
     parent.child, child.parent = child, parent
     child.loop = [Parameter(np.zeros(2, np.float32))]
     child.loop.append(child.loop)
-    assert list(parent.named_parameters()) == ["child.loop.0"]
+    assert list(parent.named_parameters().keys()) == ["child.loop.0"]
     assert not child.eval().parent.training
 
 
@@ -273,3 +273,21 @@ def test_an_unallocated_model_takes_no_memory_and_counts_right():
     tracemalloc.stop()
     assert model.count_parameters() == 1_000_000_000
     assert peak < 100_000
+
+
+# ---------------------------------------------------------------------------------------------- pairs, and a dict
+def test_what_is_named_gives_pairs_when_looped_over_and_is_a_dict_otherwise():
+    layer = Linear(2, 3, np.random.default_rng(0))
+    named = layer.named_parameters()
+    assert [(name, p.shape) for name, p in named] == [("weight", (2, 3)), ("bias", (3,))]
+    assert list(named) == list(named.items())
+    assert list(named.keys()) == ["weight", "bias"]
+    assert named["bias"] is layer.bias
+    assert "weight" in named
+    assert len(named) == 2
+    plain = dict(named)
+    assert type(plain) is dict
+    assert list(plain) == ["weight", "bias"]
+    assert plain == named == {**named} == named | {}
+    assert [name for name, _ in layer.named_modules()] == [""]
+    assert not list(layer.named_buffers())

@@ -62,8 +62,8 @@ def test_a_layer_that_remembers_its_last_batch_alone_evaluates_that_batch_as_it_
 def test_the_statistics_are_buffers_and_travel_with_the_state():
     layer, other = BatchNorm2d(2), BatchNorm2d(2)
     layer(ma.tensor(images(3, 3, 2, 4, 4)))
-    assert list(layer.named_parameters()) == ["weight", "bias"]
-    assert list(layer.named_buffers()) == ["running_mean", "running_variance"]
+    assert list(layer.named_parameters().keys()) == ["weight", "bias"]
+    assert list(layer.named_buffers().keys()) == ["running_mean", "running_variance"]
     other.load_state_dict(layer.state_dict())
     x = ma.tensor(images(4, 1, 2, 1, 1))
     np.testing.assert_array_equal(other.eval()(x).data, layer.eval()(x).data)

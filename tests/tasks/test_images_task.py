@@ -139,7 +139,7 @@ def test_the_best_model_is_chosen_by_the_dev_images(straight, source):
 def test_every_parameter_learns(straight, source):
     start = Classifier.of(CONFIG, source.load(CONFIG)).model.named_parameters()
     trained = driver.load(straight).model.named_parameters()
-    assert [name for name in start if (start[name].data == trained[name].data).all()] == []
+    assert [name for name, p in start if (p.data == trained[name].data).all()] == []
 
 
 # ---------------------------------------------------------------------------------------------- its parts
@@ -215,7 +215,7 @@ def test_batch_size_and_order_do_not_change_what_is_seen(monkeypatch):
 def test_matrices_and_kernels_decay_and_nothing_else():
     parameters = untrained("se_resnet8").model.named_parameters()
     optimizer = ImageConfig.of("resnet8").optimizer(parameters)
-    decaying = {name for name in parameters if optimizer.decays(name)}
+    decaying = {name for name, _ in parameters if optimizer.decays(name)}
     assert decaying
     for name, parameter in parameters.items():
         assert (name in decaying) == (parameter.ndim in (2, 4)), name
