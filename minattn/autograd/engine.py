@@ -244,10 +244,10 @@ def _constant(name: str, value: Any, args: Sequence[Any], optional: bool) -> Any
         raise ShapeError(f"{name}: the nested lists are ragged ({error})") from error
     if host.dtype.kind not in "biufc":
         raise TypeError(f"{name}: expected numbers in the list, got {host.dtype}")
-    leader = next((a._data for a in args if isinstance(a, Tensor)), None)
-    if leader is None:
-        return host
-    return like(host.astype(leader.dtype) if host.dtype.kind == "f" else host, leader)
+    tensors = [a._data for a in args if isinstance(a, Tensor)]
+    if host.dtype.kind == "f":
+        host = host.astype(next((t.dtype for t in tensors if t.dtype.kind in "fc"), host.dtype), copy=False)
+    return like(host, tensors[0]) if tensors else host
 
 
 def _alike(arrays: list[Any]) -> list[Any]:

@@ -111,3 +111,9 @@ def test_integers_follow_floats(operand, dtype):
             assert y.dtype == dtype
     (x * ma.tensor(np.array(operand))).sum().backward()
     assert (x.grad.tolist(), x.grad.dtype) == ([2, 3], dtype)
+
+
+def test_a_list_of_fractions_beside_integers_keeps_them():
+    y = ma.tensor([1, 2]) * [0.5, 0.25]
+    assert y.tolist() == [0.5, 0.5]
+    assert (ma.tensor([1.0, 2.0]) * [0.5, 0.25]).dtype == np.float32
