@@ -6,6 +6,8 @@ Importing a file enters its networks in the `registry`.
 if __name__ != "minattn.models":
     raise ImportError(f"{__name__!r} is a link to a part of minattn, for readers; hint: import minattn.models")
 
+from minattn.models.memory.memn2n import MemN2N, MemN2NConfig
+from minattn.models.memory.memn2n_language_model import MemoryLanguageModel, MemoryLanguageModelConfig
 from minattn.models.sequence.bert import Bert, BertConfig
 from minattn.models.sequence.language_model import LanguageModel, LanguageModelConfig
 from minattn.models.sequence.luong import Luong, LuongConfig
@@ -51,6 +53,10 @@ __all__ = [
     "LanguageModelConfig",
     "Luong",
     "LuongConfig",
+    "MemN2N",
+    "MemN2NConfig",
+    "MemoryLanguageModel",
+    "MemoryLanguageModelConfig",
     "RNNsearch",
     "RNNsearchConfig",
     "ResNet",

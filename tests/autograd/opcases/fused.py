@@ -13,7 +13,9 @@ from .case import Call, Case, drawn, dtypes
 def sized(draw, *shapes, mask=None, **parameters):
     """Arguments whose shapes are tuples of names, such as ("B", "T", "3n"); equal names have equal lengths."""
     lengths = {"B": st.integers(0, 2)}
-    lengths |= {name: st.integers(1, 3) for name in "TS"} | {name: st.integers(1, 2) for name in "Lnad"}
+    lengths |= (
+        {"M": st.just(1)} | {name: st.integers(1, 3) for name in "TS"} | {name: st.integers(1, 2) for name in "Lnad"}
+    )
     length = {name: draw(strategy) for name, strategy in lengths.items()}
 
     def shape(names):
@@ -86,6 +88,32 @@ def rotated(draw):
     return Call((x,), {"cos": np.cos(angles), "sin": np.sin(angles), "interleaved": draw(st.booleans())})
 
 
+@st.composite
+def summed_words(draw):
+    """A table, sentences of words that fill them or not, and weights of their places or none."""
+    dtype, words, d = draw(dtypes()), draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    ids = draw(strategies.ids((*draw(strategies.shapes(max_dims=2, max_side=3)), draw(st.integers(0, 3))), words))
+    weights = draw(st.none() | strategies.arrays((ids.shape[-1], d), dtype))
+    return Call((draw(strategies.arrays((words, d), dtype)),), {"ids": ids, "weights": weights})
+
+
+@st.composite
+def hopping(draw):
+    """Questions and memories, with the matrix of layer-wise tying or without; some units may go through a ReLU."""
+    count, layer_wise = draw(st.integers(1, 3)), draw(st.booleans())
+    matrices = "2M" if layer_wise else f"{count + 1}M"
+    shapes = [("B", "d"), ("B", "T", matrices, "d"), ("d", "d")]
+    return draw(
+        sized(
+            *shapes[: 2 + layer_wise],
+            mask=("B", "T"),
+            hops=st.just(count),
+            linear=st.booleans(),
+            rectified=st.integers(0, 1),
+        )
+    )
+
+
 STATE = ("B", "n")
 CASES = {
     "maxout": Case(pieces()),
@@ -106,6 +134,8 @@ CASES = {
     "additive_attention": Case(sized(("B", "n"), ("B", "T", "n"), ("n",), ("B", "T", "d"), mask=("B", "T"))),
     "attention": Case(attended()),
     "attention_context": Case(attended()),
+    "memory_hops": Case(hopping()),
+    "sentence_vectors": Case(summed_words()),
     "rotate": Case(rotated()),
     "modified_attention_weights": Case(modified()),
     "modified_attention_context": Case(modified()),

@@ -1,0 +1,140 @@
+"""Sentences as memories: bag of words or position encoding, temporal encoding, random noise.
+
+S. Sukhbaatar, A. Szlam, J. Weston and R. Fergus, "End-to-end memory networks", NIPS 2015, section 4.1.  Sentence x_i
+has the words x_i1 .. x_iJ; A x_ij is the vector, of size d, of one of them, a row of the table `words`.
+
+    m_i  = sum_j A x_ij                                       (a)  bag of words
+         | sum_j l_j o A x_ij                                 (b)  position encoding, o: element by element
+    l_kj = (1 - j/J) - (k/d) (1 - 2 j/J)                      (c)  of (b), for j = 1 .. J and k = 1 .. d
+         | 1 + 4 (k - (d+1)/2) (j - (J+1)/2) / (d J)          (d)  the same in the authors' code
+    m_i  = (a) or (b), + T_A(i)                               (e)  temporal encoding; i = 1 is the most recent sentence
+
+Random noise: in training, 10 % of empty memories are put between the sentences at random, so that T_A does not
+learn by heart what came when.
+
+Deviations from the paper:
+* J is the number of words of the longest sentence, as in the authors' code, and a shorter one uses l_1, l_2, ..  In the
+  paper it is the sentence's own number of words.  (d) is about twice (c): its mean over all j and k is 1, not 1/2.
+* Empty memories cannot be attended to: the noise is gaps in time, as in the authors' code.  In a story of n sentences
+  there are 0 to ceil(n / 10) of them, all numbers being as likely.
+* The authors' code has the T_A(i) as "time words" in the table, as many rows as there are here in a table of their own.
+"""
+
+import math
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Bool, Float, Inexact, Integer
+
+from minattn.attention.kernels import sentences as kernels
+from minattn.autograd import Array, Tensor, op, ops
+from minattn.autograd.backend import as_array
+from minattn.errors import ConfigError, ShapeError
+from minattn.nn import Module, initializers
+from minattn.nn.initializers import Rng
+from minattn.published import Mechanism, Paper
+
+Encoding = Literal["bag", "position", "position_coded"]
+
+NO_WORD = 0
+"""The id that fills up sentences; it counts for nothing."""
+
+
+def sentence_vectors_equation(table: Any, ids: Any, weights: Any = None) -> Any:
+    """Vectors (.., d) of sentences: ids (.., J), 0 = no word; table A (V, d); weights l (J, d), or None for 1."""
+    words = ops.embedding(table, ids) * (as_array(ids) != NO_WORD)[..., None]
+    return ops.sum(words if weights is None else words * weights, axis=-2)  # (a) (b)
+
+
+sentence_vectors = op(kernels.sentence_vectors, equation=sentence_vectors_equation)
+
+
+def position_weights(J: int, d: int, coded: bool = False) -> Float[np.ndarray, "J d"]:
+    """The weights l of sentences of J words for vectors of size d; coded: as in the authors' code."""
+    j, k = np.arange(1, J + 1)[:, None], np.arange(1, d + 1)
+    if coded:
+        return 1 + 4 * (k - (d + 1) / 2) * (j - (J + 1) / 2) / (d * J)  # (d)
+    return (1 - j / J) - (k / d) * (1 - 2 * j / J)  # (c)
+
+
+class SentenceEmbedding(Module):
+    """Matrices A^1, A^2, .., each with its T_A: the vectors of sentences, and of sentences as memories.
+
+    matrices: how many; words: size of the vocabulary, no word included; size: d; longest: J; times: the number of
+    sentences that have a place in time, 0 for no temporal encoding.  All parameters are drawn from N(0, std^2).
+    """
+
+    def __init__(
+        self,
+        matrices: int,
+        words: int,
+        size: int,
+        rng: Rng,
+        longest: int,
+        times: int = 0,
+        encoding: Encoding = "position_coded",
+        std: float = 0.1,
+    ) -> None:
+        if encoding not in get_args(Encoding):
+            raise ConfigError(f"there is no encoding {encoding!r}; hint: {', '.join(get_args(Encoding))}")
+        self.longest, self.size, self.last = longest, size, times
+        self.words = [initializers.normal((words, size), rng, std) for _ in range(matrices)]
+        self.times = [initializers.normal((times, size), rng, std) for _ in range(matrices) if times]
+        self.weights = None if encoding == "bag" else position_weights(longest, size, encoding == "position_coded")
+
+    def forward(
+        self, sentences: Integer[Array, "*batch words"], first: int | None = None
+    ) -> Inexact[Tensor, "*batch matrices size"]:
+        """Return the vectors of sentences, (a) or (b), by each matrix, or by the `first` ones alone."""
+        tables, J = self.words[:first], sentences.shape[-1]
+        if self.longest < J:
+            raise ShapeError(f"a sentence has {J} words, at most {self.longest} expected; hint: a larger `longest`")
+        weights = None if self.weights is None else np.tile(self.weights[:J], len(tables))
+        vectors = sentence_vectors(ops.concat(tables, axis=-1), sentences, weights)
+        return ops.reshape(vectors, (*sentences.shape[:-1], len(tables), self.size))
+
+    def memories(
+        self, story: Integer[Array, "batch memories words"]
+    ) -> Inexact[Tensor, "batch memories matrices size"]:
+        """Return the vectors of a story's sentences, the most recent first, each with its place in time."""
+        n, vectors = story.shape[1], self(story)
+        if not self.times:
+            return vectors
+        if n > self.last:
+            raise ShapeError(
+                f"a story of {n} sentences has more than the {self.last} places in time; hint: its most recent ones"
+            )
+        return vectors + ops.stack([T_A[:n] for T_A in self.times], axis=1)  # (e)
+
+
+def with_noise(
+    story: Integer[np.ndarray, "batch memories words"],
+    mask: Bool[np.ndarray, "batch memories"],
+    rng: Rng,
+    most: int,
+    share: float = 0.1,
+) -> tuple[Integer[np.ndarray, "batch slots words"], Bool[np.ndarray, "batch slots"]]:
+    """Return (story, mask) with empty memories put in at random, `most` memories at most.
+
+    The sentences keep their order; those that do not find a place any more are the oldest.
+    """
+    lengths = mask.sum(1)
+    slots = lengths + rng.integers(0, [math.ceil(share * n) + 1 for n in lengths])
+    wide = min(most, slots.max(initial=0))
+    noisy = np.full((len(story), wide, story.shape[2]), NO_WORD, story.dtype)
+    real = np.zeros((len(story), wide), bool)
+    for row, (n, count) in enumerate(zip(lengths, slots, strict=True)):
+        places = np.sort(rng.permutation(count)[:n])
+        places = places[places < wide]
+        noisy[row, places], real[row, places] = story[row, : len(places)], True
+    return noisy, real
+
+
+MECHANISM = Mechanism(
+    name="position and temporal encoding of memories",
+    paper=Paper("Sukhbaatar et al.", 2015, "End-to-end memory networks"),
+    equation="section 4.1: m_i = sum_j l_j o A x_ij + T_A(i)",
+    code="SentenceEmbedding",
+    model="minattn.models.MemN2N",
+    command="minattn list",
+)
