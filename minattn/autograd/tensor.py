@@ -128,11 +128,12 @@ class Tensor:
         return np.array(self._data, dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **parameters: Any) -> Any:
-        """np.exp(tensor), array + tensor and the like run minattn's op of the same name."""
-        known = ops.NUMPY_NAMES.get(ufunc.__name__)
-        if method != "__call__" or known is None or parameters:
-            return NotImplemented
-        return known(*inputs)
+        """np.exp(tensor), array + tensor and the like run minattn's op; see `numpy_functions.py`."""
+        return numpy_functions.call_ufunc(ufunc, method, inputs, parameters)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, parameters: Any) -> Any:
+        """np.sum(tensor), np.concatenate([tensor, array]) and the like too."""
+        return numpy_functions.call_function(function, args, parameters)
 
     def __len__(self) -> int:
         return len(self._data)
@@ -437,4 +438,4 @@ def tensor(data: Any, requires_grad: bool = False, *, dtype: Any = None, device:
     return Tensor(array if device is None else to_device(array, device), requires_grad)
 
 
-from minattn.autograd import backend, engine, ops  # noqa: E402  (Tensor's methods are ops, and ops make tensors)
+from minattn.autograd import backend, engine, numpy_functions, ops  # noqa: E402  (methods are ops, which make tensors)

@@ -1,8 +1,5 @@
 """The op table: every differentiable operation, sorted by what it does."""
 
-from collections.abc import Callable
-from typing import Any
-
 from minattn.autograd.ops.activations import (
     add_relu,
     elu,
@@ -196,14 +193,3 @@ __all__ = [
     "var",
     "where",
 ]
-
-NUMPY_NAMES: dict[str, Callable[..., Any]] = {
-    function.__name__: function
-    for function in (
-        *(add, subtract, multiply, divide, floor_divide, remainder, power, negative, square),
-        *(exp, expm1, log, log1p, sqrt, tanh, sin, cos, sign, floor),
-        *(maximum, minimum, equal, not_equal, less, less_equal, greater, greater_equal),
-        *(logical_not, logical_and, logical_or, matmul),
-    )
-} | {"true_divide": divide, "absolute": abs}
-"""The ops that NumPy has as ufuncs, by NumPy's name: `np.exp(tensor)` runs them."""
