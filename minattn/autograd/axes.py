@@ -19,11 +19,14 @@ def check_axis(axis: Any, ndim: int) -> int:
     except TypeError:
         raise TypeError(f"axis must be an int, got {axis!r}") from None
     if not -ndim <= found < ndim:
-        raise AxisError(
-            f"axis {axis} does not exist in an array with {ndim} axes; hint: "
-            + (f"{-ndim} to {ndim - 1}" if ndim else "reshape a 0-d array to (1,)")
-        )
+        raise AxisError(missing_axis(axis, ndim))
     return found % ndim
+
+
+def missing_axis(axis: int, ndim: int) -> str:
+    """What is said of an axis that an array with so many axes does not have."""
+    hint = f"{-ndim} to {ndim - 1}" if ndim else "reshape a 0-d array to (1,)"
+    return f"axis {axis} does not exist in an array with {ndim} axes; hint: {hint}"
 
 
 def check_axes(axis: Axes | None, ndim: int) -> tuple[int, ...]:

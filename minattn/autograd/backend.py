@@ -65,12 +65,14 @@ def cuda() -> ModuleType:
 
 def _cuda_index(device: str) -> int | None:
     """The GPU's number in 'cuda' (0) or 'cuda:N'; None for 'cpu'."""
-    name, _, index = device.partition(":")
-    if device == "cpu":
-        return None
-    if name == "cuda" and (index.isdigit() or device == "cuda"):
-        return int(index or 0)
-    raise DeviceError(f"unknown device {device!r}; expected 'cpu', 'cuda' or 'cuda:N'")
+    if isinstance(device, str):
+        name, _, index = device.partition(":")
+        if device == "cpu":
+            return None
+        if name == "cuda" and (index.isdigit() or device == "cuda"):
+            return int(index or 0)
+    hint = "'cuda' is the first GPU, 'cuda:1' the second"
+    raise DeviceError(f"unknown device {device!r}; expected 'cpu', 'cuda' or 'cuda:N'; hint: {hint}")
 
 
 def check_device(device: str) -> str:

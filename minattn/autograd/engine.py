@@ -21,7 +21,6 @@ analytic one, which is what makes the complex step an exact oracle for values an
 
 import functools
 import inspect
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,8 +30,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
-from minattn.autograd.backend import Array, device_of, is_array, like, xp
-from minattn.errors import AxisError, DeviceError, GradientError, MinattnError, ShapeError
+from minattn.autograd.backend import Array, is_array, like, xp
+from minattn.autograd.faults import FAULTS, describe, explained, refusal_of_gradient
+from minattn.errors import GradientError, ShapeError
 
 if TYPE_CHECKING:
     from minattn.autograd.tensor import Tensor
@@ -148,12 +148,15 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
                 arrays.append(argument)
         if mixed:
             arrays = _alike(arrays)
+        for value in (*rest, *parameters.values()):
+            if isinstance(value, Tensor) and value.requires_grad and mode.recording:
+                raise refusal_of_gradient(name, function, arrays, rest, parameters)
         if mode.observers:
             return _observed(name, function, inputs, arrays, rest, parameters, tracked)
         try:
             value, pullback = function(*arrays, *rest, **parameters)
         except FAULTS as error:
-            raise _explained(name, error, arrays) from error
+            raise explained(name, error, function, arrays, rest, parameters) from error
         if not tracked or pullback is None or not mode.recording:
             return _constants(value)
         return _record(name, inputs, value, pullback, _versions(inputs))
@@ -179,7 +182,7 @@ def _unary(name: str, function: Callable[..., Any], apply: Callable[..., Any]) -
             try:
                 value, pullback = function(x._data)
             except FAULTS as error:
-                raise _explained(name, error, [x._data]) from error
+                raise explained(name, error, function, [x._data], (), {}) from error
             if x.requires_grad and pullback is not None and mode.recording:
                 return _record(name, args, value, pullback, x._version)
             return _constants(value)
@@ -202,7 +205,7 @@ def _binary(name: str, function: Callable[..., Any], apply: Callable[..., Any]) 
                 try:
                     value, pullback = function(x, y)
                 except FAULTS as error:
-                    raise _explained(name, error, [x, y]) from error
+                    raise explained(name, error, function, [x, y], (), {}) from error
                 if (a.requires_grad or b.requires_grad) and pullback is not None and mode.recording:
                     return _record(name, args, value, pullback, a._version + b._version)
                 return _constants(value)
@@ -516,7 +519,7 @@ def _observed(
     try:
         value, pullback = function(*arrays, *rest, **parameters)
     except FAULTS as error:
-        raise _explained(name, error, arrays) from error
+        raise explained(name, error, function, arrays, rest, parameters) from error
     recorded = tracked and pullback is not None and mode.recording
     out = _record(name, inputs, value, pullback, _versions(inputs)) if recorded else _constants(value)
     pairs = zip(inputs, arrays, strict=True)
@@ -535,40 +538,6 @@ def _observed_pullback(node: Any, inputs: Sequence[Any], pullback: Any, upstream
     for observer in mode.observers:
         observer.on_backward(node._name, node, upstream, gradients)
     return gradients
-
-
-# ---------------------------------------------------------------------------------------------- errors
-FAULTS = (TypeError, ValueError, IndexError, AttributeError)
-"""Errors that array code raises for arguments that do not fit."""
-
-
-def _explained(name: str, error: Exception, arrays: Sequence[Any]) -> Exception:
-    """The error of an op's array code, with the op's name and what it was given."""
-    given = ", ".join(describe(array) for array in arrays)
-    devices = {device_of(array) for array in arrays if is_array(array)}
-    if len(devices) > 1:
-        return DeviceError(
-            f"{name}: its arguments are on {' and '.join(sorted(devices))} (given: {given}); hint: move them to "
-            'one device with .to("cpu") or .to("cuda")'
-        )
-    if isinstance(error, AttributeError) and not all(is_array(array) or array is None for array in arrays):
-        return TypeError(f"{name}: expected tensors or arrays, got {given}")
-    message = re.sub(r"^\w+\(\) ", "", str(error))  # Python's own name of the function
-    kinds: tuple[tuple[type[Exception], type[Exception]], ...] = (
-        (MinattnError, type(error)),
-        (np.exceptions.AxisError, AxisError),
-        (IndexError, IndexError),
-        (ValueError, ShapeError),  # NumPy's word for shapes that do not fit
-    )
-    kind = next((kind for of_numpy, kind in kinds if isinstance(error, of_numpy)), type(error))
-    return kind(f"{name}: {message} (given: {given})")
-
-
-def describe(value: Any) -> str:
-    """An argument in an error message: 'float32 (3, 4) on cpu' for an array, its repr otherwise."""
-    if is_array(value):
-        return f"{value.dtype} {tuple(value.shape)} on {device_of(value)}"
-    return repr(value) if isinstance(value, (int, float, complex, bool, type(None))) else type(value).__name__
 
 
 from minattn.autograd.tensor import Tensor  # noqa: E402  (Tensor's methods are ops, and ops make tensors)

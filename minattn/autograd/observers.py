@@ -18,7 +18,7 @@ from typing import Any
 from zlib import crc32
 
 from minattn.autograd.backend import Array, asnumpy, device_of, is_array, xp
-from minattn.autograd.engine import describe
+from minattn.autograd.faults import describe
 from minattn.autograd.tensor import Tensor
 from minattn.errors import GradientError, MinattnError
 

@@ -1,5 +1,7 @@
 """Settings that image networks share, and checks of them."""
 
+import dataclasses
+import typing
 from numbers import Integral
 from typing import Annotated, Any
 
@@ -13,11 +15,15 @@ DropoutRate = Annotated[float, "rate of dropout in training"]
 
 
 def check_sizes(config: Any, *names: str) -> None:
-    """Raise ConfigError unless these settings are whole numbers from 1 on."""
+    """Raise ConfigError unless these settings are whole numbers from 1 on, and what is annotated as bool is one."""
     for name in names:
         size = getattr(config, name)
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}; hint: {name}=1 or more")
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if typing.get_args(field.type)[:1] == (bool,) and not isinstance(value, bool):
+            raise ConfigError(f"{field.name} must be True or False, got {value!r}; hint: one of these")
 
 
 def check_settings(config: Any, *sizes: str) -> None:

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
-from minattn.errors import ShapeError
+from minattn.errors import ConfigError, ShapeError
 from minattn.nn.module import Parameter
 
 Rng = np.random.Generator
@@ -33,9 +33,24 @@ def unallocated() -> Iterator[None]:
 
 def constant(shape: tuple[int, ...], value: float = 0.0) -> Parameter:
     """Every element `value`."""
+    _check_shape(shape)
     if not _allocating.get():
         return Parameter(np.broadcast_to(np.zeros((), np.float32), shape))
     return Parameter(np.full(shape, value, np.float32))
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    """Raise ConfigError unless all sizes are whole numbers from 0 on."""
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in shape):
+        raise ConfigError(f"the sizes of a parameter must be ints of 0 or more, got {tuple(shape)}")
+
+
+def _check_drawing(shape: tuple[int, ...], rng: Rng) -> None:
+    _check_shape(shape)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"rng must be a numpy.random.Generator, got {type(rng).__name__}; hint: numpy.random.default_rng(0)"
+        )
 
 
 def zeros(shape: tuple[int, ...]) -> Parameter:
@@ -52,6 +67,7 @@ def normal(shape: tuple[int, ...], rng: Rng, std: float = 0.01) -> Parameter:
     """Independent draws from N(0, std^2)."""
     if not _allocating.get():
         return zeros(shape)
+    _check_drawing(shape, rng)
     return Parameter(rng.standard_normal(shape, np.float32) * np.float32(std))
 
 
@@ -59,6 +75,7 @@ def uniform(shape: tuple[int, ...], rng: Rng, bound: float = 0.1) -> Parameter:
     """Independent draws from the uniform distribution on [-bound, bound)."""
     if not _allocating.get():
         return zeros(shape)
+    _check_drawing(shape, rng)
     return Parameter((rng.random(shape, np.float32) * 2 - 1) * np.float32(bound))
 
 
@@ -89,12 +106,16 @@ def orthogonal(shape: tuple[int, ...], rng: Rng, blocks: int = 1) -> Parameter:
 
     shape: (n, blocks * m); each (n, m) block has orthonormal rows or columns, uniformly distributed.
     """
+    _check_shape(shape)
+    if len(shape) != 2:
+        raise ShapeError(f"orthogonal: expected the shape of a matrix, got {shape}")
     n, columns = shape
     m, rest = divmod(columns, blocks)
     if rest:
         raise ShapeError(f"orthogonal: {columns} columns do not make {blocks} equal blocks")
     if not _allocating.get():
         return zeros(shape)
+    _check_drawing(shape, rng)
     return Parameter(np.concatenate([_orthogonal_block(n, m, rng) for _ in range(blocks)], 1))
 
 
@@ -112,6 +133,9 @@ def concatenated(blocks: list[np.ndarray]) -> Parameter:
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight: (in, out) for a matrix, (out, in, height, width) for a convolution."""
+    _check_shape(shape)
+    if 0 in shape:
+        raise ConfigError(f"a weight of shape {shape} has no elements to draw; hint: sizes of at least 1")
     if len(shape) < 2:
         raise ShapeError(f"fans are defined for matrices and convolutions, not for shape {shape}")
     if len(shape) == 2:

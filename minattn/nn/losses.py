@@ -93,6 +93,7 @@ def negative_log_likelihood(
     class (K), 1 unless given.  The mean is over the sum of the weights of the targets that count.
     Raises IndexError for an id outside [-K, K).
     """
+    _check_predictions("negative_log_likelihood", log_probabilities)
     ids = targets if isinstance(targets, Tensor) else Tensor(as_array(targets))
     if ids.shape != log_probabilities.shape[:-1]:
         raise ShapeError(
@@ -150,10 +151,16 @@ def kl_divergence(
 def _targets(loss: str, predictions: Tensor, targets: Any) -> Tensor:
     """The targets as a tensor, of the shape of the predictions: (batch,) against (batch, 1) would broadcast to all
     pairs without a word."""
+    _check_predictions(loss, predictions)
     targets = targets if isinstance(targets, Tensor) else as_array(targets)
     if tuple(targets.shape) != tuple(predictions.shape):
         raise ShapeError(f"{loss}: predictions of shape {predictions.shape}, targets of shape {targets.shape}")
     return targets if isinstance(targets, Tensor) else Tensor(targets.astype(predictions.dtype))
+
+
+def _check_predictions(loss: str, predictions: Any) -> None:
+    if not isinstance(predictions, Tensor):
+        raise TypeError(f"{loss}: the predictions come first, a tensor; got {type(predictions).__name__}")
 
 
 def _reduced(losses: Tensor, reduction: str) -> Tensor:

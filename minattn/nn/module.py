@@ -1,11 +1,16 @@
 """Modules: parameters found by looking through attributes, buffers, train and eval, state in and out."""
 
-from collections.abc import Iterator
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from minattn.autograd import Array, Tensor, asnumpy, to_device
+from minattn.autograd.backend import is_array
+from minattn.autograd.faults import FAULTS, describe
 from minattn.errors import ConfigError, ShapeError
 
 
@@ -25,6 +30,7 @@ class Buffer(Tensor):
 
 
 T = TypeVar("T")
+UNIONS = (types.UnionType, typing.Union)
 
 
 class Named(dict[str, T]):
@@ -52,7 +58,12 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        try:
+            return self.forward(*args, **kwargs)
+        except FAULTS as error:
+            if misfit := _misfit(self.forward, args, kwargs):
+                raise ShapeError(f"{type(self).__name__}: {misfit}") from error
+            raise
 
     # ------------------------------------------------------------------------------------------ looking inside
     def named_modules(self) -> Named["Module"]:
@@ -132,6 +143,38 @@ class Module:
 
     def _state(self) -> dict[str, Tensor]:
         return _named(self, Parameter) | _named(self, Buffer)
+
+
+def _misfit(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    """The first argument of a call that has not as many axes as the tensor of its annotation, in words.
+
+    A call checks nothing that array code would find out; when that has failed, the arguments are looked at again.
+    """
+    signature = inspect.signature(forward)
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError:
+        return None  # the error says it
+    for name, value in given.items():
+        annotation = signature.parameters[name].annotation
+        kinds = typing.get_args(annotation) if typing.get_origin(annotation) in UNIONS else (annotation,)
+        expected = next((kind for kind in kinds if getattr(kind, "array_type", None) is Tensor), None)
+        if expected is None or (value is None and types.NoneType in kinds) or _fits(value, expected.dim_str.split()):
+            continue
+        axes = ", ".join(".." if axis.startswith(("*", "...")) else axis for axis in expected.dim_str.split())
+        shown = describe(value.data if isinstance(value, Tensor) else value)
+        return f"{name} must be a tensor ({axes}), got {shown}"
+    return None
+
+
+def _fits(value: Any, axes: list[str]) -> bool:
+    """True for a tensor, or what can be made one, of as many axes."""
+    try:
+        ndim = value.ndim if isinstance(value, Tensor) or is_array(value) else np.asarray(value, float).ndim
+    except (TypeError, ValueError):
+        return False
+    fixed = [axis for axis in axes if not axis.startswith(("*", "..."))]
+    return ndim == len(axes) if len(fixed) == len(axes) else ndim >= len(fixed)
 
 
 def _named(root: Module, kind: type[T]) -> Named[T]:

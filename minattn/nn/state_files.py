@@ -54,6 +54,8 @@ def save_state(path: PathLike, state: Mapping[str, np.ndarray], dtype: str = "fl
     """
     if dtype not in PRECISIONS:
         raise ConfigError(f"unknown dtype {dtype!r}; hint: one of {', '.join(PRECISIONS)}")
+    if not isinstance(state, Mapping):
+        raise TypeError(f"save_state: expected arrays by name, got {type(state).__name__}; hint: model.state_dict()")
     header: dict[str, Any] = {}
     parts, end = [], 0
     for name, array in state.items():
@@ -72,8 +74,7 @@ def load_state(path: PathLike) -> dict[str, np.ndarray]:
     Raises CheckpointError where the file is missing, damaged, or has a dtype that NumPy does not.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; hint: check the path") from error
     header, start = _header(path, content)

@@ -148,7 +148,9 @@ class TestDevices:
     def test_devices_that_do_not_exist(self):
         with pytest.raises(DeviceError, match=r"device 'cuda:7' does not exist: this machine has 1 GPU"):
             ma.tensor([1.0], device="cuda:7")
-        with pytest.raises(DeviceError, match="unknown device 'gpu'; expected 'cpu', 'cuda' or 'cuda:N'"):
+        with pytest.raises(
+            DeviceError, match="unknown device 'gpu'; expected 'cpu', 'cuda' or 'cuda:N'; hint: 'cuda' is"
+        ):
             ma.tensor([1.0]).to("gpu")
 
     def test_the_memory_report_names_the_device(self):

@@ -98,9 +98,13 @@ def attentional_lstm(
     the first) are multiplied, as dropout does.  Returns h~ (B, T, n) and the weights (B, T, S).
     """
     given = projected, hidden, cell, layers, keys, values, W_c, bias, W_a, v_a, W_p, v_p
+    keep = None if keep is None else like(keep, values)
     _check_sizes(*given, keep)
-    if (W_p is None) != (v_p is None) or (W_a is None and v_a is not None) or (W_p is not None and window is None):
-        raise ConfigError("v_a needs W_a, W_p and v_p each other and a window; hint: the attention's own parameters")
+    local_p = W_p is not None
+    if local_p != (v_p is not None) or (W_a is None and v_a is not None) or (local_p and None in (window, sigma)):
+        raise ConfigError(
+            "v_a needs W_a, W_p and v_p each other, a window and sigma; hint: the attention's own parameters"
+        )
     module, (batch, source, d), n = xp(values), values.shape, W_c.shape[1]
     time, kept = projected.shape[1], projected.shape[1] if mode.recording else 1
     dtype = module.result_type(*(array for array in given if array is not None))
@@ -114,7 +118,7 @@ def attentional_lstm(
         projected=projected,
         layers=layers,
         bias=bias,
-        keep=None if keep is None else like(keep, values),
+        keep=keep,
         from_state=module.concatenate([x for x in (W_c[d:], W_a, W_p) if x is not None], 1),
         values_W=matmul(values.reshape(batch * source, d), W_c[:d]).reshape(batch, source, n),
         scores=_scores(keys, W_a, v_a, kept, dtype),

@@ -156,6 +156,8 @@ class MultiHeadAttention(Module):
 
     def _split(self, projected: Inexact[Tensor, "batch n both"], heads: int) -> Inexact[Tensor, "batch heads n d"]:
         """Return the projections of the heads side by side on an axis of their own."""
+        if projected.ndim != 3:
+            raise ShapeError(f"attention is for vectors (batch, n, d_model), got {projected.shape}; hint: x[None]")
         batch, n, both = projected.shape
         return ops.swapaxes(ops.reshape(projected, (batch, n, heads, both // heads)), 1, 2)
 

@@ -76,7 +76,7 @@ def attend(
 
     Raises ShapeError where M is not one map of the height and width of g for each image.
     """
-    if m.shape != (g.shape[0], 1, *g.shape[2:]):
+    if g.ndim != 4 or m.shape != (g.shape[0], 1, *g.shape[2:]):
         raise ShapeError(
             f"an attention map of shape {m.shape} does not fit features of shape {g.shape}; hint: a map (batch, 1, "
             "height, width) of features (batch, channels, height, width)"

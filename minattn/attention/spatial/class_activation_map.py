@@ -22,9 +22,11 @@ one linear layer after a mean, up to a factor, only that last step differs).
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 from jaxtyping import Inexact, Integer
 
 from minattn.autograd import Array, Tensor, ops, tensor
+from minattn.autograd.backend import as_array
 from minattn.autograd.functional import grad
 from minattn.errors import ConfigError, ShapeError
 from minattn.published import Mechanism, Paper
@@ -80,10 +82,14 @@ def gradient_class_activation_map(
     head: the scores S (batch, classes) of the features.  The map is the same as (2) where the head is a mean over the
     places and a linear layer.  It has no gradient of its own; parameters of the head get one, as in any backward pass.
     """
+    if features.ndim != 4:
+        raise ShapeError(
+            f"class activation maps got features of shape {features.shape}, expected (batch, channels, height, width)"
+        )
     batch, _, height, width = features.shape
     _check_classes(batch, classes=classes)
     f = features.detach()
-    slope = grad(lambda f: ops.sum(ops.gather(head(f), classes[:, None], axis=1)))(f)  # dS_c / df_k
+    slope = grad(lambda f: ops.sum(ops.gather(head(f), as_array(classes)[:, None], axis=1)))(f)  # dS_c / df_k
     return height * width * ops.sum(tensor(slope) * f, axis=1)  # (a)
 
 
@@ -105,9 +111,9 @@ def contrastive_map(
 
 def _check_classes(batch: int, **classes: Array) -> None:
     for name, each in classes.items():
-        if each.shape != (batch,):
+        if np.shape(each) != (batch,):
             raise ShapeError(
-                f"{name} has the shape {each.shape} for a batch of {batch} images; hint: one class for each of them"
+                f"{name} has the shape {np.shape(each)} for a batch of {batch} images; hint: one class for each of them"
             )
 
 

@@ -38,8 +38,10 @@ def upsampled(
 
     Raises ShapeError for a size below 1, and for maps without a place.
     """
-    images = asnumpy(maps.data if isinstance(maps, Tensor) else maps)[:, None]
-    return asnumpy(ops.resize_bilinear(images, size).data)[:, 0]
+    maps = asnumpy(maps.data if isinstance(maps, Tensor) else maps)
+    if maps.ndim != 3:
+        raise ShapeError(f"expected maps (batch, height, width), got {maps.shape}; hint: maps[None] for one map")
+    return asnumpy(ops.resize_bilinear(maps[:, None], size).data)[:, 0]
 
 
 def normalized(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.ndarray, "batch height width"]:
@@ -48,6 +50,8 @@ def normalized(maps: Inexact[Tensor | Array, "batch height width"]) -> Float[np.
     Raises DataError for values that are not finite.
     """
     maps = asnumpy(maps.data if isinstance(maps, Tensor) else maps)
+    if maps.ndim != 3:
+        raise ShapeError(f"expected maps (batch, height, width), got {maps.shape}; hint: maps[None] for one map")
     finite = np.isfinite(maps)
     if not finite.all():
         raise DataError(

@@ -16,7 +16,7 @@ from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.indexing import one_hot
 from minattn.autograd.ops.neural import log_softmax_equation
 from minattn.autograd.ops.reductions import sum
-from minattn.errors import ConfigError, GradientError, ShapeError
+from minattn.errors import ConfigError, ShapeError
 
 
 def cross_entropy_equation(
@@ -60,16 +60,12 @@ def cross_entropy(
     "sum", or "none": one loss for each target, 0 where ignored.
 
     dlogits = p sum_k q_k - q.  Raises ShapeError for shapes that do not fit, IndexError for an id outside [0, K),
-    ConfigError for settings that cannot be, GradientError for targets or weights that want a gradient.
+    ConfigError for settings that cannot be.
     """
     if reduction not in ("mean", "sum", "none"):
         raise ConfigError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if not 0 <= label_smoothing <= 1:
         raise ConfigError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
-    if getattr(targets, "requires_grad", False) or getattr(weight, "requires_grad", False):
-        raise GradientError(
-            "cross_entropy: targets and weights get no gradient; hint: detach() them, or -(q * log_softmax(x)).sum(-1)"
-        )
     targets, per_class = as_array(targets), _per_class(weight, logits)
     if targets.shape == logits.shape and logits.ndim:
         if ignore_index is not None:

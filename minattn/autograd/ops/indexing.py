@@ -104,6 +104,8 @@ def one_hot(ids: Any, count: int, dtype: Any = np.float32) -> Any:
     """
     from minattn.autograd.tensor import Tensor
 
+    if not isinstance(count, (int, np.integer)):
+        raise TypeError(f"one_hot: count must be an int, got {count!r}")
     ids = as_array(ids)
     try:
         ids = as_index(ids, ids, count, from_end=False)

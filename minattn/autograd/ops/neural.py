@@ -201,6 +201,8 @@ def dropout(x: Array, /, rate: float, rng: np.random.Generator) -> Result:
         raise TypeError(
             f"rng must be a numpy.random.Generator, got {type(rng).__name__}; hint: np.random.default_rng(0)"
         )
+    if x.dtype.kind not in "fc":
+        raise TypeError(f"dropout is for floating-point numbers, got {x.dtype}; hint: astype(x, numpy.float32)")
     scale = np.asarray(rng.random(x.shape, np.float32) >= rate, x.real.dtype)
     scale /= 1 - rate
     scale = backend.like(scale, x)

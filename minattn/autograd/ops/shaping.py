@@ -72,7 +72,7 @@ def _concat(*xs: Array, axis: int = 0) -> Result:
 
 def concat(tensors: Any, axis: int = 0) -> Any:
     """The tensors one after another along `axis`."""
-    return _concat(*tensors, axis=axis)
+    return _concat(*_several("concat", tensors), axis=axis)
 
 
 @op
@@ -87,7 +87,18 @@ def _stack(*xs: Array, axis: int = 0) -> Result:
 
 def stack(tensors: Any, axis: int = 0) -> Any:
     """The tensors, all of one shape, side by side along a new axis at place `axis`."""
-    return _stack(*tensors, axis=axis)
+    return _stack(*_several("stack", tensors), axis=axis)
+
+
+def _several(name: str, tensors: Any) -> Any:
+    """The tensors to be joined.  Raises TypeError for something else than several, ShapeError for none."""
+    try:
+        several = list(tensors)
+    except TypeError:
+        raise TypeError(f"{name}: expected a list of tensors, got {type(tensors).__name__}") from None
+    if not several:
+        raise ShapeError(f"{name}: there are no tensors to join; hint: one or more")
+    return several
 
 
 @op

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from minattn.autograd.axes import check_axis
 from minattn.autograd.backend import Array, xp
 from minattn.autograd.engine import Result, op
@@ -35,6 +37,8 @@ def topk(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
     values, indices = sort(x, axis, descending=True)
     axis = check_axis(axis, values.ndim)
     n = values.shape[axis]
+    if not isinstance(k, (int, np.integer)):
+        raise TypeError(f"topk: k must be an int, got {k!r}")
     if not 0 <= k <= n:
         raise ShapeError(f"topk: k={k} is out of range for an axis of length {n}; hint: 0 to {n}")
     first = (slice(None),) * axis + (slice(k),)

@@ -34,7 +34,7 @@ from jaxtyping import Bool, Inexact, Integer
 from minattn.attention.sequence import AdditiveAttention, attentive_gru
 from minattn.autograd import Array, Tensor, ops, xp
 from minattn.autograd.backend import like
-from minattn.errors import ConfigError
+from minattn.errors import ConfigError, ShapeError
 from minattn.models.settings import check_choices, check_sizes
 from minattn.nn import GRU, BidirectionalGRU, Dropout, Embedding, Module, gru, gru_cell, initializers, maxout
 from minattn.nn.attention_paths import Attention
@@ -184,6 +184,10 @@ class RNNsearch(Module):
     def encode(self, source: Integer[Array, "batch source"], mask: Bool[Array, "batch source"] | None = None) -> Source:
         """Encode the source: ids (B, T), mask True = a real position (None: all are)."""
         annotations = self.encoder(source, mask)
+        if not annotations.shape[1]:
+            raise ShapeError(
+                f"a source of shape {annotations.shape[:2]} has no positions; hint: at least its end symbol"
+            )
         if self.attention is None:
             last = annotations[:, -1]  # padding carries the last real state to the end
             return Source(ops.expand_dims(last, 1), None, None, self.decoder.first_state(last))  # (f)
