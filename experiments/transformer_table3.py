@@ -21,9 +21,9 @@ from minattn.data import Lexicon
 from minattn.errors import ConfigError, DataError
 from minattn.tasks.config import as_json
 from minattn.tasks.files import read_json, write_json, write_text
-from minattn.tasks.g2p.settings import TransformerG2P
 from minattn.tasks.g2p.task import G2P, LexiconFiles
 from minattn.tasks.run_folder import REPORT, check_writable
+from minattn.tasks.sequences.settings import SequenceConfig
 from minattn.viz import save_figure
 from minattn.viz.style import MUTED, PALETTE, styled_figure
 
@@ -85,7 +85,7 @@ def main() -> None:
     print(table(results))
 
 
-def configurations(epochs: int, settings: list[str]) -> list[TransformerG2P]:
+def configurations(epochs: int, settings: list[str]) -> list[SequenceConfig]:
     """The settings of every row.  Raises ConfigError where one is wrong for a row, or is what the rows differ in."""
     of_rows = {setting.partition("=")[0] for row in ROWS for setting in row.settings}
     for setting in settings:
@@ -121,7 +121,7 @@ def fewer_words(files: LexiconFiles, words: int, folder: Path) -> LexiconFiles:
     return LexiconFiles(**paths)
 
 
-def result_of(row: Row, config: TransformerG2P, files: LexiconFiles, folder: Path, dev: Lexicon) -> dict:
+def result_of(row: Row, config: SequenceConfig, files: LexiconFiles, folder: Path, dev: Lexicon) -> dict:
     """The scores of a row on the development words."""
     print(f"{row.name}: {folder}", flush=True)
     pronouncer = trained(G2P(), config, files, folder)

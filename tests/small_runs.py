@@ -8,12 +8,15 @@ import small_g2p
 import small_images
 import small_language
 import small_toy
+import small_translation
 
 from minattn.tasks.g2p.task import G2P, LexiconFiles
 from minattn.tasks.images.source import ImageSource
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.lm.task import LanguageModeling, TextFiles
 from minattn.tasks.task import Source, Task
+from minattn.tasks.translate.source import ParallelSource
+from minattn.tasks.translate.task import Translation
 
 
 class SmallRun(NamedTuple):
@@ -39,6 +42,11 @@ SMALL_RUNS = {
         ImageClassification(),
         (*small_images.SMALL, "threads=2"),
         lambda folder: ImageSource(small_images.write_images(folder)),
+    ),
+    "translate": SmallRun(
+        Translation(),
+        (*small_translation.SMALL, "epochs=3", "dropout=0.1"),
+        lambda folder: ParallelSource(**small_translation.write_pairs(folder)),
     ),
     "toy": SmallRun(
         small_toy.Toy(), small_toy.SMALL, lambda folder: small_toy.PointsFile(small_toy.write_points(folder))

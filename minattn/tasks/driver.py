@@ -64,6 +64,7 @@ def start(
         predictor.check(data, f"the {part} {task.items} of {source.name(part)}")
     trainer = _trainer(task, predictor, splits, folder, device, progress)
     content = {
+        **source.versions(),
         "task": task.name,
         "config": as_json(predictor.config),
         "source": dataclasses.asdict(source),

@@ -54,6 +54,10 @@ class Source:
         """The same data, found from whatever folder a run is resumed in."""
         return self
 
+    def versions(self) -> dict[str, str]:
+        """The versions of the libraries that the data depend on, for the run's config.json."""
+        return {}
+
     def check_run_folder(self, folder: Path) -> None:
         """Raise CheckpointError where a run in this folder would mix with the data."""
 

@@ -57,7 +57,7 @@ def score_translations(
         )
     if tokenization not in get_args(Tokenization):
         raise ConfigError(f"tokenization must be one of {', '.join(get_args(Tokenization))}, got {tokenization!r}")
-    metrics = _sacrebleu().metrics
+    metrics = load_sacrebleu().metrics
     bleu = metrics.BLEU(tokenize=tokenization, force=True)  # without the note on text that looks tokenized
     given, wanted = list(translations), [list(references)]
     score = bleu.corpus_score(given, wanted).score
@@ -94,7 +94,8 @@ def score_by_length(
     }
 
 
-def _sacrebleu() -> Any:
+def load_sacrebleu() -> Any:
+    """The module `sacrebleu`.  Raises MissingDependencyError where it is not installed."""
     try:
         import sacrebleu
     except ImportError as error:

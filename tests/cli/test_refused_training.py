@@ -39,8 +39,8 @@ def test_options(refused, words, tmp_path, arguments, says):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], ["the task is missing; hint: minattn train g2p or lm or images"]),
-        (["speech"], ["there is no task 'speech'; hint: one of g2p, lm, images"]),
+        ([], ["the task is missing; hint: minattn train g2p or lm or images or translate"]),
+        (["speech"], ["there is no task 'speech'; hint: one of g2p, lm, images, translate"]),
         (["g2b"], ["there is no task 'g2b'; hint: g2p"]),
         (["--out", "run", "g2p"], ["No such option: --out"]),
         (["g2p", "--dev", "dev.tsv"], ["--dev and --test go with --train"]),

@@ -7,7 +7,7 @@ import pytest
 
 from minattn.errors import CheckpointError, ConfigError
 from minattn.tasks.config import as_json, from_json, replaced
-from minattn.tasks.g2p.settings import MODELS, RNNsearchG2P
+from minattn.tasks.g2p.settings import MODELS
 from minattn.tasks.g2p.task import G2P
 
 WHERE = Path("run/config.json")
@@ -24,7 +24,7 @@ def test_each_network_has_defaults_under_its_name(model):
 
 
 def test_without_a_name_it_is_rnnsearch():
-    assert configure([]) == G2P().default() == RNNsearchG2P()
+    assert configure([]) == G2P().default() == MODELS["rnnsearch"]
 
 
 def test_settings_change_those_of_their_network():
@@ -38,7 +38,7 @@ def test_settings_change_those_of_their_network():
     ("model", "setting", "own"),
     [
         ("rnnsearch", "layers=2", "embedding"),
-        ("rnnencdec", "alpha=1", "hidden"),
+        ("rnnencdec", "positions=learned", "hidden"),
         ("transformer", "hidden=3", "d_model"),
     ],
 )
@@ -92,7 +92,7 @@ def test_settings_survive_being_stored(model):
 
 def test_stored_settings_of_another_network_are_refused():
     stored = {**as_json(MODELS["rnnsearch"]), "model": "transformer"}
-    says = r"TransformerG2P: it lacks 'label_smoothing'.*it lacks 'network.layers'.*it has 'network.embedding', which"
+    says = r"SequenceConfig: it lacks 'network.layers'.*it has 'network.embedding', which"
     with pytest.raises(CheckpointError, match=says):
         from_json(MODELS["transformer"], stored, WHERE)
 
@@ -106,6 +106,15 @@ def test_the_learning_rate_rises_over_the_warmup_and_ends_low(model):
         assert rates[warmup - 1 :] == sorted(rates[warmup - 1 :], reverse=True)
         assert max(rates) == pytest.approx(config.lr, rel=0.05)
     assert config.schedule(5000)(5000) < config.lr / 40
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_steps_take_the_place_of_epochs(model):
+    plan = G2P().configure(["steps=7"], model).plan()
+    assert (plan.steps, plan.epochs) == (7, None)
+    assert G2P().default(model).plan().epochs == 6
+    with pytest.raises(ConfigError, match="steps must be at least 1, got 0"):
+        G2P().configure(["steps=0"], model)
 
 
 def test_more_threads_than_rows_are_refused():

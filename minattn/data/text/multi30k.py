@@ -46,3 +46,8 @@ def _file(folder: Path, name: str) -> Path:
         if os.path.isfile(path):
             return path
     raise DataError(f"Multi30k's {name} is not in {folder}, packed or not; hint: the files of data/task1 of {SOURCE}")
+
+
+def has_multi30k(folder: str | Path) -> bool:
+    """True for a folder with the training text of any language."""
+    return any(Path(folder).glob(f"{PARTS[0]}{TOKENIZED}.*"))

@@ -70,6 +70,10 @@ class Tokenizer:
         """The sentence up to the first end mark, without padding and begin marks."""
         raise NotImplementedError
 
+    def symbols(self, numbers: Numbers) -> list[str]:
+        """The tokens of these numbers up to the first end mark, without padding and begin marks."""
+        raise NotImplementedError
+
     def check_known(self, sentence: str) -> None:
         """Raise DataError where the sentence is blank, or nothing in it is known."""
         tokens = zip(self.tokens(sentence), self._numbers(sentence), strict=True)
@@ -102,8 +106,11 @@ class _ByVocabulary(Tokenizer):
     def _numbers(self, sentence: str) -> list[int]:
         return self.vocabulary.encode(self.tokens(sentence)).tolist()
 
+    def symbols(self, numbers: Numbers) -> list[str]:
+        return self.vocabulary.decode(numbers)
+
     def decode(self, numbers: Numbers) -> str:
-        return self.between.join(self.vocabulary.decode(numbers))
+        return self.between.join(self.symbols(numbers))
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "symbols": self.vocabulary.to_list()}
@@ -203,12 +210,18 @@ class PieceTokenizer(Tokenizer):
     def _encoded(self, sentence: str) -> Any:
         return self._tokenizer.encode(_spelled(sentence), add_special_tokens=False)
 
+    def symbols(self, numbers: Numbers) -> list[str]:
+        return [self._tokenizer.id_to_token(number) for number in self._up_to_the_end(numbers)]
+
     def decode(self, numbers: Numbers) -> str:
+        return self._tokenizer.decode(self._up_to_the_end(numbers), skip_special_tokens=False)
+
+    def _up_to_the_end(self, numbers: Numbers) -> list[int]:
         row = [int(number) for number in numbers]
         if wrong := [number for number in row if not 0 <= number < len(self)]:
             raise DataError(f"no symbol has the number {wrong[0]}; hint: they go from 0 to {len(self) - 1}")
         row = row[: row.index(EOS)] if EOS in row else row
-        return self._tokenizer.decode([n for n in row if n not in (PAD, BOS)], skip_special_tokens=False)
+        return [number for number in row if number not in (PAD, BOS)]
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "tokenizer": json.loads(self._tokenizer.to_str())}

@@ -112,6 +112,16 @@ def greedy_search(model: StepDecoder, source: Source, bos: int, eos: int, max_le
     return [best[0] for best in beam_search(model, source, 1, bos, eos, max_length)]
 
 
+@no_grad()
+def alignment_with(model: StepDecoder, source: Source, previous: np.ndarray) -> np.ndarray:
+    """Return the alignment (B, steps, T) of given sequences: previous (B, steps) is BOS and all but their last ids."""
+    state, rows = source.state, []
+    for ids in previous.T:
+        state, _, weights = model.step(state, ids, source)
+        rows.append(asnumpy(weights.data))
+    return np.stack(rows, 1)
+
+
 def length_penalty(lengths: np.ndarray, alpha: float) -> np.ndarray:
     """Return lp, the divisor of the log-probabilities of sequences of these lengths."""
     return ((5 + lengths) / (5 + 1)) ** alpha  # (14)
@@ -146,8 +156,12 @@ def _best(scores: np.ndarray, beam: int) -> tuple[np.ndarray, np.ndarray, np.nda
     """Return (parent, word, score) of the `beam` best continuations of each source, (batch, beam), best first."""
     batch, _, vocab_size = scores.shape
     flat = scores.reshape(batch, -1)
-    order = np.argsort(-flat, axis=1, kind="stable")[:, :beam]
-    return order // vocab_size, order % vocab_size, np.take_along_axis(flat, order, 1)
+    beam = min(beam, flat.shape[1])
+    rows, columns = np.nonzero(flat >= np.partition(flat, -beam)[:, -beam, None])  # the best, and what equals the last
+    order = np.lexsort((columns, -flat[rows, columns], rows))
+    first = np.searchsorted(rows, np.arange(batch))[:, None]
+    best = columns[order][first + np.arange(beam)]
+    return best // vocab_size, best % vocab_size, np.take_along_axis(flat, best, 1)
 
 
 def _settled(scores: np.ndarray, done: np.ndarray) -> bool:

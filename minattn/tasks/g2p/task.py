@@ -16,7 +16,8 @@ from minattn.errors import ConfigError, DataError
 from minattn.tasks.fields import AT_LEAST_ONE
 from minattn.tasks.g2p.error_rates import score
 from minattn.tasks.g2p.pronouncer import Pronouncer, Pronunciation
-from minattn.tasks.g2p.settings import MODELS, G2PConfig
+from minattn.tasks.g2p.settings import MODELS
+from minattn.tasks.sequences.settings import SequenceConfig
 from minattn.tasks.task import Evaluation, Files, OnProgress, Output, Task, ignore_progress
 from minattn.training import Metric
 
@@ -68,10 +69,10 @@ class G2P(Task):
     )
     validation: ClassVar[dict[str, Any]] = {"beam": 1}
 
-    def build(self, config: G2PConfig, splits: LexiconSplits) -> Pronouncer:
+    def build(self, config: SequenceConfig, splits: LexiconSplits) -> Pronouncer:
         return Pronouncer.of(config, splits.train)
 
-    def restored(self, config: G2PConfig, meta: Mapping[str, Any]) -> Pronouncer:
+    def restored(self, config: SequenceConfig, meta: Mapping[str, Any]) -> Pronouncer:
         letters, phonemes = (Vocabulary.from_list(meta[name]) for name in ("letters", "phonemes"))
         return Pronouncer(config, letters, phonemes)
 

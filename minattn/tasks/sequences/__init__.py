@@ -1,0 +1,1 @@
+"""What the tasks from sequences to sequences share: the settings of a run, and its model with search and loss."""

@@ -1,0 +1,159 @@
+"""Translation, the task that attention was invented for.
+
+Without files, dates as people write them in twelve locales are translated into ISO form; with --data the Bible from
+English to Spanish or Multi30k from English to German, with --train any parallel text.  The score is corpus BLEU and
+chrF, as sacrebleu counts them, and the share of the translations that equal their references; and, where the sentences
+are aligned by hand or by construction, the alignment error rate of the attention.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from minattn.data import AlignedText, ParallelText, Splits, tokenizer_from_json
+from minattn.errors import ConfigError, DataError
+from minattn.tasks.config import replaced
+from minattn.tasks.fields import AT_LEAST_ONE, Bound
+from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_progress
+from minattn.tasks.translate.settings import MODELS, TEXT, TOKENIZED, TranslationConfig
+from minattn.tasks.translate.source import ParallelSource
+from minattn.tasks.translate.translator import Translated, Translator
+from minattn.training import Metric
+from minattn.training.translation_metrics import load_sacrebleu, score_translations
+
+ALIGNMENTS = "alignments.png"
+
+SHOWN, SHOWN_SYMBOLS = 4, 40
+"""The number of test sentences in the figure of alignments, and their largest number of symbols."""
+
+Beam = Annotated[int | None, "beam width; 1 is greedy  [default: the run's]", "N", AT_LEAST_ONE]
+Alpha = Annotated[
+    float | None, "length penalty; 0 is none  [default: the run's]", "A", Bound("at least 0", lambda x: 0 <= x < 1e3)
+]
+
+
+class Translation(Task):
+    """Translation."""
+
+    name = "translate"
+    help = "Learn to translate sentences, or dates into ISO form."
+    source = ParallelSource
+    items = "pairs"
+    metrics = (
+        Metric("chrf", "chrF", axis="score (0 to 100)", short="chrF", lower_is_better=False),  # BLEU is 0 of short text
+        Metric("bleu", "BLEU", axis="score (0 to 100)", short="BLEU", lower_is_better=False),
+        Metric("exact", "exact (%)", axis="score (0 to 100)", short="exact", unit="%", lower_is_better=False),
+    )
+    models = MODELS
+    validation: ClassVar[dict[str, Any]] = {"beam": 1}
+
+    def default(self, model: str | None = None, source: ParallelSource | None = None) -> TranslationConfig:
+        """The settings with this network and these data; without data, those of dates."""
+        changes: dict[str, Any] = {}
+        if source is not None and not source.of_dates:
+            changes = {**TEXT, **(TOKENIZED if source.of_words else {})}
+        return replaced(super().default(model), changes)
+
+    def build(self, config: TranslationConfig, splits: Splits[ParallelText]) -> Translator:
+        load_sacrebleu()  # the first evaluation would miss it
+        return Translator.of(config, splits.train)
+
+    def restored(self, config: TranslationConfig, meta: Mapping[str, Any]) -> Translator:
+        return Translator(config, *(tokenizer_from_json(meta[side]) for side in ("source", "target")))
+
+    def evaluate(
+        self,
+        predictor: Translator,
+        data: ParallelText,
+        on_progress: OnProgress = ignore_progress,
+        *,
+        beam: Beam = None,
+        alpha: Alpha = None,
+    ) -> Evaluation:
+        """Score a run's best model on its test sentences: BLEU, chrF, exact matches, alignment error rate."""
+        config = predictor.config
+        found = predictor.search([ids for ids, _ in predictor.encode(data)], beam, alpha, 128, on_progress)
+        translations = [predictor.target.decode(best.ids) for best in found]
+        score = score_translations(translations, data.targets, config.bleu)
+        loss, perplexity = predictor.mean_loss_and_perplexity(data)
+        details = {
+            "perplexity": perplexity,
+            "signature": score.signature,
+            "beam": beam or config.beam,
+            "alpha": config.alpha if alpha is None else alpha,
+        }
+        if isinstance(data, AlignedText) and (aligned := predictor.alignment_score(data)):
+            details |= {"aer": aligned.aer, "precision": aligned.precision, "recall": aligned.recall}
+        metrics = {"loss": loss, **{metric.name: getattr(score, metric.name) for metric in self.metrics}}
+        return Evaluation(metrics, len(data), details, translations)
+
+    def read(self, predictor: Translator, path: str) -> ParallelText:
+        return ParallelSource().read(path)
+
+    def summary(self, test: Mapping[str, Any]) -> str:
+        aligned = f"AER {test['aer']:.1f} %, " if "aer" in test else ""
+        return f"{super().summary(test)} ({aligned}perplexity {test['perplexity']:.4g}, beam {test['beam']})"
+
+    def remarks(self, report: Mapping[str, Any]) -> dict[str, str]:
+        return {"BLEU is": report["test"]["signature"]}
+
+    def figures(self, predictor: Translator, test: ParallelText, evaluation: Evaluation, folder: Path) -> Sequence[str]:
+        """The alignments of a few test sentences, as in Figure 3 of Bahdanau et al. 2015."""
+        from minattn.viz.style import missing_glyphs
+
+        if not predictor.config.attends:
+            return []
+        short = (source for source in test.sources if len(predictor.source.tokens(source)) <= SHOWN_SYMBOLS)
+        shown = list(islice((source for source in short if not missing_glyphs(source)), SHOWN))
+        translations = predictor.translate(shown or test.sources[:SHOWN])
+        if not any(t.target_symbols for t in translations):  # as of a model that has learned next to nothing
+            return []
+        draw_alignments(translations, folder / ALIGNMENTS)
+        return [ALIGNMENTS]
+
+    def predict(
+        self,
+        predictor: Translator,
+        output: Output,
+        sentences: Annotated[list[str], "sentences to translate, each in quotes", "SENTENCE"],
+        *,
+        beam: Beam = None,
+        alpha: Alpha = None,
+        plot: Annotated[Path | None, "draw the alignments: FILE.png, .svg or .pdf", "FILE"] = None,
+    ) -> None:
+        """Translate sentences, and show where each symbol comes from."""
+        from minattn.viz import terminal_alignment
+        from minattn.viz.saving import check_figure_path
+
+        attends = predictor.config.attends
+        if plot is not None:
+            check_figure_path(plot)
+            if not attends:
+                raise ConfigError("this run's model has no attention to plot; hint: a run with another model")
+        translations = predictor.translate(sentences, beam, alpha)
+        for t in translations:
+            probability = f"{t.probability:.3f}" if t.probability >= 0.0005 else "below 0.001"
+            output.line(f"{t.target or '(nothing)'}  (probability {probability})")
+            if attends and t.target_symbols:
+                output.show(terminal_alignment(t.alignment, t.source_symbols, t.target_symbols))
+        if plot is not None:
+            draw_alignments(translations, plot)
+            output.line(f"alignments drawn into {plot}")
+
+    def example(self, source: ParallelSource) -> str:
+        return "'fr vendredi 3 mars 2017'" if source.of_dates else "'A SENTENCE'"
+
+
+def draw_alignments(translations: Sequence[Translated], path: Path) -> None:
+    """Draw a heat map for each translation that has a symbol.  Raises DataError where none has."""
+    from minattn.viz import Alignment, alignment_grid, save_figure
+
+    panels = [
+        Alignment(t.alignment, t.source_symbols, t.target_symbols, None, t.probability)
+        for t in translations
+        if t.target_symbols
+    ]
+    if not panels:
+        raise DataError("there is nothing to plot: the model says nothing to these; hint: train it longer")
+    save_figure(alignment_grid(panels, columns=2), path)
