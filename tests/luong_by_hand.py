@@ -24,7 +24,7 @@ def attend(attention, h, source, real, t):
         gaussian = {s: math.exp(-((s - center) ** 2) / (2 * attention.sigma**2)) for s in words}  # (10)
     else:
         center = min(t, length - 1)
-    if attention.window is not None:
+    if hasattr(attention, "window"):  # local attention
         words = [s for s in words if center - attention.window <= s <= center + attention.window]
 
     e = {}

@@ -107,7 +107,6 @@ class GlobalAttention(Module):
         self.score, self.state = score, state
         self.W_a = start(rng, init, *shapes[score]) if score in shapes else None
         self.v_a = start(rng, init, hidden) if score in ("concat", "concat_coded") else None
-        self.window = self.sigma = self.W_p = self.v_p = None  # of local attention
 
     def read(
         self, source: Inexact[Tensor, "batch source size"], mask: Bool[Array, "batch source"] | None = None
@@ -136,11 +135,15 @@ class GlobalAttention(Module):
             return ops.pad(self.W_a[:, :length], [(0, 0), (0, max(length - known, 0))])
         return self.W_a if self.score == "concat_coded" else None
 
+    def arguments(self, memory: Memory) -> dict[str, Any]:
+        """Return what `global_attention`, or `local_attention`, takes beside the states, the memory and the step."""
+        return {"W_a": self.state_matrix(memory), "v_a": self.v_a}
+
     def attend(
         self, states: Inexact[Tensor, "batch target state"], memory: Memory, first: int = 0
     ) -> tuple[Inexact[Tensor, "batch target size"], Inexact[Tensor, "batch target source"]]:
         """Return (contexts, weights) for the states of steps `first`, `first` + 1, ..; global attention ignores it."""
-        return global_attention(states, memory.keys, memory.values, self.state_matrix(memory), self.v_a, memory.mask)
+        return global_attention(states, memory.keys, memory.values, mask=memory.mask, **self.arguments(memory))
 
     def forward(
         self,
@@ -171,5 +174,6 @@ MECHANISM = Mechanism(
     ),
     code="GlobalAttention",
     model="minattn.models.Luong",
-    command="minattn train g2p --model luong",
+    command="minattn train translate --model luong",
+    experiment="experiments/luong_ladder.py",
 )

@@ -96,14 +96,16 @@ class LocalAttention(GlobalAttention):
         self.W_p = start(rng, init, state, state) if predictive else None
         self.v_p = start(rng, init, state) if predictive else None
 
+    def arguments(self, memory: Memory) -> dict[str, Any]:
+        own = {"W_p": self.W_p, "v_p": self.v_p, "window": self.window, "sigma": self.sigma}
+        return {**super().arguments(memory), **own}
+
     def attend(
         self, states: Inexact[Tensor, "batch target state"], memory: Memory, first: int = 0
     ) -> tuple[Inexact[Tensor, "batch target size"], Inexact[Tensor, "batch target source"]]:
         """Return (contexts, weights) for the states of steps `first`, `first` + 1, .."""
-        matrix, (keys, values, mask) = self.state_matrix(memory), memory
-        return local_attention(
-            states, keys, values, matrix, self.v_a, self.W_p, self.v_p, mask, self.window, self.sigma, first
-        )
+        keys, values, mask = memory
+        return local_attention(states, keys, values, mask=mask, first=first, **self.arguments(memory))
 
 
 MECHANISM = Mechanism(
@@ -115,5 +117,6 @@ MECHANISM = Mechanism(
     ),
     code="LocalAttention",
     model="minattn.models.Luong",
-    command="minattn train g2p --model luong --set attention=local-p",
+    command="minattn train translate --model luong --set attention=local-p",
+    experiment="experiments/luong_ladder.py",
 )

@@ -205,10 +205,8 @@ class Decoder(Module):
             memory.values,
             self.W_c,
             None if first.bias is None else ops.stack([layer.bias for layer in self.layers]),
-            *(attention.state_matrix(memory), attention.v_a, attention.W_p, attention.v_p),
+            **attention.arguments(memory),
             mask=memory.mask,
-            window=attention.window,
-            sigma=attention.sigma,
             keep=self._keep(embedded),
         )  # (a) (b) (c) (5)
 
@@ -319,5 +317,6 @@ NETWORK = Network(
     paper=Paper("Luong, Pham & Manning", 2015, "Effective approaches to attention-based neural machine translation"),
     equation="(5) h~_t = tanh(W_c [c_t; h_t]); (6) p(y_t) = softmax(W_s h~_t); section 3.3: h~_t-1 is fed into step t",
     code="Luong",
-    command="minattn train g2p --model luong",
+    command="minattn train translate --model luong",
+    experiment="experiments/luong_ladder.py",
 )

@@ -1,0 +1,91 @@
+"""The experiments on translation, with little text: the files they leave; they train nothing twice."""
+
+import pytest
+from small_g2p import write_words
+from small_translation import PAIRS, aligned, write_pairs
+
+from minattn import viz
+from minattn.data import Splits
+from minattn.tasks import driver
+from minattn.tasks.files import read_json
+from minattn.tasks.translate.source import ParallelSource
+
+LADDER, NETWORKS = "luong_ladder.py", "translation_models.py"
+WORDS = ("--set", "symbols=words", "--set", "beam=1")
+
+
+@pytest.fixture
+def call(call, monkeypatch):
+    """`call("name.py", ...)` runs an experiment without the figures of its runs and returns what it prints."""
+    monkeypatch.setattr(driver, "draw_figures", lambda *_: [])
+    return call
+
+
+def rows_of(table):
+    """The cells of a table's rows."""
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+
+
+def test_the_ladder_has_a_row_for_each_attention_and_a_spread_over_seeds(call, tmp_path, monkeypatch):
+    parts = Splits(*(aligned(PAIRS[start::4]) for start in range(3)))
+    monkeypatch.setattr(ParallelSource, "load", lambda *_: parts)
+    small = [*WORDS, "--set", "hidden=8", "--set", "embedding=8", "--set", "epochs=1", "--set", "layers=1"]
+    arguments = [LADDER, "--out", tmp_path / "ladder", *small]
+    first = call(*arguments)
+    table = (tmp_path / "ladder" / "ladder.md").read_text(encoding="utf-8")
+    assert table in first
+    rows = rows_of(table)
+    assert [row[0] for row in rows[:4]] == ["none", "none, reversed", "global (location)", "global (location), feed"]
+    assert len(rows) == 14
+    assert rows[0][5] == "–"  # no attention, no alignment
+    assert all(0 <= float(row[5]) <= 100 for row in rows[2:])
+    second = call(*arguments, "--main", "--seeds", 2)
+    assert second.count("to train for") == 4  # seed 2 of the main rows
+    main = rows_of((tmp_path / "ladder" / "ladder_main.md").read_text(encoding="utf-8"))
+    assert [row[0] for row in main][2] == "global (general), feed"
+    assert all("±" in row[2] for row in main)
+
+
+def test_the_ladder_of_pronunciations_has_their_scores(call, tmp_path):
+    words = write_words(tmp_path)
+    small = ["--set", "hidden=8", "--set", "embedding=8", "--set", "beam=1", "--train", words["train"], "--main"]
+    table = call(LADDER, "--task", "g2p", "--out", tmp_path / "ladder", *small)
+    assert "| perplexity | PER (%) | WER (%) | training (s) |" in table
+
+
+def test_networks_are_compared_in_equal_time(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(viz, "save_figure", lambda _, path: path.touch())
+    train = write_pairs(tmp_path)["train"]
+    arguments = [NETWORKS, "--train", train, "--out", tmp_path / "out", "--seconds", 0.1, *WORDS]
+    first = call(*arguments)
+    folder = tmp_path / "out"
+    table = (folder / "table.md").read_text(encoding="utf-8")
+    assert table in first
+    assert "nrefs:1|case:mixed" in table
+    steps = read_json(folder / "steps.json")
+    assert [row[0] for row in rows_of(table)] == list(steps)
+    assert [int(row[2]) for row in rows_of(table)] == list(steps.values())
+    lengths = rows_of((folder / "lengths.md").read_text(encoding="utf-8"))
+    assert [row[0] for row in lengths] == ["to 10"]
+    assert {"lengths.png", "alignments.png"} < {path.name for path in folder.iterdir()}
+    assert "to train for" not in call(*arguments)
+
+
+def test_attentions_are_compared_with_counting(call, tmp_path, monkeypatch):
+    parts = Splits(*(aligned(PAIRS[start::4]) for start in range(3)))
+    monkeypatch.setattr(ParallelSource, "load", lambda *_: parts)
+    table = call(NETWORKS, "--out", tmp_path / "out", "--seconds", 0.02, "--attentions", *WORDS)
+    rows = {row[0]: row for row in rows_of(table)}
+    assert "Luong, local-m (general)" in rows
+    assert float(rows["RNNsearch"][7]) <= 100
+    assert float(rows["both"][3]) <= float(rows["IBM model 1"][3])  # some of its links
+
+
+@pytest.mark.parametrize("name", [LADDER, NETWORKS])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(("--train", "none.tsv"), "there is no file"), (("--set", "foo=2"), "there is no setting 'foo'")],
+)
+def test_what_is_wrong_is_one_line(refused, tmp_path, name, arguments, says):
+    refused(name, "--out", tmp_path / "out", *arguments, says=says, folder=tmp_path)
