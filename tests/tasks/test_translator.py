@@ -137,6 +137,8 @@ def test_the_alignment_error_rate_is_that_of_the_largest_weights():
     made.model = FromTheEnd(3)
     found = made.alignment_score(aligned(pairs))
     assert (found.sentences, found.links, found.aer) == (5, 15, 0)
+    made.model = FromTheEnd(3)
+    assert made.alignment_score(aligned(pairs), moved=1).sure_found == 0
     made.model = FromTheEnd(3, late=1)
     found = made.alignment_score(aligned(pairs))
     assert (found.links, found.sure_found) == (15, 0)

@@ -18,6 +18,7 @@ from minattn.data import (
     evaluation_batches,
 )
 from minattn.data.batching import Pair
+from minattn.data.text.alignments import Link
 from minattn.data.text.parallel import shown
 from minattn.data.text.vocabulary import UNKNOWN
 from minattn.errors import ConfigError, DataError
@@ -133,8 +134,20 @@ class Translator(Transducer):
 
     @blas_threads()
     @no_grad()
-    def alignment_score(self, data: AlignedText) -> AlignmentScore | None:
-        """The alignment error rate of the attention, with the reference translations as the decoder's input.
+    def links(self, data: ParallelText) -> list[frozenset[Link]]:
+        """The links of each pair by the largest weights of attention, with the reference as the decoder's input."""
+        self.model.eval()
+        links: list[frozenset[Link]] = [frozenset()] * len(data)
+        for batch in evaluation_batches(self.encode(data), 128):
+            source = self.model.encode(batch.source, batch.source_mask)
+            weights = alignment_with(self.model, source, batch.target[:, :-1])
+            for index, of_pair in zip(batch.indices, weights, strict=True):
+                units = self.source.units(data[index].source), self.target.units(data[index].target)
+                links[index] = attention_links(of_pair, *units)
+        return links
+
+    def alignment_score(self, data: AlignedText, moved: int = 0) -> AlignmentScore | None:
+        """The alignment error rate of `links`; moved: by so many places of the source.
 
         None where there is no attention, or its symbols are no characters and those of the data are.  Symbols of which
         no character is marked, such as hyphens of dates, have no links; words all have one, as in Luong et al. 2015.
@@ -142,15 +155,9 @@ class Translator(Transducer):
         of_characters = data.unit == "character"
         if not self.config.attends or of_characters != (self.config.symbols == "characters"):
             return None
-        self.model.eval()
-        links = [frozenset()] * len(data)
-        for batch in evaluation_batches(self.encode(data), 128):
-            source = self.model.encode(batch.source, batch.source_mask)
-            weights = alignment_with(self.model, source, batch.target[:, :-1])
-            for index, of_pair in zip(batch.indices, weights, strict=True):
-                units = self.source.units(data[index].source), self.target.units(data[index].target)
-                found = attention_links(of_pair, *units)
-                links[index] = links_where_marked(found, data.alignments[index]) if of_characters else found
+        links = [frozenset((i + moved, j) for i, j in of_pair) for of_pair in self.links(data)]
+        if of_characters:
+            links = [links_where_marked(*of_pair) for of_pair in zip(links, data.alignments, strict=True)]
         return score_alignments(links, data.alignments)
 
     # ------------------------------------------------------------------------------------------ checkpoints
