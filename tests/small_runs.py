@@ -7,6 +7,7 @@ from typing import NamedTuple
 import small_g2p
 import small_images
 import small_language
+import small_qa
 import small_toy
 import small_translation
 
@@ -14,6 +15,7 @@ from minattn.tasks.g2p.task import G2P, LexiconFiles
 from minattn.tasks.images.source import ImageSource
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.lm.task import LanguageModeling, TextFiles
+from minattn.tasks.qa.task import BabiSource, QuestionAnswering
 from minattn.tasks.task import Source, Task
 from minattn.tasks.translate.source import ParallelSource
 from minattn.tasks.translate.task import Translation
@@ -47,6 +49,11 @@ SMALL_RUNS = {
         Translation(),
         (*small_translation.SMALL, "epochs=3", "dropout=0.1"),
         lambda folder: ParallelSource(**small_translation.write_pairs(folder)),
+    ),
+    "qa": SmallRun(
+        QuestionAnswering(),
+        (*small_qa.SMALL, "threads=2"),
+        lambda folder: BabiSource(small_qa.write_stories(folder)),
     ),
     "toy": SmallRun(
         small_toy.Toy(), small_toy.SMALL, lambda folder: small_toy.PointsFile(small_toy.write_points(folder))

@@ -8,6 +8,7 @@ if __name__ != "minattn.models":
 
 from minattn.models.memory.memn2n import MemN2N, MemN2NConfig
 from minattn.models.memory.memn2n_language_model import MemoryLanguageModel, MemoryLanguageModelConfig
+from minattn.models.memory.restarts import Restarts
 from minattn.models.sequence.bert import Bert, BertConfig
 from minattn.models.sequence.language_model import LanguageModel, LanguageModelConfig
 from minattn.models.sequence.luong import Luong, LuongConfig
@@ -61,6 +62,7 @@ __all__ = [
     "RNNsearchConfig",
     "ResNet",
     "ResNetConfig",
+    "Restarts",
     "SENet",
     "SENetConfig",
     "Transformer",

@@ -4,10 +4,13 @@ from minattn.tasks.config import unknown
 from minattn.tasks.g2p.task import G2P
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.lm.task import LanguageModeling
+from minattn.tasks.qa.task import QuestionAnswering
 from minattn.tasks.task import Task
 from minattn.tasks.translate.task import Translation
 
-TASKS: dict[str, Task] = {task.name: task for task in (G2P(), LanguageModeling(), ImageClassification(), Translation())}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (G2P(), LanguageModeling(), ImageClassification(), Translation(), QuestionAnswering())
+}
 """A further task is a further entry."""
 
 

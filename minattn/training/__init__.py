@@ -1,7 +1,7 @@
 """Training: optimizers, schedules, clipping, checkpoints, metrics and the loop."""
 
 from minattn.training.checkpoint import arrays_under, load_checkpoint, restore_rng, rng_state, save_checkpoint
-from minattn.training.clipping import clip_grad_norm, clip_grad_value, grad_norm
+from minattn.training.clipping import clip_grad_norm, clip_grad_norms, clip_grad_value, grad_norm
 from minattn.training.loop import BEST, LAST, LOG, Batches, Trainer
 from minattn.training.metrics import Metric
 from minattn.training.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
@@ -50,6 +50,7 @@ __all__ = [
     "Trainer",
     "arrays_under",
     "clip_grad_norm",
+    "clip_grad_norms",
     "clip_grad_value",
     "grad_norm",
     "load_checkpoint",

@@ -41,6 +41,17 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> Array | 
     return norm
 
 
+def clip_grad_norms(parameters: Iterable[Parameter], max_norm: float) -> Array | float:
+    """Scale the gradient of every parameter by a factor of its own, so that the norm of each is at most `max_norm`.
+
+    Returns the norm of all together before.  Raises ConfigError for a `max_norm` that is not above zero.
+    """
+    _check_limit("max_norm", max_norm)
+    norms = [clip_grad_norm([parameter], max_norm) for parameter in parameters if parameter.grad is not None]
+    squares = [norm * norm for norm in norms]
+    return xp(*squares).sqrt(sum(squares[1:], squares[0])) if squares else 0.0
+
+
 def clip_grad_value(parameters: Iterable[Parameter], limit: float) -> None:
     """Cut every component of every gradient to [-limit, limit].
 

@@ -20,7 +20,7 @@ from minattn.autograd.backend import Array
 from minattn.errors import CheckpointError, ConfigError, DataError, ShapeError, TrainingError
 from minattn.nn import Module
 from minattn.training.checkpoint import Arrays, arrays_under, load_checkpoint, restore_rng, rng_state, save_checkpoint
-from minattn.training.clipping import clip_grad_norm, grad_norm
+from minattn.training.clipping import clip_grad_norm, clip_grad_norms, grad_norm
 from minattn.training.interrupt import CtrlC
 from minattn.training.log import JsonLog
 from minattn.training.metrics import Metric
@@ -155,7 +155,8 @@ class Trainer:
         self.optimizer.zero_grad()
         loss = self.parallel.backward(batch)
         parameters = self.optimizer.parameters.values()
-        norm = clip_grad_norm(parameters, self.plan.max_norm) if self.plan.max_norm else grad_norm(parameters)
+        clip = clip_grad_norms if self.plan.clip_each else clip_grad_norm
+        norm = clip(parameters, self.plan.max_norm) if self.plan.max_norm else grad_norm(parameters)
         self.optimizer.step()
         place = self.state.epoch, self.state.position
         self.state.advance(len(self.batches))
@@ -219,7 +220,7 @@ class Trainer:
             metrics = self._evaluated()
         cost = self.plan.cost(metrics[self.plan.metric])
         finite = all(math.isfinite(value) for value in metrics.values())
-        best = self.state.judge(cost if finite else math.nan)
+        best = self.state.judge(cost if finite else math.nan, self.plan.last_is_best)
         self.schedule.observe(cost)
         self._log.write({**metrics, **self._where(), "best": best})
         self.progress.note(f"step {self.state.step:,}  evaluation: {_told(metrics)}{'  (best)' if best else ''}")

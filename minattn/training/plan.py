@@ -12,11 +12,12 @@ class Plan:
     """The limits and intervals of a run; steps are updates of the parameters, intervals are in steps.
 
     epochs, steps, seconds: the budget; the first that is spent ends the run.  Seconds count over all resumed parts.
-    max_norm: clip the gradient to this norm.
+    max_norm: clip the gradient to this norm; clip_each: that of every parameter by itself.
     evaluate_every: evaluate after so many steps; None: after each epoch.
     metric: chooses the best model, and stops early: a name that the evaluation returns; a model with any metric that
     is not finite is never the best.
     lower_is_better: False where the best model has the highest value of the metric.
+    last_is_best: the best model is the last, whatever its metric, for papers that report the end of training.
     patience: stop after so many evaluations in a row without a new best.
     log_every: read the loss from the device and log it after so many steps.
     save_every, save_seconds: write the `last` checkpoint after so many steps, and after so many seconds.
@@ -27,9 +28,11 @@ class Plan:
     steps: int | None = None
     seconds: float | None = None
     max_norm: float | None = None
+    clip_each: bool = False
     evaluate_every: int | None = None
     metric: str = "dev_loss"
     lower_is_better: bool = True
+    last_is_best: bool = False
     patience: int | None = None
     log_every: int = 20
     save_every: int | None = None
@@ -96,10 +99,10 @@ class State:
         if self.position == batches_per_epoch:
             self.epoch, self.position = self.epoch + 1, 0
 
-    def judge(self, cost: float) -> bool:
+    def judge(self, cost: float, last_is_best: bool = False) -> bool:
         """Take note of an evaluation, the lower the better; True where it is the best so far.  NaN never is."""
         self.evaluated_step = self.step
-        if cost < self.best:
+        if cost < self.best or (last_is_best and not math.isnan(cost)):
             self.best, self.best_step, self.stale = cost, self.step, 0
             return True
         self.stale += 1

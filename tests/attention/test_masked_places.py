@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minattn as ma
+from minattn.attention.memory.end_to_end import memory_hops
 from minattn.attention.self_attention import attention, attention_context
 from minattn.attention.sequence.additive import additive_attention
 from minattn.attention.sequence.attentional_lstm import attentional_lstm
@@ -97,6 +98,14 @@ def test_padding_in_recurrent_units(anything):
 def test_hidden_logits(name, anything):
     for axis in (-1, 0):
         _assert_unseen(name, _drawn((2, 4)), {0: ~REAL}, anything, axis=axis, mask=REAL)
+
+
+@ANYTHING
+@pytest.mark.parametrize("layer_wise", [False, True])
+@pytest.mark.parametrize("linear", [False, True])
+def test_padding_in_memories(linear, layer_wise, anything):
+    arrays = _drawn((2, 5), (2, 4, 3, 5), (5, 5))[: 2 + layer_wise]
+    _assert_unseen(memory_hops.__name__, arrays, {1: ~REAL}, anything, hops=2, mask=REAL, linear=linear)
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])

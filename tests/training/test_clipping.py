@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from minattn.errors import ConfigError
 from minattn.nn import Parameter
-from minattn.training import clip_grad_norm, clip_grad_value, grad_norm
+from minattn.training import clip_grad_norm, clip_grad_norms, clip_grad_value, grad_norm
 
 component = st.floats(-1e3, 1e3, width=32).map(lambda value: 0.0 if abs(value) < 1e-3 else value)
 shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
@@ -26,6 +26,16 @@ def parameters(draw):
         found.append(Parameter(np.zeros(gradient.shape, dtype)))
         found[-1].grad = gradient if draw(st.integers(0, 4)) else None
     return found
+
+
+@given(parameters(), st.floats(0.01, 100))
+def test_each_gradient_may_be_clipped_by_itself(parameters, max_norm):
+    before = gradients_of(parameters)
+    assert float(clip_grad_norms(parameters, max_norm)) == pytest.approx(norm_of(before), rel=1e-5)
+    for parameter, gradient in zip(parameters, before, strict=True):
+        if gradient is not None:
+            factor = max_norm / max(norm_of([gradient]), max_norm)
+            np.testing.assert_allclose(parameter.grad, gradient * factor, rtol=1e-5)
 
 
 def gradients_of(parameters):

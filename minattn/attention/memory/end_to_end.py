@@ -119,5 +119,5 @@ MECHANISM = Mechanism(
     equation="(1) p_i = softmax_i(u^T m_i); (2) o = sum_i p_i c_i; section 2.2: u^{k+1} = u^k + o^k",
     code="EndToEndMemory",
     model="minattn.models.MemN2N",
-    command="minattn list",
+    command="minattn train qa",
 )

@@ -136,5 +136,5 @@ MECHANISM = Mechanism(
     equation="section 4.1: m_i = sum_j l_j o A x_ij + T_A(i)",
     code="SentenceEmbedding",
     model="minattn.models.MemN2N",
-    command="minattn list",
+    command="minattn train qa",
 )

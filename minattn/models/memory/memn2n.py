@@ -105,5 +105,6 @@ NETWORK = Network(
     name="MemN2N",
     paper=Paper("Sukhbaatar et al.", 2015, "End-to-end memory networks"),
     code="MemN2N",
-    command="minattn list",
+    command="minattn train qa",
+    experiment="experiments/memn2n_table1.py",
 )

@@ -1,0 +1,1 @@
+"""Questions with what is to be read before they can be answered."""
