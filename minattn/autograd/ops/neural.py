@@ -119,17 +119,21 @@ def shared_exponentials(x: Array, axis: int = -1, out: Array | None = None) -> t
     """exp(x - shift) and its sums over `axis`, the shift being the largest number of all rows; None where that will not
     do.
 
-    On the host one number is found and subtracted several times faster than one for each row.  Where a row lies so far
-    below it that its sum gets small, the rows need their own.
+    On the host one number is found and subtracted several times faster than one for each row, and a small one need not
+    be subtracted at all.  Where a row lies so far below it that its sum gets small, the rows need their own.
     """
     if type(x) is np.ndarray and x.dtype.kind == "f" and x.ndim > 1:
-        shift = x.max(initial=-np.inf)
-        if shift > -np.inf:
-            e = np.subtract(x, shift, out)
-            total = sums(np.exp(e, e), axis)
+        largest = x.max(initial=-np.inf)
+        if largest > -np.inf:
+            e = np.exp(x, out) if largest < SMALL else np.exp(shifted := np.subtract(x, largest, out), shifted)
+            total = sums(e, axis)
             if total.min() > 1e-8:
                 return e, total
     return None
+
+
+SMALL = 8
+"""Exponents below this are not shifted: their exponentials, of 3,000 at most, are far from overflowing."""
 
 
 def row_exponentials(x: Array, axis: int = -1, masked: bool = False, out: Array | None = None) -> tuple[Array, Array]:
