@@ -172,7 +172,7 @@ OUT = ("--out", "deep/run")
     ("arguments", "says"),
     [
         ([*OUT, "--train", "pictures"], ["No such option: --train"]),
-        ([*OUT, "--data", "none"], ["there is no folder", "none: check the path"]),
+        ([*OUT, "--data", "none"], ["there is no folder", "none; hint: check the path"]),
         ([*OUT, "--data", ""], ["the data have an empty name; expected digits, fashion-mnist or a folder", "hint"]),
         ([*OUT, "--data", "fashion_mnist"], ["there is no folder", "fashion_mnist; expected", "hint: fashion-mnist"]),
         ([*OUT, "--data", "Digits"], ["there is no folder", "Digits; expected digits", "hint: digits"]),

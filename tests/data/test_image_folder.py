@@ -10,6 +10,7 @@ import pytest
 
 from minattn.data.images.folder import load_image_folder, read_image, read_image_folder
 from minattn.errors import ConfigError, DataError, MissingDependencyError
+from minattn.tasks.registry import TASKS
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -79,10 +80,22 @@ def test_a_color_that_is_transparent_becomes_white(tmp_path, mode):
 
 
 @pytest.mark.parametrize("color", ["keep", "gray", "rgb"])
-def test_deep_images_are_refused_and_not_cut_off(tmp_path, color):
-    Image.fromarray(np.full((4, 5), 40_000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(DataError, match=r"deep.png has the mode I.*more than 8 bits; hint"):
-        read_image(tmp_path / "deep.png", color=color)
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_gray_images_of_16_bits_are_scaled_and_not_cut_off(tmp_path, color, suffix):
+    pixels = np.array([[0, 128, 129, 40_000, 65_535]], np.uint16)
+    Image.fromarray(pixels).save(tmp_path / f"deep.{suffix}")
+    image = read_image(tmp_path / f"deep.{suffix}", color=color)
+    assert image.shape == (3 if color == "rgb" else 1, 1, 5)
+    for channel in image:
+        assert channel.tolist() == [[0, 0, 1, 156, 255]]
+
+
+@pytest.mark.parametrize("color", ["keep", "gray", "rgb"])
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_deeper_images_are_refused_and_not_cut_off(tmp_path, color, dtype):
+    Image.fromarray(np.full((4, 5), 40_000, dtype)).save(tmp_path / "deep.tiff")
+    with pytest.raises(DataError, match=r"deep.tiff has the mode [IF], more than 16 bits; hint"):
+        read_image(tmp_path / "deep.tiff", color=color)
 
 
 def test_an_image_is_scaled_to_cover_its_new_size(tmp_path):
@@ -217,6 +230,33 @@ def test_subfolders_are_classes_and_what_lies_in_them_their_images(folder):
     assert images.labels.tolist() == [0] * 10 + [1] * 10
     for place, (name, number) in {3: ("cat", 3), 14: ("dog", 4)}.items():
         assert (images.pixels[place] == read_image(folder / name / f"{number}.png")).all()
+
+
+def test_hidden_folders_are_passed_over_and_named(folder):
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        save(folder / name / "cat" / "x.png")
+        save(folder / "cat" / name / "x.png")
+    (folder / ".DS_Store").touch()
+    splits = load_image_folder(folder)
+    assert splits.classes == ("cat", "dog")
+    assert sum(map(len, splits.parts().values())) == 20
+    assert splits.passed_over == (".ipynb_checkpoints", "__MACOSX")
+    assert TASKS["images"].describe(splits).endswith("2 classes; passed over: .ipynb_checkpoints, __MACOSX")
+
+
+def test_what_is_passed_over_is_named_where_the_parts_are_folders(folder, tmp_path):
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    folder.rename(parts / "train")
+    save(parts / "test" / "dog" / "a.png", seed=77)
+    (parts / "__MACOSX").mkdir()
+    (parts / "test" / ".cache").mkdir()
+    assert load_image_folder(parts).passed_over == ("__MACOSX", ".cache")
+    (parts / "__MACOSX").rmdir()
+    (parts / "test" / ".cache").rmdir()
+    splits = load_image_folder(parts)
+    assert splits.passed_over == ()
+    assert TASKS["images"].describe(splits).endswith("2 classes")
 
 
 def test_a_folder_is_divided_class_by_class(folder):

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minattn.data import Lexicon, read_lexicon
+from minattn.data.text.lexicon import folded
 from minattn.errors import DataError
 
 words = st.text("ABabéİ'", min_size=1, max_size=3)
@@ -81,6 +82,56 @@ def test_the_same_lexicon_however_it_was_saved(tmp_path, raw):
     assert read_lexicon(str(path)) == read_lexicon(path)
 
 
+CMUDICT = """;;; # CMUdict  --  Major Version: 0.07
+;;; a comment\twith a tab
+!EXCLAMATION-POINT  EH2 K S K L AH0 M EY1 SH AH0 N P OY2 N T
+DON'T  D OW1 N T
+EITHER  IY1 DH ER0
+EITHER(1)  AY1 DH ER0
+
+AALBORG  AO1 L B AO0 R G # place, danish
+"""
+
+
+def test_cmudict_as_it_is_published(tmp_path):
+    path = tmp_path / "cmudict.txt"
+    path.write_text(CMUDICT, encoding="utf-8")
+    lexicon = read_lexicon(path)
+    assert list(lexicon) == ["!exclamation-point", "don't", "either", "aalborg"]
+    assert lexicon["either"] == (("IY", "DH", "ER"), ("AY", "DH", "ER"))
+    assert lexicon["aalborg"] == (("AO", "L", "B", "AO", "R", "G"),)
+
+
+def test_older_releases_of_cmudict_are_in_latin_1(tmp_path):
+    path = tmp_path / "cmudict-0.7b"
+    line = "D\u00c9J\u00c0  D EY2 ZH AA1\r\n".encode("latin-1")
+    path.write_bytes(CMUDICT.encode() + line)
+    assert read_lexicon(path)["d\u00e9j\u00e0"] == (("D", "EY", "ZH", "AA"),)
+    path.write_bytes(line)
+    with pytest.raises(DataError, match="the line is not UTF-8 text"):
+        read_lexicon(path)
+
+
+def test_a_line_of_cmudict_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "cmudict.txt"
+    path.write_text(";;; a comment\nCAT K AE1 T\n")
+    with pytest.raises(DataError, match=r"line 2: no tab between the word and its pronunciation"):
+        read_lexicon(path)
+
+
+def test_further_pronunciations_may_be_numbered_after_a_tab_too(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("READ\tR IY D\nREAD(2)\tR EH D\n(2)\tT UW\n")
+    assert dict(read_lexicon(path)) == {"read": (("R", "IY", "D"), ("R", "EH", "D")), "(2)": (("T", "UW"),)}
+
+
+@pytest.mark.parametrize("apostrophe", ["'", "\u2019", "\u02bc", "\uff07"])
+def test_a_typographic_apostrophe_is_a_plain_one(apostrophe):
+    lexicon = Lexicon([("don't", ["D", "OW", "N", "T"]), (f"DON{apostrophe}T", ["D", "OW", "N"])])
+    assert dict(lexicon) == {"don't": (("D", "OW", "N", "T"), ("D", "OW", "N"))}
+    assert folded(f"DON{apostrophe}T") == "don't"
+
+
 @pytest.mark.parametrize("entry", [("", ["AH"]), ("a", []), ("a", ["AH", ""])])
 def test_empty_entries_are_refused(entry):
     with pytest.raises(DataError, match="neither may be empty"):
@@ -111,7 +162,7 @@ def test_undecodable_bytes_are_named_with_their_line(tmp_path):
     with pytest.raises(DataError) as caught:
         read_lexicon(path)
     assert str(caught.value) == (
-        f"{path}, line 2: the line is not UTF-8 text. It reads {line!r}. Save the file as UTF-8."
+        f"{path}, line 2: the line is not UTF-8 text. It reads {line!r}; hint: save the file as UTF-8"
     )
 
 
@@ -125,12 +176,12 @@ def test_a_file_without_words(tmp_path, raw):
 
 def test_a_missing_file(tmp_path):
     path = tmp_path / "words.txt"
-    with pytest.raises(DataError, match=re.escape(f"there is no file {path}: check the path")):
+    with pytest.raises(DataError, match=re.escape(f"there is no file {path}; hint: check the path")):
         read_lexicon(path)
 
 
 def test_a_directory(tmp_path):
-    with pytest.raises(DataError, match=re.escape(f"{tmp_path} is a directory: name a file inside it")):
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path} is a directory; hint: name a file inside it")):
         read_lexicon(tmp_path)
 
 

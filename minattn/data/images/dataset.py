@@ -62,10 +62,13 @@ class Images:
 class ImageSplits(Splits[Images]):
     """Images to train on, to choose the best model by and to report on, and the names of their classes.
 
+    passed_over: the names of folders beside those of the classes that are none.
+
     Raises DataError where parts have images of different shapes, or a label that is the number of no class.
     """
 
     classes: tuple[str, ...]
+    passed_over: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, part in self.parts().items():

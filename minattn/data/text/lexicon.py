@@ -6,6 +6,7 @@ Words are divided and not lines, so that no pronunciation of a test word is ever
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,7 +19,17 @@ from minattn.errors import DataError
 CANONICAL_DEV_WORDS = 2670
 STRESS_DIGITS = "012"  # CMUdict writes no, primary and secondary stress behind a vowel
 
+APOSTROPHES = str.maketrans("\u2019\u02bc\uff07", "'''")  # typographic ones, and the plain one for each
+
+COMMENT = ";;;"  # a line of CMUdict that begins so has no word
+ALTERNATE = re.compile(r"(?<=.)\(\d+\)$")  # the second pronunciation of "either" is listed as "either(2)"
+
 Pronunciation = tuple[str, ...]
+
+
+def folded(word: str) -> str:
+    """The word as lexicons have it: in lower-case letters, with plain apostrophes in place of typographic ones."""
+    return word.lower().translate(APOSTROPHES)
 
 
 class Lexicon(Mapping[str, tuple[Pronunciation, ...]]):
@@ -27,8 +38,8 @@ class Lexicon(Mapping[str, tuple[Pronunciation, ...]]):
         lexicon = Lexicon([("Either", "IY1 DH ER0".split()), ("either", "AY1 DH ER0".split())])
         lexicon["either"]       # (("IY", "DH", "ER"), ("AY", "DH", "ER"))
 
-    Words become lower-case letters and phonemes lose their stress digits; a pronunciation that a word then
-    already has is dropped.  Raises DataError for an empty word, pronunciation or phoneme.
+    Words become lower-case letters with plain apostrophes, and phonemes lose their stress digits; a pronunciation that
+    a word then already has is dropped.  Raises DataError for an empty word, pronunciation or phoneme.
     """
 
     def __init__(self, entries: Iterable[tuple[str, Sequence[str]]]):
@@ -38,7 +49,7 @@ class Lexicon(Mapping[str, tuple[Pronunciation, ...]]):
                 raise DataError(f"the word {word!r} has the pronunciation {phonemes!r}: neither may be empty")
             # A phoneme that is nothing but digits, as SAMPA has some, bears no stress and stays.
             pronunciation = tuple(phoneme.rstrip(STRESS_DIGITS) or phoneme for phoneme in phonemes)
-            accepted.setdefault(word.lower(), {})[pronunciation] = None
+            accepted.setdefault(folded(word), {})[pronunciation] = None
         self._pronunciations = {word: tuple(pronunciations) for word, pronunciations in accepted.items()}
 
     def __getitem__(self, word: str) -> tuple[Pronunciation, ...]:
@@ -110,14 +121,15 @@ def hold_out(lexicon: Lexicon, n: int = CANONICAL_DEV_WORDS) -> tuple[Lexicon, L
 
 
 def read_lexicon(path: str | Path) -> Lexicon:
-    """Read a UTF-8 text file with one `WORD<TAB>PH PH PH` a line.
+    """Read a UTF-8 text file with one `WORD<TAB>PH PH PH` a line, or the CMU Pronouncing Dictionary as it is published.
 
-    A word on several lines has several accepted pronunciations; blank lines are skipped.  Raises DataError
-    with the file, and for a line that cannot be read also its number and text.
+    That has two spaces in place of the tab, WORD(2) for a word's second pronunciation, comments after ";;;" and, in
+    older releases, Latin-1.  A word on several lines has several accepted pronunciations; blank lines are skipped.
+    Raises DataError with the file, and for a line that cannot be read also its number and text.
     """
     entries = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
+    for number, line in enumerate(_content(path).split("\n"), start=1):
+        if line.strip() and not line.startswith(COMMENT):
             try:
                 entries.append(_parse(line))
             except DataError as error:
@@ -127,7 +139,20 @@ def read_lexicon(path: str | Path) -> Lexicon:
     return Lexicon(entries)
 
 
+def _content(path: str | Path) -> str:
+    """The text of a file: UTF-8, or Latin-1 where a comment of CMUdict comes first."""
+    try:
+        return read_text(path)
+    except DataError:
+        if not Path(path).is_file() or not (raw := Path(path).read_bytes()).startswith(COMMENT.encode()):
+            raise
+        return raw.decode("latin-1").replace("\r\n", "\n")
+
+
 def _parse(line: str) -> tuple[str, list[str]]:
+    """(word, phonemes) of a line, with a tab between them or, as CMUdict has it, two spaces."""
+    if "\t" not in line:
+        line = line.partition(" #")[0].replace("  ", "\t", 1)
     word, *rest = line.split("\t")
     if not rest:
         raise DataError("no tab between the word and its pronunciation; write WORD<TAB>PH PH PH")
@@ -137,4 +162,4 @@ def _parse(line: str) -> tuple[str, list[str]]:
         raise DataError("no word before the tab; write one or delete the line")
     if not rest[0].strip():
         raise DataError("no pronunciation after the tab; write one or delete the line")
-    return word.strip(), rest[0].split()
+    return ALTERNATE.sub("", word.strip()), rest[0].split()

@@ -21,13 +21,13 @@ def read_text(path: str | Path) -> str:
     """
     path = Path(path)
     if path.is_dir():
-        raise DataError(f"{path} is a directory: name a file inside it")
+        raise DataError(f"{path} is a directory; hint: name a file inside it")
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"there is no file {path}: check the path") from None
+        raise DataError(f"there is no file {path}; hint: check the path") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}; hint: a file that can be read") from error
     try:
         text = raw.decode("utf-8-sig")  # some editors put a byte-order mark before the first word
     except UnicodeDecodeError as error:
@@ -35,7 +35,7 @@ def read_text(path: str | Path) -> str:
         line = error.object[before.rfind(b"\n") + 1 :].split(b"\n")[0]
         raise DataError(
             f"{path}, line {before.count(10) + 1}: the line is not UTF-8 text. "
-            f"It reads {line!r}. Save the file as UTF-8."
+            f"It reads {line!r}; hint: save the file as UTF-8"
         ) from None
     return text.replace("\r\n", "\n")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from minattn.data import Lexicon, Vocabulary
 from minattn.data.batching import Pair
+from minattn.data.text.lexicon import folded
 from minattn.errors import DataError
 from minattn.models.sequence.search import Hypothesis
 from minattn.tasks.g2p.error_rates import Score, score
@@ -53,7 +54,7 @@ class Pronouncer(Transducer):
 
         Raises DataError for a word that is empty, too long, or has a letter the model was not trained on.
         """
-        words = [word.lower() for word in words]
+        words = [folded(word) for word in words]
         sources = [self._letter_ids(word) for word in words]
         found = self.search(sources, beam, batch_size=batch_size, on_progress=on_progress)
         return [self._pronunciation(word, best) for word, best in zip(words, found, strict=True)]

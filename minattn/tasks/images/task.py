@@ -78,7 +78,8 @@ class ImageClassification(Task):
         return splits.test
 
     def describe(self, splits: ImageSplits) -> str:
-        return f"{described(splits.train.shape)}; {len(splits.classes)} classes"
+        passed_over = f"; passed over: {', '.join(splits.passed_over)}" if splits.passed_over else ""
+        return f"{described(splits.train.shape)}; {len(splits.classes)} classes{passed_over}"
 
     def summary(self, test: Mapping[str, Any]) -> str:
         return f"{test['accuracy']:.2f} % right, {super().summary(test)}"
