@@ -55,7 +55,9 @@ def embed(
     from minattn.viz.saving import check_figure_path
 
     if bool(texts) == bool(file):
-        raise ConfigError("there must be texts to embed, or a --file of them, and not both")
+        raise ConfigError(
+            "there must be texts to embed, or a --file of them, and not both; hint: minattn embed MODEL_DIR 'a text'"
+        )
     if attention is None and (layer is not None or head is not None):
         raise ConfigError("--layer and --head choose what is drawn; hint: give --attention FILE.png too")
     if out is not None:

@@ -130,8 +130,11 @@ def train(
     config = task.configure(settings or [], model, source)
     config = config if seed is None else dataclasses.replace(config, seed=seed)
     folder = out or Path("runs") / task.name
-    _describe(task, config, folder, device)
-    _see_through(task, lambda: driver.start(task, config, source, folder, device), folder)
+
+    def announce() -> None:
+        _describe(task, config, folder, device)
+
+    _see_through(task, lambda: driver.start(task, config, source, folder, device, announce=announce), folder)
 
 
 def _resume(task: Task, folder: Path, device: str) -> None:
@@ -142,8 +145,11 @@ def _resume(task: Task, folder: Path, device: str) -> None:
         budget = "steps" if config.plan().steps is not None else "epochs"
         console.print(f"to train longer:  minattn train {task.name} --out ANOTHER_FOLDER --set {budget}=N")
         return
-    _describe(task, config, folder, device)
-    _see_through(task, lambda: driver.resume(folder, device), folder)
+
+    def announce() -> None:
+        _describe(task, config, folder, device)
+
+    _see_through(task, lambda: driver.resume(folder, device, announce=announce), folder)
 
 
 def _describe(task: Task, config: Any, folder: Path, device: str) -> None:

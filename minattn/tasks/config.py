@@ -92,13 +92,15 @@ def with_settings(config: TaskConfig, settings: Iterable[str]) -> Any:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise ConfigError(f"a setting has the form key=value, got {setting!r}")
+            raise ConfigError(f"a setting has the form key=value, got {setting!r}; hint: --set lr=1e-3")
         path = _path_of(key, known)
         field = known[path].field
         try:
             changes[path] = parsed(text, field.kind)
         except ValueError:
-            raise ConfigError(f"{key} must be {described(field.kind)}, got {text!r}") from None
+            raise ConfigError(
+                f"{key} must be {described(field.kind)}, got {text!r}; hint: {key}={known[path].value} is the default"
+            ) from None
     return replaced(config, changes)
 
 

@@ -37,6 +37,10 @@ from minattn.training.progress import Progress, default_progress
 NEW_DATA = "start a new run with the new ones"
 
 
+def nothing() -> None:
+    """What is announced by default."""
+
+
 # ---------------------------------------------------------------------------------------------- a run
 @blas_threads()
 def start(
@@ -46,11 +50,12 @@ def start(
     folder: str | Path,
     device: str = "cpu",
     make_progress: Callable[[], Progress] = default_progress,
+    announce: Callable[[], None] = nothing,
 ) -> Outcome:
     """Train a model in a new folder.
 
     When the budget is spent, the best model is scored on the test data and the figures are drawn.  After Ctrl-C
-    neither is done: resume the run to finish it.
+    neither is done: resume the run to finish it.  `announce` is called when the device and the data are there.
     """
     folder, source = Path(folder), source.absolute()
     check_libraries()
@@ -58,7 +63,7 @@ def start(
     source.check_run_folder(folder)
     check_unused(folder)
     progress = make_progress()
-    splits = load_data(task, source, config, progress)
+    splits = load_data(task, source, config, progress, announce)
     predictor = task.build(config, splits)
     for part, data in splits.parts().items():
         predictor.check(data, f"the {part} {task.items} of {source.name(part)}")
@@ -77,9 +82,12 @@ def start(
 
 @blas_threads()
 def resume(
-    folder: str | Path, device: str = "cpu", make_progress: Callable[[], Progress] = default_progress
+    folder: str | Path,
+    device: str = "cpu",
+    make_progress: Callable[[], Progress] = default_progress,
+    announce: Callable[[], None] = nothing,
 ) -> Outcome:
-    """Go on with a run that was stopped, as if it had not been.
+    """Go on with a run that was stopped, as if it had not been.  `announce` is called as by `start`.
 
     Raises DataError where its data have changed, CheckpointError where the folder is no run or damaged.
     """
@@ -89,7 +97,7 @@ def resume(
     check_libraries()
     check_device(device)
     progress = make_progress()
-    splits = load_data(task, stored.source, stored.config, progress)
+    splits = load_data(task, stored.source, stored.config, progress, announce)
     stored.check_same(splits.fingerprints(), NEW_DATA)
     trainer = _trainer(task, task.build(stored.config, splits), splits, folder, device, progress)
     if has_started(folder):
@@ -218,8 +226,8 @@ def check_checkpoint(path: Path, expected: Mapping[str, Any]) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- the steps of a run
-def load_data(task: Task, source: Source, config: Any, progress: Progress) -> Splits[Any]:
-    """The data, of which no part may be too small."""
+def load_data(task: Task, source: Source, config: Any, progress: Progress, announce: Callable[[], None]) -> Splits[Any]:
+    """The data, of which no part may be too small; `announce` is called before they are described."""
     progress.note(f"reading {source.name('train')}")
     splits = source.load(config)
     for part, data in splits.parts().items():
@@ -228,6 +236,7 @@ def load_data(task: Task, source: Source, config: Any, progress: Progress) -> Sp
                 f"there are {len(data) or 'no'} {part} {task.items} in {source.name(part)}, at least {task.least} "
                 f"expected; hint: {source.hint_if_few}"
             )
+    announce()
     counts = ", ".join(f"{len(data):,} {part}" for part, data in splits.parts().items())
     described = task.describe(splits)
     progress.note(f"{task.items}: {counts}" + (f"; {described}" if described else ""))

@@ -63,7 +63,7 @@ def check_value(name: str, value: Any, field: Field) -> None:
     if not fits(value, field.kind):
         raise ConfigError(f"{name} must be {described(field.kind)}, got {value!r}; hint: another value")
     if field.bound and value is not None and not field.bound.holds(value):
-        raise ConfigError(f"{name} must be {field.bound.words}, got {value}")
+        raise ConfigError(f"{name} must be {field.bound.words}, got {value}; hint: another value")
 
 
 UNIONS = (types.UnionType, typing.Union)

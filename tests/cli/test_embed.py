@@ -188,7 +188,7 @@ def test_files_of_texts(refused, model, no_work, tmp_path, content, says):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda folder: (folder / "config.json").unlink(), ["config.json cannot be read"]),
+        (lambda folder: (folder / "config.json").unlink(), ["the folder ", "has no config.json; hint"]),
         (lambda folder: (folder / "model.safetensors").unlink(), ["there are no weights"]),
         (lambda folder: (folder / "tokenizer.json").unlink(), ["there are no word pieces"]),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), ["tokenizer.json is damaged"]),

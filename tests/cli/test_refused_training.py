@@ -21,14 +21,15 @@ OUT = ("--out", "deep/down/run")
     ("arguments", "says"),
     [
         (["--set", "hiden=3"], ["no setting 'hiden'; hint: hidden"]),
-        (["--set", "hidden"], ["form key=value", "'hidden'"]),
-        (["--set", "hidden=large"], ["hidden must be a whole number, got 'large'"]),
-        (["--set", "lr=-1"], ["lr must be a finite number above 0, got -1.0"]),
+        (["--set", "hidden"], ["form key=value", "'hidden'; hint: --set lr=1e-3"]),
+        (["--set", "hidden=large"], ["hidden must be a whole number, got 'large'; hint: hidden=128 is the default"]),
+        (["--set", "lr=-1"], ["lr must be a finite number above 0, got -1.0; hint"]),
         (["--set", "model=lstm"], ["there is no model 'lstm'; hint: one of rnnsearch, rnnencdec, luong, transformer"]),
         (["--seed", "-1"], ["seed must be at least 0, got -1"]),
         (["--seed", "one"], ["--seed", "minattn COMMAND --help"]),
         (["--sed", "1"], ["No such option: --sed"]),
         (["--device", "tpu"], ["unknown device 'tpu'", "'cpu', 'cuda' or 'cuda:N'"]),
+        (["--device", "gpu"], ["unknown device 'gpu'", "hint: 'cuda' is the first GPU"]),
         (["--resume", "runs/g2p"], ["--resume continues the run as it was started, so --out, --train"]),
     ],
 )
@@ -63,7 +64,7 @@ def test_arguments_that_do_not_go_together(refused, words, tmp_path, arguments, 
         ("ab\tA B\tB A\n", ["bad.tsv, line 1", "more than one tab"]),
         ("ab\t\n", ["bad.tsv, line 1", "no pronunciation after the tab"]),
         ("\tA B\n", ["bad.tsv, line 1", "no word before the tab"]),
-        (b"caf\xe9\tK AE\n", ["bad.tsv, line 1", "not UTF-8", "Save the file as UTF-8"]),
+        (b"caf\xe9\tK AE\n", ["bad.tsv, line 1", "not UTF-8", "hint: save the file as UTF-8"]),
     ],
 )
 @pytest.mark.parametrize("which", ["train", "dev", "test"])
@@ -76,6 +77,12 @@ def test_lexicons(refused, words, tmp_path, which, content, says):
 @pytest.mark.parametrize(("path", "says"), [("none.tsv", "there is no file"), (".", "is a directory")])
 def test_files_that_are_none(refused, words, tmp_path, path, says):
     refused("train", "g2p", *OUT, f"--train={path}", says=[says], folder=tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [["--device", "gpu"], ["--train", "none.tsv"]])
+def test_settings_are_not_listed_where_nothing_can_be_trained(refused, words, tmp_path, wrong):
+    result = refused("train", "g2p", *OUT, *wrong, says=["hint: "], folder=tmp_path)
+    assert "hidden=" not in result.out
 
 
 @pytest.mark.parametrize("which", ["dev", "test"])

@@ -214,7 +214,7 @@ def test_sizes_are_read(folder):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("config.json", None, "config.json cannot be read"),
+        ("config.json", None, "the folder .* has no config.json; hint"),
         ("config.json", b"{", "config.json is damaged"),
         ("config.json", b"[]", "config.json is damaged"),
         ("config.json", b"\xff", "config.json is damaged"),

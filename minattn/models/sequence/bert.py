@@ -267,6 +267,10 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of a published model.  Raises CheckpointError where it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"the folder {path.parent.absolute()} has no {path.name}; hint: the folder of a published model"
+        ) from error
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be read: {error.strerror}; hint: the folder of a published model"
