@@ -73,3 +73,20 @@ def end_to_end(module, u, story, encoding, J, linear=False):
             u[k] = max(u[k], 0.0)
         found.append(p)
     return u, found
+
+
+def key_value(module, question, keys, values):
+    """(q_{H+1}, p_1 .. p_H) of a `KeyValueMemory` for one question: the words of it, and of the keys and values."""
+    A = module.A.data.tolist()
+    d, found = len(A[0]), []
+    q = sentence(A, question, "bag", 0)
+    ks, vs = ([sentence(A, words, "bag", 0) for words in bags] for bags in (keys, values))
+    for j in range(module.hops):
+        o, p = hop(q, ks, vs, False)
+        q = [q[k] + o[k] for k in range(d)]
+        if j < len(module.R):
+            R = module.R[j].data.tolist()
+            b = module.b[j].data.tolist() if module.b else [0.0] * d
+            q = [sum(q[i] * R[i][k] for i in range(d)) + b[k] for k in range(d)]
+        found.append(p)
+    return q, found

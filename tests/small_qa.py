@@ -5,7 +5,17 @@ from pathlib import Path
 from minattn.data.qa.simulated import simulate
 from minattn.data.qa.stories import Stories
 
-SMALL = ("size=6", "hops=2", "memory=8", "restarts=2", "linear_epochs=1", "epochs=2", "batch_size=8", "halve_every=1")
+SMALL = (
+    "size=6",
+    "hops=2",
+    "memory=8",
+    "restarts=2",
+    "linear_epochs=1",
+    "epochs=2",
+    "batch_size=8",
+    "halve_every=1",
+    "evaluate_every=9",
+)
 
 
 def lines_of(stories: Stories) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import small_facts
 import small_g2p
 import small_images
 import small_language
@@ -11,6 +12,7 @@ import small_qa
 import small_toy
 import small_translation
 
+from minattn.tasks.facts.task import FactAnswering, FactSource
 from minattn.tasks.g2p.task import G2P, LexiconFiles
 from minattn.tasks.images.source import ImageSource
 from minattn.tasks.images.task import ImageClassification
@@ -54,6 +56,11 @@ SMALL_RUNS = {
         QuestionAnswering(),
         (*small_qa.SMALL, "threads=2"),
         lambda folder: BabiSource(small_qa.write_stories(folder)),
+    ),
+    "facts": SmallRun(
+        FactAnswering(),
+        (*small_facts.SMALL, "threads=2"),
+        lambda folder: FactSource(small_facts.write_facts(folder)),
     ),
     "toy": SmallRun(
         small_toy.Toy(), small_toy.SMALL, lambda folder: small_toy.PointsFile(small_toy.write_points(folder))

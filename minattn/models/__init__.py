@@ -6,6 +6,7 @@ Importing a file enters its networks in the `registry`.
 if __name__ != "minattn.models":
     raise ImportError(f"{__name__!r} is a link to a part of minattn, for readers; hint: import minattn.models")
 
+from minattn.models.memory.key_value_network import KeyValueNetwork, KeyValueNetworkConfig
 from minattn.models.memory.memn2n import MemN2N, MemN2NConfig
 from minattn.models.memory.memn2n_language_model import MemoryLanguageModel, MemoryLanguageModelConfig
 from minattn.models.memory.restarts import Restarts
@@ -50,6 +51,8 @@ __all__ = [
     "GoogLeNet",
     "GoogLeNetConfig",
     "Hypothesis",
+    "KeyValueNetwork",
+    "KeyValueNetworkConfig",
     "LanguageModel",
     "LanguageModelConfig",
     "Luong",

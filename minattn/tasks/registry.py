@@ -1,6 +1,7 @@
 """Every task by name."""
 
 from minattn.tasks.config import unknown
+from minattn.tasks.facts.task import FactAnswering
 from minattn.tasks.g2p.task import G2P
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.lm.task import LanguageModeling
@@ -9,7 +10,8 @@ from minattn.tasks.task import Task
 from minattn.tasks.translate.task import Translation
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (G2P(), LanguageModeling(), ImageClassification(), Translation(), QuestionAnswering())
+    task.name: task
+    for task in (G2P(), LanguageModeling(), ImageClassification(), Translation(), QuestionAnswering(), FactAnswering())
 }
 """A further task is a further entry."""
 

@@ -18,7 +18,18 @@ from benchmarks import inputs
 from benchmarks.engines import minattn as engine
 from benchmarks.environments import ENGINES
 from benchmarks.workload import Limit
-from benchmarks.workloads import IMPORT, WORKLOADS, language_model, luong, mlp, rnnsearch, rows, tiny_ops, transformer
+from benchmarks.workloads import (
+    IMPORT,
+    WORKLOADS,
+    language_model,
+    luong,
+    memory_network,
+    mlp,
+    rnnsearch,
+    rows,
+    tiny_ops,
+    transformer,
+)
 from benchmarks.workloads.transformer_layers import Stack
 
 FOLDER = Path(benchmarks.__file__).parent
@@ -33,6 +44,7 @@ def small(monkeypatch):
         inputs: {"BATCHES": 1},
         language_model: {"BATCHES": 1, "SIZE": Stack(2, 8, 12, 2), "WORDS": 11, "LENGTH": 5, "TEXTS": 3},
         luong: {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "LENGTH": 3, "PAIRS": 4},
+        memory_network: {"BATCHES": 1, "WORDS": 9, "SIZE": 4, "MEMORY": 5, "LENGTH": 3, "ASKED": 2, "QUESTIONS": 4},
         mlp: {"LAYERS": (12, 9, 8, 5), "BATCH": 6},
         rnnsearch: {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "ALIGNMENT": 5, "LENGTH": 3, "PAIRS": 4},
         rows: {"ROWS": 7, "COLUMNS": 16, "ELEMENT": (3, 11)},
@@ -79,6 +91,13 @@ def test_luongs_network_learns(small):
     p, [batch] = luong.data()
     first, second = losses_of("W10")
     assert first == pytest.approx(luong_loss(p, *batch), rel=1e-5)
+    assert second < first
+
+
+def test_the_memory_network_learns(small):
+    p, [batch] = memory_network.data()
+    first, second = losses_of("W11")
+    assert first == pytest.approx(memory_network_loss(p, *batch), rel=1e-5)
     assert second < first
 
 
@@ -164,6 +183,26 @@ def gru_cell(p, unit, x, state):
     U_r, U_z, U_n = np.split(p[f"{unit}_U"], 3, axis=1)
     r, z = (1 / (1 + np.exp(-(W + state @ U))) for W, U in ((W_r, U_r), (W_z, U_z)))
     return z * state + (1 - z) * np.tanh(W_n + (r * state) @ U_n)
+
+
+# ---------------------------------------------------------------------------------------------- W11 by hand
+def memory_network_loss(p, stories, questions, answers):
+    """The memory network question by question, in float64."""
+    p = {name: array.astype(np.float64) for name, array in p.items()}
+    weights, losses = memory_network.weights().astype(np.float64), []
+    for story, question, answer in zip(stories, questions, answers, strict=True):
+        u = sum(weights[j] * p["words_0"][word] for j, word in enumerate(question))
+        for k in range(memory_network.HOPS):
+            m, c = (
+                np.array([sum(weights[j] * p[f"words_{i}"][word] for j, word in enumerate(words)) for words in story])
+                + p[f"times_{i}"]
+                for i in (k, k + 1)
+            )
+            e = np.exp(m @ u)
+            u = u + e @ c / e.sum()
+        logits = p[f"words_{memory_network.HOPS}"] @ u
+        losses.append(np.log(np.exp(logits).sum()) - logits[answer])
+    return np.mean(losses)
 
 
 # ---------------------------------------------------------------------------------------------- W10 by hand

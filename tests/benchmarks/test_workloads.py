@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from benchmarks.workload import Limit
-from benchmarks.workloads import WORKLOADS, find_workloads, language_model, luong, mlp, resnet, rnnsearch, transformer
+from benchmarks.workloads import (
+    WORKLOADS,
+    find_workloads,
+    language_model,
+    luong,
+    memory_network,
+    mlp,
+    resnet,
+    rnnsearch,
+    transformer,
+)
 from minattn.models import registry
 from minattn.models.summary import count_macs
 from minattn.nn import initializers
@@ -28,7 +38,7 @@ def test_a_name_stands_for_all_of_its_parts():
     assert names("W6") == ["W6"]
 
 
-@pytest.mark.parametrize("unknown", ["W", "W11", "softmax", ""])
+@pytest.mark.parametrize("unknown", ["W", "W12", "softmax", ""])
 def test_an_unknown_name_is_told(unknown):
     with pytest.raises(KeyError, match=repr(unknown)):
         find_workloads(["W1", unknown])
@@ -65,6 +75,12 @@ def test_operations_of_luongs_network():
         multiplications += 64 * ((64 + 128) * 512 + 128 * 512 + 2 * 128 * 512)  # two layers, the first is fed
         multiplications += 64 * (256 * 128 + 128 * 100)  # the attentional vector, logits
     assert luong.work() == 3 * 2 * multiplications
+
+
+def test_operations_of_the_memory_network():
+    multiplications = 3 * 32 * 2 * 50 * 20  # three hops: scores and outputs
+    multiplications += 32 * 20 * 177  # answers
+    assert memory_network.work() == 3 * 2 * multiplications
 
 
 def attention_and_feed_forward(batch, length, d_model, d_ff, heads, attentions=1):

@@ -116,17 +116,20 @@ def with_noise(
 ) -> tuple[Integer[np.ndarray, "batch slots words"], Bool[np.ndarray, "batch slots"]]:
     """Return (story, mask) with empty memories put in at random, `most` memories at most.
 
-    The sentences keep their order; those that do not find a place any more are the oldest.
+    mask: True = a sentence, before all padding.  The sentences keep their order; those that do not find a place any
+    more are the oldest.
     """
     lengths = mask.sum(1)
     slots = lengths + rng.integers(0, [math.ceil(share * n) + 1 for n in lengths])
-    wide = min(most, slots.max(initial=0))
-    noisy = np.full((len(story), wide, story.shape[2]), NO_WORD, story.dtype)
-    real = np.zeros((len(story), wide), bool)
-    for row, (n, count) in enumerate(zip(lengths, slots, strict=True)):
-        places = np.sort(rng.permutation(count)[:n])
-        places = places[places < wide]
-        noisy[row, places], real[row, places] = story[row, : len(places)], True
+    every = np.arange(slots.max(initial=0))
+    drawn = np.where(every < slots[:, None], rng.random((len(story), len(every))), np.inf)
+    real = np.zeros(drawn.shape, bool)
+    np.put_along_axis(
+        real, drawn.argsort(1), every < lengths[:, None], 1
+    )  # as many of the slots as there are sentences
+    real = real[:, :most]
+    noisy = np.full((*real.shape, story.shape[2]), NO_WORD, story.dtype)
+    noisy[real] = story[np.arange(mask.shape[1]) < real.sum(1)[:, None]]
     return noisy, real
 
 

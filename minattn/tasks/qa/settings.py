@@ -38,6 +38,7 @@ class QAConfig(TaskConfig):
         40.0
     )
     noise: Annotated[Fraction, "empty memories put in at random, as a share of a story's sentences"] = 0.1
+    evaluate_every: Annotated[Count, "steps between evaluations"] = 300
 
     from_data: ClassVar[tuple[str, ...]] = ("vocab_size", "longest")
 
@@ -51,6 +52,7 @@ class QAConfig(TaskConfig):
             max_norm=self.max_norm / self.batch_size,
             clip_each=True,
             last_is_best=True,
+            evaluate_every=self.evaluate_every,
         )
 
     def optimizer(self, parameters: Mapping[str, Parameter]) -> Optimizer:

@@ -1,0 +1,298 @@
+"""Facts, questions about them, and the memories that hold them.
+
+A fact is a subject, a relation and an object: France, capital, Paris.  A file of them has lines
+`subject<TAB>relation<TAB>object`, one of questions `question<TAB>answer|answer`.  Without files the facts are those of
+PyPI's `countryinfo` about countries, whose data are read where they lie; nothing of the package is run.
+
+How facts are stored is section 3.2 of A. Miller et al., "Key-value memory networks for directly reading documents",
+EMNLP 2016: as triples, or as documents, of which every sentence, or every window of words around an entity, is a slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from minattn.data.splits import Splits, part_of
+from minattn.data.text.texts import read_text
+from minattn.errors import ConfigError, DataError, MissingDependencyError
+
+Form = Literal["triples", "windows", "centers", "titles", "sentences"]
+
+WINDOW = 7  # words around an entity, itself included; section 4 of the paper
+REVERSED = "!"  # before the name of a relation that is read from the object to the subject
+CENTER = "center:"  # before the feature of a window's center
+
+FORWARD = ("what is the {r} of {s}", "tell me the {r} of {s}", "which {r} does {s} have")
+BACKWARD = ("which country has the {r} {o}", "what has {o} as its {r}", "{o} is the {r} of what")
+TWO_HOPS = ("what is the {r} of the country whose {first} is {o}", "tell me the {r} of the one with the {first} {o}")
+
+
+class Fact(NamedTuple):
+    """A subject, a relation and an object, all in lower case."""
+
+    subject: str
+    relation: str
+    object: str
+
+
+class Slot(NamedTuple):
+    """A slot of a memory: the features of its key and of its value."""
+
+    key: tuple[str, ...]
+    value: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FactQuestion:
+    """A question, as words and entities, the answers that are right, and the relations that lead to them."""
+
+    words: tuple[str, ...]
+    answers: tuple[str, ...]
+    relations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class FactQuestions:
+    """Questions about facts; all parts of a data set have the same facts."""
+
+    facts: tuple[Fact, ...]
+    questions: tuple[FactQuestion, ...]
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def __iter__(self) -> Iterator[FactQuestion]:
+        return iter(self.questions)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the facts and the questions."""
+        digest = hashlib.sha256()
+        for line in (*self.facts, *self.questions):
+            digest.update(repr(line).encode())
+        return digest.hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------- reading
+def read_facts(path: str | Path) -> tuple[Fact, ...]:
+    """Read a knowledge base.
+
+    Raises DataError, with the file and the line, for a line of another form, for a fact that is there already and for
+    one whose subject is its object, and for a file without a fact.
+    """
+    found: dict[Fact, int] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        parts = [" ".join(part.lower().split()) for part in line.split("\t")]
+        if len(parts) != 3 or not all(parts):
+            raise DataError(f"{path}, line {number}: {line[:60]!r} is no fact; hint: subject<TAB>relation<TAB>object")
+        fact = Fact(*parts)
+        if fact in found:
+            raise DataError(f"{path}, line {number}: the fact stands in line {found[fact]} already; hint: leave it out")
+        if fact.subject == fact.object:
+            raise DataError(f"{path}, line {number}: {fact.subject!r} leads to itself; hint: leave the fact out")
+        found[fact] = number
+    if not found:
+        raise DataError(f"{path} has no fact; hint: lines of the form subject<TAB>relation<TAB>object")
+    return tuple(found)
+
+
+def read_questions(path: str | Path, facts: Sequence[Fact]) -> FactQuestions:
+    """Read questions about facts.  Raises DataError for a line of another form, and for a file without a question."""
+    entities, questions = Entities(facts), []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        question, tab, answers = line.partition("\t")
+        right = tuple(" ".join(answer.lower().split()) for answer in answers.split("|") if answer.strip())
+        if not tab or not right or not question.strip():
+            raise DataError(f"{path}, line {number}: {line[:60]!r} is no question; hint: question<TAB>answer|answer")
+        questions.append(FactQuestion(entities.features(question), right))
+    if not questions:
+        raise DataError(f"{path} has no question; hint: lines of the form question<TAB>answer")
+    return FactQuestions(tuple(facts), tuple(questions))
+
+
+COUNTRY_FIELDS = {
+    "capital": "capital",
+    "region": "region",
+    "subregion": "subregion",
+    "currencies": "currency",
+    "languages": "language code",
+    "borders": "neighbor",
+    "demonym": "demonym",
+    "population": "population",
+    "area": "area",
+    "callingCodes": "calling code",
+    "tld": "internet domain",
+    "nativeName": "native name",
+    "timezones": "time zone",
+    "altSpellings": "other name",
+    "provinces": "province",
+}
+"""Fields of countryinfo, and the relations that they are here."""
+
+
+def load_countries() -> tuple[Fact, ...]:
+    """The facts of PyPI's `countryinfo`.  Raises MissingDependencyError where it is not installed."""
+    found = importlib.util.find_spec("countryinfo")
+    if found is None or not found.submodule_search_locations:
+        raise MissingDependencyError(
+            "facts about countries need countryinfo, which is not installed: pip install 'minattn[facts]'"
+        )
+    folder = Path(next(iter(found.submodule_search_locations))) / "data"
+    countries = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    names = {country["ISO"]["alpha3"]: country["name"] for country in countries}
+    facts: dict[Fact, None] = {}
+    for country in countries:
+        for field, relation in COUNTRY_FIELDS.items():
+            values = country.get(field)
+            for value in values if isinstance(values, list) else [values]:
+                text = " ".join(str(names.get(value, value) if field == "borders" else value).lower().split())
+                subject = country["name"].lower()
+                if value and text != subject:
+                    facts[Fact(subject, relation, text)] = None
+    return tuple(facts)
+
+
+# ---------------------------------------------------------------------------------------------- words and entities
+class Entities:
+    """The names of subjects and objects, each one feature however many words it has."""
+
+    def __init__(self, facts: Iterable[Fact]) -> None:
+        names = {name for fact in facts for name in (fact.subject, fact.object)}
+        self._names = {tuple(name.split()): name for name in names}
+        self._longest = max(map(len, self._names), default=0)
+        own = re.findall(r"[a-z]+", " ".join((*FORWARD, *BACKWARD, *TWO_HOPS)))
+        self._words = set(own) | {word for fact in facts for word in fact.relation.split()}
+
+    def features(self, question: str) -> tuple[str, ...]:
+        """The features of a question: the longest names in it, and its other words.
+
+        A name that is a word of questions too, as "is" is a language code, is one in brackets only: [is].
+        """
+        features: list[str] = []
+        for part in re.split(r"(\[[^\]]*\])", question.lower().replace("?", " ")):
+            if part.startswith("["):
+                features.append(" ".join(part[1:-1].split()))
+            else:
+                features += self._found(part.split())
+        return tuple(features)
+
+    def _found(self, words: Sequence[str]) -> Iterator[str]:
+        start = 0
+        while start < len(words):
+            for length in range(min(self._longest, len(words) - start), 0, -1):
+                name = tuple(words[start : start + length])
+                if name in self._names and not self._words.issuperset(name):
+                    yield self._names[name]
+                    break
+            else:
+                length = 1
+                yield words[start]
+            start += length
+
+
+# ---------------------------------------------------------------------------------------------- questions
+def ask_all(facts: Sequence[Fact], two_hops: int, seed: int = 0) -> Splits[FactQuestions]:
+    """Questions for the object of every (subject, relation), the subject of every (object, relation), and of two hops.
+
+    two_hops: how many of the latter, drawn with the seed.  The hash of what is asked for divides them, so that no
+    test question asks for what a training question asked for in other words: only the memory can answer it.
+    """
+    objects, subjects = defaultdict(list), defaultdict(list)
+    for fact in facts:
+        objects[fact.subject, fact.relation].append(fact.object)
+        subjects[fact.object, fact.relation].append(fact.subject)
+    rng = np.random.default_rng(seed)
+    parts: dict[str, list[FactQuestion]] = {"train": [], "dev": [], "test": []}
+
+    def add(
+        name: str, templates: Sequence[str], answers: Sequence[str], relations: tuple[str, ...], **names: str
+    ) -> None:
+        part = part_of(name)
+        chosen = rng.permutation(len(templates))[: 2 if part == "train" else 1]
+        for template in (templates[i] for i in chosen):
+            words = tuple(feature for word in template.split() for feature in _filled(word, names))
+            parts[part].append(FactQuestion(words, tuple(dict.fromkeys(answers)), relations))
+
+    for (subject, relation), answers in objects.items():
+        add(f"{subject} {relation}", FORWARD, answers, (relation,), s=subject, r=relation)
+    for (obj, relation), answers in subjects.items():
+        add(f"{obj} {REVERSED}{relation}", BACKWARD, answers, (REVERSED + relation,), o=obj, r=relation)
+    single = [(obj, first, owners[0]) for (obj, first), owners in subjects.items() if len(owners) == 1]
+    relations = sorted({fact.relation for fact in facts})
+    for _ in range(two_hops if single else 0):
+        obj, first, owner = single[int(rng.integers(len(single)))]
+        relation = relations[int(rng.integers(len(relations)))]
+        if relation != first and (owner, relation) in objects:
+            path, answers = (REVERSED + first, relation), objects[owner, relation]
+            add(f"{obj} {first} {relation}", TWO_HOPS, answers, path, o=obj, first=first, r=relation)
+    return Splits(**{part: FactQuestions(tuple(facts), tuple(found)) for part, found in parts.items()})
+
+
+def _filled(word: str, names: Mapping[str, str]) -> list[str]:
+    """The features of a word of a template: an entity is one, a relation its words."""
+    if not word.startswith("{"):
+        return [word]
+    key = word[1:-1]
+    return [names[key]] if key in "so" else names[key].split()
+
+
+# ---------------------------------------------------------------------------------------------- memories
+def memory_of(facts: Sequence[Fact], form: Form) -> list[Slot]:
+    """The slots of a memory of these facts.
+
+    triples: subject and relation to object, and reversed.  All others read documents, one of each subject with a
+    sentence for each fact.  sentences: a sentence is key and value.  windows: the words around an entity to that
+    entity.  centers: the same, the center being a feature of its own.  titles: these, and the same windows with the
+    title in the key, to the title.
+    Raises ConfigError for another form.
+    """
+    if form not in get_args(Form):
+        raise ConfigError(f"there is no memory of {form!r}; hint: {', '.join(get_args(Form))}")
+    if form == "triples":
+        forward = [Slot((s, *_relation(r)), (o,)) for s, r, o in facts]
+        return forward + [Slot((o, *_relation(r, REVERSED)), (s,)) for s, r, o in facts]
+    slots = []
+    for fact in facts:
+        sentence = sentence_of(fact)
+        if form == "sentences":
+            slots.append(Slot(sentence, sentence))
+            continue
+        for place, word in enumerate(sentence):
+            if word in (fact.subject, fact.object):
+                window = window_around(sentence, place, encode_center=form != "windows")
+                slots.append(Slot(window, (word,)))
+                if form == "titles":
+                    slots.append(Slot((*window, "title", fact.subject), (fact.subject,)))
+    return list(dict.fromkeys(slots))
+
+
+def _relation(name: str, mark: str = "") -> list[str]:
+    """A relation as one feature, and the words of its name, which questions share."""
+    return [f"{mark}{name}:", *name.split()]
+
+
+def sentence_of(fact: Fact) -> tuple[str, ...]:
+    """A fact as a sentence of its subject's document."""
+    return ("the", *fact.relation.split(), "of", fact.subject, "is", fact.object)
+
+
+def window_around(words: Sequence[str], place: int, size: int = WINDOW, encode_center: bool = False) -> tuple[str, ...]:
+    """The words around one, itself in the middle; encode_center: it is another feature than elsewhere."""
+    first = max(0, place - size // 2)
+    window = list(words[first : place + size // 2 + 1])
+    if encode_center:
+        window[place - first] = CENTER + words[place]
+    return tuple(window)

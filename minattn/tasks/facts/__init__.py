@@ -1,0 +1,1 @@
+"""Questions about facts, answered from a key-value memory."""

@@ -1,0 +1,199 @@
+"""A key-value network with the facts that it answers from: trained, scored and asked."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from minattn.attention.memory import KeyHashing
+from minattn.autograd import Tensor, asnumpy, no_grad, ops
+from minattn.data import SeededBatches, Splits, Vocabulary, pad_sequences
+from minattn.data.batches import cut, deal_rows
+from minattn.data.qa.facts import Entities, Fact, FactQuestion, FactQuestions, Slot, memory_of
+from minattn.errors import ConfigError, DataError
+from minattn.tasks.facts.settings import FactsConfig
+from minattn.tasks.task import OnProgress, ignore_progress
+from minattn.tasks.threads import blas_threads
+
+EVALUATION_BATCH = 128
+"""Questions that are scored at a time."""
+
+
+class FactBatch(NamedTuple):
+    """Questions, the slots that each found, and the number of a right answer among the candidates."""
+
+    question: np.ndarray  # (batch, words)
+    keys: np.ndarray  # (batch, slots, words)
+    values: np.ndarray  # (batch, slots, words)
+    mask: np.ndarray  # (batch, slots)
+    answer: np.ndarray  # (batch)
+
+    def split(self, parts: int) -> list[tuple["FactBatch", float]]:
+        """At most `parts` batches that have every row once, and each one's share of the rows."""
+        return [(FactBatch(*(x[rows] for x in self)), share) for rows, share in deal_rows(len(self.answer), parts)]
+
+
+class FactAnswer(NamedTuple):
+    """An answer, its probability, the slots that the question found, and for every hop their weights."""
+
+    answer: str
+    probability: float
+    slots: list[Slot]
+    weights: np.ndarray
+    """(slots, hops)."""
+
+
+class FactAnswerer:
+    """A key-value network, the facts in its memory and the words that it knows."""
+
+    def __init__(self, config: FactsConfig, words: Vocabulary, facts: Sequence[Fact]) -> None:
+        if config.network.features != len(words):
+            raise ConfigError(f"the network is for {config.network.features} features, and there are {len(words)}")
+        self.config, self.words, self.facts = config, words, tuple(facts)
+        self.entities = Entities(facts)
+        self.candidates = sorted({name for fact in facts for name in (fact.subject, fact.object)})
+        self.number = {name: i for i, name in enumerate(self.candidates)}
+        self.memory = memory_of(facts, config.memory)
+        self.keys, _ = pad_sequences([(), *(words.encode(slot.key) for slot in self.memory)])
+        self.values, _ = pad_sequences([(), *(words.encode(slot.value) for slot in self.memory)])
+        self.hashing = KeyHashing([slot.key for slot in self.memory])
+        self._names = words.encode(self.candidates)[:, None]
+        self.model = config.build()
+
+    @classmethod
+    def of(cls, config: FactsConfig, splits: Splits[FactQuestions]) -> Self:
+        """An untrained one for the features of all facts and the words of all questions."""
+        facts = splits.train.facts
+        features = {word for part in splits for question in part for word in question.words}
+        for slot in memory_of(facts, config.memory):
+            features.update((*slot.key, *slot.value))
+        features.update(name for fact in facts for name in (fact.subject, fact.object))
+        words = Vocabulary(sorted(features))
+        return cls(replace(config, network=replace(config.network, features=len(words))), words, facts)
+
+    # ------------------------------------------------------------------------------------------ slots
+    def found(self, words: Sequence[str]) -> np.ndarray:
+        """The numbers of the slots that a question finds, from 1; of several hops those that their values find too."""
+        most = self.config.slots
+        first = self.hashing.slots(words, most if self.config.network.hops == 1 else (most + 1) // 2)
+        if self.config.network.hops == 1:
+            return first + 1
+        read = [name for slot in first for name in self.memory[slot].value if name in self.number and name not in words]
+        asked = [word for word in words if word not in self.number]
+        second = self.hashing.slots([*dict.fromkeys(read), *asked], most)
+        return np.array(list(dict.fromkeys([*first, *second]))[:most], np.int64) + 1
+
+    def batch(self, questions: Sequence[FactQuestion], slots: Sequence[np.ndarray], answers: np.ndarray) -> FactBatch:
+        """The batch of these questions, with the slots that they found and the number of one right answer each."""
+        words, _ = pad_sequences([self.words.encode(question.words) for question in questions])
+        numbers, mask = pad_sequences(slots)
+        if not numbers.shape[1]:
+            numbers, mask = np.zeros((len(slots), 1), np.int64), np.zeros((len(slots), 1), bool)
+        return FactBatch(words, self.keys[numbers], self.values[numbers], mask, answers)
+
+    # ------------------------------------------------------------------------------------------ training and scoring
+    def batches(self, train: FactQuestions) -> "FactBatches":
+        """Batches of questions."""
+        return FactBatches(self, train)
+
+    @staticmethod
+    def tokens(batch: FactBatch) -> int:
+        """The number of questions in a batch."""
+        return len(batch.answer)
+
+    def loss(self, model: Any, batch: FactBatch) -> Tensor:
+        """The mean over a batch of -log p(answer), in nats; of several right answers one is drawn."""
+        return ops.cross_entropy(self._logits(model, batch), batch.answer)
+
+    def _logits(self, model: Any, batch: FactBatch) -> Tensor:
+        return model(batch.question, batch.keys, batch.values, self._names, batch.mask)
+
+    def check(self, questions: FactQuestions, name: str) -> None:
+        """Raise DataError where questions, called `name`, have words or answers that the network does not know."""
+        for question in questions:
+            self._check_words(question.words, f"{name}: {' '.join(question.words)!r}")
+            if unknown := [answer for answer in question.answers if answer not in self.number]:
+                raise DataError(f"{name}: the answer {unknown[0]!r} is in no fact; hint: add a fact, or leave it out")
+
+    def _check_words(self, words: Sequence[str], where: str) -> None:
+        if not words:
+            raise DataError("the question has no word; hint: such as what is the capital of france")
+        if unknown := [word for word in words if word not in self.words]:
+            raise DataError(
+                f"{where} has {unknown[0]!r}, which is in no fact and in no question trained on; hint: a name as it is "
+                "in the facts, in the words of the training questions"
+            )
+
+    @blas_threads()
+    @no_grad()
+    def score(self, questions: FactQuestions, on_progress: OnProgress = ignore_progress) -> tuple[np.ndarray, float]:
+        """Which questions are right, and the mean of -log p of an answer."""
+        self.model.eval()
+        right, losses = [], []
+        for first in range(0, len(questions), EVALUATION_BATCH):
+            part = questions.questions[first : first + EVALUATION_BATCH]
+            answers = np.array([self.number[question.answers[0]] for question in part])
+            batch = self.batch(part, [self.found(question.words) for question in part], answers)
+            log_p = asnumpy(ops.log_softmax(self._logits(self.model, batch)).data)
+            losses.append(-log_p[np.arange(len(part)), answers])
+            names = [self.best(row, question.words) for row, question in zip(log_p, part, strict=True)]
+            right += [name in question.answers for name, question in zip(names, part, strict=True)]
+            on_progress(len(right), len(questions))
+        return np.array(right), float(np.concatenate(losses).mean())
+
+    def best(self, scores: np.ndarray, words: Sequence[str]) -> str:
+        """The best candidate that the question does not name: with B = A its own names score high."""
+        asked = [self.number[word] for word in words if word in self.number]
+        return self.candidates[int(np.where(np.isin(np.arange(len(scores)), asked), -np.inf, scores).argmax())]
+
+    # ------------------------------------------------------------------------------------------ asking
+    @no_grad()
+    def ask(self, question: str) -> FactAnswer:
+        """The answer to a question.  Raises DataError for words that are not known, and where no fact is found."""
+        words = self.entities.features(question)
+        self._check_words(words, repr(question))
+        slots = self.found(words)
+        if not len(slots):
+            raise DataError(f"no fact shares a word with {question!r}; hint: name a thing that the facts are about")
+        self.model.eval()
+        batch = self.batch([FactQuestion(words, ())], [slots], np.zeros(1, np.int64))
+        logits, attention = self.model(
+            batch.question, batch.keys, batch.values, self._names, batch.mask, return_attention=True
+        )
+        p = asnumpy(ops.softmax(logits).data)[0]
+        weights = asnumpy(attention["memory"].data)[0].T
+        answer = self.best(p, words)
+        return FactAnswer(answer, float(p[self.number[answer]]), [self.memory[slot - 1] for slot in slots], weights)
+
+    # ------------------------------------------------------------------------------------------ checkpoints
+    def meta(self) -> dict[str, Any]:
+        """The words and the facts, for a checkpoint."""
+        return {"words": self.words.to_list(), "facts": [list(fact) for fact in self.facts]}
+
+
+class FactBatches(SeededBatches[FactBatch]):
+    """Training batches of questions in random order, with one of the right answers of each."""
+
+    what = "questions"
+
+    def __init__(self, answerer: FactAnswerer, train: FactQuestions) -> None:
+        super().__init__(len(train), answerer.config.batch_size, answerer.config.seed)
+        self.answerer, self.train = answerer, train
+        self._slots = [answerer.found(question.words) for question in train]
+
+    def order(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """The questions of each batch of an epoch."""
+        return cut(rng.permutation(self.examples), self.batch_size)
+
+    def batch(self, examples: np.ndarray, rng: np.random.Generator) -> FactBatch:
+        """These questions."""
+        questions = [self.train.questions[i] for i in examples]
+        answers = [self.answerer.number[q.answers[int(rng.integers(len(q.answers)))]] for q in questions]
+        return self.answerer.batch(questions, [self._slots[i] for i in examples], np.array(answers))
+
+
+def hits(right: np.ndarray) -> float:
+    """Right answers in percent."""
+    return 100 * float(right.mean()) if right.size else math.nan

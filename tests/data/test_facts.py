@@ -1,0 +1,166 @@
+"""Facts: what is read, what is asked about them, and how a memory holds them."""
+
+import json
+import sys
+
+import pytest
+from small_facts import facts_text, write_facts
+
+from minattn.data.qa import facts as module
+from minattn.data.qa.facts import (
+    REVERSED,
+    Entities,
+    Fact,
+    Slot,
+    ask_all,
+    load_countries,
+    memory_of,
+    read_facts,
+    read_questions,
+    window_around,
+)
+from minattn.data.splits import part_of
+from minattn.errors import ConfigError, DataError, MissingDependencyError
+
+FACTS = (Fact("new zealand", "capital", "wellington"), Fact("iceland", "language code", "is"))
+
+
+@pytest.fixture
+def facts(tmp_path):
+    return read_facts(write_facts(tmp_path))
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text):
+        (tmp_path / "file.tsv").write_text(text, encoding="utf-8")
+        return tmp_path / "file.tsv"
+
+    return write
+
+
+# ---------------------------------------------------------------------------------------------- reading
+def test_facts_are_read_in_lower_case(file):
+    path = file("New  Zealand\tCapital\tWellington\n\nIceland\tlanguage code\tis\n")
+    assert read_facts(path) == FACTS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\tb\n", r"line 1: 'a\\tb' is no fact; hint"),
+        ("a\tb\t\n", r"line 1: .* is no fact; hint"),
+        ("a\tb\tc\td\n", r"line 1: .* is no fact; hint"),
+        ("a\tb\tc\n\nA\tb\tC\n", r"line 3: the fact stands in line 1 already; hint"),
+        ("a\tb\tA\n", r"line 1: 'a' leads to itself; hint"),
+        ("\n", r"has no fact; hint"),
+    ],
+)
+def test_what_is_no_fact_is_refused_by_its_line(file, text, message):
+    with pytest.raises(DataError, match=message):
+        read_facts(file(text))
+
+
+def test_questions_are_words_and_entities_with_their_answers(file):
+    found = read_questions(file("What is the capital of New Zealand?\tWellington| Auckland\n"), FACTS)
+    (question,) = found
+    assert question.words == ("what", "is", "the", "capital", "of", "new zealand")
+    assert question.answers == ("wellington", "auckland")
+    for text, message in (("what\n", r"line 1: 'what' is no question; hint"), ("\n", "has no question; hint")):
+        with pytest.raises(DataError, match=message):
+            read_questions(file(text), FACTS)
+
+
+def test_the_longest_names_are_found_and_words_of_questions_in_brackets_only():
+    entities = Entities([*FACTS, Fact("zealand", "capital", "sorø")])
+    assert entities.features("is new zealand in zealand?") == ("is", "new zealand", "in", "zealand")
+    assert entities.features("[is] [new zealand] x") == ("is", "new zealand", "x")
+    assert Entities([]).features("what is it") == ("what", "is", "it")
+
+
+def test_countries_are_read_where_they_lie(tmp_path, monkeypatch):
+    package = tmp_path / "countryinfo"
+    (package / "data").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('nothing of it is run')")
+    estonia = {"name": "Estonia", "ISO": {"alpha3": "EST"}, "capital": "Tallinn", "borders": ["LVA"], "area": 45227}
+    latvia = {"name": "Latvia", "ISO": {"alpha3": "LVA"}, "capital": "", "nativeName": "Latvia", "tld": [".lv"]}
+    for country in (estonia, latvia):
+        (package / "data" / f"{country['name']}.json").write_text(json.dumps(country))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "countryinfo", raising=False)
+    assert load_countries() == (
+        Fact("estonia", "capital", "tallinn"),
+        Fact("estonia", "neighbor", "latvia"),
+        Fact("estonia", "area", "45227"),
+        Fact("latvia", "internet domain", ".lv"),
+    )
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'minattn\[facts\]'"):
+        load_countries()
+
+
+# ---------------------------------------------------------------------------------------------- questions
+def test_every_fact_is_asked_for_from_both_ends_and_nothing_twice_in_two_parts(facts):
+    splits = ask_all(facts, two_hops=30)
+    known = {(fact.subject, fact.relation): [] for fact in facts}
+    known |= {(fact.object, REVERSED + fact.relation): [] for fact in facts}
+    for fact in facts:
+        known[fact.subject, fact.relation].append(fact.object)
+        known[fact.object, REVERSED + fact.relation].append(fact.subject)
+    names = {name for fact in facts for name in (fact.subject, fact.object)}
+    asked = {}
+    for part, questions in splits.parts().items():
+        assert questions.facts == facts
+        for question in questions:
+            (entity,) = [word for word in question.words if word in names]
+            if len(question.relations) == 1:
+                assert set(question.answers) == set(known[entity, *question.relations])
+                assert part_of(f"{entity} {question.relations[0]}") == part
+            else:
+                first, second = question.relations
+                (owner,) = known[entity, first]
+                assert set(question.answers) == set(known[owner, second])
+            asked.setdefault((entity, question.relations), set()).add(part)
+    assert {key for key in asked if len(key[1]) == 1} == {(entity, (relation,)) for entity, relation in known}
+    assert all(len(parts) == 1 for parts in asked.values())
+    assert any(len(relations) == 2 for _, relations in asked)
+    assert splits.fingerprints() == ask_all(facts, two_hops=30).fingerprints()
+    assert splits.fingerprints() != ask_all(facts, two_hops=10).fingerprints()
+
+
+# ---------------------------------------------------------------------------------------------- memories
+def test_triples_are_stored_in_both_directions():
+    assert memory_of(FACTS[:1], "triples") == [
+        Slot(("new zealand", "capital:", "capital"), ("wellington",)),
+        Slot(("wellington", "!capital:", "capital"), ("new zealand",)),
+    ]
+
+
+def test_documents_are_stored_by_sentences_and_by_windows():
+    fact, sentence = FACTS[:1], ("the", "capital", "of", "new zealand", "is", "wellington")
+    assert memory_of(fact, "sentences") == [Slot(sentence, sentence)]
+    assert memory_of(fact, "windows") == [
+        Slot(sentence, ("new zealand",)),
+        Slot(sentence[2:], ("wellington",)),
+    ]
+    centers = memory_of(fact, "centers")
+    assert centers[1] == Slot(("of", "new zealand", "is", "center:wellington"), ("wellington",))
+    titles = memory_of(fact, "titles")
+    assert titles[0::2] == centers
+    assert titles[3] == Slot((*centers[1].key, "title", "new zealand"), ("new zealand",))
+    with pytest.raises(ConfigError, match="there is no memory of 'words'; hint: triples, windows, centers, titles"):
+        memory_of(fact, "words")
+
+
+@pytest.mark.parametrize("encode_center", [False, True])
+def test_a_window_of_one_word_is_that_word(encode_center):
+    words = ("a", "b", "c")
+    for place, word in enumerate(words):
+        found = window_around(words, place, 1, encode_center)
+        assert found == (f"center:{word}" if encode_center else word,)
+    assert window_around(words, 1, 3) == words
+    assert window_around(words, 0, 3) == ("a", "b")
+
+
+def test_the_small_facts_are_as_many_as_their_lines(facts):
+    assert len(facts) == facts_text().count("\n")
