@@ -24,6 +24,14 @@ from minattn.models.vision.cam_networks import CamConfig, CamNetwork
 from minattn.models.vision.cifar_resnet import CifarResNet, CifarResNetConfig
 from minattn.models.vision.cifar_resnext import CifarResNeXt, CifarResNeXtConfig
 from minattn.models.vision.densenet import DenseNet, DenseNetConfig
+from minattn.models.vision.highway import (
+    CifarHighway,
+    CifarHighwayConfig,
+    MnistHighway,
+    MnistHighwayConfig,
+    ThinHighway,
+    ThinHighwayConfig,
+)
 from minattn.models.vision.inception import GoogLeNet, GoogLeNetConfig
 from minattn.models.vision.resnet import ResNet, ResNetConfig
 from minattn.models.vision.senet import SENet, SENetConfig
@@ -42,6 +50,8 @@ __all__ = [
     "BertConfig",
     "CamConfig",
     "CamNetwork",
+    "CifarHighway",
+    "CifarHighwayConfig",
     "CifarResNeXt",
     "CifarResNeXtConfig",
     "CifarResNet",
@@ -61,6 +71,8 @@ __all__ = [
     "MemN2NConfig",
     "MemoryLanguageModel",
     "MemoryLanguageModelConfig",
+    "MnistHighway",
+    "MnistHighwayConfig",
     "RNNsearch",
     "RNNsearchConfig",
     "ResNet",
@@ -68,6 +80,8 @@ __all__ = [
     "Restarts",
     "SENet",
     "SENetConfig",
+    "ThinHighway",
+    "ThinHighwayConfig",
     "Transformer",
     "TransformerConfig",
     "VGGConfig",

@@ -8,7 +8,7 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 
-from minattn.attention.channel import SqueezeExcitation
+from minattn.attention.channel import ConvHighway, Highway, SqueezeExcitation
 from minattn.attention.spatial import AttentionBranch
 from minattn.autograd import tensor
 from minattn.errors import ConfigError
@@ -32,6 +32,8 @@ DIVIDED = {  # weights, biases, batch norm
     "se_resnet50": (25_502_912 + 2_514_944, 1_000 + 16_048, 53_120),
 }
 
+
+MECHANISMS = SqueezeExcitation, AttentionBranch, Highway, ConvHighway
 
 FIRST_OF_EACH = list({entry.network: name for name, entry in reversed(registry.ENTRIES.items())}.values())[::-1]
 
@@ -75,7 +77,7 @@ def test_attention_is_that_of_every_mechanism_in_the_network_by_its_path(name):
     alone = network(nothing)
     assert [t.shape for t in always_a_tuple(output)] == [t.shape for t in always_a_tuple(alone)]
     modules = network.named_modules()
-    mechanisms = {path for path, m in modules.items() if isinstance(m, (SqueezeExcitation, AttentionBranch))}
+    mechanisms = {path for path, m in modules.items() if isinstance(m, MECHANISMS)}
     classifiers = {path for path, _ in modules if path.split(".")[-1] == "classifier"}
     assert set(attention) == mechanisms | classifiers
     assert len(mechanisms) > 0 or not hasattr(config, "se")

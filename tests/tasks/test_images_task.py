@@ -311,3 +311,30 @@ def test_too_few_images_for_all_parts(tmp_path):
     with pytest.raises(DataError, match=r"there are no dev images in .*pictures, .*; hint: more images"):
         driver.start(TASK, CONFIG, ImageSource(str(data)), tmp_path / "run", make_progress=Progress)
     assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------------------------------------- highway networks
+@pytest.mark.parametrize("data", ["digits", "fashion-mnist"])
+def test_networks_without_batch_norm_have_a_rate_of_their_own(data):
+    source = ImageSource(data)
+    thin, convolutional = (TASK.default(name, source) for name in ("highway50", "highway_mnist16"))
+    assert (thin.lr, thin.weight_decay, thin.label_smoothing) == (0.03, 0.0, 0.0)
+    assert (convolutional.lr, convolutional.label_smoothing) == (0.01, 0.0)
+    assert thin.epochs == TASK.default("resnet8", source).epochs
+    assert TASK.configure(["model=plain50", "lr=0.5"], None, source).lr == 0.5
+
+
+def test_a_network_of_linear_layers_is_built_for_the_pixels_of_the_images():
+    config = configured(model="highway10").fitted(3, (2, 5, 7))
+    assert (config.network.pixels, config.network.channels, config.network.classes) == (35, 2, 3)
+    with pytest.raises(ConfigError, match="there is no setting 'pixels'"):
+        configured("pixels=9", model="highway10")
+
+
+def test_a_highway_network_learns_and_is_read_again(source, tmp_path):
+    config = TASK.configure([*SMALL, "depth=3"], "highway10", source)
+    driver.start(TASK, config, source, tmp_path / "run", make_progress=Progress)
+    restored = driver.load(tmp_path / "run")
+    assert restored.model.config.pixels == 64
+    test = source.load(config).test
+    assert restored.predict(test).errors(test).mean() < 0.4

@@ -14,6 +14,7 @@ from minattn.autograd import Tensor, no_grad
 from minattn.data.images.folder import Color
 from minattn.errors import ConfigError, ShapeError
 from minattn.models import registry
+from minattn.models.vision import highway
 from minattn.nn import Module, Parameter
 from minattn.nn.initializers import unallocated
 from minattn.tasks.config import TaskConfig
@@ -45,7 +46,7 @@ class ImageConfig(TaskConfig):
     size: Annotated[Side, "side in pixels that a folder's images are scaled to; 0: as they are"] = 0
     color: Annotated[Color, "colors of a folder's images: as they are, all gray, or all RGB"] = "keep"
 
-    from_data: ClassVar[tuple[str, ...]] = ("classes", "channels")
+    from_data: ClassVar[tuple[str, ...]] = ("classes", "channels", "pixels")
 
     @classmethod
     def of(cls, model: str, **settings: Any) -> "ImageConfig":
@@ -57,7 +58,10 @@ class ImageConfig(TaskConfig):
 
         Raises ConfigError where the images are too small for it, or too large.
         """
-        config = replace(self, network=replace(self.network, classes=classes, channels=shape[0]))
+        found = {"classes": classes, "channels": shape[0]}
+        if hasattr(self.network, "pixels"):  # linear layers alone: the first one takes an image as one row
+            found["pixels"] = shape[1] * shape[2]
+        config = replace(self, network=replace(self.network, **found))
         try:
             config._try_out(0, shape, training=False)  # no images go through all layers in no time
         except ShapeError as error:
@@ -109,3 +113,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "fashion-mnist": {"model": "resnet20", "epochs": 5, "batch_size": 64, "lr": 0.2, "crop": 2},
 }
 """The defaults for known data sets, in place of those of `ImageConfig`."""
+
+MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
+    name: {"lr": 0.03, "weight_decay": 0.0, "label_smoothing": 0.0} for name in highway.THIN
+} | {name: {"lr": 0.01, "label_smoothing": 0.0} for name in (*highway.MNIST, *highway.CIFAR)}
+"""The defaults for networks that want others than the rest: those without batch normalization, a lower rate."""

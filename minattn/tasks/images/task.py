@@ -16,7 +16,7 @@ from minattn.data.images.dataset import Images, described
 from minattn.errors import DataError
 from minattn.models import registry
 from minattn.tasks.images.classifier import Classifier, Predictions, check_meta
-from minattn.tasks.images.settings import DEFAULTS, ImageConfig
+from minattn.tasks.images.settings import DEFAULTS, MODEL_DEFAULTS, ImageConfig
 from minattn.tasks.images.source import ImageSource
 from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_progress
 from minattn.training import Metric
@@ -47,7 +47,8 @@ class ImageClassification(Task):
     def default(self, model: str | None = None, source: ImageSource | None = None) -> ImageConfig:
         """The settings with this network and these data; without data, those of the digits."""
         settings = {"model": self.shown_models[0], **DEFAULTS.get((source or ImageSource()).known_as, {})}
-        return ImageConfig.of(**{**settings, **({} if model is None else {"model": model})})
+        settings |= {} if model is None else {"model": model}
+        return ImageConfig.of(**settings | MODEL_DEFAULTS.get(settings["model"], {}))
 
     def build(self, config: ImageConfig, splits: ImageSplits) -> Classifier:
         if len(splits.classes) < 2:

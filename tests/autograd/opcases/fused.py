@@ -114,6 +114,17 @@ def hopping(draw):
     )
 
 
+@st.composite
+def gating(draw):
+    """Three arrays of one shape, vectors or maps, the first without ties of ReLU."""
+    dtype, shape = draw(dtypes()), draw(strategies.shapes(max_dims=4, max_side=3))
+    inputs = (
+        draw(strategies.arrays(shape, dtype, away_from=[0.0])),
+        *(draw(strategies.arrays(shape, dtype)) for _ in "Tx"),
+    )
+    return Call(inputs, {"activation": draw(st.sampled_from(["relu", "tanh"]))})
+
+
 STATE = ("B", "n")
 CASES = {
     "maxout": Case(pieces()),
@@ -135,6 +146,7 @@ CASES = {
     "attention": Case(attended()),
     "attention_context": Case(attended()),
     "memory_hops": Case(hopping()),
+    "gated": Case(gating()),
     "sentence_vectors": Case(summed_words()),
     "rotate": Case(rotated()),
     "modified_attention_weights": Case(modified()),
