@@ -134,12 +134,21 @@ def check_layer(size: Any, activation: str) -> None:
         raise ConfigError(f"the activation {activation!r} does not exist; hint: one of {', '.join(ACTIVATIONS)}")
 
 
+PAPER = Paper("Srivastava, Greff & Schmidhuber", 2015, "Training very deep networks")
 MECHANISM = Mechanism(
     name="highway layer",
-    paper=Paper("Srivastava, Greff & Schmidhuber", 2015, "Training very deep networks"),
+    paper=PAPER,
     equation="(3) y = H(x, W_H) T(x, W_T) + x (1 - T(x, W_T)); section 2.2: T = sigma(W_T x + b_T), b_T < 0",
     code="Highway",
     model="minattn.models.ThinHighway",
     command="minattn train images --model highway20",
     experiment="experiments/highway_depth.py",
+)
+CONVOLUTION = Mechanism(
+    name="convolutional highway layer",
+    paper=PAPER,
+    equation="(3) y = H(x, W_H) T(x, W_T) + x (1 - T(x, W_T)); section 2.2: T = sigma(x * W_T + b_T), a convolution",
+    code="ConvHighway",
+    model="minattn.models.CifarHighway",
+    command="minattn train images --model highway_cifar10",
 )

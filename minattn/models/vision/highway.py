@@ -255,10 +255,23 @@ class CifarHighway(PooledNetwork):
         return self.dropout(super().pool(features))
 
 
-NETWORK = Network(
-    name="highway networks",
-    paper=Paper("Srivastava, Greff & Schmidhuber", 2015, "Training very deep networks"),
+PAPER = Paper("Srivastava, Greff & Schmidhuber", 2015, "Training very deep networks")
+THIN_NETWORK = Network(
+    name="thin highway networks, and plain ones",
+    paper=PAPER,
     code="ThinHighway",
     command="minattn train images --model highway20",
     experiment="experiments/highway_depth.py",
+)
+MNIST_NETWORK = Network(
+    name="highway networks for MNIST",
+    paper=PAPER,
+    code="MnistHighway",
+    command="minattn train images --data fashion-mnist --model highway_mnist16",
+)
+CIFAR_NETWORK = Network(
+    name="highway networks for CIFAR",
+    paper=PAPER,
+    code="CifarHighway",
+    command="minattn train images --model highway_cifar10",
 )
