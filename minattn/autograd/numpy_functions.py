@@ -7,7 +7,7 @@ so that no gradient is lost without a word:
 * Any other, or a call with arguments that the op does not have, sees the tensors' values and gives what NumPy gives,
   where that carries no gradient: no tensor needs one, or the result is no floating-point number.  So it is with
   `np.allclose`, `np.argsort`, `np.isnan`.
-* Else it is refused with a TypeError that says what to use.
+* Else it is refused with a TypeError that says what to use, and so is what writes into a tensor, such as `np.copyto`.
 
 `np.asarray(x)` is the tensor's values, as `x.numpy()` is: what is computed from them is a constant.  A list of tensors
 is turned into values so by all functions but those that join arrays, such as `np.stack`: NumPy asks no tensor.
@@ -115,6 +115,9 @@ def _split(x: Any, sections: Any, axis: int = 0) -> list[Tensor]:
 CONSTANTS = (np.zeros_like, np.ones_like, np.empty_like)
 """Functions that see no value."""
 
+WRITES = (np.copyto, np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal)
+"""Functions that write into their first argument, as `np.add.at` does."""
+
 USE = {
     **dict.fromkeys(("vstack", "hstack", "dstack", "column_stack", "append", "block"), "minattn.concat or stack"),
     **dict.fromkeys(("inner", "outer", "vdot", "tensordot", "kron", "trace", "diagonal"), "minattn.einsum"),
@@ -173,8 +176,18 @@ def _on_values(name: str, function: Callable[..., Any], args: tuple[Any, ...], p
     tracked = engine.mode.recording and any(tensor.requires_grad for tensor in _tensors((args, parameters)))
     if list(_tensors(parameters.get("out"))):
         raise TypeError(f"np.{name}: tensors are not written to in place (out=..); hint: y = np.{name}(..)")
+    if function in WRITES or name.endswith(".at"):
+        if isinstance(next(iter((*args, *parameters.values()))), Tensor):
+            raise _written_to(name)
+        if tracked:
+            raise TypeError(f"np.{name}: what an array holds has no gradient; hint: x.detach() for the values alone")
     if not (tracked and parameters.get("out") is not None):
-        result = function(*_values(args), **_values(parameters))
+        try:
+            result = function(*_values(args), **_values(parameters))
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise _written_to(name) from error
         if not tracked or function in CONSTANTS or not _has_fractions(result):
             return result
     if op := getattr(ops, name, None):
@@ -182,6 +195,12 @@ def _on_values(name: str, function: Callable[..., Any], args: tuple[Any, ...], p
     else:
         what, use = "no op for it", USE.get(name, "x.detach() for its values alone")
     raise TypeError(f"np.{name}: there is {what}, and NumPy's result would lose the gradient; hint: {use}")
+
+
+def _written_to(name: str) -> TypeError:
+    return TypeError(
+        f"np.{name}: tensors are not written to in place; hint: minattn.where, put or scatter_add give a new one"
+    )
 
 
 def _tensors(x: Any) -> Iterator[Tensor]:
@@ -194,9 +213,11 @@ def _tensors(x: Any) -> Iterator[Tensor]:
 
 
 def _values(x: Any) -> Any:
-    """x with arrays in place of its tensors.  Raises DeviceError for a tensor on a GPU."""
+    """x with read-only arrays in place of its tensors.  Raises DeviceError for a tensor on a GPU."""
     if isinstance(x, Tensor):
-        return np.asarray(x)
+        values = np.asarray(x).view()
+        values.flags.writeable = False
+        return values
     if isinstance(x, dict):
         return {key: _values(part) for key, part in x.items()}
     return type(x)(map(_values, x)) if type(x) in (tuple, list) else x

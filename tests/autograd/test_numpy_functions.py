@@ -7,7 +7,7 @@ import pytest
 from scipy import special
 
 import minattn as ma
-from minattn.autograd.numpy_functions import USE, functions, ufuncs
+from minattn.autograd.numpy_functions import USE, WRITES, functions, ufuncs
 from minattn.errors import AxisError, DeviceError
 from minattn.testing import check_gradients
 
@@ -163,6 +163,42 @@ def test_an_array_takes_no_tensor_in_place_that_needs_a_gradient():
         np.add(total, 1, out=x)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda y, x: np.copyto(y, x),
+        lambda y, x: np.copyto(dst=y, src=x),
+        lambda y, x: np.put(y, [0, 1, 2], x),
+        lambda y, x: np.place(y, [True, False, True], x),
+        lambda y, x: np.putmask(y, [True, False, True], x),
+        lambda y, x: np.put_along_axis(y, np.array([2, 1, 0]), x, 0),
+        lambda y, x: np.add.at(y, [0, 0, 1], x),
+    ],
+)
+def test_what_writes_in_place_neither_writes_into_a_tensor_nor_takes_one_that_needs_a_gradient(write):
+    ones = np.ones(3)
+    for tensor in (ma.tensor(np.zeros(3)), ma.tensor(np.zeros(3), requires_grad=True), ma.tensor(np.zeros(3)) + 0.0):
+        with pytest.raises(TypeError, match=r"^np\..*: tensors are not written to in place; hint: minattn.where"):
+            write(tensor, ones)
+        np.testing.assert_array_equal(tensor.data, 0)
+    array = np.zeros(3)
+    with pytest.raises(TypeError, match=r"^np\..*: what an array holds has no gradient; hint: x.detach()"):
+        write(array, ma.tensor(ones, requires_grad=True))
+    np.testing.assert_array_equal(array, 0)
+    write(array, ma.tensor(ones))
+    assert array.any()
+
+
+def test_no_other_function_writes_into_a_tensor():
+    x = ma.tensor(np.array([np.nan, 1.0]))
+    with pytest.raises(TypeError, match=r"np.nan_to_num: tensors are not written to in place; hint"):
+        np.nan_to_num(x, copy=False)
+    with pytest.raises(TypeError, match=r"np.fill_diagonal: tensors are not written to in place; hint"):
+        np.fill_diagonal(ma.tensor(np.zeros((2, 2))), 1)
+    np.testing.assert_array_equal(np.nan_to_num(x), [0, 1])
+    assert not np.rot90(ma.tensor(np.zeros((2, 2)))).flags.writeable  # a view of the tensor's own numbers
+
+
 def test_what_sees_values_and_has_no_gradient_to_lose():
     data = drawn()
     x = ma.tensor(data, requires_grad=True)
@@ -194,18 +230,7 @@ def results(function, x):
             yield None
 
 
-WRITES = (
-    np.copyto,
-    np.put,
-    np.place,
-    np.putmask,
-    np.put_along_axis,
-    np.fill_diagonal,
-    np.save,
-    np.savez,
-    np.savez_compressed,
-    np.savetxt,
-)
+SAVES = (np.save, np.savez, np.savez_compressed, np.savetxt)
 """They give nothing back."""
 
 
@@ -219,7 +244,7 @@ def test_no_function_of_numpy_gives_a_plain_array_where_a_gradient_is_needed(tmp
     assert len(dispatched) > 200
     assert len(of_numpy) > 90
     refused = set()
-    for function in {*dispatched, *of_numpy, *methods} - {*WRITES, np.zeros_like, np.ones_like, np.empty_like}:
+    for function in {*dispatched, *of_numpy, *methods} - {*WRITES, *SAVES, np.zeros_like, np.ones_like, np.empty_like}:
         for result in results(function, ma.tensor(np.abs(drawn()), requires_grad=True)):
             if isinstance(result, TypeError) and "would lose the gradient" in str(result):
                 assert re.search(r"^np\.[\w.]+: .*; hint: .", str(result))
