@@ -273,6 +273,18 @@ def test_a_story_without_a_sentence_leaves_the_question_as_it_is():
     assert not weights[0].any()
 
 
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_batch_of_stories_without_a_sentence_leaves_the_questions_as_they_are(linear, masked):
+    u, memories = ma.tensor(np.ones((2, 3)), requires_grad=True), ma.tensor(np.ones((2, 0, 3, 3)), requires_grad=True)
+    out, weights = memory_hops(u, memories, hops=2, mask=np.ones((2, 0), bool) if masked else None, linear=linear)
+    ma.sum(out * out).backward()
+    np.testing.assert_array_equal(out.data, u.data)
+    np.testing.assert_array_equal(u.grad, 2)
+    assert weights.shape == (2, 2, 0)
+    assert memories.grad.shape == memories.shape
+
+
 # ---------------------------------------------------------------------------------------------- refusals
 def refuse(module, *sizes, **settings):
     inspect.unwrap(module.__init__)(object.__new__(module), *sizes, **settings)

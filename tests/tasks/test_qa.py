@@ -105,6 +105,15 @@ def test_networks_learn_where_everybody_is(tmp_path):
     assert (tmp_path / "run" / "hops.png").exists()
 
 
+def test_questions_may_come_before_every_sentence(tmp_path):
+    lines = "1 Where is Mary?\tkitchen\n1 Where is John?\tgarden\n" * 10
+    for part in ("train", "test"):
+        (tmp_path / f"qa1_questions_{part}.txt").write_text(lines, encoding="utf-8")
+    driver.start(TASK, TASK.configure(SMALL), BabiSource(str(tmp_path)), tmp_path / "run", make_progress=Progress)
+    assert driver.evaluate(tmp_path / "run")["questions"] == 20
+    assert not (tmp_path / "run" / "hops.png").exists()  # nothing to look at
+
+
 # ---------------------------------------------------------------------------------------------- asking
 def test_an_answer_has_weights_over_the_last_sentences_that_fit(answerer):
     story = [words_of("Mary went to the kitchen."), *[words_of("John moved to the garden.")] * 9]

@@ -9,6 +9,8 @@ from minattn.autograd.ops.neural import row_exponentials, shared_exponentials
 
 def softmax(scores: Array, mask: Array | None = None) -> Array:
     """Softmax over the last axis, over the elements where the mask is True; a row without any gives zeros."""
+    if not scores.size:
+        return scores
     if mask is not None:
         scores = xp(scores).where(mask, scores, -np.inf)
     weights, total = shared_exponentials(scores) or row_exponentials(scores, masked=mask is not None)

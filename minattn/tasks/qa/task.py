@@ -104,7 +104,10 @@ class QuestionAnswering(Task):
     # ------------------------------------------------------------------------------------------ looking at it
     def figures(self, predictor: Answerer, test: Stories, evaluation: Evaluation, folder: Path) -> Sequence[str]:
         """The hops of a question of each of a few tasks, as in the paper's Figure 2."""
-        shown = [_typical(test.of_task(task)) for task in test.tasks[:6]]
+        told = Stories(tuple(question for question in test if question.story))  # others have nothing to look at
+        if not told:
+            return []
+        shown = [_typical(told.of_task(task)) for task in told.tasks[:6]]
         draw_hops([(" ".join(q.words), predictor.ask(q.story, q.words)) for q in shown], folder / HOPS)
         return [HOPS]
 
