@@ -85,6 +85,7 @@ def test_a_numbered_link_without_a_kind_is_sure_and_may_have_a_confidence(tmp_pa
     [
         ("2-2 1:1", "has '1:1', expected links; hint: 3-4"),
         ("1-2-3", "has '1-2-3', expected links"),
+        (f"{'9' * 5000}-1", "has '9{60}'.., expected links"),
         ("0-1", "has word 0, where the first is 1; hint: .*0 or from 1"),
     ],
 )
@@ -99,6 +100,7 @@ def test_pharaoh_lines_that_cannot_be_read(tmp_path, line, says):
     [
         ("1 2", "reads '1 2', expected a link; hint: SENTENCE SOURCE TARGET"),
         ("a 1 2", "reads 'a 1 2', expected a link"),
+        (f"1 {'9' * 5000} 2", "reads '1 9{58}'.., expected a link"),
         ("", "reads '', expected a link"),
         ("3 1 1", "is about sentence 3 of 2; hint: count from 1"),
         ("0 1 1", "is about sentence 0 of 2"),

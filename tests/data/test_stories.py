@@ -54,10 +54,13 @@ def test_what_is_written_is_read_again(file):
     [
         ("Mary moved.\n", r"line 1: 'Mary moved.' is no numbered sentence; hint"),
         ("1 Mary moved.\n2\n", r"line 2: '2' is no numbered sentence; hint"),
+        ("² Mary moved.\n", r"line 1: '² Mary moved.' is no numbered sentence; hint"),
+        (f"{'9' * 5000} Mary moved.\n", r"line 1: '9{60}' is no numbered sentence; hint"),
         ("1 Mary moved.\n3 John moved.\n", r"line 2: number 3 does not follow the one before; hint"),
         ("2 Mary moved.\n", r"line 1: number 2 does not follow the one before; hint"),
         ("1 Mary moved.\n2 Where?\t\t1\n", r"line 2: the question 'Where\?' has no answer; hint"),
         ("1 Mary moved.\n2 Where?\tthere\tfirst\n", r"line 2: behind the answer stands 'first'"),
+        ("1 Mary moved.\n2 Where?\tthere\t²\n", r"line 2: behind the answer stands '²'"),
         ("1 Mary moved.\n2 Where?\tthere\t2\n", r"line 2: behind the answer stands '2'"),
         ("1 Mary moved.\n2 Where?\tthere\t1\t1\n", r"line 2: behind the answer stands '1 1'"),
         ("1 Mary moved.\n2 John moved.\n", r"has no question; hint"),
@@ -82,6 +85,14 @@ def test_a_folder_is_its_tasks_with_a_tenth_held_out(tmp_path, file):
         read_babi_folder(tmp_path, 3)
     (tmp_path / "qa1_some-words_test.txt").unlink()
     with pytest.raises(DataError, match="has no test file of task 1; hint"):
+        read_babi_folder(tmp_path)
+
+
+def test_two_files_of_a_task_in_a_folder_are_refused(tmp_path, file):
+    for name in ("one", "two"):
+        for part in ("train", "test"):
+            file(TEXT, f"qa7_{name}_{part}.txt")
+    with pytest.raises(DataError, match=r"has qa7_one_test.txt and qa7_two_test.txt for task 7; hint"):
         read_babi_folder(tmp_path)
 
 

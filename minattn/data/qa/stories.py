@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minattn.data.splits import Splits
-from minattn.data.text.texts import read_text
+from minattn.data.text.texts import NUMBER, read_text
 from minattn.errors import DataError
 
 Sentence = tuple[str, ...]
 """A sentence's words, in lower case and without the mark at its end."""
 
-FILE = re.compile(r"qa(\d+)_.*_(train|test)\.txt")
+FILE = re.compile(r"qa([0-9]{1,9})_.*_(train|test)\.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def read_babi(path: str | Path) -> Stories:
 
 def _numbered(line: str, where: str) -> tuple[int, str]:
     index, _, text = line.strip("\n").partition(" ")
-    if not index.isdigit() or not words_of(text.partition("\t")[0]):
+    if not NUMBER.fullmatch(index) or not words_of(text.partition("\t")[0]):
         raise DataError(f"{where}: {line[:60]!r} is no numbered sentence; hint: such as 1 Mary moved to the bathroom.")
     return int(index), text
 
@@ -113,7 +113,7 @@ def _numbered(line: str, where: str) -> tuple[int, str]:
 def _question(text: str, task: int, story: Sequence[Sentence], places: dict[int, int | None], where: str) -> Question:
     question, answer, *rest = text.split("\t")
     numbers = rest[0].split() if rest else []
-    facts = [places.get(int(number)) if number.isdigit() else None for number in numbers]
+    facts = [places.get(int(number)) if NUMBER.fullmatch(number) else None for number in numbers]
     if not answer.strip():
         raise DataError(
             f"{where}: the question {question.strip()!r} has no answer; hint: <TAB> and the answer behind it"
@@ -131,12 +131,17 @@ def read_babi_folder(folder: str | Path, task: int | None = None) -> Splits[Stor
     """Read the tasks in a folder, or one of them: files qaN_NAME_train.txt and qaN_NAME_test.txt.
 
     The last tenth of each task's training questions are held out for development.
-    Raises DataError where there is no such file, or one of a pair is missing.
+    Raises DataError where there is no such file, one of a pair is missing, or a task has two of a kind.
     """
     found: dict[int, dict[str, Path]] = {}
     for path in sorted(Path(folder).glob("qa*.txt")):
         if match := FILE.fullmatch(path.name):
-            found.setdefault(int(match[1]), {})[match[2]] = path
+            files = found.setdefault(int(match[1]), {})
+            if other := files.get(match[2]):
+                raise DataError(
+                    f"{folder} has {other.name} and {path.name} for task {match[1]}; hint: a folder with one of them"
+                )
+            files[match[2]] = path
     if not found:
         raise DataError(f"{folder} has no files of bAbI; hint: a folder with qa1_.._train.txt, qa1_.._test.txt, ..")
     chosen = sorted(found) if task is None else [task]

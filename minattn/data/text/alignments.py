@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 from minattn.data.text.parallel import ParallelText, read_lines, read_parallel, shown
+from minattn.data.text.texts import NUMBER
 from minattn.errors import DataError
 
 Link = tuple[int, int]
 
-PHARAOH = re.compile(r"(\d+)([-p?])(\d+)")
+PHARAOH = re.compile(f"({NUMBER.pattern})([-p?])({NUMBER.pattern})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def read_numbered_links(path: str | Path, sentences: int, first: int = 1) -> lis
     for number, line in enumerate(read_lines(path), start=1):
         place = f"{path}, line {number:,}"
         columns = line.split()
-        if len(columns) not in (3, 4, 5) or not all(column.isdecimal() for column in columns[:3]):
+        if len(columns) not in (3, 4, 5) or not all(map(NUMBER.fullmatch, columns[:3])):
             raise DataError(f"{place}, reads {shown(line)}, expected a link; hint: SENTENCE SOURCE TARGET [S|P]")
         sentence = int(columns[0])
         if not 1 <= sentence <= sentences:

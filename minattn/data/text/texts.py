@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from jaxtyping import Int64
 
 from minattn.data.splits import Splits
 from minattn.errors import DataError
+
+NUMBER = re.compile("[0-9]{1,9}")
+"""A number that counts lines or words in a file."""
 
 SHOWN_CHARACTERS = 20  # an error names at most so many of the characters that it complains of
 
