@@ -43,6 +43,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 PRECISIONS = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": BFLOAT16}
 
+METADATA = "__metadata__"
+
 LONGEST_HEADER = 100_000_000
 
 
@@ -59,6 +61,8 @@ def save_state(path: PathLike, state: Mapping[str, np.ndarray], dtype: str = "fl
     header: dict[str, Any] = {}
     parts, end = [], 0
     for name, array in state.items():
+        if name == METADATA:
+            raise CheckpointError(f"no array can have the name {name}, which safetensors has for notes; hint: another")
         kind, stored = _stored(name, np.asarray(array), dtype)
         header[name] = {"dtype": kind, "shape": list(stored.shape), "data_offsets": [end, end + stored.nbytes]}
         parts.append(stored.tobytes())
@@ -121,26 +125,31 @@ def _header(path: PathLike, content: bytes) -> tuple[dict[str, Any], int]:
         raise _damaged(path, "it has no whole header")
     try:
         header = json.loads(content[8 : 8 + length])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, "its header is no JSON") from error
     if not isinstance(header, dict):
         raise _damaged(path, "its header names no arrays")
-    header.pop("__metadata__", None)
+    header.pop(METADATA, None)
     return header, 8 + length
 
 
 def _loaded(path: PathLike, name: str, entry: Any, content: bytes, start: int) -> np.ndarray:
     try:
-        kind, shape, (first, end) = entry["dtype"], [int(n) for n in entry["shape"]], entry["data_offsets"]
+        kind, shape, (first, end) = str(entry["dtype"]), list(entry["shape"]), entry["data_offsets"]
     except (TypeError, KeyError, ValueError) as error:
         raise _damaged(path, f"the entry of {name} is not whole") from error
+    if not all(type(number) is int for number in (*shape, first, end)):
+        raise _damaged(path, f"the shape or the place of {name} is no whole numbers")
     if kind not in DTYPES:
         raise CheckpointError(f"{path}: {name} is of dtype {kind}; hint: one of {', '.join(DTYPES)}")
     dtype, count = DTYPES[kind], math.prod(shape)
     inside = 0 <= first <= end <= len(content) - start and min(shape, default=0) >= 0
     if not inside or end - first != count * dtype.itemsize:
         raise _damaged(path, f"{name} is cut off")
-    stored = np.frombuffer(content, dtype, count, start + first).reshape(shape)
+    try:
+        stored = np.frombuffer(content, dtype, count, start + first).reshape(shape)
+    except ValueError as error:  # of an empty array the numbers in the file do not bound the shape
+        raise _damaged(path, f"no array has the shape of {name} ({error})") from error
     if kind == BFLOAT16:
         return from_bfloat16(stored)
     return stored.astype(np.float32 if kind == "F16" else dtype.newbyteorder("="))

@@ -98,6 +98,8 @@ def test_what_cannot_be_stored(tmp_path):
         save_state(path, {"w": np.array([3.4e38], np.float32)}, "bfloat16")
     with pytest.raises(CheckpointError, match=r"c is complex128, which safetensors does not store; hint"):
         save_state(path, {"c": np.ones(1, complex)})
+    with pytest.raises(CheckpointError, match=r"no array can have the name __metadata__"):
+        save_state(path, {"__metadata__": np.ones(1)})
     assert path.read_bytes() == before
     with pytest.raises(CheckpointError, match=r"could not be written: .*; hint"):
         save_state(tmp_path / "nowhere" / "model.safetensors", {})
@@ -115,11 +117,21 @@ def damaged(header, data=b""):
         (b"", "no whole header"),
         (b"\xff" * 20, "no whole header"),
         (damaged(b"{nonsense"), "no JSON"),
+        (damaged(b"[" * 100_000), "no JSON"),
         (damaged([1]), "names no arrays"),
         (damaged({"a": {"dtype": "F32"}}), "the entry of a is not whole"),
         (damaged({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, b"1234"), "a is cut off"),
         (damaged({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}, b"12345678"), "a is cut off"),
         (damaged({"a": {"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]}}, b"1234"), "a is cut off"),
+        (damaged({"a": {"dtype": "F32", "shape": [1], "data_offsets": ["0", "4"]}}, b"1234"), "a is no whole numbers"),
+        (damaged({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0.0, 4.0]}}, b"1234"), "a is no whole numbers"),
+        (damaged({"a": {"dtype": "F32", "shape": [1.5], "data_offsets": [0, 4]}}, b"1234"), "a is no whole numbers"),
+        (damaged({"a": {"dtype": "F32", "shape": [2**70, 0], "data_offsets": [0, 0]}}), "no array has the shape of a"),
+        (damaged({"a": {"dtype": "F32", "shape": [1] * 70, "data_offsets": [0, 4]}}, b"1234"), "has the shape of a"),
+        (
+            damaged({"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}, b"1234"),
+            "is of dtype .'F32'.; hint",
+        ),
         (damaged({"a": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}}, b"1"), "is of dtype F8_E4M3; hint"),
     ],
 )
