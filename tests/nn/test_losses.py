@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import minattn as ma
 from minattn import nn
+from minattn.autograd.ops.cross_entropy import cross_entropy_equation
 from minattn.errors import ConfigError, GradientError, ShapeError
 from minattn.testing import check_gradients, strategies
 
@@ -228,6 +229,15 @@ def test_a_class_that_cannot_be_and_is_no_target_counts_nothing():
     loss.backward()
     assert loss.item() == pytest.approx(math.log(2))
     assert x.grad.tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize("loss", [nn.cross_entropy, cross_entropy_equation])
+def test_an_ignored_target_counts_nothing_where_a_class_cannot_be(loss):
+    x = ma.tensor(np.array([[-np.inf, 0.0, 0.0], [-np.inf, 1.0, 2.0]]), requires_grad=True)
+    mean = loss(x, np.array([1, 0]), ignore_index=0)
+    mean.backward()
+    assert mean.item() == pytest.approx(math.log(2))
+    np.testing.assert_allclose(x.grad, [[0, -0.5, 0.5], [0, 0, 0]], atol=1e-12)
 
 
 def test_what_cross_entropy_refuses():

@@ -13,6 +13,7 @@ import numpy as np
 from minattn.autograd.backend import Array, as_array, as_index, like, sums, xp
 from minattn.autograd.blocks import NEW, over_rows
 from minattn.autograd.engine import Result, op
+from minattn.autograd.ops.elementwise import where
 from minattn.autograd.ops.indexing import one_hot
 from minattn.autograd.ops.neural import log_softmax_equation
 from minattn.autograd.ops.reductions import sum
@@ -37,7 +38,8 @@ def cross_entropy_equation(
         q = one_hot(ids, classes, _dtype(logits.data)).data
         of_target = counted if per_class is None else counted * per_class[ids]
     q = ((1 - label_smoothing) * q + label_smoothing / classes) * (1.0 if per_class is None else per_class)
-    losses = -sum(q * log_softmax_equation(logits), -1) * counted
+    q = q * counted[..., None]
+    losses = -sum(q * where(q == 0, 0.0, log_softmax_equation(logits)), -1)  # 0 log 0 is 0
     return losses if reduction == "none" else sum(losses) / _divisor(of_target, reduction)
 
 
@@ -92,13 +94,13 @@ def _of_ids(logits: Array, ids: Array, counted: Array, eps: float, reduction: st
         z: Array, ids: Array, of_target: Array, counted: Array, mass: Array, e: Array | None = None
     ) -> tuple[Array, Array, Array]:
         e = module.subtract(z, z.real.max(-1, keepdims=True), e)
-        losses = (eps - 1) * e[module.arange(len(ids))[:, None], ids] * of_target
+        losses = (eps - 1) * module.where(counted == 0, 0, e[module.arange(len(ids))[:, None], ids]) * of_target
         if eps:
             losses -= counted * (spread * sums(e) if per_class is None else sums(spread * e))
         e = _exp(e)
         total = sums(e)
         losses += module.log(total) * mass
-        return e, total, losses
+        return e, total, module.where(counted == 0, 0, losses)
 
     def backward(
         e: Array, total: Array, ids: Array, of_target: Array, counted: Array, mass: Array, d: Array | None = None
