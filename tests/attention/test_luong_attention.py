@@ -407,7 +407,9 @@ def test_a_mask_of_another_shape_is_refused(mask):
     [
         ({"score": "cosine"}, r"there is no score 'cosine'; hint: dot, general, concat, concat_coded, location"),
         ({"score": "dot", "size": 4}, r'score "dot" needs states of one size, got 3 and 4; hint: "general"'),
-        ({"kind": "local-m", "window": -1}, r"a window reaches 0 or more positions to each side, got -1; hint"),
+        ({"kind": "local-m", "window": -1}, r"a window reaches 0 or more whole positions to each side, got -1; hint"),
+        ({"kind": "local-p", "window": 1.5}, r"a window reaches 0 or more whole positions to each side, got 1.5; hint"),
+        ({"kind": "local-p", "window": "2"}, r"a window reaches 0 or more whole positions to each side, got '2'; hint"),
         ({"kind": "local-p", "window": 0}, r"sigma of the Gaussian must be above 0, got 0.0; hint"),
         ({"kind": "local-p", "sigma": 0.0}, r"sigma of the Gaussian must be above 0, got 0.0; hint"),
         ({"kind": "local-p", "sigma": math.nan}, r"sigma of the Gaussian must be above 0, got nan; hint"),

@@ -17,8 +17,8 @@ Deviations from the paper:
 * Steps t and positions s count from 0.  p_t of (9) stays a real number in [0, S]: S / 2 where v_p is 0, and its upper
   end lies one past the last position.  (The authors' code has 1 + (S - 1) sigmoid, counted from 1.)
 * A step past the end of the source attends around its last position, p_t = min(t, S - 1), as in the authors' code.
-* S is the number of the last real position plus one: the length of a source that is padded at its end.  Padding is
-  masked as in global attention.
+* S is the number of the last real position plus one: the length of a source that is padded at its end.  With the score
+  "location" it is S_max at most.  Padding is masked as in global attention.
 """
 
 from typing import Any, Literal
@@ -87,9 +87,9 @@ class LocalAttention(GlobalAttention):
         init: Literal["paper", "glorot"] = "paper",
     ) -> None:
         super().__init__(state, source, rng, score, hidden, positions, init)
+        if not isinstance(window, int) or window < 0:
+            raise ConfigError(f"a window reaches 0 or more whole positions to each side, got {window!r}; hint: 10")
         sigma = window / 2 if sigma is None else sigma
-        if window < 0:
-            raise ConfigError(f"a window reaches 0 or more positions to each side, got {window}; hint: 10")
         if predictive and not sigma > 0:
             raise ConfigError(f"sigma of the Gaussian must be above 0, got {sigma}; hint: a window of 1 or more")
         self.window, self.sigma = window, sigma
