@@ -18,7 +18,8 @@ long array the body gets one block of x after another, and the block of the resu
 threads at the same time; it calls no matrix product, since BLAS has threads of its own.
 
 An op whose blocks are not rows of one matrix goes through them by `for_each_part`, some images after others, or by
-`for_each`, with blocks of its own making; convolutions do, whose products are too small for the threads of BLAS.
+`for_each`, with blocks of its own making.  Convolutions do; they call products, each of which BLAS computes in the
+thread that calls it (`blas.py`).
 
     MINATTN_THREADS=1      the number of threads that share the blocks of one long array; by default as many as
                            OPENBLAS_NUM_THREADS or OMP_NUM_THREADS say, else one for each core, but 4 at most
@@ -41,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minattn.autograd.backend import Array, is_real_host
+from minattn.autograd.blas import one_blas_thread
 from minattn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -136,8 +138,22 @@ def for_each_part(work: Callable[[Part], None], x: Array) -> None:
     for_each(work, [slice(k, k + height) for k in range(0, len(x), height)], share=x.size >= LONG)
 
 
-def for_each(work: Callable[[Any], None], items: Sequence[Any], share: bool) -> None:
-    """work(item) for every item, which several threads share if `share`: then no item may write where another does."""
+def for_each(work: Callable[[Any], None], items: Sequence[Any], share: bool, products: bool = False) -> None:
+    """work(item) for every item, which several threads share if `share`: then no item may write where another does.
+
+    products: whether `work` calls matrix products.  BLAS computes each by one thread then, while threads share the
+    items; where it cannot be told to, the caller's thread does all items and BLAS shares each product.
+    """
+    count = min(threads(), len(items)) if share and not _mode.alone else 1
+    if products and count > 1:
+        with one_blas_thread() as held:
+            _do_each(work, items, count if held else 1)
+    else:
+        _do_each(work, items, count)
+
+
+def _do_each(work: Callable[[Any], None], items: Sequence[Any], count: int) -> None:
+    """work(item) for every item, by `count` threads."""
     remaining = deque(items)
 
     def some() -> None:
@@ -148,7 +164,7 @@ def for_each(work: Callable[[Any], None], items: Sequence[Any], share: bool) -> 
                 return
             work(item)
 
-    _share(some, min(threads(), len(items)) if share and not _mode.alone else 1)
+    _share(some, count)
 
 
 # ---------------------------------------------------------------------------------------------- threads

@@ -6,7 +6,7 @@ The loss of a batch of B is a mean, and so is its gradient, of the parts that th
 
 so the parts can be walked forwards and backwards at the same time, each on a core of its own.  The interpreter runs one
 thread at a time, but NumPy lets go of it while it computes, which is nearly always.  Everything runs on all cores so,
-not the matrix products alone as where BLAS has several threads; BLAS is to have one meanwhile.
+not the matrix products alone as where BLAS has several threads; BLAS has one meanwhile (`autograd/blas.py`).
 
 Each thread works on a replica of the model, which has the same weights in the same memory and gradients of its own.
 The gradients are added in the order of the parts, so results depend on the number of threads, not on their speed.
@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minattn.autograd import Tensor
+from minattn.autograd.blas import one_blas_thread
 from minattn.autograd.blocks import one_thread
 from minattn.errors import ConfigError
 from minattn.nn import Module
@@ -67,14 +68,15 @@ class DataParallel:
         replicas = self.replicas[: len(parts) - 1]
         for replica in replicas:
             _share_parameters(self.model, replica)
-        others = [
-            self._helpers.submit(contextvars.copy_context().run, self._part, replica, part, share)
-            for replica, (part, share) in zip(replicas, parts[1:], strict=True)
-        ]
-        try:
-            loss = self._part(self.model, *parts[0])
-        finally:
-            wait(others)
+        with one_blas_thread():
+            others = [
+                self._helpers.submit(contextvars.copy_context().run, self._part, replica, part, share)
+                for replica, (part, share) in zip(replicas, parts[1:], strict=True)
+            ]
+            try:
+                loss = self._part(self.model, *parts[0])
+            finally:
+                wait(others)
         for replica, other in zip(replicas, others, strict=True):
             loss = loss + other.result()
             _add_gradients(self.model, replica)

@@ -1,8 +1,9 @@
-"""Convolutions against seven loops, against SciPy, against one another, and in blocks as small as they get.
+"""Convolutions against seven loops, against SciPy, against one another, and by each way that they may take.
 
 Their gradients and their equations are tested in test_every_op.py, on the cases of opcases/convolution.py.
 """
 
+import contextlib
 import itertools
 import threading
 import tracemalloc
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from opcases import CASES
 from opcases.convolution import both
@@ -18,11 +19,35 @@ from scipy import signal
 
 import minattn as ma
 from minattn.autograd import OPS, blocks
-from minattn.autograd.ops import convolution_algorithms, convolution_maps
+from minattn.autograd.ops import implicit_gemm
 from minattn.errors import ConfigError, ShapeError
 from minattn.testing import assert_equation, check_gradients, strategies
 
 NAMES = ("conv2d", "conv_transpose2d")
+SMALLEST = {"HOST_BLOCK": 1, "FEWEST_PIXELS": 1}
+GATHER = {"has_small_products": lambda: False}
+SMALL_PRODUCTS = {"has_small_products": lambda: True}
+IN_PIECES = SMALL_PRODUCTS | {"_slides": lambda *a: False}
+WAYS = {
+    "a block for all": {"HOST_BLOCK": 1 << 40} | GATHER,
+    "blocks of images": {"HOST_BLOCK": 300, "FEWEST_PIXELS": 1} | GATHER,
+    "blocks of rows": SMALLEST | GATHER,
+    "parts for threads": {"SHARED": 1} | SMALLEST | GATHER,
+    "products in pieces": {"SMALL": 60, "FEWEST_ROWS": 2} | IN_PIECES,
+    "pieces of blocks": {"HOST_BLOCK": 300, "FEWEST_PIXELS": 1, "SMALL": 30, "FEWEST_ROWS": 1} | IN_PIECES,
+    "slide": SMALL_PRODUCTS,
+    "slide over images": {"HOST_BLOCK": 100, "FEWEST_PIXELS": 1, "SMALL": 100, "FEWEST_ROWS": 1} | SMALL_PRODUCTS,
+    "slide over rows": {"SMALL": 50, "FEWEST_ROWS": 1} | SMALLEST | SMALL_PRODUCTS,
+}
+
+
+@contextlib.contextmanager
+def taking(way):
+    """Within the block convolutions take that way, however small they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in WAYS[way].items():
+            patch.setattr(implicit_gemm, name, value)
+        yield
 
 
 def tolerance(x):
@@ -50,10 +75,13 @@ def by_loops(x, weight, bias, stride, padding, dilation, groups):
     return y
 
 
+@pytest.mark.parametrize("way", WAYS)
 @given(call=CASES["conv2d"].calls)
-def test_conv2d_is_seven_loops(call):
+@settings(max_examples=30)
+def test_conv2d_is_seven_loops(way, call):
     x, weight, *bias = call.inputs
-    y = ma.conv2d(*call.inputs, **call.parameters)
+    with taking(way):
+        y = ma.conv2d(*call.inputs, **call.parameters)
     expected = by_loops(x, weight, bias[0] if bias else None, **call.parameters)
     assert y.shape == expected.shape
     assert y.dtype == x.dtype
@@ -76,10 +104,13 @@ def by_scipy(x, weight, stride, padding, dilation, groups):
     return np.array([[at(n, o) for o in range(outputs)] for n in range(len(x))])
 
 
+@pytest.mark.parametrize("way", WAYS)
 @given(call=CASES["conv2d"].calls)
-def test_conv2d_is_the_correlation_of_scipy(call):
+@settings(max_examples=30)
+def test_conv2d_is_the_correlation_of_scipy(way, call):
     x, weight = (a.astype(np.float64) for a in call.inputs[:2])
-    y = ma.conv2d(x, weight, **call.parameters)
+    with taking(way):
+        y = ma.conv2d(x, weight, **call.parameters)
     assume(len(x))
     np.testing.assert_allclose(y.data, by_scipy(x, weight, **call.parameters), rtol=1e-11, atol=1e-11)
 
@@ -142,30 +173,13 @@ def test_conv1d_refuses_what_is_no_sequence():
 
 
 # ---------------------------------------------------------------------------------------------- blocks
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NAMES)
-@given(data=st.data(), limit=st.sampled_from([1, 30, 100]))
-def test_blocks_change_nothing(name, data, limit):
-    """In blocks of one row, of some rows, and of some images."""
+@given(data=st.data())
+@settings(max_examples=40)
+def test_every_way_has_the_gradients_of_the_equation(name, way, data):
     call = data.draw(CASES[name].calls)
-    before, convolution_maps.HOST_TILE = convolution_maps.HOST_TILE, limit
-    try:
-        assert_equation(
-            CASES[name].on_tensors(name, call.parameters),
-            lambda *tensors: OPS[name].equation(*tensors, **call.parameters),
-            *call.inputs,
-        )
-    finally:
-        convolution_maps.HOST_TILE = before
-
-
-@pytest.mark.parametrize("name", NAMES)
-@given(data=st.data(), small=st.sampled_from([1, 60, 400]))
-def test_no_way_changes_anything(name, data, small):
-    """With the products cut into pieces of a few rows or into none, and kernels slid over pixels or not."""
-    call = data.draw(CASES[name].calls)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution_algorithms, "SMALL", small)
-        patch.setattr(convolution_algorithms, "FEW_ROWS", data.draw(st.sampled_from([1, 2, 1 << 40])))
+    with taking(way):
         assert_equation(
             CASES[name].on_tensors(name, call.parameters),
             lambda *tensors: OPS[name].equation(*tensors, **call.parameters),
@@ -173,33 +187,74 @@ def test_no_way_changes_anything(name, data, small):
         )
 
 
-def algorithm(x, weight, **how):
-    how = {"kernel": weight[2:], "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1} | how
-    return convolution_algorithms.choose_algorithm(np.zeros(x), weight, convolution_algorithms.Geometry(**how)).forward
+def test_all_the_ways_are_taken(monkeypatch):
+    """Otherwise the tests above would prove nothing."""
+    found = {}
+    blocks_of, pieces_of, slide = implicit_gemm._blocks, implicit_gemm._pieces, implicit_gemm._slide
+
+    def noted_blocks(*given):
+        result = blocks_of(*given)
+        found["blocks"], found["shared"] = len(result[0]), result[1]
+        return result
+
+    def noted_pieces(patches, outputs):
+        whole, piece = pieces_of(patches, outputs)
+        found["pieces"] = whole // piece
+        return whole, piece
+
+    def noted_slide(*given):
+        found["pieces"] = "slides"
+        slide(*given)
+
+    for noted in (noted_blocks, noted_pieces, noted_slide):
+        monkeypatch.setattr(implicit_gemm, noted.__name__.replace("noted", ""), noted)
+    x, weight = np.ones((9, 2, 6, 5)), np.ones((3, 2, 2, 2))
+    counts = {}
+    for way in WAYS:
+        with taking(way):
+            ma.conv2d(x, weight)
+        counts[way] = tuple(found[name] for name in ("blocks", "pieces", "shared"))
+    assert counts == {
+        "a block for all": (1, 1, False),
+        "blocks of images": (9, 1, False),
+        "blocks of rows": (45, 1, False),
+        "parts for threads": (45, 1, True),
+        "products in pieces": (1, 90, False),
+        "pieces of blocks": (9, 20, False),
+        "slide": (1, "slides", False),
+        "slide over images": (18, "slides", False),
+        "slide over rows": (45, "slides", False),
+    }
 
 
-def test_which_way_a_kernel_takes():
-    x, few, many = (2, 16, 8, 8), (16, 16, 3, 3), (1024, 16, 3, 3)
-    assert algorithm(x, few) is convolution_algorithms._implicit_gemm
-    assert algorithm(x, few, dilation=(2, 1)) is convolution_algorithms._implicit_gemm
-    for other in ({"stride": (2, 1)}, {"stride": (1, 2)}, {"dilation": (1, 2)}, {"padding": (1, 3)}):
-        assert algorithm(x, few, **other) is convolution_algorithms._im2col
-    assert algorithm(x, many) is convolution_algorithms._im2col
-    assert algorithm(x, (16, 8, 3, 3), groups=2) is convolution_algorithms._im2col
-    assert algorithm(x, (16, 1, 3, 3), groups=16) is convolution_algorithms._direct
+def test_which_kernels_slide(monkeypatch):
+    def slides(weight, width, stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1):
+        geometry = implicit_gemm.Geometry(weight[2:], stride, padding, dilation, groups)
+        return implicit_gemm._slides(np.zeros((2, 16, 8, 8), np.float32), weight, geometry, width)
+
+    few, many = (16, 16, 3, 3), (1024, 16, 3, 3)
+    monkeypatch.setattr(implicit_gemm, "has_small_products", lambda: True)
+    assert slides(few, 8)
+    assert slides(few, 8, dilation=(2, 1))
+    assert slides(few, 6, padding=(0, 0))
+    for how in ({"stride": (2, 1)}, {"stride": (1, 2)}, {"dilation": (1, 2)}, {"groups": 2}, {"padding": (1, 0)}):
+        assert not slides(few, 8, **how)
+    assert not slides(many, 8)
+    assert not slides(few, 4, padding=(0, 0))
+    monkeypatch.setattr(implicit_gemm, "has_small_products", lambda: False)
+    assert not slides(few, 8)
 
 
 @pytest.mark.parametrize("how", [{}, {"stride": 2}, {"groups": 4}, {"groups": 2}], ids=str)
 def test_threads_share_a_convolution_and_change_no_bit(monkeypatch, how):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(s, np.float32) for s in ((9, 4, 8, 7), (4, 4 // how.get("groups", 1), 3, 3), (4,))]
-    monkeypatch.setattr(convolution_maps, "HOST_TILE", 300)
-    monkeypatch.setattr(convolution_maps, "SHARED", 1)
-    at_work = set()
-    for name in ("_implicit_gemm", "_im2col", "_direct"):
-        one = getattr(convolution_algorithms, name)
-        noted = lambda *a, one=one: (at_work.add(threading.get_ident()), one(*a))[1]  # noqa: E731
-        monkeypatch.setattr(convolution_algorithms, name, noted)
+    monkeypatch.setattr(implicit_gemm, "HOST_BLOCK", 300)
+    monkeypatch.setattr(implicit_gemm, "FEWEST_PIXELS", 1)
+    monkeypatch.setattr(implicit_gemm, "SHARED", 1)
+    at_work, fill = set(), implicit_gemm._fill
+    noted = lambda *a: (at_work.add(threading.get_ident()), fill(*a))[1]  # noqa: E731
+    monkeypatch.setattr(implicit_gemm, "_fill", noted)
 
     def run(threads):
         monkeypatch.setattr(blocks, "threads", lambda: threads)
@@ -222,15 +277,49 @@ def test_threads_share_a_convolution_and_change_no_bit(monkeypatch, how):
 
 @pytest.mark.parametrize("shape", [(3, 4, 1, 1), (3, 4, 9, 7), (0, 4, 9, 7), (5, 4, 40, 3)])
 @pytest.mark.parametrize("limit", [1, 17, 500, 10**6])
-def test_tiles_are_all_rows_of_all_images_once(monkeypatch, shape, limit):
-    monkeypatch.setattr(convolution_maps, "HOST_TILE", limit)
-    how = convolution_algorithms.Geometry((1, 1), (2, 1), (0, 0), (1, 1), 1)
-    height, _ = how.output_size(shape[2:])
-    seen = np.zeros((shape[0], height), int)
-    for images, rows in convolution_maps._tiles(shape, 2, how, seen):
-        assert limit >= 10**6 or (images.stop - images.start) * (rows.stop - rows.start) <= max(1, limit)
+@pytest.mark.parametrize("shared", [1, 1 << 40])
+def test_blocks_are_all_rows_of_all_images_once(monkeypatch, shape, limit, shared):
+    monkeypatch.setattr(implicit_gemm, "HOST_BLOCK", limit)
+    monkeypatch.setattr(implicit_gemm, "FEWEST_PIXELS", 1)
+    monkeypatch.setattr(implicit_gemm, "SHARED", shared)
+    y, weight = np.zeros(shape), (4, 2, 1, 1)
+    seen = np.zeros((shape[0], shape[2]), int)
+    found, share = implicit_gemm._blocks(y, weight, False)
+    assert share == (shared == 1 and y.size > 0)
+    for images, rows in found:
+        pixels = (images.stop - images.start) * (rows.stop - rows.start) * shape[3]
+        assert pixels * 2 <= max(limit, 2 * shape[3])
         seen[images, rows] += 1
     assert (seen == 1).all()
+
+
+# ---------------------------------------------------------------------------------------------- not finite
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_what_is_not_finite_stays_where_it_is_seen(way, bad, stride, groups):
+    """A pixel of x reaches the pixels of y whose patch has it and the elements of dW that looked at it; a pixel of the
+    gradient g reaches what its patch holds of x."""
+    parameters = {"stride": stride, "padding": 1, "groups": groups}
+    places = CASES["conv2d"].on_tensors("conv2d", parameters)
+
+    def results(x, g):
+        tensors = ma.tensor(x, requires_grad=True), ma.tensor(np.ones((4, 4 // groups, 3, 3)), requires_grad=True)
+        y = places(*tensors)
+        y.backward(g)
+        return [y.data, *(t.grad for t in tensors)]
+
+    x, zeros = np.zeros((3, 4, 6, 5)), np.zeros((3, 4, *((6, 5) if stride == 1 else (3, 3))))
+    marked, upstream = x.copy(), zeros.copy()
+    marked[1, 1, 0, 3] = upstream[2, 2, 1, 0] = 1
+    y, _, d_weight = results(marked, zeros + 1)
+    _, d_x, _ = results(x, upstream)
+    marked[marked == 1], upstream[upstream == 1] = bad, bad
+    with taking(way), np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(np.isfinite(results(marked, zeros + 1)[0]), y == 0)
+        np.testing.assert_array_equal(np.isfinite(results(marked, zeros + 1)[2]), d_weight == 0)
+        np.testing.assert_array_equal(np.isfinite(results(x, upstream)[1]), d_x == 0)
 
 
 def test_no_copy_of_the_whole_batch_is_made():

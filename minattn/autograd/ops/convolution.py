@@ -8,8 +8,8 @@ With stride s, padding p, dilation d, and one group,
 where x is 0 outside the image.  With g groups the channels are cut into g parts, and every part of y sees its own part
 of x only: a depthwise convolution has as many groups as channels.
 
-The arithmetic is in `convolution_maps.py` and `convolution_algorithms.py`; here are the ops, their equations, and what
-they refuse.
+The arithmetic is in `implicit_gemm.py`; here are the ops, their equations, and what they refuse.  Results are views
+(N, C, H, W) of memory with channels last (NHWC): a convolution that follows reads it as it lies.
 """
 
 from typing import Any
@@ -18,9 +18,8 @@ import numpy as np
 
 from minattn.autograd.backend import Array, Shape, xp
 from minattn.autograd.engine import Result, op
-from minattn.autograd.ops.convolution_algorithms import Geometry, Pair
-from minattn.autograd.ops.convolution_maps import correlate, input_gradient, pixels, weight_gradient
 from minattn.autograd.ops.images import pair
+from minattn.autograd.ops.implicit_gemm import Geometry, Pair, correlate, input_gradient, weight_gradient
 from minattn.autograd.ops.products import column_sums, einsum
 from minattn.autograd.ops.shaping import expand_dims, pad, reshape, squeeze
 from minattn.errors import ConfigError, ShapeError
@@ -39,14 +38,16 @@ def conv2d_equation(
     """y = b + sum_{i,j} x(s h + d i - p, s w + d j - p) W(i, j): for every element of the kernel, a product over the
     channels of each group."""
     geometry = _geometry(weight, stride, padding, dilation, groups)
-    (k_h, k_w), (top, left), (height, width) = geometry.kernel, geometry.padding, geometry.output_size(x.shape[2:])
+    (k_h, k_w), (s_h, s_w), (top, left), (d_h, d_w) = geometry[:4]
+    height, width = geometry.output_size(x.shape[2:])
     x = pad(x, [(0, 0), (0, 0), (top, top), (left, left)])
     x = reshape(x, (x.shape[0], groups, weight.shape[1], *x.shape[2:]))
     weight = reshape(weight, (groups, weight.shape[0] // groups, *weight.shape[1:]))
     y = 0.0
     for i in range(k_h):
         for j in range(k_w):
-            patches = x[..., geometry.under_tap(0, i, height), geometry.under_tap(1, j, width)]
+            rows, columns = slice(d_h * i, d_h * i + s_h * height, s_h), slice(d_w * j, d_w * j + s_w * width, s_w)
+            patches = x[..., rows, columns]
             y = y + einsum("ngchw,goc->ngohw", patches, weight[..., i, j])
     y = reshape(y, (x.shape[0], weight.shape[0] * weight.shape[1], height, width))
     return y if bias is None else y + reshape(bias, (-1, 1, 1))
@@ -82,13 +83,15 @@ def conv2d(
             f"pixels, more than images of size {x.shape[2:]} have with padding {geometry.padding}; hint: larger "
             "images, more padding, or a smaller kernel"
         )
-    y = correlate(x, weight, geometry)
-    pullbacks = (
-        lambda g: input_gradient(g, weight, geometry, x.shape[2:]),
-        lambda g: weight_gradient(x, g, geometry),
-        _over_pixels,
-    )
-    return _plus(y, bias), pullbacks
+    y = _images(x, len(weight), geometry.output_size(x.shape[2:]), weight)
+    correlate(x, weight, geometry, y)
+
+    def d_x(g: Array) -> Array:
+        d_x = _images(g, x.shape[1], x.shape[2:], weight)
+        input_gradient(g, weight, geometry, d_x)
+        return d_x
+
+    return _plus(y, bias), (d_x, lambda g: weight_gradient(x, g, geometry), _over_pixels)
 
 
 # ---------------------------------------------------------------------------------------------- conv1d
@@ -166,25 +169,15 @@ def conv_transpose2d(
     geometry = _geometry(weight, stride, padding, dilation, groups)
     _check_images(x, weight, groups, channels=weight.shape[0])
     _check_bias(bias, weight.shape[1] * groups)
-    rows, columns = x.shape[2:]
-    size = _transposed_size(x.shape[2:], geometry, output_padding)
-    x = _extended(x, geometry.output_size(size))
-    y = input_gradient(x, weight, geometry, size)
-    pullbacks = (
-        lambda g: correlate(g, weight, geometry)[:, :, :rows, :columns],
-        lambda g: weight_gradient(g, x, geometry),
-        _over_pixels,
-    )
-    return _plus(y, bias), pullbacks
+    y = _images(x, weight.shape[1] * groups, _transposed_size(x.shape[2:], geometry, output_padding), weight)
+    input_gradient(x, weight, geometry, y)
 
+    def d_x(g: Array) -> Array:
+        d_x = _images(g, x.shape[1], x.shape[2:], weight)
+        correlate(g, weight, geometry, d_x)
+        return d_x
 
-def _extended(x: Array, size: Pair) -> Array:
-    """x with zeros at the end, to the size of y for images of the size of the result."""
-    if x.shape[2:] == size:
-        return x
-    y = xp(x).zeros((*x.shape[:2], *size), x.dtype)
-    y[:, :, : x.shape[2], : x.shape[3]] = x
-    return y
+    return _plus(y, bias), (d_x, lambda g: weight_gradient(g, x, geometry), _over_pixels)
 
 
 def _transposed_size(size: Shape, geometry: Geometry, output_padding: int | Pair) -> Pair:
@@ -204,9 +197,15 @@ def _transposed_size(size: Shape, geometry: Geometry, output_padding: int | Pair
     return height, width
 
 
+def _images(x: Array, channels: int, size: Shape, weight: Array) -> Array:
+    """Images (N, channels, *size) to be written, for as many as in x, with channels last in memory."""
+    y = xp(x).empty((len(x), *size, channels), xp(x).result_type(x, weight))
+    return y.transpose(0, 3, 1, 2)
+
+
 def _over_pixels(g: Array) -> Array:
     """db of the gradient g of y."""
-    return column_sums(pixels(g))
+    return column_sums(g.transpose(0, 2, 3, 1).reshape(-1, g.shape[1]))
 
 
 def _plus(y: Array, bias: Array | None) -> Array:
