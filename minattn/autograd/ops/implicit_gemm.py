@@ -104,12 +104,12 @@ def correlate(x: Array, weight: Array, geometry: Geometry, y: Array) -> None:
     def work(block: Block) -> None:
         if slides:
             _slide(images, block, matrices, geometry, result[block])
-            return
-        patches = _patches(images, block, y.shape[3], geometry)
-        if depthwise:
+        elif depthwise:
+            patches = _patches(images, block, y.shape[3], geometry, 1)[0]
             result[block] = xp(x).einsum("nhwijc,ijc->nhwc", patches, matrices)
         else:
-            _multiply(_gathered(patches, geometry.groups), matrices, result[block])
+            patches = _patches(images, block, y.shape[3], geometry, geometry.groups)
+            _multiply(_gathered(patches), matrices, result[block])
 
     blocks, share = _blocks(y, weight.shape, depthwise)
     for_each(work, blocks, share, products=True)
@@ -120,18 +120,25 @@ def weight_gradient(x: Array, g: Array, geometry: Geometry) -> Array:
     groups, (k_h, k_w), inputs, outputs = geometry.groups, geometry.kernel, x.shape[1], g.shape[1]
     weight = outputs, inputs // groups, k_h, k_w
     images, upstream, depthwise = x.transpose(0, 2, 3, 1), g.transpose(0, 2, 3, 1), _is_depthwise(weight, geometry)
+    slides = _slides(x, weight, geometry, g.shape[3])
     blocks, share = _blocks(g, weight, depthwise)
     parts = min(PARTS, len(blocks)) if share else 1
     totals = xp(x).zeros((parts, groups, k_h * k_w * inputs // groups, outputs // groups), xp(x).result_type(x, g))
 
     def work(part: int) -> None:
         for block in blocks[part * len(blocks) // parts : (part + 1) * len(blocks) // parts]:
-            patches = _patches(images, block, g.shape[3], geometry)
-            if depthwise:
-                product = xp(x).einsum("nhwijc,nhwc->ijc", patches, upstream[block])
-                totals[part] += product.reshape(k_h * k_w, groups, 1).swapaxes(0, 1)
-            else:
-                totals[part] += _summed_products(_gathered(patches, groups), upstream[block])
+            totals[part] += of_block(block)
+
+    def of_block(block: Block) -> Array:
+        if slides:
+            product = _slide_weight_gradient(images, upstream[block], block, geometry)
+            if np.isfinite(product).all():  # else by the patches alone: what lies between them counts 0 times
+                return product
+        patches = _patches(images, block, g.shape[3], geometry, 1 if depthwise else groups)
+        if depthwise:
+            product = xp(x).einsum("nhwijc,nhwc->ijc", patches[0], upstream[block])
+            return product.reshape(k_h * k_w, groups, 1).swapaxes(0, 1)
+        return _summed_products(_gathered(patches), upstream[block])
 
     for_each(work, range(parts), share, products=True)
     by_element = totals.sum(0).reshape(groups, k_h, k_w, inputs // groups, outputs // groups)
@@ -197,32 +204,37 @@ def _even(count: int, most: int, multiple: int) -> int:
 
 
 # ---------------------------------------------------------------------------------------------- gather
-def _patches(images: Array, block: Block, width: int, geometry: Geometry) -> Array:
-    """The patches of images (N, H, W, C) that a block of y sees, as a view that overlaps: (N, rows, w, k_h, k_w, C)."""
+def _patches(images: Array, block: Block, width: int, geometry: Geometry, groups: int) -> Array:
+    """The patches of images (N, H, W, C) that a block of y sees, as a view that overlaps:
+    (groups, N, rows, w, k_h, k_w, C / groups)."""
     some, rows = block
     height = rows.stop - rows.start
     kernel, (s_h, s_w), (top, left), (d_h, d_w), _ = geometry
     seen_height, seen_width = geometry.padded_size((height, width))
     first = s_h * rows.start - top
-    padded = _padded(images[some], slice(first, first + seen_height), slice(-left, seen_width - left))
-    n, h, w, c = padded.strides
-    shape, strides = (len(padded), height, width, *kernel, padded.shape[3]), (n, s_h * h, s_w * w, d_h * h, d_w * w, c)
+    padded = _padded(images[some], slice(first, first + seen_height), slice(-left, seen_width - left), groups)
+    groups, n, h, w, c = padded.strides
+    shape = *padded.shape[:2], height, width, *kernel, padded.shape[4]
+    strides = groups, n, s_h * h, s_w * w, d_h * h, d_w * w, c
     return xp(images).lib.stride_tricks.as_strided(padded, shape, strides)
 
 
-def _padded(images: Array, rows: slice, columns: slice) -> Array:
-    """The pixels [rows, columns] of images (N, H, W, C), 0 outside of the image; channels next to one another."""
+def _padded(images: Array, rows: slice, columns: slice, groups: int) -> Array:
+    """The pixels [rows, columns] of images (N, H, W, C), 0 outside of the image, with the channels of a group next to
+    one another: (groups, N, rows, columns, C / groups)."""
     batch, height, width, channels = images.shape
     inside = 0 <= rows.start < rows.stop <= height and 0 <= columns.start < columns.stop <= width
-    if inside and images.strides[3] == images.itemsize:
-        return images[:, rows, columns]
-    padded = xp(images).zeros((batch, rows.stop - rows.start, columns.stop - columns.start, channels), images.dtype)
-    _fill(padded, images, rows.start, columns.start)
+    if groups == 1 and inside and images.strides[3] == images.itemsize:
+        return images[None, :, rows, columns]
+    shape = groups, batch, rows.stop - rows.start, columns.stop - columns.start, channels // groups
+    padded = xp(images).zeros(shape, images.dtype)
+    by_group = images.reshape(batch, height, width, groups, channels // groups)
+    _fill(padded.transpose(1, 2, 3, 0, 4), by_group, rows.start, columns.start)
     return padded
 
 
 def _fill(padded: Array, images: Array, top: int, left: int) -> None:
-    """Write the pixels of images (N, H, W, C) from (top, left) on to `padded`, which is 0 where there are none."""
+    """Write the pixels of images (N, H, W, ..) from (top, left) on to `padded`, which is 0 where there are none."""
     here, there = [slice(None)], [slice(None)]
     for first, size, whole in zip((top, left), padded.shape[1:3], images.shape[1:3], strict=True):
         start, stop = max(first, 0), max(0, min(first + size, whole))
@@ -231,19 +243,18 @@ def _fill(padded: Array, images: Array, top: int, left: int) -> None:
     padded[tuple(here)] = images[tuple(there)]
 
 
-def _gathered(patches: Array, groups: int) -> Array:
+def _gathered(patches: Array) -> Array:
     """The patches as matrices (groups, pixels, k_h k_w C / groups), in memory of their own unless they lie like that.
 
     NumPy copies a run of neighbors as one element of so many bytes, which takes half the time.
     """
-    batch, height, width, k_h, k_w, channels = patches.shape
-    runs = patches.reshape(*patches.shape[:5], groups, channels // groups).transpose(5, 0, 1, 2, 3, 4, 6)
-    if groups == 1 and patches.strides[4] == channels * patches.itemsize:
-        runs = patches.reshape(*patches.shape[:4], k_w * channels)
+    groups, batch, height, width, k_h, k_w, channels = patches.shape
     if xp(patches) is np:
-        in_bytes = runs.view(np.dtype((np.void, runs.shape[-1] * runs.itemsize)))
-        runs = np.ascontiguousarray(in_bytes).view(runs.dtype)
-    return runs.reshape(groups, batch * height * width, k_h * k_w * channels // groups)
+        if patches.strides[5] == channels * patches.itemsize:
+            patches = patches.reshape(*patches.shape[:5], k_w * channels)
+        in_bytes = patches.view(np.dtype((np.void, patches.shape[-1] * patches.itemsize)))
+        patches = np.ascontiguousarray(in_bytes).view(patches.dtype)
+    return patches.reshape(groups, batch * height * width, k_h * k_w * channels)
 
 
 # ---------------------------------------------------------------------------------------------- slide
@@ -257,27 +268,10 @@ def _slides(x: Array, weight: Shape, geometry: Geometry, width: int) -> bool:
 
 
 def _slide(images: Array, block: Block, matrices: Array, geometry: Geometry, y: Array) -> None:
-    """Write P W to y without a copy of P, as k_h products, one for each row of the kernel.
-
-    The rows of the images become one strip of pixels, each with its padding on the left; what is missing on the right
-    is the padding of the next.  What a row of the kernel covers is then k_w C neighbors for every pixel.  Rows of a
-    matrix may not overlap, so there are k_w matrices, each with every k_w-th pixel.  What is computed for the pixels
-    between the rows is thrown away.
-    """
-    (k_h, k_w), (top, left), channels = geometry.kernel, geometry.padding, images.shape[3]
-    (some, rows), (batch, height, width, outputs) = block, y.shape
-    row = left + images.shape[2]
-    kernel_row, seen = geometry.dilation[0] * batch * row, height + geometry.effective_kernel[0] - 1
-    of_each = -(-height * batch * row // k_w)  # rows that each of the k_w matrices has, in all its pieces
-    pieces = -(-of_each * k_w * channels * outputs // SMALL)
-    count = -(-of_each // pieces)
-    strip = np.zeros((max(seen * batch * row, (k_h - 1) * kernel_row) + (pieces + 1) * count * k_w, channels), y.dtype)
-    whole = strip[: seen * batch * row].reshape(seen, batch, row, channels)
-    _fill(whole.swapaxes(0, 1), images[some], rows.start - top, -left)
-
-    pixel = strip.strides[0]
-    strides = kernel_row * pixel, pixel, count * k_w * pixel, k_w * pixel, strip.itemsize
-    patches = np.ndarray((k_h, k_w, pieces, count, k_w * channels), strip.dtype, strip, 0, strides)
+    """Write P W to y (N, rows, w, C_out), as k_h products, one for each row of the kernel."""
+    batch, height, width, outputs = y.shape
+    patches, row = _overlapping(images, block, outputs, geometry)
+    k_h, k_w, pieces, count, _ = patches.shape
     parts = np.empty((k_h, pieces, count, k_w, outputs), y.dtype)
     matmul(patches, matrices[:, None, None], parts.transpose(0, 3, 1, 2, 4))
     for part in parts[2:]:
@@ -288,6 +282,40 @@ def _slide(images: Array, block: Block, matrices: Array, geometry: Geometry, y: 
         np.add(lines[0, :, :, :width], lines[1, :, :, :width], in_rows)
     else:
         in_rows[...] = lines[0, :, :, :width]
+
+
+def _slide_weight_gradient(images: Array, g: Array, block: Block, geometry: Geometry) -> Array:
+    """P' g for g (N, rows, w, C_out), in the shape of the matrices W; g is 0 for the pixels between the rows."""
+    batch, height, width, outputs = g.shape
+    patches, row = _overlapping(images, block, outputs, geometry)
+    k_h, k_w, pieces, count, run = patches.shape
+    strip = np.zeros((pieces, count, k_w, outputs), g.dtype)
+    lines = strip.reshape(-1, outputs)[: height * batch * row].reshape(height, batch, row, outputs)
+    lines[:, :, :width] = g.swapaxes(0, 1)
+    products = matmul(patches.swapaxes(3, 4), strip.transpose(2, 0, 1, 3))
+    return products.sum((1, 2)).reshape(1, k_h * run, outputs)
+
+
+def _overlapping(images: Array, block: Block, outputs: int, geometry: Geometry) -> tuple[Array, int]:
+    """P of a block as overlapping views, (k_h, k_w, pieces, count, k_w C), and the pixels from a line to the next.
+
+    The block becomes one strip of pixels, row by row of all its images, each with its padding on the left; what is
+    missing on the right is the padding of the next.  What a row of the kernel covers is k_w C neighbors then for every
+    pixel.  Rows of a matrix may not overlap, so there are k_w matrices, each with every k_w-th pixel.
+    """
+    (k_h, k_w), (top, left), channels = geometry.kernel, geometry.padding, images.shape[3]
+    some, rows = block
+    seen = images[some]
+    batch, height, row = len(seen), rows.stop - rows.start, left + images.shape[2]
+    line, high = batch * row, height + geometry.effective_kernel[0] - 1
+    of_each = -(-height * line // k_w)  # rows that each of the k_w matrices has, in all its pieces
+    pieces = -(-of_each * k_w * channels * outputs // SMALL)
+    count = -(-of_each // pieces)
+    strip = np.zeros((high * line + (pieces + k_w) * k_w, channels), images.dtype)
+    _fill(strip[: high * line].reshape(high, batch, row, channels).swapaxes(0, 1), seen, rows.start - top, -left)
+    pixel = strip.strides[0]
+    strides = geometry.dilation[0] * line * pixel, pixel, count * k_w * pixel, k_w * pixel, strip.itemsize
+    return np.ndarray((k_h, k_w, pieces, count, k_w * channels), strip.dtype, strip, 0, strides), row
 
 
 # ---------------------------------------------------------------------------------------------- multiply
