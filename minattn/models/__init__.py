@@ -33,6 +33,7 @@ from minattn.models.vision.highway import (
     ThinHighwayConfig,
 )
 from minattn.models.vision.inception import GoogLeNet, GoogLeNetConfig
+from minattn.models.vision.residual_attention import ResidualAttentionConfig, ResidualAttentionNetwork
 from minattn.models.vision.resnet import ResNet, ResNetConfig
 from minattn.models.vision.senet import SENet, SENetConfig
 from minattn.models.vision.vgg import VGG, VGGConfig
@@ -77,6 +78,8 @@ __all__ = [
     "RNNsearchConfig",
     "ResNet",
     "ResNetConfig",
+    "ResidualAttentionConfig",
+    "ResidualAttentionNetwork",
     "Restarts",
     "SENet",
     "SENetConfig",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minattn.attention.channel import ConvHighway, Highway, SqueezeExcitation
-from minattn.attention.spatial import AttentionBranch
+from minattn.attention.spatial import AttentionBranch, ResidualAttention
 from minattn.autograd import tensor
 from minattn.errors import ConfigError
 from minattn.models import registry, vision
@@ -33,7 +33,7 @@ DIVIDED = {  # weights, biases, batch norm
 }
 
 
-MECHANISMS = SqueezeExcitation, AttentionBranch, Highway, ConvHighway
+MECHANISMS = SqueezeExcitation, AttentionBranch, Highway, ConvHighway, ResidualAttention
 
 FIRST_OF_EACH = list({entry.network: name for name, entry in reversed(registry.ENTRIES.items())}.values())[::-1]
 

@@ -338,3 +338,20 @@ def test_a_highway_network_learns_and_is_read_again(source, tmp_path):
     assert restored.model.config.pixels == 64
     test = source.load(config).test
     assert restored.predict(test).errors(test).mean() < 0.4
+
+
+# ---------------------------------------------------------------------------------------------- soft masks
+def test_the_maps_of_a_residual_attention_network_are_the_means_of_its_masks():
+    config = ImageConfig.of("cifar_attention56").fitted(3, (1, 24, 28))
+    pixels = np.random.default_rng(0).integers(256, size=(2, 1, 24, 28), dtype=np.uint8)
+    images = Images(pixels, np.array([0, 2]))
+    classifier = Classifier(config, CLASSES, (1, 24, 28), Normalization.of(images))
+    panels = dict(classifier.maps(images, np.array([1, 2])))
+    assert list(panels) == [
+        *("mask 1, 28 x 24", "mask 2, 14 x 12", "mask 3, 7 x 6"),
+        *("class map, answer", "class map, right class"),
+    ]
+    with no_grad():
+        _, attention = classifier.model(tensor(classifier.normalization(pixels)), return_attention=True)
+    for m, drawn in zip(list(attention.values())[:3], panels.values(), strict=False):
+        assert drawn == pytest.approx(m.data.mean(1), abs=1e-6)

@@ -8,10 +8,13 @@ from minattn.attention.spatial.class_activation_map import (
     gradient_class_activation_map,
 )
 from minattn.attention.spatial.regions import Box, box_of, largest_segment, normalized, upsampled
+from minattn.attention.spatial.residual_attention import ResidualAttention, SoftMask, masked
 
 __all__ = [
     "AttentionBranch",
     "Box",
+    "ResidualAttention",
+    "SoftMask",
     "attend",
     "box_of",
     "class_activation_map",
@@ -19,6 +22,7 @@ __all__ = [
     "contrastive_map",
     "gradient_class_activation_map",
     "largest_segment",
+    "masked",
     "normalized",
     "upsampled",
 ]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from minattn.attention.spatial.attention_branch import AttentionBranch
+from minattn.attention.spatial.residual_attention import ResidualAttention
 from minattn.autograd import Tensor, asnumpy, no_grad, ops, to_device
 from minattn.data.images.augmentation import ImageBatch, ImageBatches, Normalization, evaluation_images
 from minattn.data.images.dataset import Images, ImageSplits, described
@@ -111,8 +112,8 @@ class Classifier:
     def maps(self, images: Images, answers: np.ndarray) -> list[tuple[str, np.ndarray]]:
         """Maps of where the network looks: `(name, maps (images, height, width))` of each kind that it has.
 
-        The attention branch's map, where it has one; the class activation maps of the `answers` (images,) and of the
-        right classes, where it ends in pooling and a linear layer.
+        The attention branch's map, where it has one; the mean over the channels of every soft mask; where it ends in
+        pooling and a linear layer, the class activation maps of the `answers` (images,) and of the right classes.
         """
         self.model.eval()
         pixels = on_device(self.model, self.normalization(images.pixels))
@@ -122,6 +123,8 @@ class Classifier:
             maps = asnumpy(weights.data)
             if isinstance(modules[path], AttentionBranch):
                 panels.append(("attention branch", maps[:, 0]))
+            if isinstance(modules[path], ResidualAttention):
+                panels.append((f"mask {len(panels) + 1}, {maps.shape[3]} x {maps.shape[2]}", maps.mean(1)))
             if isinstance(modules[path], Linear):  # class activation maps
                 every = np.arange(len(images))
                 for name, classes in (("answer", answers), ("right class", images.labels)):
