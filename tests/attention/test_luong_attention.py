@@ -426,6 +426,14 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         inspect.unwrap(of_kind.__init__)(object.__new__(of_kind), 3, size, np.random.default_rng(0), **settings)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (1, 4, 3), (3, 4, 3), (2, 1, 4, 3)], ids=str)
+@pytest.mark.parametrize("kind", ["global", "local-p"])
+def test_states_of_another_batch_are_refused_and_not_broadcast(kind, shape):
+    _, values = some()
+    with pytest.raises(ShapeError, match=r"expected states \(batch, target, n\) and a source .*; hint"):
+        inspect.unwrap(GlobalAttention.forward)(make(kind), ma.tensor(np.ones(shape)), ma.tensor(values))
+
+
 def test_a_source_of_no_positions_is_refused():
     with pytest.raises(ShapeError, match="a source of no positions cannot be attended; hint"):
         make().read(ma.tensor(np.zeros((2, 0, 3))))

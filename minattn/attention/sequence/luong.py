@@ -152,6 +152,11 @@ class GlobalAttention(Module):
         mask: Bool[Array, "batch source"] | None = None,
     ) -> tuple[Inexact[Tensor, "batch target size"], Inexact[Tensor, "batch target source"]]:
         """Return (contexts c_t, weights a_t) for the decoder's states h_t and the encoder's hbar_s."""
+        if (states.ndim, source.ndim) != (3, 3) or states.shape[0] != source.shape[0]:
+            raise ShapeError(
+                f"expected states (batch, target, n) and a source (batch, source, size), got {states.shape} and "
+                f"{source.shape}; hint: states[:, None] for one step"
+            )
         return self.attend(states, self.read(source, mask))
 
 
