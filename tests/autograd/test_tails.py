@@ -39,13 +39,13 @@ SLOPES = {
 
 @DTYPES
 @pytest.mark.parametrize("name", VALUES)
-def test_the_lower_tail_keeps_its_digits(name, dtype):
+def test_the_tails_keep_their_digits(name, dtype):
     x = ma.tensor(_far(dtype), requires_grad=True)
     y = getattr(ops, name)(x)
     digits = 50 * np.finfo(dtype).eps
     np.testing.assert_allclose(y.data, VALUES[name](x.data).astype(dtype), rtol=digits)
     y.sum().backward()
-    below = x.data < 0  # above, 1 - s has no digits left
+    below = (x.data < 0) | (name == "sigmoid")  # the slopes of the others are near 1 above
     away = np.abs(SLOPES[name](x.data)) > 0.01 if name == "silu" else np.ones_like(below)
     away |= x.data < -5  # the slope of silu is 0 near -1.28
     where = below & away
@@ -81,6 +81,19 @@ def test_a_gate_that_is_nearly_closed_lets_its_share_through(dtype):
     projected = np.array([[0.0, 0.0, -30.0, 0.0]], dtype)
     hidden, _ = lstm_cell(projected, 0 * one, one, np.zeros((1, 4), dtype))
     np.testing.assert_allclose(hidden.data, closed * np.tanh(0.5), rtol=1e-5)
+
+
+@DTYPES
+@pytest.mark.parametrize("far", [25.0, -25.0])
+def test_a_gate_far_from_its_middle_still_learns(dtype, far):
+    """Its slope is s(x) s(-x), where 1 - s(x) is 0 in float32 from 17 on."""
+    slope, one = float(_s(np.array(far)) * _s(np.array(-far))), np.ones((1, 1), dtype)
+    gates = ma.tensor(np.array([[far, 0.0, 1.0]], dtype), requires_grad=True)
+    gru_cell(gates, 0 * one, np.zeros((1, 3), dtype)).sum().backward()
+    np.testing.assert_allclose(gates.grad[0, 0], slope * np.tanh(1), rtol=1e-5)
+    gates = ma.tensor(np.array([[0.0, 0.0, far, 0.0]], dtype), requires_grad=True)
+    lstm_cell(gates, 0 * one, one, np.zeros((1, 4), dtype))[0].sum().backward()
+    np.testing.assert_allclose(gates.grad[0, 2], slope * np.tanh(0.5), rtol=1e-5)
 
 
 # ---------------------------------------------------------------------------------------------- infinite pixels

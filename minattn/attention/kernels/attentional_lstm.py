@@ -55,7 +55,8 @@ class Steps(NamedTuple):
 
     joined: Array  # (L, T + 1, B, 2n), [input ; own state before the step]
     cells: Array  # (L, T + 1, B, n), before the step
-    gates: Array  # (L, T, B, 4n)
+    gates: Array  # (L, T, B, 4n), [i | f | o | g]
+    closed: Array  # (L, T, B, 3n), 1 - [i | f | o]
     squashed: Array  # (L, T, B, n), tanh of the cells
     vectors: Array  # (T + 1, B, n), h~_0 .. h~_T
     alignment: Array  # (B, T, S), the weights
@@ -168,6 +169,7 @@ def _allocate(inputs: Inputs, hidden: Array, cell: Array, dtype: Any) -> Steps:
         joined=module.empty((layers, slots, batch, 2 * n), dtype),
         cells=module.empty((layers, slots, batch, n), dtype),
         gates=module.empty((layers, kept, batch, 4 * n), dtype),
+        closed=module.empty((layers, kept, batch, 3 * n), dtype),
         squashed=module.empty((layers, kept, batch, n), dtype),
         vectors=module.empty((time + 1, batch, n), dtype),
         alignment=module.empty((batch, time, source), dtype),
@@ -187,7 +189,7 @@ def _step(t: int, inputs: Inputs, steps: Steps) -> None:
         if inputs.bias is not None:
             added = added + inputs.bias[i]
         below, steps.cells[i, after] = lstm_step(
-            added, joined, steps.cells[i, k], matrix, steps.gates[i, k], steps.squashed[i, k]
+            added, joined, steps.cells[i, k], matrix, steps.gates[i, k], steps.closed[i, k], steps.squashed[i, k]
         )  # (a) (b)
         steps.joined[i, after, :, n:] = below
     from_state = matmul(below, inputs.from_state)
@@ -233,7 +235,7 @@ def _through_time(
         for i in reversed(range(layers)):
             d_below += d_hidden[i]
             d_gates, d_cell[i] = lstm_step_backward(
-                d_below, d_cell[i], steps.cells[i, t], steps.gates[i, t], steps.squashed[i, t]
+                d_below, d_cell[i], steps.cells[i, t], steps.gates[i, t], steps.closed[i, t], steps.squashed[i, t]
             )
             gradients.d_gates[i, t] = d_gates
             d_joined = matmul(d_gates, to_inputs[i])

@@ -46,6 +46,7 @@ class Steps(NamedTuple):
     alignment: Array  # (B, T, S), alpha
     hidden: Array  # (T, S, B, a), tanh(s_{i-1} W_a + h U_a)
     gates: Array  # (T, B, 2n), [z_i | r_i]
+    closed: Array  # (T, B, 2n), [1 - z_i | 1 - r_i]
     candidates: Array  # (T, B, n)
     x: Array  # (B, 1, 3n), x_i + c_i C of the present step
 
@@ -121,6 +122,7 @@ def _allocate(inputs: Inputs, state: Array, dtype: Any) -> Steps:
         alignment=empty((batch, time, source), dtype),
         hidden=empty((kept, source, batch, a), dtype),
         gates=empty((kept, batch, 2 * n), dtype),
+        closed=empty((kept, batch, 2 * n), dtype),
         candidates=empty((kept, batch, n), dtype),
         x=empty((batch, 1, 3 * n), dtype),
     )
@@ -137,7 +139,7 @@ def _step(t: int, inputs: Inputs, steps: Steps) -> None:
     x += inputs.projected[:, t : t + 1]
     gates = steps.gates[kept]
     gates[:] = from_state[:, : 2 * n]
-    steps.states[t + 1] = gru_step(x[:, 0], state, inputs.U, gates, steps.candidates[kept])  # (b)
+    steps.states[t + 1] = gru_step(x[:, 0], state, inputs.U, gates, steps.closed[kept], steps.candidates[kept])  # (b)
 
 
 def _attend(query: Array, inputs: Inputs, hidden: Array) -> Array:
@@ -173,7 +175,7 @@ def _through_time(inputs: Inputs, steps: Steps, g_states: Array, d_alignment: Ar
     for t in reversed(range(time)):
         d_state += g_states[:, t]
         d_state = gru_step_backward(
-            d_state, steps.states[t], U_T, steps.gates[t], steps.candidates[t], gradients.d_x[:, t]
+            d_state, steps.states[t], U_T, steps.gates[t], steps.closed[t], steps.candidates[t], gradients.d_x[:, t]
         )
         _attend_backward(t, inputs, steps, d_alignment[:, t], gradients)
         gradients.d_from_state[t, :, : 2 * n] = gradients.d_x[:, t, : 2 * n]

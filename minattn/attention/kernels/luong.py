@@ -95,7 +95,7 @@ class PredictedWindow:
         self.v_p, self.length, self.window, self.variance = v_p, length, window, sigma**2
         self.places = module.arange(source, dtype=v_p.real.dtype)
         self.hidden = module.empty((kept, batch, len(v_p)), dtype)  # tanh(query)
-        self.share = module.empty((kept, batch, 1), dtype)  # p / S
+        self.share, self.rest = module.empty((2, kept, batch, 1), dtype)  # p / S, 1 - p / S
         self.align = module.empty((kept, batch, source), dtype)
         self.gaussian = module.empty((kept, batch, source), dtype)
         self.d_v_p = module.zeros((len(v_p),), dtype)
@@ -105,7 +105,7 @@ class PredictedWindow:
         module = xp(query)
         hidden, share = self.hidden[k], self.share[k]
         module.tanh(query, hidden)
-        sigmoid_of(matmul(hidden, self.v_p[:, None]), share)
+        sigmoid_of(matmul(hidden, self.v_p[:, None]), share, self.rest[k])
         offset = self.places - self.length * share
         self.gaussian[k] = module.exp(offset * offset * (-0.5 / self.variance))
         return module.abs(offset.real) <= self.window
@@ -120,7 +120,7 @@ class PredictedWindow:
         hidden, share = self.hidden[k], self.share[k]
         offset = self.places - self.length * share
         d_p = (d_weights * weights * offset).sum(1, keepdims=True) / self.variance
-        d_logit = d_p * self.length * share * (1 - share)
+        d_logit = d_p * self.length * share * self.rest[k]
         self.d_v_p += matmul(d_logit.T, hidden)[0]
         d_query[:] = d_logit * self.v_p * (1 - hidden * hidden)
         return d_weights * self.gaussian[k]

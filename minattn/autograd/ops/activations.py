@@ -13,12 +13,22 @@ from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.elementwise import tanh
 
 
-def sigmoid_of(x: Array, y: Array | None = None) -> Array:
-    """1 / (1 + exp(-x)), written to `y` if there is one, which may be x itself.
+def sigmoid_of(x: Array, y: Array | None = None, opposite: Array | None = None) -> Array:
+    """s(x) = 1 / (1 + e^-x), written to `y` if there is one, which may be x itself.
 
-    (1 + tanh(x/2)) / 2 is the same thing, but has no digits left where it is small.
+    opposite: gets s(-x) = e^-x s(x) from the same exponential; 1 - s(x) is the same thing, but has no digits left where
+    it is small.  Nor has (1 + tanh(x/2)) / 2.
     """
     module = xp(x)
+    if opposite is not None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            module.multiply(x, -1.0, opposite)
+            module.exp(opposite, opposite)
+            y = module.add(opposite, 1, y)
+            module.divide(1, y, y)
+            opposite *= y
+            module.fmin(opposite, 1, out=opposite)  # infinity times 0 is 1 here
+        return y
     y = module.multiply(x, -1.0, y)
     out = y if y.ndim else None  # NumPy makes scalars of 0-d arrays
     with np.errstate(over="ignore"):
@@ -38,16 +48,18 @@ def _times(slope: Array) -> Callable[[Array], Array]:
 
 @op
 def sigmoid(x: Array, /) -> Result:
-    """s(x) = 1 / (1 + e^-x).  d/dx = s (1 - s)."""
+    """s(x) = 1 / (1 + e^-x).  d/dx = s(x) s(-x), which has its digits where 1 - s(x) has none left."""
     y = over_elements(sigmoid_of, x, into=[NEW])
 
-    def backward(y: Array, g: Array, dx: Array | None = None) -> Array:
-        dx = xp(y).subtract(1, y, dx)
-        dx *= y
+    def backward(x: Array, y: Array, g: Array, dx: Array | None = None) -> Array:
+        with np.errstate(over="ignore"):
+            dx = xp(x).exp(x, dx)
+        dx += 1
+        dx = xp(x).divide(y, dx, dx if dx.ndim else None)
         dx *= g
         return dx
 
-    return y, lambda g: over_elements(backward, y, g, into=[NEW])
+    return y, lambda g: over_elements(backward, x, y, g, into=[NEW])
 
 
 @op

@@ -22,28 +22,29 @@ def gru_cell(projected: Array, state: Array, U: Array, /) -> Result:
     check_sizes(projected, state, U, gates=3, ndim=2)
     module, (batch, n) = xp(state), state.shape
     dtype = module.result_type(projected, state, U)
-    gates = module.empty((batch, 2 * n), dtype)
+    gates, closed = module.empty((2, batch, 2 * n), dtype)
     candidate = module.empty((batch, n), dtype)
     matmul(state, U[:, : 2 * n], gates)
-    out = gru_step(projected, state, U[:, 2 * n :], gates, candidate)
+    out = gru_step(projected, state, U[:, 2 * n :], gates, closed, candidate)
 
     def pullback(g: Array) -> tuple[Array, Array, Array]:
         d_projected = module.empty((batch, 3 * n), dtype)
-        d_state = gru_step_backward(g, state, U[:, 2 * n :].T, gates, candidate, d_projected)
+        d_state = gru_step_backward(g, state, U[:, 2 * n :].T, gates, closed, candidate, d_projected)
         d_state += matmul(d_projected[:, : 2 * n], U[:, : 2 * n].T)
         return d_projected, d_state, recurrent_gradient(state, gates[:, n:] * state, d_projected)
 
     return out, pullback
 
 
-def gru_step(projected: Array, state: Array, U_h: Array, gates: Array, candidate: Array) -> Array:
-    """The next state, where `gates` (B, 2n) holds h [U_z | U_r]; leaves [z | r] in `gates` and h~ in `candidate`.
+def gru_step(projected: Array, state: Array, U_h: Array, gates: Array, closed: Array, candidate: Array) -> Array:
+    """The next state, where `gates` (B, 2n) holds h [U_z | U_r]; leaves [z | r] in `gates`, 1 minus that in `closed`
+    and h~ in `candidate`.
 
     The product with the gates' weights is the caller's, who may have it done together with others.
     """
     n = state.shape[-1]
     gates += projected[:, : 2 * n]
-    sigmoid_of(gates, gates)
+    sigmoid_of(gates, gates, closed)
     z, r = gates[:, :n], gates[:, n:]
     matmul(r * state, U_h, candidate)
     candidate += projected[:, 2 * n :]
@@ -54,7 +55,9 @@ def gru_step(projected: Array, state: Array, U_h: Array, gates: Array, candidate
     return step
 
 
-def gru_step_backward(g: Array, state: Array, U_hT: Array, gates: Array, candidate: Array, d_projected: Array) -> Array:
+def gru_step_backward(
+    g: Array, state: Array, U_hT: Array, gates: Array, closed: Array, candidate: Array, d_projected: Array
+) -> Array:
     """Gradient of `gru_step`: fills d_projected (B, 3n), that of the pre-activations; returns that of the old state.
 
     What comes to the state through the gates, d_projected[:, :2n] [U_z | U_r]^T, is left to the caller.
@@ -70,8 +73,7 @@ def gru_step_backward(g: Array, state: Array, U_hT: Array, gates: Array, candida
     module.multiply(slope, d_state, d_candidate)  # d_state is g o z here
     module.subtract(g, d_state, d_state)
     d_reset_state = matmul(d_candidate, U_hT)  # gradient of r o h
-    slope = gates * gates
-    module.subtract(gates, slope, d_gates)
+    module.multiply(gates, closed, d_gates)
     change = candidate - state
     change *= g
     d_gates[:, :n] *= change
@@ -103,7 +105,7 @@ def gru(projected: Array, state: Array, U: Array, /, mask: Any = None, reverse: 
     dtype = module.result_type(projected, state, U)
     projected, mask = real_steps(projected, mask)
     order = range(time)[::-1] if reverse else range(time)
-    gates = module.empty((time, batch, 2 * n), dtype)  # the numbers of one step lie together
+    gates, closed = module.empty((2, time, batch, 2 * n), dtype)  # the numbers of one step lie together
     candidates = module.empty((time, batch, n), dtype)
     states = module.empty((batch, time, n), dtype)
     before = module.empty((time, batch, n), dtype)  # the state that each step starts from
@@ -111,7 +113,7 @@ def gru(projected: Array, state: Array, U: Array, /, mask: Any = None, reverse: 
     for t in order:
         before[t] = h
         matmul(before[t], U[:, : 2 * n], gates[t])
-        new = gru_step(projected[:, t], before[t], U[:, 2 * n :], gates[t], candidates[t])
+        new = gru_step(projected[:, t], before[t], U[:, 2 * n :], gates[t], closed[t], candidates[t])
         h = carry(mask, t, new, before[t])
         states[:, t] = h
 
@@ -123,7 +125,9 @@ def gru(projected: Array, state: Array, U: Array, /, mask: Any = None, reverse: 
         for t in order[::-1]:
             d_h += g[:, t]
             fresh, past = carry_backward(mask, t, d_h)
-            d_h = gru_step_backward(fresh, before[t], candidate_T, gates[t], candidates[t], d_projected[:, t])
+            d_h = gru_step_backward(
+                fresh, before[t], candidate_T, gates[t], closed[t], candidates[t], d_projected[:, t]
+            )
             d_h += matmul(d_projected[:, t, : 2 * n], gates_T)
             d_h += past
         steps = d_projected.swapaxes(0, 1)

@@ -22,25 +22,26 @@ def lstm_cell(projected: Array, hidden: Array, cell: Array, U: Array, /) -> Resu
     _check_sizes(projected, hidden, cell, U, ndim=2)
     module, (batch, n) = xp(hidden), hidden.shape
     dtype = module.result_type(projected, hidden, cell, U)
-    gates = module.empty((batch, 4 * n), dtype)
+    gates, closed = module.empty((batch, 4 * n), dtype), module.empty((batch, 3 * n), dtype)
     squashed = module.empty((batch, n), dtype)
-    out = lstm_step(projected, hidden, cell, U, gates, squashed)
+    out = lstm_step(projected, hidden, cell, U, gates, closed, squashed)
 
     def pullback(g_hidden: Array, g_cell: Array) -> tuple[Array, Array, Array, Array]:
-        d_projected, d_cell = lstm_step_backward(g_hidden, g_cell, cell, gates, squashed)
+        d_projected, d_cell = lstm_step_backward(g_hidden, g_cell, cell, gates, closed, squashed)
         return d_projected, matmul(d_projected, U.T), d_cell, matmul(hidden.T, d_projected)
 
     return out, pullback
 
 
 def lstm_step(
-    projected: Array, hidden: Array, cell: Array, U: Array, gates: Array, squashed: Array
+    projected: Array, hidden: Array, cell: Array, U: Array, gates: Array, closed: Array, squashed: Array
 ) -> tuple[Array, Array]:
-    """The next hidden state and cell; leaves [i | f | o | g] in `gates` and tanh c in `squashed`."""
+    """The next hidden state and cell; leaves [i | f | o | g] in `gates`, 1 - [i | f | o] in `closed` and tanh c in
+    `squashed`."""
     n = cell.shape[-1]
     matmul(hidden, U, gates)
     gates += projected
-    sigmoid_of(gates[:, : 3 * n], gates[:, : 3 * n])
+    sigmoid_of(gates[:, : 3 * n], gates[:, : 3 * n], closed)
     i, f, o, g = _blocks(gates)
     xp(g).tanh(g, g)
     new_cell = f * cell
@@ -50,7 +51,7 @@ def lstm_step(
 
 
 def lstm_step_backward(
-    g_hidden: Array, g_cell: Array, cell: Array, gates: Array, squashed: Array
+    g_hidden: Array, g_cell: Array, cell: Array, gates: Array, closed: Array, squashed: Array
 ) -> tuple[Array, Array]:
     """Gradients of the pre-activations and of the old cell, from those of the new hidden state and cell.
 
@@ -63,7 +64,8 @@ def lstm_step_backward(
     d_cell *= o
     d_cell *= g_hidden
     d_cell += g_cell
-    d_gates = gates - gates * gates
+    d_gates, n = xp(gates).empty_like(gates), cell.shape[-1]
+    xp(gates).multiply(gates[:, : 3 * n], closed, d_gates[:, : 3 * n])
     d_i, d_f, d_o, d_g = _blocks(d_gates)
     d_i *= g * d_cell
     d_f *= cell * d_cell
@@ -94,6 +96,7 @@ def lstm(projected: Array, hidden: Array, cell: Array, U: Array, /, mask: Any = 
     projected, mask = real_steps(projected, mask)
     order = range(time)[::-1] if reverse else range(time)
     gates = module.empty((time, batch, 4 * n), dtype)  # the numbers of one step lie together
+    closed = module.empty((time, batch, 3 * n), dtype)
     squashed = module.empty((time, batch, n), dtype)
     hiddens = module.empty((time, batch, n), dtype)  # what each step starts from
     cells = module.empty((time, batch, n), dtype)
@@ -101,7 +104,7 @@ def lstm(projected: Array, hidden: Array, cell: Array, U: Array, /, mask: Any = 
     h, c = hidden, cell
     for t in order:
         hiddens[t], cells[t] = h, c
-        new_h, new_c = lstm_step(projected[:, t], h, c, U, gates[t], squashed[t])
+        new_h, new_c = lstm_step(projected[:, t], h, c, U, gates[t], closed[t], squashed[t])
         h, c = carry(mask, t, new_h, h), carry(mask, t, new_c, c)
         states[:, t] = h
 
@@ -112,7 +115,7 @@ def lstm(projected: Array, hidden: Array, cell: Array, U: Array, /, mask: Any = 
         for t in order[::-1]:
             to_h, past_h = carry_backward(mask, t, d_h + g_states[:, t])
             to_c, past_c = carry_backward(mask, t, d_c)
-            d_projected[t], d_c = lstm_step_backward(to_h, to_c, cells[t], gates[t], squashed[t])
+            d_projected[t], d_c = lstm_step_backward(to_h, to_c, cells[t], gates[t], closed[t], squashed[t])
             d_h = matmul(d_projected[t], U_T) + past_h
             d_c += past_c
         d_U = matmul(hiddens.reshape(-1, n).T, d_projected.reshape(-1, 4 * n))
