@@ -29,7 +29,7 @@ def sentence(table, words, encoding, J):
 def memory(table, times, words, i, encoding, J):
     """m_i, i counted from 0, the most recent sentence."""
     vector = sentence(table, words, encoding, J)
-    return [x + times[i][k] for k, x in enumerate(vector)] if times else vector
+    return [x + times[i][k] for k, x in enumerate(vector)] if times and any(words) else vector
 
 
 def weights_over(u, ms, linear):

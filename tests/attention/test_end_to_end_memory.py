@@ -88,10 +88,10 @@ def test_gradients_of_questions_and_of_every_parameter(tying, linear):
 @pytest.mark.parametrize("linear", [False, True])
 def test_gradients_with_noise(linear):
     module = random_memory(4)
-    u, story, mask = random_story(4, n=3)
-    story, mask = with_noise(story, mask, np.random.default_rng(0), most=TIMES, share=0.9)
-    assert not mask.all()
-    check_gradients(lambda u: module(u, story, mask, linear), u, parameters=module.named_parameters(), method="complex")
+    u, story, _ = random_story(4, n=3)
+    story = with_noise(story, np.random.default_rng(0), most=TIMES, share=0.9)
+    assert not story.any(-1).all()
+    check_gradients(lambda u: module(u, story, None, linear), u, parameters=module.named_parameters(), method="complex")
 
 
 # ---------------------------------------------------------------------------------------------- sentences
@@ -137,24 +137,22 @@ def test_no_word_counts_for_nothing_whatever_its_vector():
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.integers(1, 12), SEEDS)
 def test_noise_keeps_the_sentences_in_their_order_and_the_most_recent_at_least(lengths, most, seed):
     wide = max(lengths)
-    mask = np.arange(wide) < np.array(lengths)[:, None]
-    story = np.where(mask, np.arange(1, wide + 1), 0)[:, :, None]
-    noisy, real = with_noise(story, mask, np.random.default_rng(seed), most)
-    assert noisy.shape[1] <= min(most, wide + math.ceil(0.1 * wide))
-    assert not noisy[~real].any()
-    for row, places, n in zip(noisy[:, :, 0], real, lengths, strict=True):
-        kept = row[places]
+    story = np.where(np.arange(wide) < np.array(lengths)[:, None], np.arange(1, wide + 1), 0)[:, :, None]
+    noisy = with_noise(story, np.random.default_rng(seed), most)
+    assert noisy.shape == (len(lengths), most, 1)
+    for row, n in zip(noisy[:, :, 0], lengths, strict=True):
+        kept = row[row != 0]
         np.testing.assert_array_equal(kept, np.arange(1, len(kept) + 1))
         assert min(n, most) - math.ceil(0.1 * n) <= len(kept) <= n
 
 
 def test_noise_is_a_tenth_at_most_and_all_amounts_are_as_likely():
-    mask = np.ones((4000, 20), bool)
-    _, real = with_noise(mask[:, :, None].astype(int), mask, np.random.default_rng(0), most=50)
-    assert real.shape[1] == 22
-    last = [np.flatnonzero(row).max() + 1 for row in real]  # slots, but for empty ones at the end
-    assert min(last) == 20
-    assert 0.25 < np.mean(real[:, 21]) < 0.35  # a third have 22 slots, of which the last holds a sentence in 20 of 22
+    story = np.ones((4000, 20, 1), int)
+    noisy = with_noise(story, np.random.default_rng(0), most=50)[:, :, 0]
+    assert (noisy.sum(1) == 20).all()
+    last = [np.flatnonzero(row).max() + 1 for row in noisy]  # slots, but for empty ones at the end
+    assert (min(last), max(last)) == (20, 22)
+    assert 0.25 < np.mean(noisy[:, 21]) < 0.35  # a third have 22 slots, of which the last holds a sentence in 20 of 22
 
 
 # ---------------------------------------------------------------------------------------------- identities
@@ -215,18 +213,18 @@ def test_layer_wise_tying_with_the_identity_is_adjacent_tying_of_equal_matrices(
         np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
-@given(SEEDS)
-def test_empty_memories_have_their_place_in_time_alone(seed):
+@given(st.sampled_from([0, TIMES]), SEEDS)
+def test_empty_memories_are_zeros_that_compete_with_the_score_zero(times, seed):
     u, story, _ = random_story(seed)
     story[:, 1:] = 0
-    module = random_memory(seed, hops=1)
+    module = random_memory(seed, hops=1, times=times)
     memories = module.embedding.memories(story).data
-    expected = np.stack([T.data[1:4] for T in module.embedding.times], 1)
-    np.testing.assert_allclose(memories[:, 1:], np.broadcast_to(expected, memories[:, 1:].shape))
-    timeless = random_memory(seed, hops=1, times=0)
-    score = (timeless.embedding(story[:, 0])[:, 0].data * u).sum(-1)
+    assert not memories[:, 1:].any()
+    score = (memories[:, 0, 0] * u).sum(-1)
     competing = np.exp(score) / (np.exp(score) + 3)  # three empty memories of e^0
-    np.testing.assert_allclose(run(timeless, u, story)[1][:, 0, 0], competing, rtol=1e-9)
+    out, weights = run(module, u, story)
+    np.testing.assert_allclose(weights[:, 0, 0], competing, rtol=1e-9)
+    np.testing.assert_allclose(out, u + competing[:, None] * memories[:, 0, 1], rtol=1e-9, atol=1e-12)
 
 
 @given(SEEDS)

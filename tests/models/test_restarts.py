@@ -22,16 +22,16 @@ from minattn.models import MemN2N, Restarts
 def test_logits_and_gradients_are_those_of_each_network(backend, settings, linear, count):
     together = randomised(Restarts(replace(SMALL, **settings), count, np.random.default_rng(0)), 5, np.float64)
     together.to(backend.device)
-    story, question, mask, answers = a_batch(5)
+    story, question, _, answers = a_batch(5)
     assert len(together.named_parameters()) == count * len(together.networks[0].named_parameters())
-    logits = together(story, question, mask, linear)
+    logits = together(story, question, linear)
     assert logits.shape == (count, len(answers), SMALL.vocab_size)
     ma.cross_entropy(logits, np.broadcast_to(answers, logits.shape[:2]), reduction="sum").backward()
     for network, found in zip(together.networks, asnumpy(logits.data), strict=True):
         alone = MemN2N(network.config, np.random.default_rng(0))
         for name, parameter in alone.named_parameters().items():
             parameter.replace_data(asnumpy(network.named_parameters()[name].data))
-        expected = alone(story, question, mask, linear)
+        expected = alone(story, question, linear=linear)
         np.testing.assert_allclose(found, expected.data, rtol=1e-9, atol=1e-10)
         ma.cross_entropy(expected, answers, reduction="sum").backward()
         for name, parameter in network.named_parameters().items():

@@ -33,7 +33,7 @@ def test_a_question_finds_the_slots_with_its_name_first(answerer):
     assert len(set(found.tolist())) == len(found)
     first = answerer.memory[found[0] - 1]
     assert "anine" in first.key
-    assert "dish" in first.key
+    assert answerer.config.memory == "triples" or "dish" in first.key
 
 
 def test_a_question_of_two_hops_finds_the_second_fact_too(splits):

@@ -48,21 +48,26 @@ def test_the_rate_of_the_sum_is_halved_after_linear_start_and_the_gradient_clipp
 
 
 # ---------------------------------------------------------------------------------------------- training and scoring
+def has_gaps(batch):
+    """An empty memory before a sentence."""
+    real = batch.story.any(-1)
+    return (~real[:, :-1] & real[:, 1:]).any()
+
+
 def test_training_batches_have_noise_and_linear_start(splits):
     config = TASK.configure([*SMALL, "noise=0.9", "linear_epochs=1"])
     batches = Answerer.of(config, splits).batches(splits.train)
     found = [batch for epoch in range(2) for batch in batches.iterate(epoch)]
-    gaps = [(~batch.mask[:, :-1] & batch.mask[:, 1:]).any() for batch in found]
-    assert any(gaps)
+    assert any(has_gaps(batch) for batch in found)
     assert found[0].linear
     assert not found[-1].linear
     quiet = Answerer.of(TASK.configure([*SMALL, "noise=0"]), splits).batches(splits.train)
-    assert not any((~batch.mask[:, :-1] & batch.mask[:, 1:]).any() for batch in quiet.iterate(0))
+    assert not any(has_gaps(batch) for batch in quiet.iterate(0))
 
 
 def test_the_loss_is_the_mean_over_the_questions_summed_over_the_networks(answerer, splits):
     batch = next(answerer.batches(splits.train).iterate(1))
-    logits = answerer.model(batch.story, batch.question, batch.mask).data.astype(float)
+    logits = answerer.model(batch.story, batch.question).data.astype(float)
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     expected = -log_p[:, np.arange(len(batch.answer)), batch.answer].mean(1).sum()
     assert answerer.loss(answerer.model, batch).item() == pytest.approx(expected, rel=1e-5)
@@ -121,10 +126,17 @@ def test_an_answer_has_weights_over_the_last_sentences_that_fit(answerer):
     assert answer.forgotten == 2
     assert answer.sentences == story[2:]
     assert answer.weights.shape == (8, 2)
-    np.testing.assert_allclose(answer.weights.sum(0), 1, rtol=1e-5)
+    np.testing.assert_allclose(answer.weights.sum(0), 1, rtol=1e-5)  # no place is empty
     short = answerer.ask(story[:2], words_of("Where is Mary?"))
     assert (short.forgotten, len(short.sentences)) == (0, 2)
     assert short.weights[0, 0] != short.weights[1, 0]
+    assert (short.weights.sum(0) < 1).all()
+
+
+def test_the_memory_has_as_many_places_as_stories_and_noise_ever_use(splits):
+    for noise, memory, expected in ((0.1, 50, 11), (0, 50, 10), (0.5, 12, 12)):
+        answerer = Answerer.of(TASK.configure([f"noise={noise}", f"memory={memory}"]), splits)
+        assert answerer.places == expected
 
 
 @pytest.mark.parametrize(

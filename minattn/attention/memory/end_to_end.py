@@ -20,7 +20,8 @@ ReLU after each hop (section 5).
 
 Deviations from the paper:
 * Vectors are rows, so H stands transposed and on the right.
-* Padding, which the paper does not mention, is masked; where there is no memory at all, o is 0.
+* A memory may be masked, which the paper does not need; where all are, o is 0.  Sentences without a word are not
+  masked: they are memories of zeros (`sentences.py`).
 """
 
 from typing import Any, Literal, get_args
@@ -107,7 +108,7 @@ class EndToEndMemory(Module):
     ) -> tuple[Inexact[Tensor, "batch size"], Inexact[Tensor, "batch hops memories"]]:
         """Return (u^{K+1}, weights of every hop) for questions u and stories, the most recent sentence first.
 
-        mask: True = a sentence (None: all are).  linear: linear start, (c).
+        mask: True = may be attended to (None: all may).  linear: linear start, (c).
         """
         memories = self.embedding.memories(story)
         return memory_hops(u, memories, self.H, self.hops, padding_mask(mask, story), linear, self.rectified)

@@ -15,8 +15,9 @@ learn by heart what came when.
 Deviations from the paper:
 * J is the number of words of the longest sentence, as in the authors' code, and a shorter one uses l_1, l_2, ..  In the
   paper it is the sentence's own number of words.  (d) is about twice (c): its mean over all j and k is 1, not 1/2.
-* Empty memories cannot be attended to: the noise is gaps in time, as in the authors' code.  In a story of n sentences
-  there are 0 to ceil(n / 10) of them, all numbers being as likely.
+* An empty memory has no place in time, as in the authors' code: it is m = c = 0, and competes with the others by the
+  score 0.  So do the empty places behind a short story: a question that no sentence answers has something to attend to.
+  Of the noise there are 0 to ceil(n / 10) in a story of n sentences, all numbers being as likely.
 * The authors' code has the T_A(i) as "time words" in the table, as many rows as there are here in a table of their own.
 """
 
@@ -24,11 +25,11 @@ import math
 from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Inexact, Integer
+from jaxtyping import Float, Inexact, Integer
 
 from minattn.attention.kernels import sentences as kernels
 from minattn.autograd import Array, Tensor, op, ops
-from minattn.autograd.backend import as_array
+from minattn.autograd.backend import as_array, like
 from minattn.errors import ConfigError, ShapeError
 from minattn.nn import Module, initializers
 from minattn.nn.initializers import Rng
@@ -96,41 +97,39 @@ class SentenceEmbedding(Module):
     def memories(
         self, story: Integer[Array, "batch memories words"]
     ) -> Inexact[Tensor, "batch memories matrices size"]:
-        """Return the vectors of a story's sentences, the most recent first, each with its place in time."""
+        """Return the vectors of a story's sentences, the most recent first, each with its place in time.
+
+        A sentence without a word is an empty memory, all zeros.
+        """
         n, vectors = story.shape[1], self(story)
         if not self.times:
             return vectors
+        real = like((as_array(story) != NO_WORD).any(-1)[:, :, None, None], vectors.data)
         if n > self.last:
             raise ShapeError(
                 f"a story of {n} sentences has more than the {self.last} places in time; hint: its most recent ones"
             )
-        return vectors + ops.stack([T_A[:n] for T_A in self.times], axis=1)  # (e)
+        return vectors + ops.stack([T_A[:n] for T_A in self.times], axis=1) * real  # (e)
 
 
 def with_noise(
-    story: Integer[np.ndarray, "batch memories words"],
-    mask: Bool[np.ndarray, "batch memories"],
-    rng: Rng,
-    most: int,
-    share: float = 0.1,
-) -> tuple[Integer[np.ndarray, "batch slots words"], Bool[np.ndarray, "batch slots"]]:
-    """Return (story, mask) with empty memories put in at random, `most` memories at most.
+    story: Integer[np.ndarray, "batch memories words"], rng: Rng, most: int, share: float = 0.1
+) -> Integer[np.ndarray, "batch most words"]:
+    """Return stories of `most` places, with empty memories put in at random between the sentences and behind them.
 
-    mask: True = a sentence, before all padding.  The sentences keep their order; those that do not find a place any
-    more are the oldest.
+    Sentences come before all empty places, and keep their order; the oldest are those that find no place any more.
     """
-    lengths = mask.sum(1)
+    real = (story != NO_WORD).any(-1)
+    lengths = real.sum(1)
     slots = lengths + rng.integers(0, [math.ceil(share * n) + 1 for n in lengths])
-    every = np.arange(slots.max(initial=0))
-    drawn = np.where(every < slots[:, None], rng.random((len(story), len(every))), np.inf)
-    real = np.zeros(drawn.shape, bool)
-    np.put_along_axis(
-        real, drawn.argsort(1), every < lengths[:, None], 1
-    )  # as many of the slots as there are sentences
-    real = real[:, :most]
-    noisy = np.full((*real.shape, story.shape[2]), NO_WORD, story.dtype)
-    noisy[real] = story[np.arange(mask.shape[1]) < real.sum(1)[:, None]]
-    return noisy, real
+    places = np.arange(max(most, slots.max(initial=0)))
+    drawn = np.where(places < slots[:, None], rng.random((len(story), len(places))), np.inf)
+    chosen = np.zeros(drawn.shape, bool)  # as many of the slots as there are sentences
+    np.put_along_axis(chosen, drawn.argsort(1), places < lengths[:, None], 1)
+    chosen = chosen[:, :most]
+    noisy = np.full((*chosen.shape, story.shape[2]), NO_WORD, story.dtype)
+    noisy[chosen] = story[np.arange(story.shape[1]) < chosen.sum(1)[:, None]]
+    return noisy
 
 
 MECHANISM = Mechanism(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 
 from minattn.data.batches import SeededBatches, cut, deal_rows
 from minattn.data.qa.stories import Sentence, Stories
@@ -18,14 +18,13 @@ from minattn.data.text.vocabulary import PAD, Vocabulary
 
 
 class StoryBatch(NamedTuple):
-    """Stories, the most recent sentence first, with a question and an answer each.
+    """Stories, the most recent sentence first and zeros behind the first, with a question and an answer each.
 
-    The mask is True where there is a sentence; linear: with linear start.
+    linear: with linear start.
     """
 
     story: Int64[np.ndarray, "batch memories words"]
     question: Int64[np.ndarray, "batch words_of_question"]
-    mask: Bool[np.ndarray, "batch memories"]
     answer: Int64[np.ndarray, " batch"]
     linear: bool = False
 
@@ -69,9 +68,7 @@ class EncodedStories:
 
     def batch(self, rows: np.ndarray) -> StoryBatch:
         """The batch of these questions."""
-        numbers = self.stories[rows]
-        numbers = numbers[:, : max(1, int((numbers != 0).sum(1).max(initial=0)))]
-        return StoryBatch(self.sentences[numbers], self.questions[rows], numbers != 0, self.answers[rows])
+        return StoryBatch(self.sentences[self.stories[rows]], self.questions[rows], self.answers[rows])
 
 
 def _filled(words: Vocabulary, sentence: Sentence, length: int) -> np.ndarray:
@@ -114,6 +111,5 @@ class StoryBatches(SeededBatches[StoryBatch]):
 
 
 def evaluation_stories(stories: EncodedStories, batch_size: int) -> Iterator[tuple[np.ndarray, StoryBatch]]:
-    """(rows, the batch of them) of all questions, in the order of the lengths of their stories."""
-    lengths = (stories.stories != 0).sum(1)
-    return ((rows, stories.batch(rows)) for rows in cut(np.argsort(lengths, kind="stable"), batch_size))
+    """(rows, the batch of them) of all questions, in their order."""
+    return ((rows, stories.batch(rows)) for rows in cut(np.arange(len(stories)), batch_size))

@@ -128,7 +128,6 @@ COUNTRY_FIELDS = {
     "region": "region",
     "subregion": "subregion",
     "currencies": "currency",
-    "languages": "language code",
     "borders": "neighbor",
     "demonym": "demonym",
     "population": "population",
@@ -140,7 +139,9 @@ COUNTRY_FIELDS = {
     "altSpellings": "other name",
     "provinces": "province",
 }
-"""Fields of countryinfo, and the relations that they are here."""
+"""Fields of countryinfo, and the relations that they are here.  Codes of languages are left out: one is "is"."""
+
+SHORTEST = 4  # letters of another name of a country that is no code
 
 
 def load_countries() -> tuple[Fact, ...]:
@@ -160,7 +161,8 @@ def load_countries() -> tuple[Fact, ...]:
             for value in values if isinstance(values, list) else [values]:
                 text = " ".join(str(names.get(value, value) if field == "borders" else value).lower().split())
                 subject = country["name"].lower()
-                if value and text != subject:
+                code = relation == "other name" and len(text) < SHORTEST
+                if value and text != subject and not code:
                     facts[Fact(subject, relation, text)] = None
     return tuple(facts)
 
@@ -262,8 +264,8 @@ def memory_of(facts: Sequence[Fact], form: Form) -> list[Slot]:
     if form not in get_args(Form):
         raise ConfigError(f"there is no memory of {form!r}; hint: {', '.join(get_args(Form))}")
     if form == "triples":
-        forward = [Slot((s, *_relation(r)), (o,)) for s, r, o in facts]
-        return forward + [Slot((o, *_relation(r, REVERSED)), (s,)) for s, r, o in facts]
+        forward = [Slot((s, f"{r}:"), (o,)) for s, r, o in facts]
+        return forward + [Slot((o, f"{REVERSED}{r}:"), (s,)) for s, r, o in facts]
     slots = []
     for fact in facts:
         sentence = sentence_of(fact)
@@ -277,11 +279,6 @@ def memory_of(facts: Sequence[Fact], form: Form) -> list[Slot]:
                 if form == "titles":
                     slots.append(Slot((*window, "title", fact.subject), (fact.subject,)))
     return list(dict.fromkeys(slots))
-
-
-def _relation(name: str, mark: str = "") -> list[str]:
-    """A relation as one feature, and the words of its name, which questions share."""
-    return [f"{mark}{name}:", *name.split()]
 
 
 def sentence_of(fact: Fact) -> tuple[str, ...]:

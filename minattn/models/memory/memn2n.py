@@ -89,9 +89,9 @@ class MemN2N(Module):
     ) -> Inexact[Tensor, "batch vocab"] | tuple[Inexact[Tensor, "batch vocab"], Attention]:
         """Return the logits of the answer.
 
-        story: words of the sentences, the most recent sentence first, filled up with 0; mask: True = a sentence (None:
-        all are).  linear: linear start, for the beginning of training.  return_attention=True: (logits, attention),
-        the weights (batch, hops, memories) under "memory".
+        story: words of the sentences, the most recent sentence first, filled up with 0; a sentence of zeros is an empty
+        memory.  mask: True = may be attended to (None: all may).  linear: linear start, for the beginning of training.
+        return_attention=True: (logits, attention), the weights (batch, hops, memories) under "memory".
         """
         B = self.memory.embedding if self.B is None else self.B
         W = self.memory.embedding.words[-1] if self.W is None else self.W

@@ -8,7 +8,7 @@ and to the hops a question to another network is one more question.
 import copy
 
 import numpy as np
-from jaxtyping import Bool, Inexact, Integer
+from jaxtyping import Inexact, Integer
 
 from minattn.attention.memory.end_to_end import memory_hops
 from minattn.autograd import Array, Tensor, ops, xp
@@ -46,17 +46,15 @@ class Restarts(Module):
         self,
         story: Integer[Array, "batch memories words"],
         question: Integer[Array, "batch words_of_question"],
-        mask: Bool[Array, "batch memories"],
         linear: bool = False,
     ) -> Inexact[Tensor, "count batch vocab"]:
         """Return the logits of all networks, each as `MemN2N` gives them."""
         config, count = self.networks[0].config, len(self.networks)
         if count == 1 or config.tying == "layer-wise":
-            return ops.stack([network(story, question, mask, linear) for network in self.networks])
+            return ops.stack([network(story, question, linear=linear) for network in self.networks])
         u = self._apart(self.embedding(question[:, None]))[:, 0, 0]  # B = A^1
         memories = self._apart(self.embedding.memories(story))
-        masks = xp(mask).concatenate([mask] * count)
-        u, _ = memory_hops(u, memories, None, config.hops, masks, linear)
+        u, _ = memory_hops(u, memories, None, config.hops, linear=linear)
         W = ops.stack([network.memory.embedding.words[-1] for network in self.networks])  # W^T = C^K
         return ops.reshape(u, (count, len(story), config.size)) @ ops.swapaxes(W, 1, 2)
 

@@ -25,7 +25,7 @@ class FactsConfig(TaskConfig):
     model: Annotated[Literal["key_value"], "the network"] = "key_value"
     network: KeyValueNetworkConfig = SMALL
     memory: Annotated[Form, "how the facts are stored: triples, or documents by sentences or windows"] = "triples"
-    slots: Annotated[Count, "slots that a question finds, at most"] = 50
+    slots: Annotated[Count, "slots that a question finds, at most"] = 100
     two_hops: Annotated[NonNegative, "questions that need two facts"] = 3000
     batch_size: Annotated[Count, "questions in a batch"] = 64
     epochs: Annotated[Count, "passes over the training questions"] = 8

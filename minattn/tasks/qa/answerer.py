@@ -29,7 +29,7 @@ class Answer(NamedTuple):
     sentences: list[Sentence]
     """Those in the memory, in the order of the story."""
     weights: np.ndarray
-    """(sentences, hops)."""
+    """(sentences, hops); the rest, up to 1 in each hop, is on empty memories."""
     forgotten: int
     """Sentences at the story's beginning that the memory has no room for."""
 
@@ -49,40 +49,42 @@ class Answered:
 class Answerer:
     """Memory networks with the words that they know.
 
-    dev: the development questions, by which one of the networks is chosen; None where it was.
+    places: of a story in the memory, empty ones too; dev: the development questions, by which one of the networks is
+    chosen, None where it was.
     """
 
-    def __init__(self, config: QAConfig, words: Vocabulary, dev: Stories | None = None) -> None:
+    def __init__(self, config: QAConfig, words: Vocabulary, places: int, dev: Stories | None = None) -> None:
         if config.network.vocab_size != len(words):
             raise ConfigError(f"the network is for {config.network.vocab_size} words, and there are {len(words)}")
-        self.config, self.words, self.dev = config, words, dev
+        self.config, self.words, self.places, self.dev = config, words, places, dev
         self.model = config.build()
 
     @classmethod
     def of(cls, config: QAConfig, splits: Splits[Stories]) -> Self:
         """An untrained one for the words of all parts, as in the authors' code: what training lacks it cannot learn."""
-        words, longest = set(), 1
+        words, longest, most = set(), 1, 1
         for question in (question for part in splits for question in part):
             for sentence in (*question.story, question.words):
                 words.update(sentence)
                 longest = max(longest, len(sentence))
             words.add(question.answer)
+            most = max(most, len(question.story))
         vocabulary = Vocabulary(sorted(words))
+        places = min(config.network.memory, most + math.ceil(config.noise * most))  # as many as are ever used
         network = replace(config.network, vocab_size=len(vocabulary), longest=longest)
-        return cls(replace(config, network=network), vocabulary, splits.dev)
+        return cls(replace(config, network=network), vocabulary, places, splits.dev)
 
     # ------------------------------------------------------------------------------------------ training and scoring
     def encode(self, stories: Stories) -> EncodedStories:
         """Stories and questions as numbers."""
-        return EncodedStories.of(stories, self.words, self.config.network.memory)
+        return EncodedStories.of(stories, self.words, self.places)
 
     def batches(self, train: Stories) -> StoryBatches:
         """Batches of questions, with random noise in their stories."""
         config = self.config
 
         def add_noise(batch: StoryBatch, rng: np.random.Generator) -> StoryBatch:
-            story, mask = with_noise(batch.story, batch.mask, rng, config.network.memory, config.noise)
-            return batch._replace(story=story, mask=mask)
+            return batch._replace(story=with_noise(batch.story, rng, self.places, config.noise))
 
         change = add_noise if config.noise else None
         return StoryBatches(self.encode(train), config.batch_size, config.seed, config.linear_epochs, change)
@@ -94,7 +96,7 @@ class Answerer:
 
     def loss(self, model: Any, batch: StoryBatch) -> Tensor:
         """The mean over a batch of -log p(answer), in nats, summed over the networks."""
-        logits = model(batch.story, batch.question, batch.mask, batch.linear)
+        logits = model(batch.story, batch.question, batch.linear)
         answers = np.broadcast_to(batch.answer, logits.shape[:2])
         return ops.cross_entropy(logits, answers, reduction="sum") / len(batch.answer)
 
@@ -127,7 +129,7 @@ class Answerer:
         encoded, count = self.encode(stories), len(self.model.networks)
         right, losses, done = np.zeros((count, len(encoded)), bool), np.zeros((count, len(encoded))), 0
         for rows, batch in evaluation_stories(encoded, EVALUATION_BATCH):
-            log_p = asnumpy(ops.log_softmax(self.model(batch.story, batch.question, batch.mask)).data)
+            log_p = asnumpy(ops.log_softmax(self.model(batch.story, batch.question)).data)
             right[:, rows] = log_p.argmax(-1) == batch.answer
             losses[:, rows] = -log_p[:, np.arange(len(rows)), batch.answer]
             done += len(rows)
@@ -149,17 +151,17 @@ class Answerer:
         self.model.eval()
         asked = Stories((Question(0, tuple(story), question, question[0]),))
         batch = self.encode(asked).batch(np.arange(1))
-        logits, attention = self.model.best(batch.story, batch.question, batch.mask, return_attention=True)
+        logits, attention = self.model.best(batch.story, batch.question, return_attention=True)
         p = asnumpy(ops.softmax(logits).data)[0]
-        weights = asnumpy(attention["memory"].data)[0, :, ::-1].T
+        kept = min(len(story), self.places)
+        weights = asnumpy(attention["memory"].data)[0, :, :kept][:, ::-1].T
         answer = self.words.to_list()[int(p.argmax())]
-        kept = len(weights)
         return Answer(answer, float(p.max()), list(story)[-kept:], weights, len(story) - kept)
 
     # ------------------------------------------------------------------------------------------ checkpoints
     def meta(self) -> dict[str, Any]:
-        """The words, for a checkpoint."""
-        return {"words": self.words.to_list()}
+        """The words and the number of places, for a checkpoint."""
+        return {"words": self.words.to_list(), "places": self.places}
 
 
 def percent_wrong(right: np.ndarray) -> float:

@@ -68,7 +68,7 @@ class QuestionAnswering(Task):
         return Answerer.of(config, splits)
 
     def restored(self, config: QAConfig, meta: Mapping[str, Any]) -> Answerer:
-        return Answerer(config, Vocabulary.from_list(meta["words"]))
+        return Answerer(config, Vocabulary.from_list(meta["words"]), meta["places"])
 
     def describe(self, splits: Splits[Stories]) -> str:
         longest = max(len(question.story) for part in splits for question in part)
