@@ -17,7 +17,7 @@ A network that is trained there already is not trained again.
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 from shared import markdown_table, run, trained
 
 from minattn.data import AlignedText, ParallelText, Splits
+from minattn.errors import ConfigError
 from minattn.models.sequence.ibm_model_1 import IBMModel1, intersection, turned
 from minattn.tasks.files import read_json, write_json, write_text
 from minattn.tasks.run_folder import REPORT, check_writable
@@ -33,7 +34,7 @@ from minattn.tasks.translate.source import ParallelSource
 from minattn.tasks.translate.task import Translation, draw_alignments
 from minattn.tasks.translate.translator import Translator
 from minattn.training.alignment_metrics import score_alignments
-from minattn.training.translation_metrics import TranslationScore, score_by_length
+from minattn.training.translation_metrics import LENGTHS, TranslationScore, score_by_length
 from minattn.viz import save_figure
 from minattn.viz.style import PALETTE, LineName, axes_at, name_lines, styled_figure
 
@@ -66,6 +67,10 @@ def main() -> None:
     parser.add_argument("--train", metavar="FILE[,FILE]", help="files, as of minattn train translate")
     parser.add_argument("--out", type=Path, default=Path("runs/networks"), help="folder for the runs and results")
     parser.add_argument("--attentions", action="store_true", help="every attention in place of every network")
+    parser.add_argument("--only", action="append", metavar="NAME", help="this network only; repeatable")
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", default=LENGTHS, metavar="N", help="ends of groups of lengths"
+    )
     parser.add_argument("--seconds", type=float, default=360, help="training time of each network")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of all")
     arguments = parser.parse_args()
@@ -73,6 +78,9 @@ def main() -> None:
     check_writable(arguments.out)
     source, task = ParallelSource(data=arguments.data, train=arguments.train), Translation()
     rows = ATTENTIONS if arguments.attentions else NETWORKS
+    rows = {name: rows[name] for name in rows if name in (arguments.only or rows)}
+    if not rows:
+        raise ConfigError(f"none of these networks is called {' or '.join(arguments.only)}; hint: --only RNNsearch")
     configs = {name: task.configure([*settings, *arguments.set], source=source) for name, settings in rows.items()}
     splits = source.load()
     steps = steps_of(task, configs, splits, arguments.seconds, arguments.out / "steps.json")
@@ -87,13 +95,14 @@ def main() -> None:
     if isinstance(splits.test, AlignedText) and splits.test.unit == "word":
         text += "\n" + baseline(splits.train, splits.test)
     write_text(arguments.out / "table.md", text)
-    scores = {name: by_length(translator, splits.test) for name, translator in translators.items()}
+    scores = {name: by_length(translator, splits.test, arguments.lengths) for name, translator in translators.items()}
     save_figure(draw(scores), arguments.out / "lengths.png")
     write_text(arguments.out / "lengths.md", table_of_lengths(scores))
     shown = [
         s for s in splits.test.sources if SHOWN_WORDS[0] <= len(s.split()) <= SHOWN_WORDS[1]
     ] or splits.test.sources
-    draw_alignments(translators["RNNsearch"].translate(shown[:4]), arguments.out / "alignments.png")
+    if "RNNsearch" in translators:
+        draw_alignments(translators["RNNsearch"].translate(shown[:4]), arguments.out / "alignments.png")
     print(text)
 
 
@@ -155,12 +164,12 @@ def baseline(train: ParallelText, test: AlignedText) -> str:
     return markdown_table(["counting", "AER (%)", "precision (%)", "recall (%)"], rows)
 
 
-def by_length(translator: Translator, test: ParallelText) -> dict[int, TranslationScore]:
+def by_length(translator: Translator, test: ParallelText, ends: Sequence[int]) -> dict[int, TranslationScore]:
     """The scores of the test sentences by the number of words of the source."""
     found = translator.search([ids for ids, _ in translator.encode(test)], batch_size=128)
     translations = [translator.target.decode(best.ids) for best in found]
     lengths = [len(source.split()) for source in test.sources]
-    return score_by_length(translations, test.targets, lengths, tokenization=translator.config.bleu)
+    return score_by_length(translations, test.targets, lengths, ends, translator.config.bleu)
 
 
 def table_of_lengths(scores: Mapping[str, Mapping[int, TranslationScore]]) -> str:
@@ -174,17 +183,19 @@ def table_of_lengths(scores: Mapping[str, Mapping[int, TranslationScore]]) -> st
 
 
 def draw(scores: Mapping[str, Mapping[int, TranslationScore]]) -> Any:
-    """BLEU against the length of the source, a line for each network."""
-    with styled_figure(7.6, 3.5) as figure:
+    """BLEU against the length of the source, a line for each network; the groups of lengths stand side by side."""
+    ends = list(next(iter(scores.values())))
+    with styled_figure(7.2, 3.5) as figure:
         axes = axes_at(figure, 0.8, 0.2, 4.2, 2.7)
         names = []
         for (name, groups), color in zip(scores.items(), PALETTE * 2, strict=False):
-            bleu = [score.bleu for score in groups.values()]
-            axes.plot(list(groups), bleu, color=color, marker="o", clip_on=False)
+            bleu = [groups[end].bleu for end in ends]
+            axes.plot(range(len(ends)), bleu, color=color, marker="o", clip_on=False)
             names.append(LineName(name, color, bleu[-1]))
-        axes.set(xlabel="length of the source, up to (words)", ylabel="BLEU")
+        axes.set(xlabel="length of the source (words)", ylabel="BLEU")
         axes.set_ylim(bottom=0)
-        axes.set_xticks(list(next(iter(scores.values()))))
+        starts = [1, *(end + 1 for end in ends[:-1])]
+        axes.set_xticks(range(len(ends)), [f"{start}–{end}" for start, end in zip(starts, ends, strict=True)])
         axes.grid(axis="y")
         name_lines(axes, names)
     return figure

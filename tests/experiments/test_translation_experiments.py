@@ -69,7 +69,10 @@ def test_networks_are_compared_in_equal_time(call, tmp_path, monkeypatch):
     lengths = rows_of((folder / "lengths.md").read_text(encoding="utf-8"))
     assert [row[0] for row in lengths] == ["to 10"]
     assert {"lengths.png", "alignments.png"} < {path.name for path in folder.iterdir()}
-    assert "to train for" not in call(*arguments)
+    again = call(*arguments, "--only", "RNNencdec", "--only", "Transformer", "--lengths", 2)
+    assert "to train for" not in again
+    assert [row[0] for row in rows_of(again)] == ["RNNencdec", "Transformer"]
+    assert [row[0] for row in rows_of((folder / "lengths.md").read_text())] == ["to 2", "to 3"]
 
 
 def test_attentions_are_compared_with_counting(call, tmp_path, monkeypatch):
@@ -80,6 +83,10 @@ def test_attentions_are_compared_with_counting(call, tmp_path, monkeypatch):
     assert "Luong, local-m (general)" in rows
     assert float(rows["RNNsearch"][7]) <= 100
     assert float(rows["both"][3]) <= float(rows["IBM model 1"][3])  # some of its links
+
+
+def test_a_network_that_is_none(refused, tmp_path):
+    refused(NETWORKS, "--out", tmp_path / "out", "--only", "LSTM", says="none of these networks", folder=tmp_path)
 
 
 @pytest.mark.parametrize("name", [LADDER, NETWORKS])
