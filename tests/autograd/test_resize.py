@@ -120,3 +120,33 @@ def test_what_is_no_image_is_refused(name):
         RESIZE[name](ma.tensor(np.zeros(4)), 2)
     with pytest.raises(ShapeError, match="images of 0 x 4 have no pixel; hint: images of at least 1 x 1"):
         RESIZE[name](ma.tensor(np.zeros((2, 0, 4))), 2)
+
+
+# ---------------------------------------------------------------------------------------------- not finite
+@pytest.mark.parametrize("name", RESIZE)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@given(x=strategies.arrays((2, 4, 5)), size=SIZES, data=st.data())
+def test_what_is_not_finite_reaches_those_that_see_it(name, bad, x, size, data):
+    """Among them places of the result that are places of the image, which see nothing of the next."""
+
+    def results(x, g):
+        tensor = ma.tensor(x, requires_grad=True)
+        y = RESIZE[name](tensor, size)
+        y.backward(g)
+        return y.data, tensor.grad
+
+    def a_place(shape):
+        return tuple(data.draw(st.integers(0, n - 1)) for n in shape)
+
+    g = np.ones((2, *size), x.dtype)
+    pixel, place, marks, marked = a_place(x.shape), a_place(g.shape), np.zeros(x.shape), np.zeros(g.shape)
+    marks[pixel] = marked[place] = 1
+    seen, reached = results(marks, marked)
+    y, d_x = results(x, g)
+    x = x.copy()
+    x[pixel] = g[place] = bad
+    bad_y, bad_d_x = results(x, g)
+    for whole, hurt, mark in ((y, bad_y, seen), (d_x, bad_d_x, reached)):
+        there = mark > 1e-9
+        close(hurt[~there], whole[~there])
+        np.testing.assert_array_equal(hurt[there], bad)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tiny_run import assert_same_run, loss_of, pairs, tiny_trainer
 
 import minattn as ma
+from minattn.autograd import blas
 from minattn.data.batches import deal_rows
 from minattn.data.batching import LengthBucketedBatches
 from minattn.data.text.windows import TextBatch
@@ -58,6 +59,20 @@ def test_the_gradient_is_that_of_one_thread(rows, threads):
     )
     for name, gradient in gradients(model).items():
         np.testing.assert_allclose(gradient, expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(("threads", "meanwhile"), [(1, 4), (2, 1)])
+def test_blas_has_one_thread_while_threads_share_a_batch(monkeypatch, threads, meanwhile):
+    numbers, seen = [4], []
+    monkeypatch.setattr(blas, "_openblas", lambda: (lambda: numbers[-1], numbers.append))
+
+    def loss(model, batch):
+        seen.append(numbers[-1])
+        return mean_loss(model, batch)
+
+    DataParallel(Net(), loss, threads).backward(a_batch())
+    assert seen == [meanwhile] * threads
+    assert numbers[-1] == 4
 
 
 @given(count=st.integers(1, 30), parts=st.integers(1, 8))

@@ -3,6 +3,7 @@
 R (h, H) says what each row of the result is made of, C (w, W) the same for columns.  The gradient is dX = R^T dY C.
 """
 
+import functools
 from operator import index
 from typing import Any
 
@@ -98,7 +99,26 @@ def two_sided(rows: np.ndarray, x: Array, columns: np.ndarray) -> Result:
 
 
 def product(rows: np.ndarray, x: Array, columns: np.ndarray) -> Array:
-    """R X C^T in the dtype of x, or float64 for integers."""
+    """R X C^T in the dtype of x, or float64 for integers.  What a place has no part in, NaN and inf included, does not
+    reach it."""
     dtype = x.dtype if x.dtype.kind in "fc" else np.float64
-    left, right = like(rows.astype(dtype), x), like(columns.T.astype(dtype), x)
-    return matmul(matmul(left, xp(x).ascontiguousarray(x)), right)  # BLAS takes no channels-last images
+    if xp(x) is not np or not np.isfinite(x).all():
+        return _mixed(columns, _mixed(rows, x.astype(dtype), -2), -1)
+    left, right = rows.astype(dtype), columns.T.astype(dtype)
+    return matmul(matmul(left, np.ascontiguousarray(x)), right)  # BLAS takes no channels-last images
+
+
+def _mixed(matrix: np.ndarray, x: Array, axis: int) -> Array:
+    """The sum of M_ik x_k over the k that have a part in it, M_ik > 0, along an axis."""
+    module, part = xp(x), matrix > 1e-12  # less is rounding, where a place of the result is one of x
+    order = np.argsort(~part, axis=1, kind="stable")[
+        :, : max(1, part.sum(1).max())
+    ]  # those that have a part come first
+    shares = np.take_along_axis(matrix, order, 1).astype(x.dtype)
+    places = np.where(np.take_along_axis(part, order, 1), order, matrix.shape[1])  # for the rest, zeros behind the last
+    shape = list(x.shape)
+    shape[axis] = 1
+    x = module.concatenate([x, module.zeros(shape, x.dtype)], axis)
+    along = (slice(None), None) if axis == -2 else slice(None)
+    terms = (x.take(like(k, x), axis) * like(share, x)[along] for k, share in zip(places.T, shares.T, strict=True))
+    return functools.reduce(module.add, terms)

@@ -335,7 +335,7 @@ def _multiply(patches: Array, matrices: Array, y: Array) -> None:
     result = y if y.flags.c_contiguous else np.empty(y.shape, y.dtype)
     out = result.reshape(pixels, groups, -1).swapaxes(0, 1)
     whole, piece = _pieces(patches, matrices.shape[2])
-    matmul(_stack(patches, whole, piece), matrices, _stack(out, whole, piece))
+    matmul(_stack(patches, whole, piece), matrices[:, None], _stack(out, whole, piece))
     if whole < pixels:
         matmul(patches[:, whole:], matrices, out[:, whole:])
     if result is not y:
@@ -347,8 +347,7 @@ def _summed_products(patches: Array, g: Array) -> Array:
     groups, pixels, _ = patches.shape
     upstream = xp(g).ascontiguousarray(g).reshape(pixels, groups, -1).swapaxes(0, 1)
     whole, piece = _pieces(patches, upstream.shape[2])
-    products = matmul(_stack(patches, whole, piece).swapaxes(1, 2), _stack(upstream, whole, piece))
-    total = products.sum(0, keepdims=True) if groups == 1 else products
+    total = matmul(_stack(patches, whole, piece).swapaxes(2, 3), _stack(upstream, whole, piece)).sum(1)
     if whole < pixels:
         total += matmul(patches[:, whole:].swapaxes(1, 2), upstream[:, whole:])
     return total
@@ -356,9 +355,9 @@ def _summed_products(patches: Array, g: Array) -> Array:
 
 def _pieces(patches: Array, outputs: int) -> tuple[int, int]:
     """How many rows of P are in pieces of one size, and their size; all rows in one where products are whole."""
-    groups, pixels, numbers = patches.shape
+    _, pixels, numbers = patches.shape
     most = SMALL // max(1, numbers * outputs)
-    if groups > 1 or xp(patches) is not np or not FEWEST_ROWS <= most < pixels or not has_small_products():
+    if xp(patches) is not np or not FEWEST_ROWS <= most < pixels or not has_small_products():
         return pixels, pixels
     least = -(-pixels // most)
     count = next((count for count in range(least, 2 * least) if pixels % count == 0), least)
@@ -366,5 +365,5 @@ def _pieces(patches: Array, outputs: int) -> tuple[int, int]:
 
 
 def _stack(rows: Array, whole: int, piece: int) -> Array:
-    """(1, pixels, d) as a stack of pieces (pieces, piece, d); a stack of groups as it is."""
-    return rows if len(rows) > 1 else rows[0, :whole].reshape(-1, piece, rows.shape[2])
+    """(groups, pixels, d) in pieces: (groups, pieces, piece, d)."""
+    return rows[:, :whole].reshape(len(rows), -1, piece, rows.shape[2])
