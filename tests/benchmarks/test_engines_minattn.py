@@ -21,6 +21,7 @@ from benchmarks.workload import Limit
 from benchmarks.workloads import (
     IMPORT,
     WORKLOADS,
+    highway,
     language_model,
     luong,
     memory_network,
@@ -42,6 +43,7 @@ def small(monkeypatch):
     """Small inputs, and the same batch at every step."""
     sizes = {
         inputs: {"BATCHES": 1},
+        highway: {"DEPTH": 5, "WIDTH": 4, "BATCH": 6},
         language_model: {"BATCHES": 1, "SIZE": Stack(2, 8, 12, 2), "WORDS": 11, "LENGTH": 5, "TEXTS": 3},
         luong: {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "LENGTH": 3, "PAIRS": 4},
         memory_network: {"BATCHES": 1, "WORDS": 9, "SIZE": 4, "MEMORY": 5, "LENGTH": 3, "ASKED": 2, "QUESTIONS": 4},
@@ -98,6 +100,17 @@ def test_the_memory_network_learns(small):
     p, [batch] = memory_network.data()
     first, second = losses_of("W11")
     assert first == pytest.approx(memory_network_loss(p, *batch), rel=1e-5)
+    assert second < first
+
+
+def test_the_highway_network_learns(small):
+    p, [(images, labels)] = highway.data()
+    x = np.maximum(images.reshape(len(images), -1) @ p["W"] + p["b"], 0)
+    for i in range(highway.DEPTH - 1):
+        t = 1 / (1 + np.exp(-(x @ p[f"W_T{i}"] + p[f"b_T{i}"])))
+        x = np.maximum(x @ p[f"W_H{i}"] + p[f"b_H{i}"], 0) * t + x * (1 - t)
+    first, second = losses_of("W12")
+    assert first == pytest.approx(cross_entropy(x @ p["V"] + p["c"], labels), rel=1e-4)
     assert second < first
 
 

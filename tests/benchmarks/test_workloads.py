@@ -7,6 +7,7 @@ from benchmarks.workload import Limit
 from benchmarks.workloads import (
     WORKLOADS,
     find_workloads,
+    highway,
     language_model,
     luong,
     memory_network,
@@ -38,7 +39,7 @@ def test_a_name_stands_for_all_of_its_parts():
     assert names("W6") == ["W6"]
 
 
-@pytest.mark.parametrize("unknown", ["W", "W12", "softmax", ""])
+@pytest.mark.parametrize("unknown", ["W", "W13", "softmax", ""])
 def test_an_unknown_name_is_told(unknown):
     with pytest.raises(KeyError, match=repr(unknown)):
         find_workloads(["W1", unknown])
@@ -81,6 +82,12 @@ def test_operations_of_the_memory_network():
     multiplications = 3 * 32 * 2 * 50 * 20  # three hops: scores and outputs
     multiplications += 32 * 20 * 177  # answers
     assert memory_network.work() == 3 * 2 * multiplications
+
+
+def test_operations_of_the_highway_network():
+    """Two matrices a layer, each with its own gradient and that of what it is multiplied with."""
+    multiplications = 3 * 128 * (784 * 50 + 49 * 2 * 50 * 50 + 50 * 10) - 128 * 784 * 50
+    assert highway.work() == 2 * multiplications
 
 
 def attention_and_feed_forward(batch, length, d_model, d_ff, heads, attentions=1):
