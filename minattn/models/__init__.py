@@ -10,6 +10,7 @@ from minattn.models.memory.key_value_network import KeyValueNetwork, KeyValueNet
 from minattn.models.memory.memn2n import MemN2N, MemN2NConfig
 from minattn.models.memory.memn2n_language_model import MemoryLanguageModel, MemoryLanguageModelConfig
 from minattn.models.memory.restarts import Restarts
+from minattn.models.pose.hourglass import HourglassConfig, StackedHourglass
 from minattn.models.sequence.bert import Bert, BertConfig
 from minattn.models.sequence.language_model import LanguageModel, LanguageModelConfig
 from minattn.models.sequence.luong import Luong, LuongConfig
@@ -61,6 +62,7 @@ __all__ = [
     "DenseNetConfig",
     "GoogLeNet",
     "GoogLeNetConfig",
+    "HourglassConfig",
     "Hypothesis",
     "KeyValueNetwork",
     "KeyValueNetworkConfig",
@@ -83,6 +85,7 @@ __all__ = [
     "Restarts",
     "SENet",
     "SENetConfig",
+    "StackedHourglass",
     "ThinHighway",
     "ThinHighwayConfig",
     "Transformer",
