@@ -141,11 +141,11 @@ def for_each_part(work: Callable[[Part], None], x: Array) -> None:
 def for_each(work: Callable[[Any], None], items: Sequence[Any], share: bool, products: bool = False) -> None:
     """work(item) for every item, which several threads share if `share`: then no item may write where another does.
 
-    products: whether `work` calls matrix products.  BLAS computes each by one thread then, while threads share the
-    items; where it cannot be told to, the caller's thread does all items and BLAS shares each product.
+    products: whether `work` calls matrix products.  BLAS computes each with one thread then, so that results depend on
+    no number of threads, of either kind; where it cannot be told to, it keeps its threads and the caller's does all.
     """
     count = min(threads(), len(items)) if share and not _mode.alone else 1
-    if products and count > 1:
+    if products:
         with one_blas_thread() as held:
             _do_each(work, items, count if held else 1)
     else:

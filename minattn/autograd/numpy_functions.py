@@ -106,7 +106,7 @@ def _one_row(x: Any, axis: int | None) -> Any:
 
 def _split(x: Any, sections: Any, axis: int = 0) -> list[Tensor]:
     """NumPy names the places of the cuts, where `ops.split` takes the lengths of the parts."""
-    if not isinstance(sections, int):
+    if not isinstance(sections, (int, np.integer)):
         cuts = [0, *(range(np.shape(x)[axis])[: int(cut)].stop for cut in sections), np.shape(x)[axis]]
         sections = [end - start for start, end in pairwise(cuts)]
     return list(ops.split(x, sections, axis))

@@ -105,7 +105,7 @@ def test_the_kernels_of_openblas_are_known():
             assert blas.has_small_products() == known.get(pool["architecture"], False)
 
 
-def test_threads_share_products_only_while_blas_is_held(monkeypatch, number):
+def test_products_of_blocks_have_one_thread_and_are_shared_only_where_that_holds(monkeypatch, number):
     monkeypatch.setattr(blocks, "threads", lambda: 2)
     shared, seen = [], []
     monkeypatch.setattr(blocks, "_share", lambda work, count: (shared.append(count), work()))
@@ -118,4 +118,4 @@ def test_threads_share_products_only_while_blas_is_held(monkeypatch, number):
     monkeypatch.setattr(blas, "_openblas", lambda: None)
     blocks.for_each(work, range(3), share=True, products=True)
     assert shared == [2, 2, 1, 1, 1]
-    assert seen == [(item, number) for number in (1, 4, 4, 4, 4) for item in range(3)]
+    assert seen == [(item, number) for number in (1, 4, 1, 1, 4) for item in range(3)]

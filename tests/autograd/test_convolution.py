@@ -5,6 +5,10 @@ Their gradients and their equations are tested in test_every_op.py, on the cases
 
 import contextlib
 import itertools
+import os
+import platform
+import subprocess
+import sys
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +22,13 @@ from opcases.convolution import both
 from scipy import signal
 
 import minattn as ma
-from minattn.autograd import OPS, blocks
+from minattn.autograd import OPS, blas, blocks
 from minattn.autograd.ops import implicit_gemm
 from minattn.errors import ConfigError, ShapeError
 from minattn.testing import assert_equation, check_gradients, strategies
 
 NAMES = ("conv2d", "conv_transpose2d")
+ON_X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="kernels of x86")
 SMALLEST = {"HOST_BLOCK": 1, "FEWEST_PIXELS": 1}
 GATHER = {"has_small_products": lambda: False}
 SMALL_PRODUCTS = {"has_small_products": lambda: True}
@@ -273,6 +278,33 @@ def test_threads_share_a_convolution_and_change_no_bit(monkeypatch, how):
     assert len(at_work) > 1
     for a, b in zip(alone, together, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kernels", [None, pytest.param("Haswell", marks=ON_X86)])
+def test_no_number_of_threads_changes_a_bit(kernels):
+    """Those of BLAS neither: its kernels for AVX2 sum in another order where threads share a product."""
+    code = """
+import hashlib
+import numpy as np
+import minattn as ma
+rng, seen = np.random.default_rng(0), hashlib.sha256()
+for outputs, groups, stride in ((32, 1, 1), (64, 1, 2), (64, 8, 1), (64, 64, 1)):
+    arrays = (rng.standard_normal(s, np.float32) for s in ((4, 64, 32, 32), (outputs, 64 // groups, 3, 3)))
+    x, weight = (ma.tensor(a, requires_grad=True) for a in arrays)
+    y = ma.conv2d(x, weight, padding=1, groups=groups, stride=stride)
+    y.backward(np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape))
+    for a in (y.data, x.grad, weight.grad):
+        seen.update(np.ascontiguousarray(a).tobytes())
+print(seen.hexdigest())
+"""
+    found = set()
+    for ours, of_blas in ((1, 1), (1, 2), (3, 2)):
+        environment = os.environ | {"MINATTN_THREADS": str(ours), "OPENBLAS_NUM_THREADS": str(of_blas)}
+        environment |= {"OPENBLAS_CORETYPE": kernels} if kernels else {}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        found.add(done.stdout)
+    assert len(found) == 1 or blas._openblas() is None
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 1, 1), (3, 4, 9, 7), (0, 4, 9, 7), (5, 4, 40, 3)])

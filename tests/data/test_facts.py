@@ -66,7 +66,12 @@ def test_questions_are_words_and_entities_with_their_answers(file):
     (question,) = found
     assert question.words == ("what", "is", "the", "capital", "of", "new zealand")
     assert question.answers == ("wellington", "auckland")
-    for text, message in (("what\n", r"line 1: 'what' is no question; hint"), ("\n", "has no question; hint")):
+    for text, message in (
+        ("what\n", r"line 1: 'what' is no question; hint"),
+        ("what\ta\tb\n", r"line 1: 'what\\ta\\tb' is no question; hint"),
+        ("?\ta\n", r"line 1: '\?\\ta' is no question; hint"),
+        ("\n", "has no question; hint"),
+    ):
         with pytest.raises(DataError, match=message):
             read_questions(file(text), FACTS)
 
@@ -75,6 +80,7 @@ def test_the_longest_names_are_found_and_words_of_questions_in_brackets_only():
     entities = Entities([*FACTS, Fact("zealand", "capital", "sorø")])
     assert entities.features("is new zealand in zealand?") == ("is", "new zealand", "in", "zealand")
     assert entities.features("[is] [new zealand] x") == ("is", "new zealand", "x")
+    assert entities.features("[] x [is") == ("x", "[is")
     assert Entities([]).features("what is it") == ("what", "is", "it")
 
 

@@ -157,7 +157,8 @@ def test_parameters_start_normal(network, config):
     ("settings", "message"),
     [
         ({"hops": 0}, "hops must be a whole number of at least 1, got 0; hint"),
-        ({"std": 0.0}, "std must be above 0, got 0.0; hint"),
+        ({"std": 0.0}, "std must be a number above 0, got 0.0; hint"),
+        ({"std": float("inf")}, "std must be a number above 0, got inf; hint"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

@@ -13,8 +13,9 @@ Random noise: in training, 10 % of empty memories are put between the sentences 
 learn by heart what came when.
 
 Deviations from the paper:
-* J is the number of words of the longest sentence, as in the authors' code, and a shorter one uses l_1, l_2, ..  In the
-  paper it is the sentence's own number of words.  (d) is about twice (c): its mean over all j and k is 1, not 1/2.
+* J is the number of words of the longest sentence, and a shorter one uses l_1, l_2, ..  In the paper it is the
+  sentence's own number of words; in the authors' code it counts the "time word" of (e) too.  (d) is about twice (c):
+  its mean over all j and k is 1, not 1/2.
 * An empty memory has no place in time, as in the authors' code: it is m = c = 0, and competes with the others by the
   score 0.  So do the empty places behind a short story: a question that no sentence answers has something to attend to.
   Of the noise there are 0 to ceil(n / 10) in a story of n sentences, all numbers being as likely.

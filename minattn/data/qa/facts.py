@@ -115,9 +115,10 @@ def read_questions(path: str | Path, facts: Sequence[Fact]) -> FactQuestions:
             continue
         question, tab, answers = line.partition("\t")
         right = tuple(" ".join(answer.lower().split()) for answer in answers.split("|") if answer.strip())
-        if not tab or not right or not question.strip():
+        features = entities.features(question)
+        if not tab or not right or not features or "\t" in answers:
             raise DataError(f"{path}, line {number}: {line[:60]!r} is no question; hint: question<TAB>answer|answer")
-        questions.append(FactQuestion(entities.features(question), right))
+        questions.append(FactQuestion(features, right))
     if not questions:
         raise DataError(f"{path} has no question; hint: lines of the form question<TAB>answer")
     return FactQuestions(tuple(facts), tuple(questions))
@@ -185,8 +186,8 @@ class Entities:
         """
         features: list[str] = []
         for part in re.split(r"(\[[^\]]*\])", question.lower().replace("?", " ")):
-            if part.startswith("["):
-                features.append(" ".join(part[1:-1].split()))
+            if part.startswith("[") and part.endswith("]"):
+                features += [" ".join(part[1:-1].split())] if part[1:-1].strip() else []
             else:
                 features += self._found(part.split())
         return tuple(features)

@@ -10,6 +10,7 @@ Deviations from the paper, besides those of the memory: none.  `tied`, B = A, is
 their sizes for WikiMovies, with a dictionary of 75,542 features; centers double it (section 3.2).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, get_args
 
@@ -40,8 +41,8 @@ class KeyValueNetworkConfig:
     def __post_init__(self) -> None:
         check_sizes(self, "features", "size", "hops")
         check_choices(self, rule=get_args(Rule))
-        if not self.std > 0:
-            raise ConfigError(f"std must be above 0, got {self.std}; hint: 0.1")
+        if not 0 < self.std < math.inf:
+            raise ConfigError(f"std must be a number above 0, got {self.std}; hint: 0.1")
 
 
 class KeyValueNetwork(Module):

@@ -12,6 +12,7 @@ Deviations from the paper: none.  The defaults are those of the Penn Treebank: d
 from N(0, 0.05^2).
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -39,8 +40,8 @@ class MemoryLanguageModelConfig:
 
     def __post_init__(self) -> None:
         check_sizes(self, "vocab_size", "size", "hops", "memory")
-        if not self.std > 0:
-            raise ConfigError(f"std must be above 0, got {self.std}; hint: 0.05")
+        if not 0 < self.std < math.inf:
+            raise ConfigError(f"std must be a number above 0, got {self.std}; hint: 0.05")
 
 
 PTB = MemoryLanguageModelConfig()
