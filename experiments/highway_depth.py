@@ -267,6 +267,7 @@ def draw_losses(runs: list[Run]):
                     label = kind if each.seed == 1 else None
                     axes.plot(range(1, len(each.losses) + 1), each.losses, color=color, linewidth=1, label=label)
             axes.set(title=f"{depth} layers", xlabel="epoch", yscale="log")
+            axes.yaxis.set_major_formatter("{x:g}")
             axes.grid(axis="y")
         panels[0].set_ylabel("training loss, nats")
         panels[0].legend(frameon=False, labelcolor="linecolor", handlelength=1)
