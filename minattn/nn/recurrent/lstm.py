@@ -28,9 +28,8 @@ from minattn.autograd import Array, Tensor, op, ops
 from minattn.nn import initializers
 from minattn.nn.initializers import Rng
 from minattn.nn.kernels import lstm as kernels
-from minattn.nn.masks import padding_mask
 from minattn.nn.module import Module, Parameter
-from minattn.nn.recurrent.shared import Initializer, RecurrentUnit, zero_state
+from minattn.nn.recurrent.shared import Initializer, RecurrentUnit, over_time, zero_state
 
 
 # ---------------------------------------------------------------------------------------------- one step
@@ -47,17 +46,10 @@ lstm_cell = op(kernels.lstm_cell, equation=lstm_cell_equation)
 # ---------------------------------------------------------------------------------------------- whole sequences
 def lstm_equation(projected: Any, hidden: Any, cell: Any, U: Any, mask: Any = None, reverse: bool = False) -> Any:
     """The unit at every step; where the mask is False hidden state and cell are carried over unchanged."""
-    steps = range(projected.shape[1])
-    states, real = {}, padding_mask(mask, projected)
-    if real is not None:  # padding may hold anything, and 0 times NaN is NaN
-        projected = ops.where(real[:, :, None], projected, 0.0)
-    for t in reversed(steps) if reverse else steps:
-        new_hidden, new_cell = lstm_cell_equation(projected[:, t], hidden, cell, U)
-        if real is not None:
-            is_real = real[:, t, None]
-            new_hidden, new_cell = ops.where(is_real, new_hidden, hidden), ops.where(is_real, new_cell, cell)
-        states[t], hidden, cell = new_hidden, new_hidden, new_cell
-    return ops.stack([states[t] for t in steps], axis=1), cell
+    states, (_, cell) = over_time(
+        lambda x, h, c: lstm_cell_equation(x, h, c, U), projected, (hidden, cell), mask, reverse
+    )
+    return states, cell
 
 
 lstm = op(kernels.lstm, equation=lstm_equation)

@@ -20,9 +20,8 @@ from minattn.autograd import Array, Tensor, op, ops
 from minattn.nn import initializers
 from minattn.nn.initializers import Rng
 from minattn.nn.kernels import rnn as kernels
-from minattn.nn.masks import padding_mask
 from minattn.nn.module import Module
-from minattn.nn.recurrent.shared import Initializer, RecurrentUnit, zero_state
+from minattn.nn.recurrent.shared import Initializer, RecurrentUnit, over_time, zero_state
 
 
 # ---------------------------------------------------------------------------------------------- one step
@@ -37,15 +36,8 @@ rnn_cell = op(kernels.rnn_cell, equation=rnn_cell_equation)
 # ---------------------------------------------------------------------------------------------- whole sequences
 def rnn_equation(projected: Any, state: Any, U: Any, mask: Any = None, reverse: bool = False) -> Any:
     """The unit at every step; where the mask is False the state is carried over unchanged."""
-    steps = range(projected.shape[1])
-    states, real = {}, padding_mask(mask, projected)
-    if real is not None:  # padding may hold anything, and 0 times NaN is NaN
-        projected = ops.where(real[:, :, None], projected, 0.0)
-    for t in reversed(steps) if reverse else steps:
-        new = rnn_cell_equation(projected[:, t], state, U)
-        state = new if real is None else ops.where(real[:, t, None], new, state)
-        states[t] = state
-    return ops.stack([states[t] for t in steps], axis=1)
+    states, _ = over_time(lambda x, h: (rnn_cell_equation(x, h, U),), projected, (state,), mask, reverse)
+    return states
 
 
 rnn = op(kernels.rnn, equation=rnn_equation)

@@ -1,12 +1,14 @@
-"""Parts that the recurrent units share: parameters side by side by gate, and the initial state."""
+"""Parts that the recurrent units share: parameters side by side by gate, the initial state, the loop over time."""
 
 from collections.abc import Callable
+from typing import Any
 
 from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops, xp
 from minattn.nn import initializers
 from minattn.nn.initializers import Rng
+from minattn.nn.masks import padding_mask
 from minattn.nn.module import Module, Parameter
 
 Initializer = Callable[[tuple[int, ...], Rng], Parameter]
@@ -38,3 +40,22 @@ def side_by_side(inputs: int, size: int, rng: Rng, init: Initializer, blocks: in
 def zero_state(x: Tensor, size: int) -> Tensor:
     """h_0 = 0, in the dtype and on the device of x (batch, ..)."""
     return Tensor(xp(x.data).zeros((x.shape[0], size), x.dtype))
+
+
+def over_time(
+    step: Callable[..., tuple[Any, ...]], projected: Any, state: tuple[Any, ...], mask: Any, reverse: bool
+) -> tuple[Any, tuple[Any, ...]]:
+    """The first of the states at every step, (B, T, n), and the state at the end: state = step(projected_t, *state).
+
+    projected: (B, T, ..); mask (B, T): where it is False the state is carried over unchanged.
+    """
+    steps = range(projected.shape[1])
+    states, real = {}, padding_mask(mask, projected)
+    if real is not None:  # padding may hold anything, and 0 times NaN is NaN
+        projected = ops.where(real[:, :, None], projected, 0.0)
+    for t in reversed(steps) if reverse else steps:
+        new = step(projected[:, t], *state)
+        if real is not None:
+            new = tuple(ops.where(real[:, t, None], *pair) for pair in zip(new, state, strict=True))
+        states[t], state = new[0], new
+    return ops.stack([states[t] for t in steps], axis=1), state
