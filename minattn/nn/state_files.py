@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from minattn.errors import CheckpointError, ConfigError, hint_for_write_error
+from minattn.whole_files import write_whole
 
 PathLike = str | os.PathLike[str]
 
@@ -69,7 +70,12 @@ def save_state(path: PathLike, state: Mapping[str, np.ndarray], dtype: str = "fl
         end += stored.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # the arrays start at a multiple of 8 bytes
-    _write(Path(path), len(text).to_bytes(8, "little") + text + b"".join(parts))
+    try:
+        write_whole(Path(path), len(text).to_bytes(8, "little") + text + b"".join(parts))
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} could not be written: {error.strerror}; hint: {hint_for_write_error(error)}"
+        ) from error
 
 
 def load_state(path: PathLike) -> dict[str, np.ndarray]:
@@ -157,16 +163,3 @@ def _loaded(path: PathLike, name: str, entry: Any, content: bytes, start: int) -
 
 def _damaged(path: PathLike, why: str) -> CheckpointError:
     return CheckpointError(f"{path} is no whole safetensors file: {why}; hint: fetch or save it again")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside `path`, then move into place."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"{path} could not be written: {error.strerror}; hint: {hint_for_write_error(error)}"
-        ) from error

@@ -15,6 +15,7 @@ import numpy as np
 
 from minattn import __version__
 from minattn.errors import CheckpointError, MissingDependencyError
+from minattn.whole_files import write_whole
 
 KIND = "minattn checkpoint"
 FORMAT = "1"
@@ -32,7 +33,7 @@ def save_checkpoint(path: PathLike, arrays: Mapping[str, np.ndarray], meta: Mapp
     """
     content = _content(Path(path), arrays, meta)
     try:
-        _write_whole(Path(path), content)
+        write_whole(Path(path), content)
     except OSError as error:
         raise CheckpointError(
             f"checkpoint {path} could not be written: {error.strerror}; what stood there before is untouched; "
@@ -109,32 +110,6 @@ def _content(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, An
         return safetensors.numpy.save(rows, header)
     except (TypeError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path}: something in it cannot be stored: {error}") from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside `path`, wait for the disk, then move into place: the move is one step for everybody who looks."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Wait until the folder's own entry of the new name is on the disk; Windows has no way to."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check_header(path: PathLike, header: Mapping[str, str]) -> None:

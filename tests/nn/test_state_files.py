@@ -1,6 +1,7 @@
 """States in safetensors files: half precision in and out, what other programs read, and damaged files."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -140,6 +141,21 @@ def test_damaged_files_are_refused(tmp_path, content, why):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=why):
         load_state(path)
+
+
+@pytest.mark.parametrize("stop", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_stops_a_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, stop):
+    path = tmp_path / "model.safetensors"
+    save_state(path, {"a": np.ones(2, np.float32)})
+
+    def stopped(*args):
+        raise stop
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(CheckpointError if isinstance(stop, OSError) else KeyboardInterrupt):
+        save_state(path, {"a": np.zeros(2, np.float32)})
+    np.testing.assert_array_equal(load_state(path)["a"], 1)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_missing_file_is_refused(tmp_path):
