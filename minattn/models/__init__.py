@@ -20,6 +20,7 @@ from minattn.models.sequence.transformer import Transformer, TransformerConfig
 from minattn.models.summary import count_macs, summarize
 from minattn.models.vision.alexnet import AlexNet, AlexNetConfig
 from minattn.models.vision.attention_branch_network import AttentionBranchNetwork, AttentionBranchNetworkConfig
+from minattn.models.vision.augmented_resnet import AugmentedResNet, AugmentedResNetConfig
 from minattn.models.vision.bn_inception import BNInception, BNInceptionConfig
 from minattn.models.vision.cam_networks import CamConfig, CamNetwork
 from minattn.models.vision.cifar_resnet import CifarResNet, CifarResNetConfig
@@ -46,6 +47,8 @@ __all__ = [
     "AlexNetConfig",
     "AttentionBranchNetwork",
     "AttentionBranchNetworkConfig",
+    "AugmentedResNet",
+    "AugmentedResNetConfig",
     "BNInception",
     "BNInceptionConfig",
     "Bert",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minattn.attention.channel import ConvHighway, Highway, SqueezeExcitation
+from minattn.attention.self_attention import AugmentedConvolution
 from minattn.attention.spatial import AttentionBranch, ResidualAttention
 from minattn.autograd import tensor
 from minattn.errors import ConfigError
@@ -33,7 +34,7 @@ DIVIDED = {  # weights, biases, batch norm
 }
 
 
-MECHANISMS = SqueezeExcitation, AttentionBranch, Highway, ConvHighway, ResidualAttention
+MECHANISMS = SqueezeExcitation, AttentionBranch, Highway, ConvHighway, ResidualAttention, AugmentedConvolution
 
 FIRST_OF_EACH = list({entry.network: name for name, entry in reversed(registry.ENTRIES.items())}.values())[::-1]
 

@@ -1,5 +1,10 @@
 """Attention of a sequence over itself, or over another by the same rule: the Transformer's."""
 
+from minattn.attention.self_attention.augmented_convolution import (
+    AugmentedConvolution,
+    relative_logits,
+    relative_to_absolute,
+)
 from minattn.attention.self_attention.modified_attention import (
     modified_attention,
     modified_attention_context,
@@ -15,6 +20,7 @@ from minattn.attention.self_attention.scaled_dot_product import (
 )
 
 __all__ = [
+    "AugmentedConvolution",
     "KeyValues",
     "LearnedPositions",
     "MultiHeadAttention",
@@ -25,6 +31,8 @@ __all__ = [
     "modified_attention",
     "modified_attention_context",
     "modified_attention_weights",
+    "relative_logits",
+    "relative_to_absolute",
     "rotary_angles",
     "rotate",
     "scaled_dot_product_attention",

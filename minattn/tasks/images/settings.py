@@ -46,7 +46,7 @@ class ImageConfig(TaskConfig):
     size: Annotated[Side, "side in pixels that a folder's images are scaled to; 0: as they are"] = 0
     color: Annotated[Color, "colors of a folder's images: as they are, all gray, or all RGB"] = "keep"
 
-    from_data: ClassVar[tuple[str, ...]] = ("classes", "channels", "pixels")
+    from_data: ClassVar[tuple[str, ...]] = ("classes", "channels", "pixels", "sides")
 
     @classmethod
     def of(cls, model: str, **settings: Any) -> "ImageConfig":
@@ -61,6 +61,8 @@ class ImageConfig(TaskConfig):
         found = {"classes": classes, "channels": shape[0]}
         if hasattr(self.network, "pixels"):  # linear layers alone: the first one takes an image as one row
             found["pixels"] = shape[1] * shape[2]
+        if hasattr(self.network, "sides"):  # positions are embedded
+            found["sides"] = shape[1:]
         config = replace(self, network=replace(self.network, **found))
         try:
             config._try_out(0, shape, training=False)  # no images go through all layers in no time

@@ -1,0 +1,342 @@
+"""Attention-augmented convolution against the paper's loops, the complex step and the identities it must have."""
+
+import contextlib
+import inspect
+import math
+
+import fakecupy
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minattn as ma
+from minattn.attention.self_attention import (
+    AugmentedConvolution,
+    relative_logits,
+    relative_to_absolute,
+    sinusoidal_positions,
+)
+from minattn.attention.self_attention.augmented_convolution import ImageAttention
+from minattn.autograd import asnumpy
+from minattn.errors import ConfigError, ShapeError
+from minattn.testing import check_gradients
+
+SEEDS = st.integers(0, 2**32 - 1)
+KINDS = ["none", "sines", "coordinates", "relative"]
+ANY_KIND, WITHOUT_X, RELATIVE = st.sampled_from(KINDS), st.sampled_from(["none", "relative"]), st.just("relative")
+CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+
+
+# ---------------------------------------------------------------------------------------------- what is drawn
+def randomized(module, seed, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    for parameter in module.parameters():
+        parameter.replace_data(rng.normal(size=parameter.shape).astype(dtype))
+    return module
+
+
+@st.composite
+def attentions(draw, positions=ANY_KIND):
+    """(attention with every weight random, maps for it)."""
+    positions = draw(positions)
+    heads, size_k, size_v, height, width, batch = (draw(st.integers(1, n)) for n in (3, 3, 3, 4, 4, 2))
+    inputs = 4 if positions == "sines" else draw(st.integers(1, 4))
+    seed = draw(SEEDS)
+    attention = ImageAttention(
+        inputs,
+        np.random.default_rng(0),
+        d_k=heads * size_k,
+        d_v=heads * size_v,
+        heads=heads,
+        sides=(height, width),
+        positions=positions,
+    )
+    return randomized(attention, seed), np.random.default_rng(seed).normal(size=(batch, inputs, height, width))
+
+
+def run(module, maps):
+    out, weights = module(ma.tensor(maps))
+    return out.numpy(), weights.numpy()
+
+
+# ---------------------------------------------------------------------------------------------- the paper's loops
+def by_hand(attention, maps):
+    """(3), (1) and (2), one pair of places at a time."""
+    batch, _, height, width = maps.shape
+    heads, W_O = attention.heads, attention.W_O.numpy()
+    W_q, W_k, W_v = (W.numpy() for W in (attention.W_q, attention.W_k, attention.W_v))
+    size_k, size_v = W_q.shape[1] // heads, W_v.shape[1] // heads
+    out = np.zeros((batch, W_O.shape[1], height, width))
+    weights = np.zeros((batch, heads, height, width, height, width))
+    places = list(np.ndindex(height, width))
+    for n in range(batch):
+        x = {place: vector_of(attention.positions, maps[n], *place) for place in places}
+        concat = {place: [] for place in places}
+        for h in range(heads):
+            of_k, of_v = slice(h * size_k, (h + 1) * size_k), slice(h * size_v, (h + 1) * size_v)
+            for iy, ix in places:
+                q = x[iy, ix] @ W_q[:, of_k]
+                logits = {}
+                for jy, jx in places:
+                    k = x[jy, jx] @ W_k[:, of_k]
+                    if attention.positions == "relative":
+                        k = k + attention.r_W.numpy()[jx - ix + width - 1] + attention.r_H.numpy()[jy - iy + height - 1]
+                    logits[jy, jx] = q @ k / math.sqrt(size_k)  # (3)
+                top = max(logits.values())
+                total = sum(math.exp(logit - top) for logit in logits.values())
+                for (jy, jx), logit in logits.items():
+                    weights[n, h, iy, ix, jy, jx] = math.exp(logit - top) / total
+                concat[iy, ix].extend(
+                    sum(weights[n, h, iy, ix, jy, jx] * (x[jy, jx] @ W_v[:, of_v]) for jy, jx in places)
+                )
+        for iy, ix in places:
+            out[n, :, iy, ix] = np.array(concat[iy, ix]) @ W_O  # (2)
+    return out, weights
+
+
+def vector_of(positions, maps, y, x):
+    """The vector of a place, with what it knows of its position."""
+    channels, height, width = maps.shape
+    vector = maps[:, y, x]
+    if positions == "sines":
+        half = channels // 2
+        return vector + np.concatenate([sinusoidal_positions(y + 1, half)[y], sinusoidal_positions(x + 1, half)[x]])
+    if positions == "coordinates":
+        at = [-1 + 2 * i / (n - 1) if n > 1 else -1 for i, n in ((y, height), (x, width))]
+        return np.concatenate([vector, at])
+    return vector
+
+
+@given(attentions())
+def test_the_paper_by_hand(problem):
+    attention, maps = problem
+    for found, expected in zip(run(attention, maps), by_hand(attention, maps), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+
+
+@given(attentions(), SEEDS)
+def test_gradients_through_the_maps_and_the_weights(problem, seed):
+    attention, maps = problem
+    check_gradients(attention, maps, seed=seed)
+
+
+@given(st.integers(1, 4), st.integers(0, 3), st.integers(1, 3), st.integers(1, 2), SEEDS)
+def test_gradients_of_the_augmented_convolution(inputs, d_v, stride, kernel, seed):
+    layer = AugmentedConvolution(
+        inputs, 3, 2 * kernel - 1, np.random.default_rng(0), d_k=2, d_v=d_v, heads=1, sides=(1, 2), stride=stride
+    )
+    side = (stride, 2 * stride)
+    maps = np.random.default_rng(seed).normal(size=(2, inputs, *side))
+    check_gradients(lambda x: layer(x)[0], maps, seed=seed)
+
+
+# ---------------------------------------------------------------------------------------------- relative logits
+@given(st.integers(1, 6), SEEDS)
+def test_by_distance_becomes_by_place(length, seed):
+    """y[i, j] = x[i, j - i + L - 1], whatever axes come first."""
+    by_distance = np.random.default_rng(seed).normal(size=(2, 3, length, 2 * length - 1))
+    by_place = relative_to_absolute(ma.tensor(by_distance)).numpy()
+    for i, j in np.ndindex(length, length):
+        np.testing.assert_array_equal(by_place[..., i, j], by_distance[..., i, j - i + length - 1])
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 6), (0, 1), (2, 0)])
+def test_distances_that_do_not_fit_are_refused(shape):
+    with pytest.raises(ShapeError, match="hint: embeddings of"):
+        relative_to_absolute(ma.tensor(np.zeros(shape)))
+
+
+@given(st.integers(1, 4), st.integers(1, 4), SEEDS)
+def test_relative_logits_are_those_of_the_table_of_all_pairs(height, width, seed):
+    """S[i, j] = q_i (r^H_{jy - iy} + r^W_{jx - ix}) with one embedding for every pair of places."""
+    rng = np.random.default_rng(seed)
+    q = rng.normal(size=(2, 2, height, width, 3))
+    r_H, r_W = (rng.normal(size=(2 * n - 1, 3)) for n in (height, width))
+    found = relative_logits(*map(ma.tensor, (q, r_H, r_W))).numpy()
+    y, x = (grid.ravel() for grid in np.indices((height, width)))
+    pairs = r_H[y - y[:, None] + height - 1] + r_W[x - x[:, None] + width - 1]  # (places, places, d)
+    expected = np.einsum("nhid,ijd->nhij", q.reshape(2, 2, -1, 3), pairs)
+    np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+@given(st.integers(2, 4), st.integers(2, 4), SEEDS)
+def test_equal_queries_see_distances_alone(height, width, seed):
+    """The logits of two pairs of places are equal where the pairs are as far apart, in the same direction."""
+    rng = np.random.default_rng(seed)
+    q = np.broadcast_to(rng.normal(size=3), (1, 1, height, width, 3))
+    tables = (ma.tensor(rng.normal(size=(2 * n - 1, 3))) for n in (height, width))
+    logits = relative_logits(ma.tensor(q), *tables).numpy().reshape(height, width, height, width)
+    np.testing.assert_allclose(logits[1:, 1:, 1:, 1:], logits[:-1, :-1, :-1, :-1], **CLOSE)
+
+
+@given(attentions(RELATIVE))
+def test_rows_and_columns_change_places_with_their_tables(problem):
+    attention, maps = problem
+    out, weights = run(attention, maps)
+    attention.sides = attention.sides[::-1]
+    attention.r_H, attention.r_W = attention.r_W, attention.r_H
+    turned, of_turned = run(attention, maps.swapaxes(2, 3))
+    np.testing.assert_allclose(turned, out.swapaxes(2, 3), **CLOSE)
+    np.testing.assert_allclose(of_turned, weights.transpose(0, 1, 3, 2, 5, 4), **CLOSE)
+
+
+# ---------------------------------------------------------------------------------------------- identities
+@given(attentions())
+def test_without_keys_and_embeddings_every_place_gets_the_mean(problem):
+    attention, maps = problem
+    for parameter in (attention.W_k, attention.r_H, attention.r_W):
+        if parameter is not None:
+            parameter.replace_data(np.zeros_like(parameter.numpy()))
+    out, weights = run(attention, maps)
+    np.testing.assert_allclose(weights, 1 / (maps.shape[2] * maps.shape[3]), **CLOSE)
+    np.testing.assert_allclose(out, np.broadcast_to(out[:, :, :1, :1], out.shape), **CLOSE)
+
+
+@given(attentions(RELATIVE), SEEDS)
+def test_with_zero_embeddings_the_places_may_change_their_order(problem, seed):
+    attention, maps = problem
+    for table in (attention.r_H, attention.r_W):
+        table.replace_data(np.zeros_like(table.numpy()))
+    batch, channels, height, width = maps.shape
+    order = np.random.default_rng(seed).permutation(height * width)
+    shuffled = maps.reshape(batch, channels, -1)[..., order].reshape(maps.shape)
+    out, _ = run(attention, maps)
+    expected = out.reshape(batch, -1, height * width)[..., order].reshape(out.shape)
+    np.testing.assert_allclose(run(attention, shuffled)[0], expected, **CLOSE)
+
+
+@given(attentions(WITHOUT_X), st.floats(0.25, 4))
+def test_a_factor_may_move_from_keys_to_queries_but_for_the_embeddings(problem, c):
+    """(c q) (k / c) = q k; the relative term, which has no k, grows with c."""
+    attention, maps = problem
+    out, _ = run(attention, maps)
+    attention.W_q.replace_data(attention.W_q.numpy() * c)
+    attention.W_k.replace_data(attention.W_k.numpy() / c)
+    for table in (attention.r_H, attention.r_W):
+        if table is not None:
+            table.replace_data(table.numpy() / c)
+    np.testing.assert_allclose(run(attention, maps)[0], out, rtol=1e-8, atol=1e-10)
+
+
+@given(attentions())
+def test_weights_are_shares(problem):
+    attention, maps = problem
+    _, weights = run(attention, maps)
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(axis=(-1, -2)), 1, **CLOSE)
+    out, nothing = attention(ma.tensor(maps), need_weights=False)
+    assert nothing is None
+    np.testing.assert_allclose(out.numpy(), run(attention, maps)[0], **CLOSE)
+
+
+# ---------------------------------------------------------------------------------------------- with a convolution
+def layer(d_v, outputs=6, stride=1, inputs=3, seed=0):
+    made = AugmentedConvolution(
+        inputs, outputs, 3, np.random.default_rng(0), d_k=4, d_v=d_v, heads=2, sides=(3, 4), stride=stride
+    )
+    return randomized(made, seed)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_maps_of_the_convolution_come_first(stride):
+    maps = np.random.default_rng(1).normal(size=(2, 3, 3 * stride, 4 * stride))
+    augmented = layer(4, stride=stride)
+    out, weights = augmented(ma.tensor(maps))
+    pooled = maps if stride == 1 else ma.ops.average_pool2d(ma.tensor(maps), 3, 2, 1, count_padding=False).numpy()
+    attended, of_attention = run(augmented.attention, pooled)
+    np.testing.assert_array_equal(out.numpy(), np.concatenate([augmented.conv(ma.tensor(maps)).numpy(), attended], 1))
+    np.testing.assert_array_equal(weights.numpy(), of_attention)
+
+
+def test_no_values_make_a_convolution_and_all_of_them_attention():
+    maps = ma.tensor(np.random.default_rng(1).normal(size=(2, 3, 3, 4)))
+    plain, whole = layer(0), layer(6)
+    out, weights = plain(maps)
+    assert plain.attention is None
+    assert weights is None
+    np.testing.assert_array_equal(out.numpy(), plain.conv(maps).numpy())
+    assert whole.conv is None
+    np.testing.assert_array_equal(whole(maps)[0].numpy(), whole.attention(maps)[0].numpy())
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 5), st.integers(1, 4), st.integers(0, 2))
+def test_the_change_of_the_number_of_parameters(inputs, outputs, d_v, d_k, half):
+    """F_in (2 d_k + d_v) + d_v^2 - k^2 F_in d_v, and the embeddings."""
+    d_v, kernel = min(d_v, outputs), 2 * half + 1
+    made = AugmentedConvolution(
+        inputs, outputs, kernel, np.random.default_rng(0), d_k=d_k, d_v=d_v, heads=1, sides=(3, 4)
+    )
+    change = inputs * (2 * d_k + d_v) + d_v**2 - kernel**2 * inputs * d_v + (5 + 7) * d_k if d_v else 0
+    assert made.count_parameters() == kernel**2 * inputs * outputs + change
+
+
+def test_embeddings_start_with_the_size_of_a_heads_key():
+    attention = ImageAttention(4, np.random.default_rng(0), d_k=128, d_v=4, heads=2, sides=(40, 50))
+    for table, length in ((attention.r_H, 79), (attention.r_W, 99)):
+        assert table.shape == (length, 64)
+        assert table.numpy().std() == pytest.approx(1 / 8, rel=0.05)
+
+
+# ---------------------------------------------------------------------------------------------- what is refused
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"d_k": 3}, "got 2 heads for d_k = 3 and d_v = 4.*hint: multiples of 2"),
+        ({"d_v": 5}, "got 2 heads for d_k = 4 and d_v = 5.*hint: multiples of 2"),
+        ({"d_v": 8}, "0 to 6 of 6 maps, got d_v = 8"),
+        ({"heads": 0}, "got 0 heads.*hint: multiples of 1"),
+        ({"positions": "sines"}, "got 3 channels; hint: a multiple of 4"),
+        ({"sides": None}, "need the height and width of the maps, got None"),
+        ({"sides": (0, 3)}, r"need the height and width of the maps, got \(0, 3\)"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, message):
+    settings = {"d_k": 4, "d_v": 4, "heads": 2, "sides": (3, 4), **settings}
+    with pytest.raises(ConfigError, match=message):
+        AugmentedConvolution(3, 6, 3, np.random.default_rng(0), **settings)
+
+
+@pytest.mark.parametrize("d_v", [0, 4])
+def test_positions_that_do_not_exist_are_refused(d_v):
+    initialize = inspect.unwrap(AugmentedConvolution.__init__)
+    with pytest.raises(ConfigError, match="'absolute' do not exist; hint: one of none, sines"):
+        initialize(object.__new__(AugmentedConvolution), 3, 6, 3, None, d_k=4, d_v=d_v, heads=2, positions="absolute")
+
+
+def test_maps_of_another_size_are_refused_where_positions_are_relative():
+    with pytest.raises(ShapeError, match=r"got maps of 4 x 3, expected 3 x 4.*hint: images of that size"):
+        layer(4)(ma.tensor(np.zeros((1, 3, 4, 3))))
+
+
+@pytest.mark.parametrize("positions", KINDS[:3])
+def test_other_positions_take_maps_of_any_size_but_none(positions):
+    attention = ImageAttention(4, np.random.default_rng(0), d_k=2, d_v=2, heads=1, positions=positions)
+    for shape in ((2, 4, 1, 1), (1, 4, 5, 2), (0, 4, 3, 3)):
+        assert attention(ma.tensor(np.zeros(shape, np.float32)))[0].shape == (shape[0], 2, *shape[2:])
+    with pytest.raises(ShapeError, match="maps without a place"):
+        attention(ma.tensor(np.zeros((1, 4, 0, 3), np.float32)))
+
+
+# ---------------------------------------------------------------------------------------------- devices
+@pytest.mark.parametrize("positions", KINDS)
+@pytest.mark.parametrize("scrambled", [False, True], ids=["rows", "scrambled memory"])
+def test_the_same_numbers_everywhere_and_no_waiting(backend, positions, scrambled):
+    maps = np.random.default_rng(0).normal(size=(2, 4, 6, 8)).astype(np.float32)
+
+    def results(make, device):
+        made = AugmentedConvolution(
+            4, 6, 3, np.random.default_rng(0), d_k=4, d_v=4, heads=2, sides=(3, 4), positions=positions, stride=2
+        )
+        made = randomized(made, 0, np.float32).to(device)
+        x = make(maps, requires_grad=True)
+        out, weights = made(x)
+        ((out * out).sum() + (weights * weights).sum()).backward()
+        return [out.data, weights.data, x.grad, *(p.grad for p in made.parameters())]
+
+    expected = results(ma.tensor, "cpu")
+    with fakecupy.scrambled_layouts() if scrambled else contextlib.nullcontext(), fakecupy.no_sync():
+        there = results(backend.tensor, backend.device)
+    for result, value in zip(there, expected, strict=True):
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(asnumpy(result), value, rtol=1e-3, atol=1e-4)
