@@ -26,21 +26,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from shared import markdown_table, run
+from shared import accuracy, first, fitted, markdown_table, run
 
 from minattn.attention.spatial.regions import upsampled
 from minattn.data.images.dataset import Images, ImageSplits
-from minattn.errors import CheckpointError, ConfigError
+from minattn.errors import ConfigError
 from minattn.tasks.config import as_json, replaced
-from minattn.tasks.driver import checkpoint_meta, make_trainer, run_quietly
 from minattn.tasks.files import write_json, write_text
 from minattn.tasks.images.classifier import Classifier
 from minattn.tasks.images.settings import ImageConfig
 from minattn.tasks.images.source import ImageSource
 from minattn.tasks.images.task import ImageClassification
-from minattn.tasks.run_folder import check_libraries, check_writable, has_started
-from minattn.tasks.threads import blas_threads
-from minattn.training import LAST, Plan, Progress, load_checkpoint
+from minattn.tasks.run_folder import check_libraries, check_writable
 from minattn.viz import save_figure
 from minattn.viz.maps import COLORS, shown
 from minattn.viz.style import MUTED, PALETTE, styled_figure
@@ -133,9 +130,7 @@ def configuration(model: str, data: str, epochs: int, settings: list[str]) -> Im
 # ---------------------------------------------------------------------------------------------- the images
 def part_of(splits: ImageSplits, train: int | None, test: int | None) -> ImageSplits:
     """The first images of train and test; None is all of them."""
-    if train is not None and not 1 <= train <= len(splits.train):
-        raise ConfigError(f"--images must be in 1 to {len(splits.train):,}, the images to train on; got {train:,}")
-    return dataclasses.replace(splits, train=splits.train.at(slice(train)), test=splits.test.at(slice(test)))
+    return dataclasses.replace(splits, train=first(splits.train, train), test=splits.test.at(slice(test)))
 
 
 def noisy(images: Images, share: float, seed: int, draw: int = 0) -> Images:
@@ -176,33 +171,11 @@ def measured(
     return result, maps
 
 
-@blas_threads()
 def trained(network: Network, config: ImageConfig, splits: ImageSplits, folder: Path) -> tuple[Classifier, float]:
-    """(a network after its last step, the seconds it took); one that is trained already is read from its folder."""
+    """(a network after its last step, the seconds it took)."""
     if network.residual is not None:
         config = replaced(config, {"network.residual": network.residual})
-    classifier = Classifier.of(config, splits)
-    meta = {
-        **checkpoint_meta(ImageClassification(), classifier.config),
-        **classifier.meta(),
-        "images": splits.train.fingerprint(),
-    }
-    batches = classifier.batches(splits.train)
-    trainer = make_trainer(classifier, batches, folder, Plan(epochs=config.epochs), Progress(), meta)
-    if has_started(folder):
-        _, stored = load_checkpoint(folder / LAST)
-        if any(stored.get(key) != meta[key] for key in meta):
-            raise CheckpointError(f"{folder} was trained with other settings or images; hint: another --out")
-        trainer.resume()
-    outcome = run_quietly(trainer)
-    if outcome.interrupted:
-        raise SystemExit(f"{folder}: stopped after step {outcome.step:,}; the same command goes on")
-    return classifier, outcome.seconds
-
-
-def accuracy(classifier: Classifier, images: Images) -> float:
-    """Percent of the images that are classified correctly."""
-    return 100 * (1 - float(classifier.predict(images).errors(images).mean()))
+    return fitted(config, splits, folder)
 
 
 def attention_maps_of(classifier: Classifier, images: Images) -> np.ndarray:

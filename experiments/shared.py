@@ -4,11 +4,17 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from minattn.errors import CheckpointError, MinattnError
+from minattn.data.images.dataset import Images, ImageSplits
+from minattn.errors import CheckpointError, ConfigError, MinattnError
 from minattn.tasks import driver
 from minattn.tasks.config import settings_of
-from minattn.tasks.run_folder import CONFIG, is_finished
+from minattn.tasks.images.classifier import Classifier
+from minattn.tasks.images.settings import ImageConfig
+from minattn.tasks.images.task import ImageClassification
+from minattn.tasks.run_folder import CONFIG, has_started, is_finished
 from minattn.tasks.task import Source, Task
+from minattn.tasks.threads import blas_threads
+from minattn.training import LAST, Plan, Progress, load_checkpoint
 
 
 def trained(task: Task, config: Any, source: Source, folder: Path) -> Any:
@@ -28,6 +34,46 @@ def trained(task: Task, config: Any, source: Source, folder: Path) -> Any:
     return driver.load(folder)
 
 
+# ---------------------------------------------------------------------------------------------- images
+def first(images: Images, count: int | None, option: str = "--images") -> Images:
+    """The first images; None is all of them.  Raises ConfigError for a count, of that option, that there is not."""
+    if count is not None and not 1 <= count <= len(images):
+        raise ConfigError(f"{option} must be in 1 to {len(images):,}, the images to train on; got {count:,}")
+    return images.at(slice(count))
+
+
+@blas_threads()
+def fitted(config: ImageConfig, splits: ImageSplits, folder: Path) -> tuple[Classifier, float]:
+    """(a network of images after its last step, the seconds it took), without a look at the dev or test images.
+
+    One that is trained already is read from its folder, one that was stopped goes on.  Raises CheckpointError where the
+    folder's is one with other settings or images.
+    """
+    classifier = Classifier.of(config, splits)
+    meta = {
+        **driver.checkpoint_meta(ImageClassification(), classifier.config),
+        **classifier.meta(),
+        "images": splits.train.fingerprint(),
+    }
+    batches = classifier.batches(splits.train)
+    trainer = driver.make_trainer(classifier, batches, folder, Plan(epochs=config.epochs), Progress(), meta)
+    if has_started(folder):
+        _, stored = load_checkpoint(folder / LAST)
+        if any(stored.get(key) != meta[key] for key in meta):
+            raise CheckpointError(f"{folder} was trained with other settings or images; hint: another --out")
+        trainer.resume()
+    outcome = driver.run_quietly(trainer)
+    if outcome.interrupted:
+        raise SystemExit(f"{folder}: stopped after step {outcome.step:,}; the same command goes on")
+    return classifier, outcome.seconds
+
+
+def accuracy(classifier: Classifier, images: Images) -> float:
+    """Percent of the images that are classified correctly."""
+    return 100 * (1 - float(classifier.predict(images).errors(images).mean()))
+
+
+# ---------------------------------------------------------------------------------------------- what comes out
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table whose first column is text, at the left, and whose others are numbers."""
     rule = ["|:---|", *["---:|"] * (len(header) - 1)]

@@ -222,11 +222,27 @@ def test_without_w_t_the_gate_is_the_same_for_every_input(problem, b_T):
     np.testing.assert_allclose(y, share * h + (1 - share) * x, rtol=1e-9, atol=1e-12)
 
 
-def test_a_gate_of_one_half_is_the_mean():
-    layer, x = with_gates_at(random_layer(5, 3), 0.0), np.random.default_rng(0).normal(size=(2, 5))
-    layer.W_T.replace_data(np.zeros((5, 5)))
-    h = np.maximum(x @ layer.W_H.data + layer.b_H.data, 0)
+@given(layers(np.float64))
+def test_a_gate_of_one_half_is_the_mean(problem):
+    layer, x = problem
+    with_gates_at(layer, 0.0).W_T.replace_data(np.zeros_like(layer.W_T.data))
+    a_H = x @ layer.W_H.data + layer.b_H.data
+    h = np.maximum(a_H, 0) if layer.activation == "relu" else np.tanh(a_H)
     np.testing.assert_allclose(run(layer, x)[0], (h + x) / 2, rtol=1e-12, atol=1e-12)
+
+
+@given(SEEDS, st.integers(1, 6), st.floats(-3, 3))
+def test_layers_in_a_row_carry_what_the_product_of_their_carry_gates_lets_through(seed, depth, b_T):
+    """With gates that are the same for every input, and H that gives nothing."""
+    x = y = np.random.default_rng(seed).normal(size=(3, 4))
+    carried = 1.0
+    for i in range(depth):
+        layer = with_gates_at(random_layer(4, seed + i), b_T + i)
+        for parameter in (layer.W_T, layer.W_H, layer.b_H):
+            parameter.replace_data(np.zeros_like(parameter.data))
+        y, t = run(layer, y)
+        carried *= 1 - t[0, 0]
+    np.testing.assert_allclose(y, carried * x, rtol=1e-9)
 
 
 def test_gradients_do_not_shrink_through_a_hundred_layers_whose_gates_are_closed():

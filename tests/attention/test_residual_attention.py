@@ -199,10 +199,11 @@ def test_masks_of_zeros_and_ones(t):
     np.testing.assert_array_equal(masked(ma.tensor(t), ma.tensor(zeros), residual=False)[0].data, zeros)
 
 
-def test_a_mask_whose_last_convolution_is_zero_makes_one_and_a_half_of_the_trunk():
-    mask = random_mask(2, 2)
+@given(st.integers(1, 2), SEEDS, st.integers(6, 9), st.integers(6, 9))
+def test_a_mask_whose_last_convolution_is_zero_makes_one_and_a_half_of_the_trunk(depth, seed, height, width):
+    mask = random_mask(2, depth, seed)
     mask.conv2.weight.replace_data(np.zeros((2, 2, 1, 1)))
-    x = maps()
+    x = maps(seed, (2, 2, height, width))
     h, m = ResidualAttention(Same(), mask)(ma.tensor(x))
     assert (m.data == 0.5).all()
     np.testing.assert_allclose(h.data, 1.5 * x, rtol=1e-15)
@@ -246,6 +247,18 @@ def test_with_units_that_change_nothing_a_level_of_constant_maps_adds_up_its_ski
     mask = SoftMask(1, depth, Same, np.random.default_rng(0))
     level = mask.level(ma.tensor(np.full((1, 1, 12, 15), value)))
     np.testing.assert_allclose(level.data, depth * value, rtol=1e-12, atol=1e-12)
+
+
+@given(st.integers(2, 3), SEEDS, st.integers(12, 15), st.integers(12, 15))
+def test_where_nothing_comes_up_again_a_mask_is_that_of_the_skip_connection(depth, seed, height, width):
+    """And so it knows no more of the image than the first pool does."""
+    mask = random_mask(2, depth, seed)
+    mask.level.inner.up.weight.replace_data(np.zeros((2, 2, 1, 1)))
+    mask.level.inner.up.bias.replace_data(np.zeros(2))
+    x = maps(seed, (1, 2, height, width))
+    z = convolved(mask.level.down, pooled(x))
+    skipped = convolved(mask.level.up, convolved(mask.level.skip, z))
+    np.testing.assert_allclose(mask.level(ma.tensor(x)).data, skipped, rtol=1e-9, atol=1e-9)
 
 
 @given(SEEDS, st.integers(1, 4), st.integers(1, 4), st.integers(1, 9), st.integers(2, 9))

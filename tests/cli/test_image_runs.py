@@ -176,6 +176,7 @@ OUT = ("--out", "deep/run")
         ([*OUT, "--data", ""], ["the data have an empty name; expected digits, fashion-mnist or a folder", "hint"]),
         ([*OUT, "--data", "fashion_mnist"], ["there is no folder", "fashion_mnist; expected", "hint: fashion-mnist"]),
         ([*OUT, "--data", "Digits"], ["there is no folder", "Digits; expected digits", "hint: digits"]),
+        ([*OUT, "--data", "cifar-10-batches-bin"], ["there is no folder", "hint: the folder with", "binary version"]),
         (
             ["--out", "pictures/run", "--data", "pictures"],
             ["pictures/run is inside the folder of the images", "hint"],

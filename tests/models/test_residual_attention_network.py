@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+import fakecupy
 import numpy as np
 import pytest
 import residual_by_hand as by_hand
@@ -17,12 +18,14 @@ from minattn.models.summary import count_macs, count_parameters
 from minattn.models.vision.residual_attention import (
     CONFIGURATIONS,
     AttentionModule,
+    GroupedUnit,
     ResidualAttentionConfig,
     ResidualAttentionNetwork,
     Unit,
 )
-from minattn.nn import Conv2d, initializers
+from minattn.nn import Conv2d, Linear, initializers
 from minattn.testing import check_gradients
+from minattn.training import SGD
 
 SEEDS = st.integers(0, 2**32 - 1)
 CIFAR = CONFIGURATIONS["cifar_attention56"]
@@ -61,6 +64,23 @@ def test_parameters_of_the_reconstruction_for_cifar(m, count, millions):
     assert millions is None or count / 1e6 == pytest.approx(millions, abs=0.05)
 
 
+@pytest.mark.parametrize("narrow", [2, 4, 8, 16])
+def test_narrow_networks_have_all_numbers_of_maps_divided(narrow):
+    """But for the stem and the classes, what multiplies maps with maps gets smaller by the square."""
+    whole, divided = (unbuilt("cifar_attention92", narrow=n) for n in (1, narrow))
+    assert divided.config.widths == tuple(width // narrow for width in (16, 64, 128, 256, 256))
+    for (path, one), other in zip(whole.named_parameters().items(), divided.parameters(), strict=True):
+        if path.startswith("stages") and one.ndim == 4:
+            assert one.size == other.size * narrow**2, path
+
+
+def test_a_trunk_of_two_modules_costs_what_one_with_masks_does():
+    """About as many parameters, and 15 % more multiply-adds."""
+    masked, trunk = (unbuilt(f"cifar_attention{d}", narrow=4, masks=m) for d, m in ((56, True), (92, False)))
+    assert trunk.count_parameters() / masked.count_parameters() == pytest.approx(0.95, abs=0.01)
+    assert count_macs(trunk, (3, 16, 16)) / count_macs(masked, (3, 16, 16)) == pytest.approx(1.15, abs=0.02)
+
+
 @pytest.mark.parametrize("width", [256, 512, 1024, 2048])
 def test_a_unit_has_seventeen_sixteenths_of_its_width_squared(width):
     with initializers.unallocated():
@@ -68,15 +88,20 @@ def test_a_unit_has_seventeen_sixteenths_of_its_width_squared(width):
     assert count_parameters(unit).weights * 16 == 17 * width**2
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "attentionnext92"])
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
 def test_the_depth_is_that_of_the_name(name):
-    """The trunk: convolutions but for those of masks and shortcuts, and the linear layer."""
+    """The trunk, without masks and shortcuts: 36 m + 20 convolutions and linear layers, 12 m + 6 units of three."""
+    modules = {path: module for path, module in unbuilt(name).named_modules().items() if ".mask." not in path}
+    of_shortcuts = ("projection", "shortcut.conv")
     layers = [
         path
-        for path, module in unbuilt(name).named_modules()
-        if isinstance(module, Conv2d) and ".mask." not in path and not path.endswith(("projection", "shortcut.conv"))
+        for path, module in modules.items()
+        if isinstance(module, Conv2d | Linear) and not path.endswith(of_shortcuts)
     ]
-    assert len(layers) + 1 == int(re.findall(r"\d+", name)[0])
+    units = [module for module in modules.values() if isinstance(module, Unit | GroupedUnit)]
+    m = sum(CONFIGURATIONS[name].modules) // 3
+    assert len(layers) == 36 * m + 20 == int(re.findall(r"\d+", name)[0])
+    assert len(units) == 12 * m + 6
 
 
 def test_the_maps_are_those_of_table_2():
@@ -235,6 +260,32 @@ def test_float32_stays_float32():
     assert {array.dtype for array in found} == {np.dtype(np.float32)}
 
 
+# ---------------------------------------------------------------------------------------------- devices
+@pytest.mark.parametrize(
+    "settings", [{}, {"residual": False, "activation": "spatial"}, {"activation": "channel"}], ids=str
+)
+def test_a_training_step_is_the_same_everywhere_and_waits_for_nothing(backend, settings):
+    def step(make, model):
+        x, labels = images(3, (3, 3, 12, 15), np.float32), np.arange(3)
+        optimizer = SGD(model.named_parameters(), 0.01, momentum=0.9)
+        logits, attention = model(make(x), return_attention=True)
+        ma.cross_entropy(logits, labels).backward()
+        optimizer.step()
+        return [logits.data, *(m.data for m in attention.values()), *(p.data for p in model.parameters())]
+
+    def built():
+        return registry.build("cifar_attention56", np.random.default_rng(0), narrow=8, **settings)
+
+    expected = step(ma.tensor, built())
+    there = built().to(backend.device)
+    with fakecupy.no_sync():  # concerns the fake alone
+        found = step(backend.tensor, there)
+    for result, value in zip(found, expected, strict=True):
+        assert result.dtype == np.float32
+        # normalizations over few numbers make the roundings of float32 larger
+        np.testing.assert_allclose(ma.autograd.asnumpy(result), value, rtol=1e-2, atol=5e-3 * np.abs(value).max())
+
+
 # ---------------------------------------------------------------------------------------------- refused
 @pytest.mark.parametrize(
     ("settings", "message"),
@@ -245,6 +296,13 @@ def test_float32_stays_float32():
         ({"activation": "softmax"}, 'activation must be one of "mixed", "channel", "spatial"'),
         ({"masks": 1}, "masks must be True or False"),
         ({"classes": 0}, "classes must be a whole number"),
+        ({"narrow": 0}, "narrow must be a whole number of at least 1, got 0"),
+        (
+            {"narrow": 3},
+            "narrow=3 leaves no whole number of maps for every convolution, or group; hint: one of 1, 2, 4,",
+        ),
+        ({"narrow": 8, "grouped": True}, "narrow=8 leaves no .*; hint: one of 1, 2, 4$"),
+        ({"narrow": 2, "grouped": True, "size": 32}, "narrow=2 leaves no .*; hint: one of 1$"),
     ],
 )
 def test_impossible_configurations_are_refused(settings, message):

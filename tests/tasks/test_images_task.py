@@ -11,6 +11,7 @@ import pytest
 from small_images import CLASSES, SMALL, write_images
 
 from minattn.autograd import no_grad, ops, tensor
+from minattn.data.images import cifar
 from minattn.data.images.augmentation import ImageBatch, Normalization
 from minattn.data.images.dataset import Images
 from minattn.errors import ConfigError, DataError
@@ -243,6 +244,27 @@ def test_defaults_are_those_of_the_data(tmp_path):
     assert configured("depth=14", "se=4").network.depth == 14
     (tmp_path / "train-images-idx3-ubyte").touch()
     assert configured(data=str(tmp_path)) == fashion
+
+
+def test_a_folder_of_cifar10_is_known_by_its_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "cifar10"
+    folder.mkdir()
+    assert ImageSource("cifar10").of_classes()  # the name says nothing
+    for number, name in enumerate((*cifar.TRAIN, cifar.TEST)):
+        (folder / name).write_bytes(b"".join(bytes([label]) + bytes([number]) * 3072 for label in range(10)))
+    source = ImageSource("cifar10")
+    assert (source.data_set, source.of_classes()) == ("cifar10", False)
+    config = configured(data="cifar10")
+    assert (config.model, config.crop, config.flip) == ("resnet20", 4, True)
+    splits = source.load(config)
+    assert (splits.classes, len(splits.train), len(splits.dev)) == (cifar.CLASSES, 40, 10)
+    assert TASK.read(TASK.build(config, splits), "cifar10").pixels.tobytes() == splits.test.pixels.tobytes()
+    with pytest.raises(ConfigError, match="size and color are settings of a folder of images; cifar10 has its own"):
+        source.load(configured("size=16", data="cifar10"))
+    (folder / cifar.TEST).unlink()
+    with pytest.raises(DataError, match=r"test_batch.bin is not in cifar10; expected data_batch_1.bin to"):
+        source.load(config)
 
 
 @pytest.mark.parametrize(

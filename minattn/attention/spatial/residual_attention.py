@@ -188,6 +188,7 @@ MECHANISM = Mechanism(
     code="ResidualAttention",
     model="minattn.models.ResidualAttentionNetwork",
     command="minattn train images --data fashion-mnist --model cifar_attention56",
+    experiment="experiments/residual_attention.py",
 )
 MASK = Mechanism(
     name="soft mask branch",

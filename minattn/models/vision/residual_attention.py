@@ -26,7 +26,7 @@ ReLU after the sum, the 3x3 convolution half as wide as the maps and in 32 group
 For CIFAR the authors published the depths and parameters of their networks and no tables.  `cifar_attention..` is a
 reconstruction: 3x3 convolution to 16 maps, stages of 64, 128 and 256 maps at 32x32, 16x16 and 8x8 with m modules each,
 whose masks halve 2, 2 and 1 times, 3 units of 256 maps, the mean.  For m = 2 and 6 it has as many parameters as the
-paper says, 1.9 and 5.1 millions.
+paper says, 1.9 and 5.1 millions.  `narrow` divides all numbers of maps, for a computer without a GPU.
 
 The letters are this file's.
 
@@ -52,6 +52,8 @@ from minattn.nn.initializers import Rng
 from minattn.published import Network, Paper
 
 GROUPS = 32  # of AttentionNeXt
+PUBLISHED_WIDTHS = {224: (64, 256, 512, 1024, 2048), 32: (16, 64, 128, 256, 256)}
+"""Maps of the stem, of the three stages and of the last units, by the side of the images."""
 
 
 @dataclass(frozen=True)
@@ -63,22 +65,30 @@ class ResidualAttentionConfig:
     residual: Annotated[bool, "attention residual learning (1 + M) T, else naive M T"] = True
     activation: Annotated[Activation, "activation of the masks"] = "mixed"
     masks: Annotated[bool, "soft masks; without them the trunk alone"] = True
+    narrow: Annotated[int, "by what the published numbers of maps are divided"] = 1
     classes: Classes = 1000
     channels: Channels = 3
     size: Annotated[int, "side of the images: 224, or 32 for the reconstruction for CIFAR"] = 224
 
     def __post_init__(self) -> None:
-        check_settings(self)
+        check_settings(self, "narrow")
         check_choices(self, activation=tuple(ACTIVATIONS))
         if len(self.modules) != 3 or min(self.modules) < 0:
             raise ConfigError(f"modules are those of 3 stages, got {self.modules}; hint: for example (1, 1, 1)")
         if self.size not in (32, 224):
             raise ConfigError(f"size is 224 for ImageNet's form or 32 for CIFAR's, got {self.size}; hint: one of these")
+        least = 2 * GROUPS if self.grouped else 4  # maps of a unit, whose inner convolutions have half or a quarter
+        allowed = [n for n in (1, 2, 4, 8, 16) if PUBLISHED_WIDTHS[self.size][1] >= least * n]
+        if self.narrow not in allowed:
+            raise ConfigError(
+                f"narrow={self.narrow} leaves no whole number of maps for every convolution, or group; "
+                f"hint: one of {', '.join(map(str, allowed))}"
+            )
 
     @property
-    def widths(self) -> tuple[int, int, int, int, int]:
+    def widths(self) -> tuple[int, ...]:
         """Maps of the stem, of the three stages and of the last units."""
-        return (64, 256, 512, 1024, 2048) if self.size == 224 else (16, 64, 128, 256, 256)
+        return tuple(width // self.narrow for width in PUBLISHED_WIDTHS[self.size])
 
     @property
     def depths(self) -> tuple[int, int, int]:
@@ -230,4 +240,5 @@ NETWORK = Network(
     paper=Paper("Wang et al.", 2017, "Residual attention network for image classification"),
     code="ResidualAttentionNetwork",
     command="minattn train images --data fashion-mnist --model cifar_attention56",
+    experiment="experiments/residual_attention.py",
 )

@@ -113,6 +113,7 @@ class ImageConfig(TaskConfig):
 DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 20, "batch_size": 32, "crop": 1, "flip": False},  # a mirrored digit is none
     "fashion-mnist": {"model": "resnet20", "epochs": 5, "batch_size": 64, "lr": 0.2, "crop": 2},
+    "cifar10": {"model": "resnet20"},
 }
 """The defaults for known data sets, in place of those of `ImageConfig`."""
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
+from minattn.data.images.cifar import SOURCE as CIFAR_SOURCE
+from minattn.data.images.cifar import has_cifar10_files, load_cifar10
 from minattn.data.images.dataset import ImageSplits
 from minattn.data.images.digits import load_digits
 from minattn.data.images.fashion_mnist import has_idx_files, load_fashion_mnist
@@ -14,17 +16,22 @@ from minattn.tasks.images.settings import ImageConfig
 from minattn.tasks.task import Source
 
 DATA_SETS = ("digits", "fashion-mnist")
+"""Those that are known by name."""
+
+CIFAR10 = "cifar10"
+"""One that is known by its files."""
 
 EXPECTED = f"{', '.join(DATA_SETS)} or a folder"
 
 
 @dataclass(frozen=True)
 class ImageSource(Source):
-    """A data set by name (None: digits), a folder with a subfolder for each class, or one of Fashion-MNIST's files."""
+    """A data set by name (None: digits), a folder of the files of Fashion-MNIST or CIFAR-10, or one of classes."""
 
     data: Annotated[
         str | None,
-        "the data: digits, fashion-mnist, or a folder with a subfolder of images for each class  [default: digits]",
+        "the data: digits, fashion-mnist, a folder of CIFAR-10's binary files, or one with a subfolder of images for "
+        "each class  [default: digits]",
         "NAME|FOLDER",
     ] = None
 
@@ -41,11 +48,12 @@ class ImageSource(Source):
         return self.data in (None, *DATA_SETS)
 
     @property
-    def known_as(self) -> str:
-        """The name of the data set, or the folder."""
-        if self.data and not self.named and has_fashion_files(self.data):
-            return "fashion-mnist"
-        return self.data or DATA_SETS[0]
+    def data_set(self) -> str | None:
+        """The data set, known by its name or by its files; None for a folder of classes.
+
+        Raises DataError for a folder that may not be looked into.
+        """
+        return self.data or DATA_SETS[0] if self.named else files_of(self.data)
 
     def absolute(self) -> Self:
         return self if self.named else replace(self, data=str(Path(self.data).absolute()))
@@ -58,12 +66,14 @@ class ImageSource(Source):
 
         Raises DataError for a folder that may not be looked into, or that is none and has nearly a data set's name.
         """
-        if self.known_as in DATA_SETS:
+        if self.data_set is not None:
             return False
         name = Path(self.data).name.lower().replace("_", "-")
-        near = difflib.get_close_matches(name, DATA_SETS, n=1, cutoff=0.7)
-        if near and not Path(self.data).exists():
-            raise DataError(f"there is no folder {self.data}; expected {EXPECTED}; hint: {near[0]}")
+        hints = difflib.get_close_matches(name, DATA_SETS, n=1, cutoff=0.7)
+        if name.startswith("cifar"):
+            hints = [f"the folder with the files of CIFAR-10's binary version, from {CIFAR_SOURCE}"]
+        if hints and not Path(self.data).exists():
+            raise DataError(f"there is no folder {self.data}; expected {EXPECTED}; hint: {hints[0]}")
         return True
 
     def check_run_folder(self, folder: Path) -> None:
@@ -87,14 +97,18 @@ class ImageSource(Source):
 
     def load_data_set(self) -> ImageSplits:
         """Return the images of a data set that is known by name, or of a folder of its files."""
-        if self.known_as == "digits":
+        if self.data_set == "digits":
             return load_digits()
+        if self.data_set == CIFAR10:
+            return load_cifar10(self.data)
         return load_fashion_mnist(None if self.named else self.data)
 
 
-def has_fashion_files(folder: str) -> bool:
-    """True for a folder with the files of Fashion-MNIST.  Raises DataError where it may not be looked into."""
+def files_of(folder: str) -> str | None:
+    """The data set whose files are in the folder.  Raises DataError where it may not be looked into."""
     try:
-        return has_idx_files(Path(folder))
+        if has_idx_files(Path(folder)):
+            return DATA_SETS[1]
+        return CIFAR10 if has_cifar10_files(Path(folder)) else None
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror}; hint: a folder that can be read") from error

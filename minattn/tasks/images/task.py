@@ -1,8 +1,8 @@
 """Image classification by a convolutional network, with the attention of its predictions.
 
-The data are the 8x8 digits that scikit-learn ships, Fashion-MNIST, or any folder of images by class.  The score is the
-share of the test images that the best model names rightly; the best is that with the fewest errors on the dev images,
-which are held out of those to train on.
+The data are the 8x8 digits that scikit-learn ships, Fashion-MNIST, CIFAR-10, or any folder of images by class.  The
+score is the share of the test images that the best model names rightly; the best is that with the fewest errors on the
+dev images, which are held out of those to train on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class ImageClassification(Task):
 
     def default(self, model: str | None = None, source: ImageSource | None = None) -> ImageConfig:
         """The settings with this network and these data; without data, those of the digits."""
-        settings = {"model": self.shown_models[0], **DEFAULTS.get((source or ImageSource()).known_as, {})}
+        settings = {"model": self.shown_models[0], **DEFAULTS.get((source or ImageSource()).data_set, {})}
         settings |= {} if model is None else {"model": model}
         return ImageConfig.of(**settings | MODEL_DEFAULTS.get(settings["model"], {}))
 
