@@ -81,22 +81,40 @@ def save_state(path: PathLike, state: Mapping[str, np.ndarray], dtype: str = "fl
 def load_state(path: PathLike) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file by name; float16 and bfloat16 as float32, others in their own dtype.
 
-    Raises CheckpointError where the file is missing, damaged, or has a dtype that NumPy does not.
+    Raises CheckpointError where the file is missing, damaged, has arrays with bytes in common, or a dtype that NumPy
+    does not.
     """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; hint: check the path") from error
     header, start = _header(path, content)
-    return {name: _loaded(path, name, entry, content, start) for name, entry in header.items()}
+    arrays = {name: _loaded(path, name, entry, content, start) for name, entry in header.items()}
+    _check_places(path, header)
+    return arrays
 
 
 # ---------------------------------------------------------------------------------------------- half precision
 def to_bfloat16(x: np.ndarray) -> np.ndarray:
     """The bits of x, rounded to the nearest bfloat16, in the middle to the even one."""
-    bits = np.asarray(x, np.float32, order="C").view(np.uint32)
+    bits = _to_odd(x).view(np.uint32)
     rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
     return np.where(np.isnan(x), (bits >> 16) | 0x40, rounded).astype("<u2")  # rounding would make some NaN infinite
+
+
+def _to_odd(x: np.ndarray) -> np.ndarray:
+    """x in float32: a number between two of them becomes the one that has an odd last bit.
+
+    So what is rounded again, to fewer bits, is the same as if it had been rounded once: it is never in the middle by
+    having been rounded to it.
+    """
+    x = np.asarray(x, order="C")
+    rounded = np.asarray(x, np.float32)
+    if np.can_cast(x.dtype, np.float32):
+        return rounded
+    between = rounded != x
+    away = np.where(between & (np.abs(rounded) > np.abs(x)), np.nextafter(rounded, np.float32(0)), rounded)
+    return np.asarray(away.view(np.uint32) | between).astype(np.uint32, copy=False).view(np.float32)
 
 
 def from_bfloat16(bits: np.ndarray) -> np.ndarray:
@@ -159,6 +177,17 @@ def _loaded(path: PathLike, name: str, entry: Any, content: bytes, start: int) -
     if kind == BFLOAT16:
         return from_bfloat16(stored)
     return stored.astype(np.float32 if kind == "F16" else dtype.newbyteorder("="))
+
+
+def _check_places(path: PathLike, header: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where two arrays have bytes in common."""
+    end, before = 0, ""
+    for (first, last), name in sorted((entry["data_offsets"], name) for name, entry in header.items()):
+        if first == last:  # an empty array is nowhere
+            continue
+        if first < end:
+            raise _damaged(path, f"{before} and {name} have bytes in common")
+        end, before = last, name
 
 
 def _damaged(path: PathLike, why: str) -> CheckpointError:

@@ -240,6 +240,26 @@ def test_an_ignored_target_counts_nothing_where_a_class_cannot_be(loss):
     np.testing.assert_allclose(x.grad, [[0, -0.5, 0.5], [0, 0, 0]], atol=1e-12)
 
 
+@pytest.mark.parametrize("loss", [nn.cross_entropy, cross_entropy_equation])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.5]])
+@pytest.mark.parametrize("anything", [np.nan, np.inf, -np.inf])
+def test_the_logits_of_an_ignored_target_may_hold_anything(loss, smoothing, weight, anything):
+    logits, ids = np.random.default_rng(0).normal(size=(4, 3)), np.array([2, -1, 0, -1])
+    spoilt = logits.copy()
+    spoilt[1, 0] = anything
+    spoilt[3] = anything
+    found = []
+    for each in (logits, spoilt):
+        x = ma.tensor(each, requires_grad=True)
+        mean = loss(x, ids, ignore_index=-1, label_smoothing=smoothing, weight=weight)
+        mean.backward()
+        found.append((mean.item(), x.grad))
+    assert found[0][0] == found[1][0]
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+    assert (found[1][1][[1, 3]] == 0).all()
+
+
 def test_what_cross_entropy_refuses():
     x, ids = ma.tensor(np.zeros((2, 3))), np.array([0, 1])
     with pytest.raises(ShapeError, match=r"targets of shape \(2, 4\) do not fit logits of shape \(2, 3\).*; hint"):

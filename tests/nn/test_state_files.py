@@ -31,6 +31,22 @@ def test_rounding_to_bfloat16_is_that_of_ml_dtypes(x):
     assert np.isnan(from_bfloat16(rounded)[nan]).all()
 
 
+@given(hnp.arrays(np.float64, hnp.array_shapes(min_dims=0, min_side=0), elements=st.floats(-3e38, 3e38)))
+def test_numbers_in_float64_are_rounded_once(x):
+    step = 2.0 ** (np.floor(np.log2(np.maximum(np.abs(x), 2.0**-126))) - 7)  # of eight digits; below 2^-126 of fewer
+    np.testing.assert_array_equal(from_bfloat16(to_bfloat16(x)), np.round(x / step) * step)  # NumPy's, to the even one
+
+
+def test_a_little_more_than_the_middle_is_rounded_up():
+    """Rounded to float32 first, it would be the middle, and then the even one below."""
+    step = 2.0**-7
+    x = np.array([1 + step / 2 + 2.0**-40, 1 + 1.5 * step - 2.0**-40, -1 - step / 2 - 2.0**-40, 1e300, -1e-300, np.inf])
+    expected = [1 + step, 1 + step, -1 - step, np.inf, -0.0, np.inf]
+    with np.errstate(over="ignore"):
+        found = from_bfloat16(to_bfloat16(x))
+    np.testing.assert_array_equal(found, np.array(expected, np.float32))
+
+
 def test_rounding_is_to_the_nearest_and_in_the_middle_to_the_even_one():
     step = 2.0**-7  # between neighbors from 1 to 2
     x = np.array([1 + 0.4 * step, 1 + 0.6 * step, 1 + 0.5 * step, 1 + 1.5 * step, -1 - 1.5 * step, 3.4e38], np.float32)
@@ -132,6 +148,17 @@ def damaged(header, data=b""):
         (
             damaged({"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}, b"1234"),
             "is of dtype .'F32'.; hint",
+        ),
+        (
+            damaged(
+                {
+                    "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
+                    "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+                    "none": {"dtype": "F32", "shape": [0], "data_offsets": [4, 4]},
+                },
+                b"123456789012",
+            ),
+            "a and b have bytes in common",
         ),
         (damaged({"a": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}}, b"1"), "is of dtype F8_E4M3; hint"),
     ],

@@ -35,6 +35,8 @@ def cross_entropy_equation(
         counted = of_target = xp(q).ones(logits.shape[:-1], _dtype(logits.data))
     else:
         counted, ids = _counted(q, ignore_index, classes, logits.data)
+        if ignore_index is not None:
+            logits = where(counted[..., None] == 0, 0.0, logits)
         q = one_hot(ids, classes, _dtype(logits.data)).data
         of_target = counted if per_class is None else counted * per_class[ids]
     q = ((1 - label_smoothing) * q + label_smoothing / classes) * (1.0 if per_class is None else per_class)
@@ -56,8 +58,8 @@ def cross_entropy(
     """The negative log-likelihood of `targets` under softmax(logits), logits of shape (.., K).
 
     targets: class ids (..), or distributions over the classes (.., K), which need not add up to 1.
-    ignore_index: an id whose positions count for nothing.  label_smoothing: eps of Szegedy et al. 2016, the share of
-    the target distribution that is spread over all K classes.  weight: one for each class (K).
+    ignore_index: an id whose positions count for nothing, whatever their logits.  label_smoothing: eps of Szegedy et
+    al. 2016, the share of the target distribution that is spread over all K classes.  weight: one for each class (K).
     reduction: "mean" over the sum of the weights of the targets that count (over their number, for distributions),
     "sum", or "none": one loss for each target, 0 where ignored.
 
@@ -79,10 +81,12 @@ def cross_entropy(
             "distributions (.., K) for logits (.., K)"
         )
     counted, ids = _counted(targets, ignore_index, logits.shape[-1], logits)
-    return _of_ids(logits, ids, counted, label_smoothing, reduction, per_class)
+    return _of_ids(logits, ids, counted, ignore_index is not None, label_smoothing, reduction, per_class)
 
 
-def _of_ids(logits: Array, ids: Array, counted: Array, eps: float, reduction: str, per_class: Array | None) -> Result:
+def _of_ids(
+    logits: Array, ids: Array, counted: Array, some_ignored: bool, eps: float, reduction: str, per_class: Array | None
+) -> Result:
     module, classes, shape = xp(logits), logits.shape[-1], ids.shape
     of_target = counted if per_class is None else counted * per_class[ids]
     divisor = _divisor(of_target, reduction)
@@ -93,14 +97,15 @@ def _of_ids(logits: Array, ids: Array, counted: Array, eps: float, reduction: st
     def forward(
         z: Array, ids: Array, of_target: Array, counted: Array, mass: Array, e: Array | None = None
     ) -> tuple[Array, Array, Array]:
+        z = module.where(counted == 0, 0, z) if some_ignored else z  # 0 times what is not finite would not be 0
         e = module.subtract(z, z.real.max(-1, keepdims=True), e)
-        losses = (eps - 1) * module.where(counted == 0, 0, e[module.arange(len(ids))[:, None], ids]) * of_target
+        losses = (eps - 1) * e[module.arange(len(ids))[:, None], ids] * of_target
         if eps:
             losses -= counted * (spread * sums(e) if per_class is None else sums(spread * e))
         e = _exp(e)
         total = sums(e)
         losses += module.log(total) * mass
-        return e, total, module.where(counted == 0, 0, losses)
+        return e, total, losses
 
     def backward(
         e: Array, total: Array, ids: Array, of_target: Array, counted: Array, mass: Array, d: Array | None = None
