@@ -29,9 +29,10 @@ from minattn.errors import ConfigError
 from minattn.models.sequence.ibm_model_1 import IBMModel1, intersection, turned
 from minattn.tasks.files import read_json, write_json, write_text
 from minattn.tasks.run_folder import REPORT, check_writable
+from minattn.tasks.sequences.answers import ALIGNMENTS, draw_alignments
 from minattn.tasks.threads import blas_threads
 from minattn.tasks.translate.source import ParallelSource
-from minattn.tasks.translate.task import Translation, draw_alignments
+from minattn.tasks.translate.task import COLUMNS, Translation
 from minattn.tasks.translate.translator import Translator
 from minattn.training.alignment_metrics import score_alignments
 from minattn.training.translation_metrics import LENGTHS, TranslationScore, score_by_length
@@ -102,7 +103,7 @@ def main() -> None:
         s for s in splits.test.sources if SHOWN_WORDS[0] <= len(s.split()) <= SHOWN_WORDS[1]
     ] or splits.test.sources
     if "RNNsearch" in translators:
-        draw_alignments(translators["RNNsearch"].translate(shown[:4]), arguments.out / "alignments.png")
+        draw_alignments(translators["RNNsearch"].translate(shown[:4]), arguments.out / ALIGNMENTS, COLUMNS)
     print(text)
 
 
@@ -111,10 +112,13 @@ def steps_of(
     task: Translation, configs: Mapping[str, Any], splits: Splits[ParallelText], seconds: float, path: Path
 ) -> dict[str, int]:
     """The number of steps that each network makes in so many seconds, measured once and kept in a file."""
-    if not path.exists():
-        times = {name: seconds_per_step(task.build(config, splits), splits.train) for name, config in configs.items()}
-        write_json(path, {name: max(1, round(seconds / each)) for name, each in times.items()})
-    return {name: read_json(path)[name] for name in configs}
+    known = read_json(path) if path.exists() else {}
+    for name, config in configs.items():
+        if name not in known:
+            each = seconds_per_step(task.build(config, splits), splits.train)
+            known[name] = max(1, round(seconds / each))
+            write_json(path, known)
+    return {name: known[name] for name in configs}
 
 
 @blas_threads()

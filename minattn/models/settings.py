@@ -2,10 +2,10 @@
 
 import dataclasses
 import typing
-from numbers import Integral
 from typing import Annotated, Any
 
 from minattn.errors import ConfigError
+from minattn.nn import initializers
 
 Reduction = Annotated[int | None, "r: reduction of squeeze-and-excitation; none: without it"]
 Classes = Annotated[int, "classes to tell apart"]
@@ -16,10 +16,7 @@ DropoutRate = Annotated[float, "rate of dropout in training"]
 
 def check_sizes(config: Any, *names: str) -> None:
     """Raise ConfigError unless these settings are whole numbers from 1 on, and what is annotated as bool is one."""
-    for name in names:
-        size = getattr(config, name)
-        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-            raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}; hint: {name}=1 or more")
+    initializers.check_sizes(**{name: getattr(config, name) for name in names})
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if typing.get_args(field.type)[:1] == (bool,) and not isinstance(value, bool):

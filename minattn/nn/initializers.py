@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Integral
 
 import numpy as np
 
@@ -37,6 +38,13 @@ def constant(shape: tuple[int, ...], value: float = 0.0) -> Parameter:
     if not _allocating.get():
         return Parameter(np.broadcast_to(np.zeros((), np.float32), shape))
     return Parameter(np.full(shape, value, np.float32))
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise ConfigError, with its name, for a size that is no whole number from 1 on."""
+    for name, size in sizes.items():
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+            raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}; hint: {name}=1 or more")
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

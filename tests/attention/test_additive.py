@@ -356,3 +356,13 @@ def test_initial_values_that_do_not_exist_are_refused():
     attention = object.__new__(AdditiveAttention)
     with pytest.raises(ConfigError, match='init must be "paper" or "glorot", got \'zeros\''):
         inspect.unwrap(AdditiveAttention.__init__)(attention, 1, 1, 1, np.random.default_rng(0), "zeros")
+
+
+@pytest.mark.parametrize("init", ["paper", "glorot"])
+@pytest.mark.parametrize("name", ["state", "annotation", "hidden"])
+@pytest.mark.parametrize("size", [0, -1, 2.5, "3", True], ids=str)
+def test_sizes_that_are_no_whole_numbers_from_1_on_are_refused(init, name, size):
+    sizes = {"state": 1, "annotation": 1, "hidden": 1, name: size}
+    attention = object.__new__(AdditiveAttention)
+    with pytest.raises(ConfigError, match=f"{name} must be a whole number of at least 1, got {size!r}; hint"):
+        inspect.unwrap(AdditiveAttention.__init__)(attention, **sizes, rng=np.random.default_rng(0), init=init)

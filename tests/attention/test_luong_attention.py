@@ -407,6 +407,10 @@ def test_a_mask_of_another_shape_is_refused(mask):
     [
         ({"score": "cosine"}, r"there is no score 'cosine'; hint: dot, general, concat, concat_coded, location"),
         ({"score": "dot", "size": 4}, r'score "dot" needs states of one size, got 3 and 4; hint: "general"'),
+        ({"size": 0}, r"source must be a whole number of at least 1, got 0; hint"),
+        ({"size": "3"}, r"source must be a whole number of at least 1, got '3'; hint"),
+        ({"score": "concat", "hidden": 0}, r"hidden must be a whole number of at least 1, got 0; hint"),
+        ({"score": "location", "positions": 0}, r"positions must be a whole number of at least 1, got 0; hint"),
         ({"kind": "local-m", "window": -1}, r"a window reaches 0 or more whole positions to each side, got -1; hint"),
         ({"kind": "local-p", "window": 1.5}, r"a window reaches 0 or more whole positions to each side, got 1.5; hint"),
         ({"kind": "local-p", "window": "2"}, r"a window reaches 0 or more whole positions to each side, got '2'; hint"),
@@ -424,6 +428,20 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         settings["predictive"] = False
     with pytest.raises(ConfigError, match=message):
         inspect.unwrap(of_kind.__init__)(object.__new__(of_kind), 3, size, np.random.default_rng(0), **settings)
+
+
+@pytest.mark.parametrize("kind", ["global", "local-m", "local-p"])
+@pytest.mark.parametrize("mask", [None, np.array([[True] * 5, [True] * 3 + [False] * 2])], ids=["all real", "padding"])
+def test_whole_numbers_as_a_source_are_taken_as_numbers_of_the_states_dtype(kind, mask):
+    states, values = some(dtype=np.float32)
+    values = np.round(4 * values)
+    attention = make(kind, dtype=np.float32)
+    expected = attention(ma.tensor(states), ma.tensor(values), mask)
+    memory = inspect.unwrap(GlobalAttention.read)(attention, ma.tensor(values.astype(int)), mask)
+    results = attention.attend(ma.tensor(states), memory)
+    for result, same in zip(results, expected, strict=True):
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(result.data, same.data, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (1, 4, 3), (3, 4, 3), (2, 1, 4, 3)], ids=str)

@@ -349,7 +349,7 @@ def test_heads_that_do_not_divide_the_model_are_refused(d_model, heads, d_k, d_v
 @pytest.mark.parametrize("size", [0, -1])
 def test_sizes_below_one_are_refused(name, size):
     sizes = {"d_model": 4, "heads": 2, "d_k": 2, "d_v": 2, name: size}
-    with pytest.raises(ConfigError, match=f"{name} must be at least 1, got {size}"):
+    with pytest.raises(ConfigError, match=f"{name} must be a whole number of at least 1, got {size}; hint"):
         MultiHeadAttention(rng=np.random.default_rng(0), **sizes)
 
 

@@ -7,8 +7,8 @@ import pytest
 from small_g2p import SMALL_TRANSFORMER, train_arguments, write_words
 
 from minattn.tasks.files import read_json
-from minattn.tasks.g2p.task import ALIGNMENTS
 from minattn.tasks.run_folder import CONFIG, REPORT
+from minattn.tasks.sequences.answers import ALIGNMENTS
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from small_translation import PAIRS, SMALL, lines, train_arguments, write_pairs
 from minattn.data.text import bible, parallel
 from minattn.tasks.files import read_json
 from minattn.tasks.run_folder import REPORT
-from minattn.tasks.translate.task import ALIGNMENTS
+from minattn.tasks.sequences.answers import ALIGNMENTS
 from minattn.tasks.translate.translator import Translator
 
 FILES = ("--train=train.tsv", "--dev=dev.tsv", "--test=test.tsv")

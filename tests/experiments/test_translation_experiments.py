@@ -58,12 +58,17 @@ def test_networks_are_compared_in_equal_time(call, tmp_path, monkeypatch):
     monkeypatch.setattr(viz, "save_figure", lambda _, path: path.touch())
     train = write_pairs(tmp_path)["train"]
     arguments = [NETWORKS, "--train", train, "--out", tmp_path / "out", "--seconds", 0.1, *WORDS]
-    first = call(*arguments)
     folder = tmp_path / "out"
+    call(*arguments, "--only", "RNNencdec")
+    alone = read_json(folder / "steps.json")
+    assert list(alone) == ["RNNencdec"]
+    first = call(*arguments)
+    assert first.count("to train for") == 4  # the others
     table = (folder / "table.md").read_text(encoding="utf-8")
     assert table in first
     assert "nrefs:1|case:mixed" in table
     steps = read_json(folder / "steps.json")
+    assert steps["RNNencdec"] == alone["RNNencdec"]
     assert [row[0] for row in rows_of(table)] == list(steps)
     assert [int(row[2]) for row in rows_of(table)] == list(steps.values())
     lengths = rows_of((folder / "lengths.md").read_text(encoding="utf-8"))

@@ -63,10 +63,8 @@ class MultiHeadAttention(Module):
         kv_heads: int | None = None,
         rotary: RotaryPositions | None = None,
     ) -> None:
-        sizes = (("d_model", d_model), ("heads", heads), ("d_k", d_k), ("d_v", d_v), ("kv_heads", kv_heads))
-        for name, size in sizes:
-            if size is not None and size < 1:
-                raise ConfigError(f"{name} must be at least 1, got {size}")
+        sizes = {"d_model": d_model, "heads": heads, "d_k": d_k, "d_v": d_v, "kv_heads": kv_heads}
+        initializers.check_sizes(**{name: size for name, size in sizes.items() if size is not None})
         if (d_k is None or d_v is None) and d_model % heads:
             raise ConfigError(
                 f"d_model = {d_model} does not divide into {heads} heads; hint: other numbers, or give d_k and d_v"

@@ -55,6 +55,7 @@ class AdditiveAttention(Module):
     def __init__(
         self, state: int, annotation: int, hidden: int, rng: Rng, init: Literal["paper", "glorot"] = "paper"
     ) -> None:
+        initializers.check_sizes(state=state, annotation=annotation, hidden=hidden)
         if init == "paper":
             self.W_a = initializers.normal((state, hidden), rng, std=0.001)
             self.U_a = initializers.normal((annotation, hidden), rng, std=0.001)

@@ -102,6 +102,7 @@ class GlobalAttention(Module):
         if score == "dot" and state != source:
             raise ConfigError(f'score "dot" needs states of one size, got {state} and {source}; hint: "general"')
         hidden = source if score == "concat_coded" else state if hidden is None else hidden
+        initializers.check_sizes(state=state, source=source, hidden=hidden, positions=positions)
         shapes = {"general": (state, source), "concat": (state + source, hidden), "concat_coded": (state, hidden)}
         shapes["location"] = (state, positions)
         self.score, self.state = score, state
@@ -115,7 +116,7 @@ class GlobalAttention(Module):
         length, mask = source.shape[1], padding_mask(mask, source)
         if length == 0:
             raise ShapeError("a source of no positions cannot be attended; hint: one at least, be it padding")
-        values = source if mask is None else ops.where(mask[:, :, None], source, 0.0)
+        values = source if mask is None else ops.where(mask[:, :, None], source, 0)  # of the source's dtype
         if self.score == "location" and length > self.W_a.shape[1]:
             scored = xp(source.data).arange(length) < self.W_a.shape[1]
             mask = xp(scored).broadcast_to(scored, source.shape[:2]) if mask is None else mask & scored

@@ -26,8 +26,7 @@ from minattn.autograd import Array, Tensor, op, ops
 from minattn.nn import initializers
 from minattn.nn.initializers import Rng
 from minattn.nn.kernels import gru as kernels
-from minattn.nn.module import Module
-from minattn.nn.recurrent.shared import Initializer, RecurrentUnit, over_time, zero_state
+from minattn.nn.recurrent.shared import BothWays, Initializer, RecurrentUnit, over_time, zero_state
 from minattn.published import Mechanism, Paper
 
 
@@ -99,22 +98,13 @@ class GRU(RecurrentUnit):
         return gru(self.project(x), state, self.U, mask, self.reverse)
 
 
-class BidirectionalGRU(Module):
+class BidirectionalGRU(BothWays):
     """Two gated recurrent units, one reading forwards and one backwards; their states side by side: (B, T, 2n).
 
     Bahdanau et al. 2015, section 3.2.
     """
 
-    def __init__(
-        self, inputs: int, size: int, rng: Rng, bias: bool = True, init: Initializer = initializers.glorot_uniform
-    ) -> None:
-        self.forwards = GRU(inputs, size, rng, bias, init=init)
-        self.backwards = GRU(inputs, size, rng, bias, reverse=True, init=init)
-
-    def forward(
-        self, x: Inexact[Tensor, "batch time inputs"], mask: Bool[Array, "batch time"] | None = None
-    ) -> Inexact[Tensor, "batch time twice"]:
-        return ops.concat([self.forwards(x, mask), self.backwards(x, mask)], axis=-1)
+    unit = GRU
 
 
 MECHANISM = Mechanism(

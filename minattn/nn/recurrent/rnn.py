@@ -20,8 +20,7 @@ from minattn.autograd import Array, Tensor, op, ops
 from minattn.nn import initializers
 from minattn.nn.initializers import Rng
 from minattn.nn.kernels import rnn as kernels
-from minattn.nn.module import Module
-from minattn.nn.recurrent.shared import Initializer, RecurrentUnit, over_time, zero_state
+from minattn.nn.recurrent.shared import BothWays, Initializer, RecurrentUnit, over_time, zero_state
 
 
 # ---------------------------------------------------------------------------------------------- one step
@@ -87,17 +86,7 @@ class RNN(RecurrentUnit):
         return rnn(self.project(x), state, self.U, mask, self.reverse)
 
 
-class BidirectionalRNN(Module):
-    """Two units, one reading forwards and one backwards; their states side by side: (B, T, 2n).
+class BidirectionalRNN(BothWays):
+    """Two plain units, one reading forwards and one backwards; their states side by side: (B, T, 2n)."""
 
-    M. Schuster and K. Paliwal, "Bidirectional recurrent neural networks", IEEE Transactions on Signal Processing, 1997.
-    """
-
-    def __init__(
-        self, inputs: int, size: int, rng: Rng, bias: bool = True, init: Initializer = initializers.glorot_uniform
-    ) -> None:
-        self.forwards = RNN(inputs, size, rng, bias, init=init)
-        self.backwards = RNN(inputs, size, rng, bias, reverse=True, init=init)
-
-    def forward(self, x: Inexact[Tensor, "batch time inputs"], mask: Any = None) -> Inexact[Tensor, "batch time twice"]:
-        return ops.concat([self.forwards(x, mask), self.backwards(x, mask)], axis=-1)
+    unit = RNN

@@ -1,11 +1,11 @@
 """Parts that the recurrent units share: parameters side by side by gate, the initial state, the loop over time."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
-from jaxtyping import Inexact
+from jaxtyping import Bool, Inexact
 
-from minattn.autograd import Tensor, ops, xp
+from minattn.autograd import Array, Tensor, ops, xp
 from minattn.nn import initializers
 from minattn.nn.initializers import Rng
 from minattn.nn.masks import padding_mask
@@ -30,6 +30,26 @@ class RecurrentUnit(Module):
     def project(self, x: Inexact[Tensor, "*batch inputs"]) -> Inexact[Tensor, "*batch gates"]:
         """x W + bias, for one step or for all of them at once."""
         return ops.linear(x, self.W, self.bias)
+
+
+class BothWays(Module):
+    """Two units of the subclass's kind, one reading forwards and one backwards; their states (B, T, 2n) side by side.
+
+    M. Schuster and K. Paliwal, "Bidirectional recurrent neural networks", IEEE Transactions on Signal Processing, 1997.
+    """
+
+    unit: ClassVar[Any]  # the class of the two
+
+    def __init__(
+        self, inputs: int, size: int, rng: Rng, bias: bool = True, init: Initializer = initializers.glorot_uniform
+    ) -> None:
+        self.forwards = self.unit(inputs, size, rng, bias, init=init)
+        self.backwards = self.unit(inputs, size, rng, bias, reverse=True, init=init)
+
+    def forward(
+        self, x: Inexact[Tensor, "batch time inputs"], mask: Bool[Array, "batch time"] | None = None
+    ) -> Inexact[Tensor, "batch time twice"]:
+        return ops.concat([self.forwards(x, mask), self.backwards(x, mask)], axis=-1)
 
 
 def side_by_side(inputs: int, size: int, rng: Rng, init: Initializer, blocks: int = 3) -> Parameter:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from minattn.tasks.sequences.settings import SequenceConfig
 from minattn.tasks.sequences.transducer import Transducer, alignment_of
 from minattn.tasks.task import OnProgress, ignore_progress
 
+if TYPE_CHECKING:
+    from minattn.viz import Alignment
+
 
 class Pronunciation(NamedTuple):
     """The prediction for a word."""
@@ -27,6 +30,18 @@ class Pronunciation(NamedTuple):
     """Of the whole pronunciation, under the model."""
     alignment: np.ndarray
     """(phonemes, letters): how much each phoneme looked at each letter.  RNNencdec: (phonemes, 1)."""
+
+    @property
+    def line(self) -> str:
+        """The word and its phonemes."""
+        return f"{self.word}  {' '.join(self.phonemes) or '(nothing)'}"
+
+    @property
+    def panel(self) -> "Alignment":
+        """The heat map."""
+        from minattn.viz import Alignment
+
+        return Alignment(self.alignment, list(self.word), self.phonemes, self.word, self.probability)
 
 
 class Pronouncer(Transducer):

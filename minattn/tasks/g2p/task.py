@@ -12,16 +12,14 @@ from typing import Annotated, Any, ClassVar
 
 from minattn.data import Lexicon, LexiconSplits, Vocabulary, hold_out, load_cmudict, read_lexicon, split_lexicon
 from minattn.data.text.lexicon import CANONICAL_DEV_WORDS
-from minattn.errors import ConfigError, DataError
 from minattn.tasks.fields import AT_LEAST_ONE
 from minattn.tasks.g2p.error_rates import score
-from minattn.tasks.g2p.pronouncer import Pronouncer, Pronunciation
+from minattn.tasks.g2p.pronouncer import Pronouncer
 from minattn.tasks.g2p.settings import MODELS
+from minattn.tasks.sequences.answers import Plot, alignments_of_run, check_plot, show_answers
 from minattn.tasks.sequences.settings import SequenceConfig
 from minattn.tasks.task import Evaluation, Files, OnProgress, Output, Task, ignore_progress
 from minattn.training import Metric
-
-ALIGNMENTS = "alignments.png"
 
 SHOWN_WORDS = ("attention", "knight", "through", "bookkeeper", "phoenix", "extraordinary")
 """The words of the figure of alignments."""
@@ -102,11 +100,8 @@ class G2P(Task):
         if not predictor.config.attends:
             return []
         known = [word for word in SHOWN_WORDS if all(letter in predictor.letters for letter in word)]
-        predictions = predictor.pronounce(known or list(test)[: len(SHOWN_WORDS)], predictor.config.beam)
-        if not any(p.phonemes for p in predictions):  # as of a model that has learned next to nothing
-            return []
-        draw_alignments(predictions, folder / ALIGNMENTS)
-        return [ALIGNMENTS]
+        shown = known or list(test)[: len(SHOWN_WORDS)]
+        return alignments_of_run(predictor.pronounce(shown, predictor.config.beam), folder)
 
     def predict(
         self,
@@ -115,38 +110,12 @@ class G2P(Task):
         words: Annotated[list[str], "words to pronounce", "WORD"],
         *,
         beam: Beam = None,
-        plot: Annotated[Path | None, "draw the alignments: FILE.png, .svg or .pdf", "FILE"] = None,
+        plot: Plot = None,
     ) -> None:
         """Pronounce words, and show the letters that each sound comes from."""
-        from minattn.viz import terminal_alignment
-        from minattn.viz.saving import check_figure_path
-
         attends = predictor.config.attends
-        if plot is not None:
-            check_figure_path(plot)
-            if not attends:
-                raise ConfigError("this run's model has no attention to plot; hint: a run with another model")
-        predictions = predictor.pronounce(words, beam or predictor.config.beam)
-        for p in predictions:
-            probability = f"{p.probability:.3f}" if p.probability >= 0.0005 else "below 0.001"
-            output.line(f"{p.word}  {' '.join(p.phonemes) or '(nothing)'}  (probability {probability})")
-            if attends and p.phonemes:
-                output.show(terminal_alignment(p.alignment, list(p.word), p.phonemes))
-        if plot is not None:
-            draw_alignments(predictions, plot)
-            output.line(f"alignments drawn into {plot}")
+        check_plot(plot, attends)
+        show_answers(output, predictor.pronounce(words, beam or predictor.config.beam), attends, plot)
 
     def example(self, source: LexiconFiles) -> str:
         return "attention" if source.train is None else "WORD"  # other words, other letters
-
-
-def draw_alignments(predictions: Sequence[Pronunciation], path: Path) -> None:
-    """Draw a heat map for each word that has a phoneme.  Raises DataError where none has."""
-    from minattn.viz import Alignment, alignment_grid, save_figure
-
-    panels = [
-        Alignment(p.alignment, list(p.word), p.phonemes, p.word, p.probability) for p in predictions if p.phonemes
-    ]
-    if not panels:
-        raise DataError("there is nothing to plot: the model says nothing to these words; hint: train it longer")
-    save_figure(alignment_grid(panels), path)

@@ -12,20 +12,18 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from minattn.data import AlignedText, ParallelText, Splits, tokenizer_from_json
-from minattn.errors import ConfigError, DataError
 from minattn.tasks.config import replaced
 from minattn.tasks.fields import AT_LEAST_ONE, Bound
+from minattn.tasks.sequences.answers import Plot, alignments_of_run, check_plot, show_answers
 from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_progress
 from minattn.tasks.translate.settings import MODELS, TEXT, TOKENIZED, TranslationConfig
 from minattn.tasks.translate.source import ParallelSource
-from minattn.tasks.translate.translator import Translated, Translator
+from minattn.tasks.translate.translator import Translator
 from minattn.training import Metric
 from minattn.training.translation_metrics import load_sacrebleu, score_translations
 
-ALIGNMENTS = "alignments.png"
-
-SHOWN, SHOWN_SYMBOLS = 4, 40
-"""The number of test sentences in the figure of alignments, and their largest number of symbols."""
+SHOWN, SHOWN_SYMBOLS, COLUMNS = 4, 40, 2
+"""The number of test sentences in the figure of alignments, their largest number of symbols, those in a row."""
 
 Beam = Annotated[int | None, "beam width; 1 is greedy  [default: the run's]", "N", AT_LEAST_ONE]
 Alpha = Annotated[
@@ -106,11 +104,7 @@ class Translation(Task):
             return []
         short = (source for source in test.sources if len(predictor.source.tokens(source)) <= SHOWN_SYMBOLS)
         shown = list(islice((source for source in short if not missing_glyphs(source)), SHOWN))
-        translations = predictor.translate(shown or test.sources[:SHOWN])
-        if not any(t.target_symbols for t in translations):  # as of a model that has learned next to nothing
-            return []
-        draw_alignments(translations, folder / ALIGNMENTS)
-        return [ALIGNMENTS]
+        return alignments_of_run(predictor.translate(shown or test.sources[:SHOWN]), folder, COLUMNS)
 
     def predict(
         self,
@@ -120,40 +114,12 @@ class Translation(Task):
         *,
         beam: Beam = None,
         alpha: Alpha = None,
-        plot: Annotated[Path | None, "draw the alignments: FILE.png, .svg or .pdf", "FILE"] = None,
+        plot: Plot = None,
     ) -> None:
         """Translate sentences, and show where each symbol comes from."""
-        from minattn.viz import terminal_alignment
-        from minattn.viz.saving import check_figure_path
-
         attends = predictor.config.attends
-        if plot is not None:
-            check_figure_path(plot)
-            if not attends:
-                raise ConfigError("this run's model has no attention to plot; hint: a run with another model")
-        translations = predictor.translate(sentences, beam, alpha)
-        for t in translations:
-            probability = f"{t.probability:.3f}" if t.probability >= 0.0005 else "below 0.001"
-            output.line(f"{t.target or '(nothing)'}  (probability {probability})")
-            if attends and t.target_symbols:
-                output.show(terminal_alignment(t.alignment, t.source_symbols, t.target_symbols))
-        if plot is not None:
-            draw_alignments(translations, plot)
-            output.line(f"alignments drawn into {plot}")
+        check_plot(plot, attends)
+        show_answers(output, predictor.translate(sentences, beam, alpha), attends, plot, COLUMNS)
 
     def example(self, source: ParallelSource) -> str:
         return "'fr vendredi 3 mars 2017'" if source.of_dates else "'A SENTENCE'"
-
-
-def draw_alignments(translations: Sequence[Translated], path: Path) -> None:
-    """Draw a heat map for each translation that has a symbol.  Raises DataError where none has."""
-    from minattn.viz import Alignment, alignment_grid, save_figure
-
-    panels = [
-        Alignment(t.alignment, t.source_symbols, t.target_symbols, None, t.probability)
-        for t in translations
-        if t.target_symbols
-    ]
-    if not panels:
-        raise DataError("there is nothing to plot: the model says nothing to these; hint: train it longer")
-    save_figure(alignment_grid(panels, columns=2), path)

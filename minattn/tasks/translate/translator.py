@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from minattn.training.alignment_metrics import (
     score_alignments,
 )
 
+if TYPE_CHECKING:
+    from minattn.viz import Alignment
+
 MOST_SYMBOLS = 1000
 """In a sentence that is translated or scored."""
 
@@ -49,6 +52,18 @@ class Translated(NamedTuple):
     target_symbols: list[str]
     alignment: np.ndarray
     """(target, source): how much each symbol looked at each of the source.  Without attention (target, 1)."""
+
+    @property
+    def line(self) -> str:
+        """The translation."""
+        return self.target or "(nothing)"
+
+    @property
+    def panel(self) -> "Alignment":
+        """The heat map."""
+        from minattn.viz import Alignment
+
+        return Alignment(self.alignment, self.source_symbols, self.target_symbols, None, self.probability)
 
 
 class Translator(Transducer):
