@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from small_models import SEEDS, SIZES, batches, luong_configurations, random_luong
 
 import minattn as ma
+from minattn.autograd import ops
 from minattn.errors import ConfigError, ShapeError
 from minattn.models import Luong, LuongConfig, beam_search
 from minattn.testing import check_gradients
+from minattn.training import Adam
 
 BOS, EOS, PAD = 1, 2, 0
 KINDS = pytest.mark.parametrize("attention", ["none", "global", "local-m", "local-p"])
@@ -331,3 +333,22 @@ def test_the_same_seed_gives_the_same_model():
     states = [Luong(LuongConfig(**sizes), np.random.default_rng(seed)).state_dict() for seed in (3, 3, 4)]
     assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
     assert not np.array_equal(states[0]["decoder.W_s"], states[2]["decoder.W_s"])
+
+
+def test_the_attentional_vector_is_not_saturated_by_the_frequencies_of_many_words():
+    """The first thing to learn is which words are frequent; h~ must not go to the ends of its tanh for it."""
+    words, rng = 1000, np.random.default_rng(0)
+    config = LuongConfig(
+        words, words, embedding=16, hidden=16, layers=2, attention="global", dropout=0.0, biases=True, init="glorot"
+    )
+    model = Luong(config, rng)
+    optimizer, share = Adam(model.named_parameters(), 1e-2), 1 / np.arange(1, words + 1)
+    for _ in range(40):
+        sentences = rng.choice(words, (16, 7), p=share / share.sum())
+        logits = model(sentences[:, 1:], sentences[:, :-1])
+        ops.cross_entropy(logits, sentences[:, 1:], reduction="mean").backward()
+        optimizer.step()
+        model.zero_grad()
+    memory, state = model.encode(sentences[:, 1:])
+    vectors, _ = model.decoder.feed(sentences[:, :-1], state, memory, model.attention)
+    assert np.std(vectors.data, axis=(0, 1)).mean() > 0.01

@@ -20,12 +20,15 @@ Deviations from the paper, besides those of the attention:
 * `dropout` acts on the inputs of every LSTM: E y, h~ where it is fed, the state of the layer below.  So it is in the
   authors' code; the paper refers to Zaremba et al. 2014.
 * `biases`, which the authors' code does not have, start at 0, those of the forget gates at 1.
-* `init="glorot"` starts matrices Glorot-uniform, the recurrent ones orthogonal, the embeddings at N(0, 0.1^2).  The
-  paper's [-0.1, 0.1] is made for n = 1000.
+* `init="glorot"` starts matrices Glorot-uniform, the recurrent ones orthogonal, the embeddings at N(0, 1), and W_s,
+  whose logits must not depend on the number of words, uniform with variance 1 / n.  The paper's [-0.1, 0.1] is made for
+  n = 1000.  From smaller embeddings or a smaller W_s the network first drives h~, the same for all words, into the
+  ends of its tanh, to say which words are frequent, and hardly leaves them again.
 * The size of the embeddings, n in the paper, may differ from n.
 * Padding, which the paper does not mention, is masked: the encoder carries its state past it, and attention skips it.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple, get_args
 
@@ -36,7 +39,7 @@ from minattn.attention.sequence.luong import Memory, Score, attentional_vector, 
 from minattn.autograd import Array, Tensor, ops, xp
 from minattn.errors import ConfigError, ShapeError
 from minattn.models.settings import check_choices, check_sizes
-from minattn.nn import LSTM, Dropout, Embedding, Module, initializers, lstm_cell
+from minattn.nn import LSTM, Dropout, Embedding, Module, Parameter, initializers, lstm_cell
 from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
 from minattn.nn.recurrent.shared import zero_state
@@ -165,7 +168,7 @@ class Decoder(Module):
         sizes = [m + n if config.feeding else m] + [n] * (config.layers - 1)
         self.layers = [make_lstm(size, config, rng) for size in sizes]
         self.W_c = None if config.attention == "none" else start(rng, config.init, 2 * n, n)
-        self.W_s = start(rng, config.init, n, config.target_vocab_size)
+        self.W_s = make_readout(config, rng)
 
     def step(
         self, previous: Integer[Array, " batch"], state: State
@@ -297,10 +300,16 @@ def make_attention(config: LuongConfig, rng: Rng) -> GlobalAttention | None:
 
 def make_embedding(vocab_size: int, config: LuongConfig, rng: Rng) -> Embedding:
     """Word vectors, uniform in [-0.1, 0.1] in the paper."""
-    embedding = Embedding(vocab_size, config.embedding, rng, std=0.1)
+    embedding = Embedding(vocab_size, config.embedding, rng, std=1.0)
     if config.init == "paper":
         embedding.weight = start(rng, "paper", vocab_size, config.embedding)
     return embedding
+
+
+def make_readout(config: LuongConfig, rng: Rng) -> Parameter:
+    """W_s of (6), uniform in [-0.1, 0.1] in the paper."""
+    bound = 0.1 if config.init == "paper" else math.sqrt(3 / config.hidden)
+    return initializers.uniform((config.hidden, config.target_vocab_size), rng, bound)
 
 
 def make_lstm(inputs: int, config: LuongConfig, rng: Rng, reverse: bool = False) -> LSTM:

@@ -23,7 +23,7 @@ SMALL_RNNSEARCH = RNNsearchConfig(
 )
 SMALL_RNNENCDEC = replace(SMALL_RNNSEARCH, attention=False)
 SMALL_LUONG = LuongConfig(
-    embedding=64, hidden=128, layers=2, attention="global", window=3, dropout=0.0, biases=True, init="glorot"
+    embedding=64, hidden=128, layers=1, attention="global", window=3, dropout=0.0, biases=True, init="glorot"
 )
 SMALL_TRANSFORMER = TransformerConfig(
     layers=2, d_model=128, d_ff=512, heads=4, dropout=0.0, max_length=64, tied="target"

@@ -1,7 +1,8 @@
 """The networks that learn to translate, and the settings of a run with each.
 
 The defaults are for dates, which take about two minutes on two cores; `TEXT` and `TOKENIZED` change them for sentences,
-which take as long as one has.
+which take as long as one has.  Luong's network has one layer: a second one makes a step half as long again, and each
+step teaches less, in runs of minutes.  Its rate is twice that of the others with recurrence, at which it learns slower.
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class TranslationConfig(SequenceConfig):
 MODELS = {
     "rnnsearch": TranslationConfig(model="rnnsearch", network=SMALL_RNNSEARCH),
     "rnnencdec": TranslationConfig(model="rnnencdec", network=SMALL_RNNENCDEC),
-    "luong": TranslationConfig(model="luong", network=SMALL_LUONG),
+    "luong": TranslationConfig(model="luong", network=SMALL_LUONG, lr=6e-3),
     "transformer": TranslationConfig(model="transformer", network=SMALL_TRANSFORMER, lr=2e-3, label_smoothing=0.1),
 }
 """The default settings of a run, by network."""
