@@ -35,6 +35,7 @@ from minattn.models.vision.highway import (
     ThinHighwayConfig,
 )
 from minattn.models.vision.inception import GoogLeNet, GoogLeNetConfig
+from minattn.models.vision.non_local_resnet import C2D, C2DConfig, NonLocalResNet, NonLocalResNetConfig
 from minattn.models.vision.residual_attention import ResidualAttentionConfig, ResidualAttentionNetwork
 from minattn.models.vision.resnet import ResNet, ResNetConfig
 from minattn.models.vision.senet import SENet, SENetConfig
@@ -42,6 +43,7 @@ from minattn.models.vision.vgg import VGG, VGGConfig
 from minattn.models.vision.wide_resnet import WideResNet, WideResNetConfig
 
 __all__ = [
+    "C2D",
     "VGG",
     "AlexNet",
     "AlexNetConfig",
@@ -53,6 +55,7 @@ __all__ = [
     "BNInceptionConfig",
     "Bert",
     "BertConfig",
+    "C2DConfig",
     "CamConfig",
     "CamNetwork",
     "CifarHighway",
@@ -79,6 +82,8 @@ __all__ = [
     "MemoryLanguageModelConfig",
     "MnistHighway",
     "MnistHighwayConfig",
+    "NonLocalResNet",
+    "NonLocalResNetConfig",
     "RNNsearch",
     "RNNsearchConfig",
     "ResNet",

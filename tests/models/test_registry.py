@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minattn.attention.channel import ConvHighway, Highway, SqueezeExcitation
-from minattn.attention.self_attention import AugmentedConvolution
+from minattn.attention.self_attention import AugmentedConvolution, NonLocalBlock
 from minattn.attention.spatial import AttentionBranch, ResidualAttention
 from minattn.autograd import tensor
 from minattn.errors import ConfigError
@@ -34,7 +34,15 @@ DIVIDED = {  # weights, biases, batch norm
 }
 
 
-MECHANISMS = SqueezeExcitation, AttentionBranch, Highway, ConvHighway, ResidualAttention, AugmentedConvolution
+MECHANISMS = (
+    SqueezeExcitation,
+    AttentionBranch,
+    Highway,
+    ConvHighway,
+    ResidualAttention,
+    AugmentedConvolution,
+    NonLocalBlock,
+)
 
 FIRST_OF_EACH = list({entry.network: name for name, entry in reversed(registry.ENTRIES.items())}.values())[::-1]
 

@@ -11,6 +11,7 @@ from minattn.attention.self_attention.modified_attention import (
     modified_attention_weights,
 )
 from minattn.attention.self_attention.multi_head import KeyValues, MultiHeadAttention
+from minattn.attention.self_attention.non_local import NonLocalBlock
 from minattn.attention.self_attention.positions import LearnedPositions, SinusoidalPositions, sinusoidal_positions
 from minattn.attention.self_attention.rotary import RotaryPositions, rotary_angles, rotate
 from minattn.attention.self_attention.scaled_dot_product import (
@@ -24,6 +25,7 @@ __all__ = [
     "KeyValues",
     "LearnedPositions",
     "MultiHeadAttention",
+    "NonLocalBlock",
     "RotaryPositions",
     "SinusoidalPositions",
     "attention",
