@@ -1,7 +1,9 @@
 """Highway networks: published sizes, the networks layer by layer, their limits, and what they refuse."""
 
+import contextlib
 from dataclasses import replace
 
+import fakecupy
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,12 +11,13 @@ from hypothesis import strategies as st
 from residual_by_hand import randomized
 
 import minattn as ma
-from minattn.autograd import ops
+from minattn.autograd import asnumpy, ops
 from minattn.errors import ConfigError, ShapeError
 from minattn.models import CifarHighwayConfig, MnistHighwayConfig, ThinHighway, ThinHighwayConfig, count_macs, registry
 from minattn.models.vision import highway
 from minattn.nn import initializers
 from minattn.testing import check_gradients
+from minattn.training import SGD
 
 SEEDS = st.integers(0, 2**32 - 1)
 SMALL = {
@@ -199,6 +202,27 @@ def test_float32_stays_float32(name):
     ma.sum(logits * logits).backward()
     found = [logits, *attention.values(), *(parameter.grad for parameter in model.parameters())]
     assert {array.dtype for array in found} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("scrambled", [False, True], ids=["rows", "scrambled memory"])
+def test_a_training_step_is_the_same_everywhere_and_waits_for_nothing(backend, name, scrambled):
+    x, labels = images(name, 3, dtype=np.float32), np.array([2, 0])
+
+    def step(make, model):
+        optimizer = SGD(model.named_parameters(), 0.01, momentum=0.9, nesterov=True)
+        logits, attention = model(make(x), return_attention=True)
+        ma.cross_entropy(logits, labels).backward()
+        optimizer.step()
+        return [logits.data, *(t.data for t in attention.values()), *(p.data for p in model.parameters())]
+
+    expected = step(ma.tensor, small(name, dtype=np.float32))
+    there = small(name, dtype=np.float32).to(backend.device)
+    with fakecupy.scrambled_layouts() if scrambled else contextlib.nullcontext(), fakecupy.no_sync():
+        found = step(backend.tensor, there)
+    for result, value in zip(found, expected, strict=True):
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(asnumpy(result), value, rtol=1e-3, atol=1e-4 * max(1, np.abs(value).max()))
 
 
 # ---------------------------------------------------------------------------------------------- limits
