@@ -44,16 +44,16 @@ def register(configurations: Mapping[str, Any]) -> Callable[[Network], Network]:
     return enter
 
 
-def names() -> list[str]:
-    """Every name, network by network."""
-    return list(ENTRIES)
+def names(setting: str | None = None) -> list[str]:
+    """Every name, network by network; of those alone whose configuration has a setting, such as "classes"."""
+    return [name for name, entry in ENTRIES.items() if setting is None or hasattr(entry.config, setting)]
 
 
 def configuration(name: str, *, se: bool = False, **changes: Any) -> Any:
     """Return the configuration of that name, with changes to its fields; None keeps a field.
 
     se=True: with squeeze-and-excitation, r = 16 where the configuration has none.  Raises ConfigError for a name that
-    does not exist, and for SE where the configuration has no field `se`.
+    does not exist, and for SE or a change where the configuration has no such field.
     """
     if name not in ENTRIES:
         near = difflib.get_close_matches(name.lower(), ENTRIES, n=4, cutoff=0.5)
@@ -64,7 +64,10 @@ def configuration(name: str, *, se: bool = False, **changes: Any) -> Any:
         raise ConfigError(f"{name} has no form with Squeeze-and-Excitation; hint: leave it out")
     if se and config.se is None:
         changes["se"] = REDUCTION
-    return dataclasses.replace(config, **{field: value for field, value in changes.items() if value is not None})
+    changes = {field: value for field, value in changes.items() if value is not None}
+    if lacking := [field for field in changes if not hasattr(config, field)]:
+        raise ConfigError(f"{name} has no {lacking[0]}; hint: leave it out")
+    return dataclasses.replace(config, **changes)
 
 
 def build(name: str, rng: Rng, *, se: bool = False, **changes: Any) -> Module:

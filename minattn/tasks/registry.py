@@ -5,13 +5,22 @@ from minattn.tasks.facts.task import FactAnswering
 from minattn.tasks.g2p.task import G2P
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.lm.task import LanguageModeling
+from minattn.tasks.pose.task import Pose
 from minattn.tasks.qa.task import QuestionAnswering
 from minattn.tasks.task import Task
 from minattn.tasks.translate.task import Translation
 
 TASKS: dict[str, Task] = {
     task.name: task
-    for task in (G2P(), LanguageModeling(), ImageClassification(), Translation(), QuestionAnswering(), FactAnswering())
+    for task in (
+        G2P(),
+        LanguageModeling(),
+        ImageClassification(),
+        Pose(),
+        Translation(),
+        QuestionAnswering(),
+        FactAnswering(),
+    )
 }
 """A further task is a further entry."""
 

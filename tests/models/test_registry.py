@@ -13,7 +13,7 @@ from minattn.attention.self_attention import AugmentedConvolution, NonLocalBlock
 from minattn.attention.spatial import AttentionBranch, ResidualAttention
 from minattn.autograd import tensor
 from minattn.errors import ConfigError
-from minattn.models import registry, vision
+from minattn.models import pose, registry, vision
 from minattn.models.summary import count_macs, count_parameters, summarize
 from minattn.nn import Module, initializers
 
@@ -27,6 +27,7 @@ PUBLISHED = {  # parameters, MACs; the other networks' are in the tests of their
     "googlenet": (6_998_552, 1_582_671_872),
     "abn_resnet50": (43_584_866, 7_617_029_024),
     "wrn_28_10": (36_479_194, 5_243_328_768),
+    "hourglass8": (25_434_112, 27_440_185_344),
 }
 DIVIDED = {  # weights, biases, batch norm
     "resnet50": (25_502_912, 1_000, 53_120),
@@ -44,7 +45,7 @@ MECHANISMS = (
     NonLocalBlock,
 )
 
-FIRST_OF_EACH = list({entry.network: name for name, entry in reversed(registry.ENTRIES.items())}.values())[::-1]
+FIRST_OF_EACH = list({registry.ENTRIES[name].network: name for name in registry.names("classes")[::-1]}.values())[::-1]
 
 
 def unallocated(name, **changes):
@@ -110,6 +111,13 @@ def test_a_network_is_entered_under_the_names_of_its_configurations(monkeypatch)
     assert registry.ENTRIES["large"] == (Network, 2)
 
 
+def test_a_change_to_a_setting_that_a_network_lacks_is_refused():
+    with pytest.raises(ConfigError, match="hourglass2 has no classes; hint: leave it out"):
+        registry.build("hourglass2", np.random.default_rng(0), classes=10)
+    assert "hourglass2" in registry.names()
+    assert "hourglass2" not in registry.names("classes")
+
+
 def test_a_name_that_is_taken_is_refused():
     with pytest.raises(ConfigError, match="two networks are named 'resnet20': CifarResNet and Other"):
         registry.register({"resnet20": None})(type("Other", (Module,), {}))
@@ -117,8 +125,8 @@ def test_a_name_that_is_taken_is_refused():
 
 def test_every_network_of_the_models_is_entered():
     files = {entry.network.__module__.rpartition(".")[2] for entry in registry.ENTRIES.values()}
-    blocks = {"layers", "residual_blocks"}
-    assert files | blocks == {module.name for module in pkgutil.iter_modules(vision.__path__)}
+    others = {"layers", "residual_blocks", "heat_maps"}
+    assert files | others == {module.name for module in pkgutil.iter_modules([*vision.__path__, *pose.__path__])}
     assert all(name == name.lower() for name in registry.names())
 
 

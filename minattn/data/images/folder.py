@@ -110,7 +110,7 @@ def read_image(
     Raises DataError, naming the file, where Pillow cannot read it, its mode is not what is asked for, it is no file or
     its name is not UTF-8; ConfigError for another color or a side below 1; MissingDependencyError without Pillow.
     """
-    pillow, ops = _pillow()
+    pillow, ops = require_pillow()
     if color not in ("keep", *MODES):
         raise ConfigError(f"the color is {color!r}; expected keep, gray or rgb; hint: choose one of them")
     if size is not None and min(size) < 1:
@@ -161,12 +161,12 @@ def _converted(image: Any, path: Path, color: Color) -> Any:
 
 def _in_bytes(image: Any) -> Any:
     """A gray image of 16 bits in 8, rounded."""
-    pillow, _ = _pillow()
+    pillow, _ = require_pillow()
     return pillow.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
 
 
 def _on_white(image: Any) -> Any:
-    pillow, _ = _pillow()
+    pillow, _ = require_pillow()
     return pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image.convert("RGBA"))
 
 
@@ -233,7 +233,8 @@ def _content(folder: Path) -> list[Path]:
         raise DataError(f"{folder} cannot be read: {error.strerror}; hint: a folder that can be read") from error
 
 
-def _pillow() -> tuple[Any, Any]:
+def require_pillow() -> tuple[Any, Any]:
+    """Pillow's modules Image and ImageOps.  Raises MissingDependencyError where it is not installed."""
     try:
         from PIL import Image, ImageOps
     except ImportError as error:

@@ -77,17 +77,18 @@ def flip_averaged(
     network: Callable[[Tensor], Tensor],
     images: Inexact[Tensor, "batch channels rows columns"],
     mirrored_joints: Sequence[int],
-) -> Inexact[Tensor, "batch joints height width"]:
+) -> Inexact[Tensor, "batch *stacks joints height width"]:
     """Return the mean (c) of the maps that a network has of the images and of their mirror images.
 
-    network: heat maps (batch, joints, height, width) of images; mirrored_joints: for each joint the one that it is in a
-    mirror, such as the right hand for the left one.  Raises ConfigError unless that is a pairing of all joints.
+    network: heat maps (batch, joints, height, width) of images, or of every stack, (batch, stacks, joints, height,
+    width); mirrored_joints: for each joint the one that it is in a mirror, such as the right hand for the left one.
+    Raises ConfigError unless that is a pairing of all joints.
     """
     maps, mirrored = network(images), network(ops.flip(images, 3))
-    joints = maps.shape[1]
+    joints = maps.shape[-3]
     order = list(mirrored_joints)
     if sorted(order) != list(range(joints)) or any(order[order[j]] != j for j in range(joints)):
         raise ConfigError(
             f"the mirrored joints {order} do not pair {joints} joints; hint: for each the one in a mirror"
         )
-    return (maps + ops.take(ops.flip(mirrored, 3), np.array(order), axis=1)) * 0.5  # (c)
+    return (maps + ops.take(ops.flip(mirrored, -1), np.array(order), axis=-3)) * 0.5  # (c)

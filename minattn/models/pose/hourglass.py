@@ -17,21 +17,29 @@ Targets and what is read off the maps are in `heat_maps.py`.
 
 The letters are this file's.
 
-Deviations from the paper: none known.  Weights of convolutions are drawn He-normal.
+The small networks are no published ones: of order 3 and with fewer features, for images of 64x64.
+
+Deviations from the paper: joints may be left out of the loss.  Weights of convolutions are drawn He-normal, those of
+the heat maps from N(0, 0.01^2), so that they are near 0 at first.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
-from jaxtyping import Inexact
+import numpy as np
+from jaxtyping import Bool, Inexact
 
-from minattn.autograd import Tensor, ops
+from minattn.autograd import Tensor, ops, to_device
 from minattn.errors import ConfigError, ShapeError
+from minattn.models.registry import register
 from minattn.models.settings import Channels, check_sizes
-from minattn.nn import BatchNorm2d, Conv2d, Module
+from minattn.nn import BatchNorm2d, Conv2d, Module, initializers
 from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
 from minattn.published import Network, Paper
+
+REDUCTION = 4
+"""How often the sides of the heat maps go into those of the images."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +51,28 @@ class HourglassConfig:
     features: Annotated[int, "features of the hourglasses"] = 256
     order: Annotated[int, "n: how often an hourglass halves its maps"] = 4
     channels: Channels = 3
-    size: ClassVar[int] = 256
+    size: Annotated[int, "the side of the images that it is made for"] = 256
 
     def __post_init__(self) -> None:
-        check_sizes(self, "stacks", "joints", "features", "order", "channels")
+        check_sizes(self, "stacks", "joints", "features", "order", "channels", "size")
         if self.features % 4:
             raise ConfigError(f"features must be a multiple of 4, got {self.features}; hint: 256, as in the paper")
+        if self.size % self.multiple:
+            raise ConfigError(
+                f"hourglasses of order {self.order} do not take images of {self.size} x {self.size}; hint: a size that "
+                f"is a multiple of {self.multiple}"
+            )
 
     @property
     def multiple(self) -> int:
         """What the sides of images are multiples of: 64, by which the smallest maps have a whole number of places."""
-        return 4 * 2**self.order
+        return REDUCTION * 2**self.order
 
 
-CONFIGURATIONS = {f"hourglass{stacks}": HourglassConfig(stacks) for stacks in (1, 2, 4, 8)}
-"""By the number of stacks."""
+CONFIGURATIONS = {f"hourglass{stacks}": HourglassConfig(stacks) for stacks in (1, 2, 4, 8)} | {
+    f"small_hourglass{stacks}": HourglassConfig(stacks, features=48, order=3, size=64) for stacks in (1, 2)
+}
+"""By the number of stacks: the published networks, and small ones for images of 64x64."""
 
 
 class NormConv(Module):
@@ -130,6 +145,7 @@ class Stack(Module):
         self.after = Residual(features, features, rng)
         self.linear = ConvThenNorm(features, features, 1, rng)
         self.maps = Conv2d(features, joints, 1, rng)
+        self.maps.weight = initializers.normal(self.maps.weight.shape, rng, 0.01)
         self.features_back = None if last else Conv2d(features, features, 1, rng)
         self.maps_back = None if last else Conv2d(joints, features, 1, rng)
 
@@ -144,6 +160,7 @@ class Stack(Module):
         return x + self.features_back(h) + self.maps_back(s), s  # (e)
 
 
+@register(CONFIGURATIONS)
 class StackedHourglass(Module):
     """The stacked hourglass network.  rng draws the parameters."""
 
@@ -184,25 +201,34 @@ def heat_map_loss(
     maps: Inexact[Tensor, "batch stacks joints height width"],
     targets: Inexact[Tensor, "batch joints height width"],
     intermediate: bool = True,
+    judged: Bool[np.ndarray, "batch joints"] | None = None,
 ) -> Inexact[Tensor, ""]:
     """Return L, the mean squared error of every stack's maps, added up; intermediate=False: that of the last alone.
 
-    Raises ShapeError where the targets are not maps of the same joints and size.
+    judged: False for a joint whose maps cost nothing, such as one without a label; None: all of them count.
+    Raises ShapeError where the targets are not maps of the same joints and size, and the judged ones not their joints.
     """
-    batch, stacks, *rest = maps.shape
+    batch, _, *rest = maps.shape
     if targets.shape != (batch, *rest):
         raise ShapeError(
             f"heat maps of shape {maps.shape} need targets of shape {(batch, *rest)}, got {targets.shape}; hint: a map "
             "of each joint, as large as the network's"
         )
-    judged = range(stacks) if intermediate else [stacks - 1]
-    losses = [ops.mean(ops.square(maps[:, i] - targets)) for i in judged]
-    return ops.sum(ops.stack(losses))  # (f)
+    if judged is not None and judged.shape != targets.shape[:2]:
+        raise ShapeError(
+            f"maps of {targets.shape[1]} joints of {batch} images have judged ones of shape {judged.shape}; hint: True "
+            "or False for each of them"
+        )
+    errors = ops.mean(ops.square(maps - ops.expand_dims(targets, 1)), axis=(3, 4))  # (batch, stacks, joints)
+    if judged is not None:
+        errors = errors * to_device(judged[:, None].astype(errors.dtype), errors.device)
+    return ops.sum(ops.mean(errors if intermediate else errors[:, -1:], axis=(0, 2)))  # (f)
 
 
 NETWORK = Network(
     name="stacked hourglass",
     paper=Paper("Newell, Yang & Deng", 2016, "Stacked hourglass networks for human pose estimation"),
     code="StackedHourglass",
-    command="minattn list",
+    command="minattn train pose",
+    experiment="experiments/hourglass_supervision.py",
 )

@@ -50,8 +50,14 @@ class ImageConfig(TaskConfig):
 
     @classmethod
     def of(cls, model: str, **settings: Any) -> "ImageConfig":
-        """The settings with this network, as it was published.  Raises ConfigError where there is none of the name."""
-        return cls(model=model, network=registry.configuration(model), **settings)
+        """The settings with this network, as it was published.
+
+        Raises ConfigError where there is none of the name, and for one that tells no classes apart.
+        """
+        network = registry.configuration(model)
+        if not hasattr(network, "classes"):
+            raise ConfigError(f"{model} tells no classes of images apart; hint: minattn train pose --model {model}")
+        return cls(model=model, network=network, **settings)
 
     def fitted(self, classes: int, shape: tuple[int, int, int]) -> "ImageConfig":
         """The settings with the network for so many classes and images of this shape (channels, height, width).

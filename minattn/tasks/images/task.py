@@ -42,7 +42,7 @@ class ImageClassification(Task):
 
     @property
     def models(self) -> dict[str, ImageConfig]:
-        return {name: self.default(name) for name in registry.names()}
+        return {name: self.default(name) for name in registry.names("classes")}
 
     def default(self, model: str | None = None, source: ImageSource | None = None) -> ImageConfig:
         """The settings with this network and these data; without data, those of the digits."""

@@ -1,0 +1,1 @@
+"""Bodies in images: where their joints are."""

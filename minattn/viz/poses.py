@@ -1,0 +1,174 @@
+"""Skeletons over images, and the heat maps that they were read from.
+
+Limbs of the body's right are orange, those of its left blue, the others green; a white ring is a joint's true place.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minattn.data.pose.dataset import OCCLUDED, SIDES, Skeleton
+from minattn.errors import ShapeError
+from minattn.viz.alignment import LABEL_GAP, PAGE_MARGIN
+from minattn.viz.maps import CELL_GAP, laid_over
+from minattn.viz.style import INK, LINE, MUTED, PALETTE, axes_at, styled_figure, text_width
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+LEFT, RIGHT, MIDDLE = PALETTE[0], PALETTE[1], PALETTE[2]
+
+CELL = 1.1  # inches
+NAME = LINE + LABEL_GAP
+
+
+def draw_skeletons(
+    images: np.ndarray,
+    places: np.ndarray,
+    skeleton: Skeleton,
+    truth: np.ndarray | None = None,
+    scored: np.ndarray | None = None,
+    headings: Sequence[str] = (),
+    columns: int = 6,
+) -> "matplotlib.figure.Figure":
+    """Draw skeletons over images (n, 3, height, width), in 0 to 1, `columns` in a row.
+
+    places: (n, joints, 2) in pixels; truth: the true ones likewise, of which those that are `scored` (n, joints) are
+    drawn, None: all; headings: a line above each row.
+    Raises ShapeError where these do not fit.
+    """
+    _check(images, places, skeleton)
+    rows = -(-len(images) // columns)
+    top = NAME if headings else 0.0
+    width = 2 * PAGE_MARGIN + min(columns, len(images)) * (CELL + CELL_GAP) - CELL_GAP
+    with styled_figure(width, 2 * PAGE_MARGIN + rows * (CELL + CELL_GAP + top) - CELL_GAP) as figure:
+        for i, image in enumerate(images):
+            row, column = divmod(i, columns)
+            x, y = PAGE_MARGIN + column * (CELL + CELL_GAP), PAGE_MARGIN + row * (CELL + CELL_GAP + top) + top
+            axes = _image(figure, x, y, image.transpose(1, 2, 0), image.shape[1:])
+            _draw_skeleton(axes, places[i], skeleton)
+            if truth is not None:
+                _draw_rings(axes, truth[i] if scored is None else truth[i][scored[i]])
+            if column == 0 and row < len(headings):
+                _write(figure, headings[row], x, y - LABEL_GAP, va="bottom", weight="bold")
+    return figure
+
+
+def draw_joint_maps(
+    image: np.ndarray, maps: np.ndarray, places: np.ndarray, skeleton: Skeleton, columns: int = 6
+) -> "matplotlib.figure.Figure":
+    """Draw the skeleton that was found in an image (3, height, width), in 0 to 1, and the heat map of every joint.
+
+    maps: (joints, h, w); places: (joints, 2) in pixels of the image.  Raises ShapeError where these do not fit.
+    """
+    _check(image[None], places[None], skeleton)
+    cells = 1 + len(maps)
+    rows = -(-cells // columns)
+    width = 2 * PAGE_MARGIN + min(columns, cells) * (CELL + CELL_GAP) - CELL_GAP
+    shown = laid_over(np.repeat(image[None], len(maps), 0), maps)
+    with styled_figure(width, 2 * PAGE_MARGIN + rows * (CELL + CELL_GAP + NAME) - CELL_GAP) as figure:
+        for cell, name in enumerate(("what was found", *(name.replace("_", " ") for name in skeleton.joints))):
+            row, column = divmod(cell, columns)
+            x, y = PAGE_MARGIN + column * (CELL + CELL_GAP), PAGE_MARGIN + row * (CELL + CELL_GAP + NAME) + NAME
+            axes = _image(figure, x, y, shown[cell - 1] if cell else image.transpose(1, 2, 0), image.shape[1:])
+            if not cell:
+                _draw_skeleton(axes, places, skeleton)
+            _write(figure, name, x, y - LABEL_GAP, va="bottom", color=MUTED if cell else INK)
+    return figure
+
+
+def draw_stacks(
+    images: np.ndarray,
+    places: np.ndarray,
+    maps: np.ndarray,
+    truth: np.ndarray,
+    seen: np.ndarray,
+    skeleton: Skeleton,
+) -> "matplotlib.figure.Figure":
+    """Draw what the stacks of a network find, side by side: a row an image (n, 3, height, width), in 0 to 1.
+
+    In each row the true skeleton, the skeletons of the stacks, and every stack's map of the joint whose place the last
+    one has most improved on the first.  places: (stacks, n, joints, 2); maps: (n, stacks, joints, h, w); truth: (n,
+    joints, 2), all in pixels of the images; seen: (n, joints), as in `Poses`.
+    Raises ShapeError where these do not fit.
+    """
+    for each in (*places, truth):
+        _check(images, each, skeleton)
+    stacks = len(places)
+    names = [f"stack {i + 1}" for i in range(stacks)]
+    titles = ["true skeleton", *names, *(f"map of {name}" for name in names)]
+    missed = np.linalg.norm(places - truth, axis=-1)  # (stacks, n, joints)
+    gained = np.where(seen > 0, missed[0] - missed[-1], -np.inf).argmax(1)
+    labels = [f"{skeleton.joints[j].replace('_', ' ')}" for j in gained]
+    notes = ["occluded" if seen[i, j] == OCCLUDED else "visible" for i, j in enumerate(gained)]
+    right = LABEL_GAP + max(map(text_width, labels))
+    width = 2 * PAGE_MARGIN + len(titles) * (CELL + CELL_GAP) + right
+    with styled_figure(width, 2 * PAGE_MARGIN + NAME + len(images) * (CELL + CELL_GAP) - CELL_GAP) as figure:
+        for i, image in enumerate(images):
+            y = PAGE_MARGIN + NAME + i * (CELL + CELL_GAP)
+            picture, j = image.transpose(1, 2, 0), gained[i]
+            for column, title in enumerate(titles):
+                x = PAGE_MARGIN + column * (CELL + CELL_GAP)
+                stack = (column - 1) % stacks
+                if column <= stacks:
+                    axes = _image(figure, x, y, picture, image.shape[1:])
+                    _draw_skeleton(axes, places[stack, i] if column else truth[i], skeleton)
+                else:
+                    axes = _image(figure, x, y, laid_over(image[None], maps[i, stack, j][None])[0], image.shape[1:])
+                _draw_rings(axes, truth[i, j][None])
+                if i == 0:
+                    _write(figure, title, x, y - LABEL_GAP, va="bottom", color=MUTED)
+            x = PAGE_MARGIN + len(titles) * (CELL + CELL_GAP) + LABEL_GAP / 2
+            _write(figure, labels[i], x, y + CELL / 2 - LINE / 2, va="center")
+            _write(figure, notes[i], x, y + CELL / 2 + LINE / 2, va="center", color=MUTED)
+    return figure
+
+
+# ---------------------------------------------------------------------------------------------- parts
+def _image(
+    figure: "matplotlib.figure.Figure", x: float, y: float, picture: np.ndarray, size: Sequence[int]
+) -> "matplotlib.axes.Axes":
+    """A picture (rows, columns, 3) in a cell, whose axes count the pixels of an image of this (height, width)."""
+    height, width = size
+    axes = axes_at(figure, x, y, CELL, CELL)
+    axes.imshow(picture, interpolation="nearest", extent=(0, width, height, 0))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    return axes
+
+
+def _draw_skeleton(axes: "matplotlib.axes.Axes", places: np.ndarray, skeleton: Skeleton) -> None:
+    for limb in skeleton.limbs:
+        (x, y), color = places[list(limb)].T, side_color(*(skeleton.joints[joint] for joint in limb))
+        axes.plot(x, y, color="white", linewidth=2.6, solid_capstyle="round")
+        axes.plot(x, y, color=color, linewidth=1.5, solid_capstyle="round")
+    colors = [side_color(name) for name in skeleton.joints]
+    axes.scatter(*places.T, c=colors, s=9, edgecolors="white", linewidths=0.5, zorder=3)
+
+
+def _draw_rings(axes: "matplotlib.axes.Axes", places: np.ndarray) -> None:
+    axes.scatter(*places.T, facecolors="none", edgecolors=INK, s=26, linewidths=1.6, zorder=4)
+    axes.scatter(*places.T, facecolors="none", edgecolors="white", s=26, linewidths=0.8, zorder=5)
+
+
+def side_color(*joints: str) -> str:
+    """The color of a joint or a limb by the side of the body that the names tell."""
+    words = {word.lower() for name in joints for word in name.replace("-", "_").replace(" ", "_").split("_")}
+    on_left, on_right = (any(words & {pair[side]} for pair in SIDES) for side in (0, 1))
+    return MIDDLE if on_left == on_right else LEFT if on_left else RIGHT
+
+
+def _write(figure: "matplotlib.figure.Figure", text: str, x: float, y: float, **style: object) -> None:
+    """Text at a place in inches from the top left corner of the page."""
+    width, height = figure.get_size_inches()
+    figure.text(x / width, 1 - y / height, text, **{"color": INK, **style})
+
+
+def _check(images: np.ndarray, places: np.ndarray, skeleton: Skeleton) -> None:
+    if images.ndim != 4 or images.shape[1] != 3 or places.shape != (len(images), len(skeleton.joints), 2):
+        raise ShapeError(
+            f"images of shape {images.shape} and places of shape {places.shape} do not fit; expected (n, 3, height, "
+            f"width) and (n, {len(skeleton.joints)}, 2); hint: an image and the places of all joints for each body"
+        )
