@@ -8,6 +8,7 @@ import small_facts
 import small_g2p
 import small_images
 import small_language
+import small_poses
 import small_qa
 import small_toy
 import small_translation
@@ -17,6 +18,8 @@ from minattn.tasks.g2p.task import G2P, LexiconFiles
 from minattn.tasks.images.source import ImageSource
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.lm.task import LanguageModeling, TextFiles
+from minattn.tasks.pose.source import PoseSource
+from minattn.tasks.pose.task import Pose
 from minattn.tasks.qa.task import BabiSource, QuestionAnswering
 from minattn.tasks.task import Source, Task
 from minattn.tasks.translate.source import ParallelSource
@@ -46,6 +49,11 @@ SMALL_RUNS = {
         ImageClassification(),
         (*small_images.SMALL, "threads=2"),
         lambda folder: ImageSource(small_images.write_images(folder)),
+    ),
+    "pose": SmallRun(
+        Pose(),
+        (*small_poses.SMALL, "threads=2"),
+        lambda folder: PoseSource(small_poses.write_people(folder)),
     ),
     "translate": SmallRun(
         Translation(),

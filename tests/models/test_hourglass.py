@@ -59,6 +59,18 @@ def test_parameters_for_the_joints_of_flic_and_of_a_residual_module():
         assert Residual(256, 256, np.random.default_rng(0)).count_parameters() == 214_528
 
 
+@pytest.mark.parametrize(("stacks", "total", "macs"), [(1, 103_096, 12_921_600), (2, 195_032, 20_215_296)])
+def test_the_small_networks_for_images_of_64_pixels(stacks, total, macs):
+    network = unbuilt(CONFIGURATIONS[f"small_hourglass{stacks}"])
+    assert network.count_parameters() == total
+    assert count_macs(network, (3, 64, 64)) == macs
+
+
+def test_heat_maps_are_near_zero_at_first():
+    model = StackedHourglass(SMALL, np.random.default_rng(0))
+    assert np.abs(model(ma.tensor(images(dtype=np.float32))).data).max() < 0.3
+
+
 def test_an_hourglass_has_thirteen_residual_modules():
     with initializers.unallocated():
         modules = Hourglass(4, 256, np.random.default_rng(0)).named_modules()
@@ -186,6 +198,21 @@ def test_the_loss_adds_up_the_stacks(seed, stacks):
     assert heat_map_loss(ma.tensor(maps), ma.tensor(targets), intermediate=False).item() == pytest.approx(each[-1])
 
 
+@given(SEEDS)
+def test_a_joint_that_is_not_judged_costs_nothing(seed):
+    rng = np.random.default_rng(seed)
+    maps, targets, judged = rng.normal(size=(2, 3, 4, 2, 5)), rng.normal(size=(2, 4, 2, 5)), rng.random((2, 4)) < 0.6
+    each = [(maps[n, s, j, y, x] - targets[n, j, y, x]) ** 2 * judged[n, j] for n, s, j, y, x in np.ndindex(maps.shape)]
+    found = ma.tensor(maps, requires_grad=True)
+    loss = heat_map_loss(found, ma.tensor(targets), judged=judged)
+    assert loss.item() == pytest.approx(sum(each) / targets.size)
+    loss.backward()
+    assert (found.grad != 0).any((1, 3, 4)).tolist() == judged.tolist()
+    everything = np.ones_like(judged)
+    alone = heat_map_loss(ma.tensor(maps), ma.tensor(targets))
+    assert heat_map_loss(ma.tensor(maps), ma.tensor(targets), judged=everything).item() == alone.item()
+
+
 def test_of_one_stack_intermediate_supervision_is_ordinary_training():
     rng = np.random.default_rng(0)
     maps, targets = ma.tensor(rng.normal(size=(2, 1, 3, 4, 5))), ma.tensor(rng.normal(size=(2, 3, 4, 5)))
@@ -200,6 +227,8 @@ def test_of_one_stack_intermediate_supervision_is_ordinary_training():
         ({"joints": 0}, "joints must be a whole number"),
         ({"order": 0}, "order must be a whole number"),
         ({"features": 6}, "features must be a multiple of 4, got 6; hint"),
+        ({"size": 0}, "size must be a whole number"),
+        ({"size": 224}, "of order 4 do not take images of 224 x 224; hint: a size that is a multiple of 64"),
     ],
 )
 def test_impossible_configurations_are_refused(settings, message):
@@ -222,6 +251,9 @@ def test_odd_maps_are_refused():
 def test_targets_of_another_shape_are_refused():
     with pytest.raises(ShapeError, match=r"need targets of shape \(2, 3, 4, 5\), got \(2, 1, 4, 5\); hint"):
         inspect.unwrap(heat_map_loss)(ma.tensor(np.zeros((2, 2, 3, 4, 5))), ma.tensor(np.zeros((2, 1, 4, 5))))
+    maps, targets = ma.tensor(np.zeros((2, 2, 3, 4, 5))), ma.tensor(np.zeros((2, 3, 4, 5)))
+    with pytest.raises(ShapeError, match=r"maps of 3 joints of 2 images have judged ones of shape \(2, 2\); hint"):
+        inspect.unwrap(heat_map_loss)(maps, targets, judged=np.ones((2, 2), bool))
 
 
 # ---------------------------------------------------------------------------------------------- devices
@@ -230,7 +262,7 @@ def test_the_same_numbers_everywhere_and_no_waiting(backend):
 
     def results(make, model):
         maps = model(make(x))
-        heat_map_loss(maps, make(targets)).backward()
+        heat_map_loss(maps, make(targets), judged=np.array([[True, False, True], [False, True, True]])).backward()
         return [maps.data, *(p.grad for p in model.parameters())]
 
     expected = results(ma.tensor, small(dtype=np.float32))

@@ -90,6 +90,20 @@ def test_the_mean_with_the_mirror_image_is_mirrored_with_the_image(seed):
     np.testing.assert_allclose(maps, expected, rtol=1e-10, atol=1e-12)
 
 
+def test_the_maps_of_every_stack_are_averaged_as_those_of_one():
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(2, 3, 2, 3, 3))
+
+    def network(images):
+        return ops.stack([ops.conv2d(images, weight, padding=1) for weight in weights], axis=1)
+
+    x = ma.tensor(rng.normal(size=(2, 2, 5, 6)))
+    maps = flip_averaged(network, x, [0, 2, 1]).data
+    for stack in range(2):
+        alone = flip_averaged(lambda images, stack=stack: network(images)[:, stack], x, [0, 2, 1])
+        np.testing.assert_array_equal(maps[:, stack], alone.data)
+
+
 # ---------------------------------------------------------------------------------------------- refused
 @pytest.mark.parametrize("joints", [[0, 1], [0, 1, 1], [1, 2, 0], [0, 1, 3]])
 def test_joints_that_are_no_pairs_are_refused(joints):

@@ -44,7 +44,7 @@ class Kills(Progress):
 @pytest.fixture(scope="module", params=SMALL_RUNS)
 def small(request) -> SmallRun:
     """A run of each task."""
-    if request.param == "images":
+    if request.param in ("images", "pose"):
         pytest.importorskip("PIL")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(TASKS, "toy", SMALL_RUNS["toy"].task)

@@ -273,17 +273,29 @@ def stretched(coarse: np.ndarray, size: int) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------------------------------- what hides a joint
+TRUNK = {"neck", "root", "right_shoulder", "left_shoulder", "right_hip", "left_hip", "breast", "belly"}
+SPINE = {"neck", "root", "breast", "belly"}
+HEAD = {"head", "face"}
+AROUND = {
+    "root": TRUNK,
+    "neck": TRUNK | {"upper_neck"},
+    "upper_neck": HEAD | {"neck", "root"},
+    "head_top": HEAD,
+    "right_hip": SPINE,
+    "left_hip": SPINE,
+    "right_ankle": {"right_heel", "right_toe"},
+    "left_ankle": {"left_heel", "left_toe"},
+}
+"""Of joints that lie within other limbs than those that end there, the points between which these are."""
+
+
 def _own() -> np.ndarray:
-    """(joints, limbs): True for a limb that a joint lies in by the body's build, so that it does not hide it."""
-    trunk = {"root", "neck", "right_shoulder", "left_shoulder", "right_hip", "left_hip", "breast", "belly"}
-    head = {"upper_neck", "head", "face"}
-    around = dict.fromkeys(("root", "neck", "right_shoulder", "left_shoulder"), trunk)
-    around |= {"neck": trunk | {"upper_neck"}, "upper_neck": head, "head_top": head}
+    """(joints, limbs): True for a limb that a joint belongs to, so that it does not hide the joint."""
     own = np.zeros((len(JOINTS), len(LIMBS)), bool)
     for j, point in enumerate(JOINTS.values()):
         for i, limb in enumerate(LIMBS):
             ends = {limb.start, limb.end}
-            own[j, i] = point in ends or ends <= around.get(point, set())
+            own[j, i] = point in ends or ends <= AROUND.get(point, set())
     return own
 
 
@@ -293,11 +305,11 @@ OWN = _own()
 def hidden(
     places: Float[np.ndarray, "joints 2"], order: Int64[np.ndarray, " limbs"], limbs: Capsules, before: Capsules
 ) -> np.ndarray:
-    """(joints,): True where something is drawn over a joint after the last of the limbs that it lies in."""
-    last = len(order) - 1 - np.argmax(OWN[:, order[::-1]], axis=1)
-    nearer = np.arange(len(order)) > last[:, None]
-    over = (limbs.distances(places) < 0) & nearer
-    return over.any(1) | (before.distances(places) < 0).any(1)
+    """(joints,): True where what is drawn last over a joint is no limb that it belongs to."""
+    over = limbs.distances(places) < 0
+    last = order[len(order) - 1 - np.argmax(over[:, ::-1], axis=1)]
+    other = over.any(1) & ~OWN[np.arange(len(places)), last]
+    return other | (before.distances(places) < 0).any(1)
 
 
 # ---------------------------------------------------------------------------------------------- data sets

@@ -61,7 +61,7 @@ class PoseSource(Source):
         """Return the bodies, of the size that the network takes.  Raises DataError for a folder that cannot be used."""
         if self.drawn:
             return load_figures(self.known_as, size=config.network.size)
-        near = difflib.get_close_matches(self.known_as, DRAWN, n=1, cutoff=0.7)
+        near = difflib.get_close_matches(Path(self.known_as).name, DRAWN, n=1, cutoff=0.7)
         if near and not Path(self.known_as).exists():
             raise DataError(f"there is no folder {self.known_as}; expected clips, ranges or a folder; hint: {near[0]}")
         return load_pose_folder(self.known_as, config.network.size)
