@@ -16,10 +16,10 @@ TASKS: dict[str, Task] = {
         G2P(),
         LanguageModeling(),
         ImageClassification(),
-        Pose(),
         Translation(),
         QuestionAnswering(),
         FactAnswering(),
+        Pose(),
     )
 }
 """A further task is a further entry."""
