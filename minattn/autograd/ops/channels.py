@@ -17,18 +17,18 @@ from minattn.errors import ShapeError
 # ---------------------------------------------------------------------------------------------- rows of pixels
 def rows_of_pixels(x: Array) -> Array:
     """x (N, C, .., W) as a matrix with a row for each row of pixels, (N .., W C); a view where channels come last."""
-    last = xp(x).moveaxis(x, 1, -1)
+    last = x.transpose(0, *range(2, x.ndim), 1)
     return last.reshape(math.prod(last.shape[:-2]), math.prod(last.shape[-2:])) if x.ndim > 2 else last
 
 
 def as_images(rows: Array, shape: Shape) -> Array:
     """The inverse of `rows_of_pixels`, for an x of that shape."""
-    return xp(rows).moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+    return rows.reshape(shape[0], *shape[2:], shape[1]).transpose(0, -1, *range(1, len(shape) - 1))
 
 
 def along(row: Array, channels: Array) -> Array:
     """(C) repeated along a row of pixels."""
-    return xp(row).tile(channels, row.shape[-1] // len(channels))
+    return channels[None].repeat(row.shape[-1] // len(channels), 0).reshape(-1)
 
 
 def by_channel(row: Array, channels: int) -> Array:

@@ -38,9 +38,9 @@ Block = tuple[slice, slice]
 """Some images, and some rows of y."""
 
 HOST_BLOCK = 1 << 20
-"""Numbers of P in a block on the host: 4 MiB of float32.  BLAS and the copies read and write them in order, so that it
-hardly matters whether a core's own cache has room for all of them; but between the few calls for a block, threads wait
-for the interpreter's lock."""
+"""Numbers that a block holds on the host, of P as a rule: 4 MiB of float32.  BLAS and the copies read and write them in
+order, so that it hardly matters whether a core's own cache has room for all of them; but between the few calls for a
+block, threads wait for the interpreter's lock."""
 
 DEVICE_BLOCK = 1 << 26
 """The same on a GPU, where many small products would take longer than they compute."""
@@ -111,7 +111,7 @@ def correlate(x: Array, weight: Array, geometry: Geometry, y: Array) -> None:
             patches = _patches(images, block, y.shape[3], geometry, geometry.groups)
             _multiply(_gathered(patches), matrices, result[block])
 
-    blocks, share = _blocks(y, weight.shape, depthwise)
+    blocks, share = _blocks(y, weight.shape, _held(weight.shape, slides, depthwise))
     for_each(work, blocks, share, products=True)
 
 
@@ -121,7 +121,7 @@ def weight_gradient(x: Array, g: Array, geometry: Geometry) -> Array:
     weight = outputs, inputs // groups, k_h, k_w
     images, upstream, depthwise = x.transpose(0, 2, 3, 1), g.transpose(0, 2, 3, 1), _is_depthwise(weight, geometry)
     slides = _slides(x, weight, geometry, g.shape[3])
-    blocks, share = _blocks(g, weight, depthwise)
+    blocks, share = _blocks(g, weight, _held(weight, slides, depthwise))
     parts = min(PARTS, len(blocks)) if share else 1
     totals = xp(x).zeros((parts, groups, k_h * k_w * inputs // groups, outputs // groups), xp(x).result_type(x, g))
 
@@ -180,14 +180,13 @@ def _is_depthwise(weight: Shape, geometry: Geometry) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------- blocks
-def _blocks(y: Array, weight: Shape, depthwise: bool) -> tuple[list[Block], bool]:
+def _blocks(y: Array, weight: Shape, held: int) -> tuple[list[Block], bool]:
     """The blocks of y (N, C_out, h, w), of several whole images or of some rows of one, and whether threads share
-    them."""
-    batch, outputs, height, width = y.shape
+    them; held: the numbers that a block has for each of its pixels."""
+    batch, _, height, width = y.shape
     on_host, multiplications = xp(y) is np, y.size * math.prod(weight[1:])
     share = on_host and multiplications >= SHARED
-    per_pixel = 4 * outputs if depthwise else math.prod(weight[1:])  # 4: what it sees, its result and copies on the way
-    pixels = max((HOST_BLOCK if on_host else DEVICE_BLOCK) // per_pixel, FEWEST_PIXELS if on_host else 1)
+    pixels = max((HOST_BLOCK if on_host else DEVICE_BLOCK) // held, FEWEST_PIXELS if on_host else 1)
     images = _even(batch, pixels // max(1, height * width), PARTS if share else 1)
     rows = height if images > 1 else _even(height, pixels // max(1, width), 1)
     return [
@@ -195,6 +194,14 @@ def _blocks(y: Array, weight: Shape, depthwise: bool) -> tuple[list[Block], bool
         for n in range(0, batch, images)
         for h in range(0, height, rows)
     ], share
+
+
+def _held(weight: Shape, slides: bool, depthwise: bool) -> int:
+    """The numbers that a block has for each pixel: its patch, or where there are no patches what stands for them."""
+    outputs, channels, k_h, k_w = weight
+    if depthwise:
+        return 4 * outputs  # what it sees, its result and copies on the way
+    return channels + (k_h + 1) * outputs if slides else channels * k_h * k_w
 
 
 def _even(count: int, most: int, multiple: int) -> int:
@@ -235,12 +242,16 @@ def _padded(images: Array, rows: slice, columns: slice, groups: int) -> Array:
 
 def _fill(padded: Array, images: Array, top: int, left: int) -> None:
     """Write the pixels of images (N, H, W, ..) from (top, left) on to `padded`, which is 0 where there are none."""
-    here, there = [slice(None)], [slice(None)]
-    for first, size, whole in zip((top, left), padded.shape[1:3], images.shape[1:3], strict=True):
-        start, stop = max(first, 0), max(0, min(first + size, whole))
-        here.append(slice(start - first, max(stop, start) - first))
-        there.append(slice(start, max(stop, start)))
-    padded[tuple(here)] = images[tuple(there)]
+    rows, from_rows = _common(top, padded.shape[1], images.shape[1])
+    columns, from_columns = _common(left, padded.shape[2], images.shape[2])
+    padded[:, rows, columns] = images[:, from_rows, from_columns]
+
+
+def _common(first: int, size: int, whole: int) -> tuple[slice, slice]:
+    """What [first, first + size) has in common with [0, whole): counted from `first`, and as it is."""
+    start = max(first, 0)
+    stop = max(start, min(first + size, whole))
+    return slice(start - first, stop - first), slice(start, stop)
 
 
 def _gathered(patches: Array) -> Array:
