@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from minattn.autograd.backend import Array, Shape, xp
+from minattn.autograd.blocks import for_each_part
 from minattn.autograd.engine import Result, op
 from minattn.autograd.ops.shaping import reshape
 from minattn.errors import ShapeError
@@ -64,9 +65,14 @@ def scale_channels(x: Array, s: Array, /) -> Result:
     rows = rows_of_pixels(x).reshape(of_image)
     factors = xp(s).tile(s, (1, width))[:, None]
 
+    def scaled(rows: Array) -> Array:
+        y = xp(rows).empty(of_image, xp(rows).result_type(rows, factors))
+        for_each_part(lambda images: xp(y).multiply(rows[images], factors[images], y[images]), y)
+        return as_images(y, x.shape)
+
     def pullback(g: Array) -> tuple[Array, Array]:
         h = rows_of_pixels(g).reshape(of_image)
         d_s = xp(g).einsum("nhi,nhi->ni", h, rows).reshape(batch, width, channels).sum(1)
-        return as_images(h * factors, x.shape), d_s
+        return scaled(h), d_s
 
-    return as_images(rows * factors, x.shape), pullback
+    return scaled(rows), pullback
