@@ -3,8 +3,6 @@
 import math
 from itertools import cycle
 
-from threadpoolctl import threadpool_limits
-
 import minattn as ma
 from minattn.data.batches import deal_rows
 from minattn.training import Adam, DataParallel
@@ -19,8 +17,8 @@ def use(number: int) -> None:
     threads = number
 
 
-def conv(x, weight, stride):
-    return ma.conv2d(x, weight, stride=stride, padding=1)
+def conv(x, weight, stride, groups=1):
+    return ma.conv2d(x, weight, stride=stride, padding=1, groups=groups)
 
 
 def differentiated(loss_of, parameters):
@@ -86,7 +84,6 @@ def cross_entropy(model, batch):
 
 def trained_in_parallel(model, batches, mean_loss=None, optimizer=None):
     """The threads share the batch; BLAS has one thread in each of them.  Of sentences and with Adam unless given."""
-    threadpool_limits(1, user_api="blas")
     if mean_loss is None:
         mean_loss, batches = cross_entropy, [Batch(batch) for batch in batches]
     parallel = DataParallel(model, mean_loss, threads)

@@ -22,8 +22,8 @@ def layer_norm(x, weight, bias):
     return F.layer_norm(x, weight.shape, weight, bias)
 
 
-def conv(x, weight, stride):
-    return F.conv2d(x, weight, stride=stride, padding=1)
+def conv(x, weight, stride, groups=1):
+    return F.conv2d(x, weight, stride=stride, padding=1, groups=groups)
 
 
 def differentiated(loss_of, parameters):
@@ -68,14 +68,18 @@ def stored(array, channels_last):
     return tensor.contiguous(memory_format=torch.channels_last) if channels_last and tensor.ndim == 4 else tensor
 
 
-def trained(model, batches, fused=False, optimizer=None, channels_last=False):
+def cross_entropy(logits, target):
+    return F.cross_entropy(logits.flatten(0, -2), target.flatten())
+
+
+def trained(model, batches, fused=False, optimizer=None, channels_last=False, mean_loss=cross_entropy):
     """A step on the next batch, whose last part is what model(*all others) is to predict; Adam unless given."""
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
     coming = cycle([[stored(array, channels_last) for array in batch] for batch in batches])
 
     def step():
         *given, target = next(coming)
-        loss = F.cross_entropy(model(*given).flatten(0, -2), target.flatten())
+        loss = mean_loss(model(*given), target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
