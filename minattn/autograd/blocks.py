@@ -186,6 +186,11 @@ def one_thread() -> Iterator[None]:
         _mode.alone = before
 
 
+def alone() -> bool:
+    """Whether the caller's thread does all blocks, as one of several threads that share work already."""
+    return _mode.alone
+
+
 @functools.cache
 def threads() -> int:
     """The number of threads that share the blocks of a long array.

@@ -29,7 +29,7 @@ import numpy as np
 
 from minattn.autograd.backend import Array, Shape, matmul, xp
 from minattn.autograd.blas import has_small_products
-from minattn.autograd.blocks import for_each
+from minattn.autograd.blocks import alone, for_each
 
 Pair = tuple[int, int]
 """One number for the height and one for the width."""
@@ -185,7 +185,7 @@ def _blocks(y: Array, weight: Shape, held: int) -> tuple[list[Block], bool]:
     them; held: the numbers that a block has for each of its pixels."""
     batch, _, height, width = y.shape
     on_host, multiplications = xp(y) is np, y.size * math.prod(weight[1:])
-    share = on_host and multiplications >= SHARED
+    share = on_host and multiplications >= SHARED and not alone()
     pixels = max((HOST_BLOCK if on_host else DEVICE_BLOCK) // held, FEWEST_PIXELS if on_host else 1)
     images = _even(batch, pixels // max(1, height * width), PARTS if share else 1)
     rows = height if images > 1 else _even(height, pixels // max(1, width), 1)
