@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import benchmarks
+import minattn as ma
 from benchmarks import inputs
 from benchmarks.engines import minattn as engine
 from benchmarks.environments import ENGINES
@@ -22,6 +23,7 @@ from benchmarks.workloads import (
     IMPORT,
     WORKLOADS,
     highway,
+    hourglass,
     language_model,
     luong,
     memory_network,
@@ -32,6 +34,7 @@ from benchmarks.workloads import (
     transformer,
 )
 from benchmarks.workloads.transformer_layers import Stack
+from minattn.models.pose.hourglass import HourglassConfig, StackedHourglass
 
 FOLDER = Path(benchmarks.__file__).parent
 STEPPED = [name for name in WORKLOADS if name != IMPORT.name]
@@ -44,6 +47,7 @@ def small(monkeypatch):
     sizes = {
         inputs: {"BATCHES": 1},
         highway: {"DEPTH": 5, "WIDTH": 4, "BATCH": 6},
+        hourglass: {"BATCHES": 1, "ORDER": 1, "FEATURES": 8, "JOINTS": 2, "IMAGES": (2, 3, 16, 16)},
         language_model: {"BATCHES": 1, "SIZE": Stack(2, 8, 12, 2), "WORDS": 11, "LENGTH": 5, "TEXTS": 3},
         luong: {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "LENGTH": 3, "PAIRS": 4},
         memory_network: {"BATCHES": 1, "WORDS": 9, "SIZE": 4, "MEMORY": 5, "LENGTH": 3, "ASKED": 2, "QUESTIONS": 4},
@@ -111,6 +115,18 @@ def test_the_highway_network_learns(small):
         x = np.maximum(x @ p[f"W_H{i}"] + p[f"b_H{i}"], 0) * t + x * (1 - t)
     first, second = losses_of("W12")
     assert first == pytest.approx(cross_entropy(x @ p["V"] + p["c"], labels), rel=1e-4)
+    assert second < first
+
+
+def test_the_hourglass_learns(small):
+    """From the parameters that are given, whose paths are all that the network has."""
+    p, [(images, targets)] = hourglass.data()
+    model = StackedHourglass(HourglassConfig(1, 2, 8, 1), np.random.default_rng(0))
+    assert p.keys() == dict(model.named_parameters()).keys()
+    model.load_state_dict(model.state_dict() | {name: array.astype(np.float64) for name, array in p.items()})
+    maps = model(ma.tensor(images.astype(np.float64))).data
+    first, second = losses_of("W13")
+    assert first == pytest.approx(((maps[:, 0] - targets) ** 2).mean(), rel=1e-5)
     assert second < first
 
 

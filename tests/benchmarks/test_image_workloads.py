@@ -49,21 +49,30 @@ def test_inference_takes_the_running_statistics_and_changes_nothing(name, se):
     assert [step(), step()] == pytest.approx([expected] * 2, rel=1e-5)
 
 
-def test_the_convolution():
-    arrays = {name: array.astype(np.float64) for name, array in conv.arrays().items()}
+@pytest.mark.parametrize(("name", "depthwise"), [("W7", False), ("W7-depthwise", True)])
+def test_the_convolution(name, depthwise):
+    arrays = {name: array.astype(np.float64) for name, array in conv.arrays(depthwise).items()}
     x, weight, g = arrays["x"], arrays["weight"], arrays["g"]
-    step = step_of("W7-forward")
-    assert [step(), step()] == pytest.approx([convolution(x, weight)[conv.PIXEL]] * 2, rel=1e-4)
+
+    def y(x, weight):
+        if not depthwise:
+            return convolution(x, weight)
+        channels = [convolution(x[:, i : i + 1], weight[i : i + 1]) for i in range(len(weight))]
+        return np.concatenate(channels, axis=1)
+
+    step = step_of(f"{name}-forward")
+    assert [step(), step()] == pytest.approx([y(x, weight)[conv.PIXEL]] * 2, rel=1e-4)
 
     def slope(array, element):
         """Of sum(g y) by an element of x or of the weight, in which y is linear."""
         moved = array.copy()
         moved[element] += 1
-        y = convolution(moved, weight) if array is x else convolution(x, moved)
-        return (g * (y - convolution(x, weight))).sum()
+        there = y(moved, weight) if array is x else y(x, moved)
+        return (g * (there - y(x, weight))).sum()
 
-    step = step_of("W7-backward")
-    expected = slope(weight, conv.TAP) + slope(x, conv.PIXEL)
+    output, channel, *tap = conv.TAP
+    expected = slope(weight, (output, 0 if depthwise else channel, *tap)) + slope(x, conv.PIXEL)
+    step = step_of(f"{name}-backward")
     assert [step(), step()] == pytest.approx([expected] * 2, rel=1e-4)
 
 
@@ -74,7 +83,7 @@ def test_inputs_are_the_same_every_time_and_float32(se):
     assert all(np.array_equal(p[name], again[name]) for name in p)
     assert np.array_equal(batch.images, batch_again.images)
     assert any("_se_" in name for name in p) == se
-    assert {array.dtype for array in (*p.values(), batch.images, *conv.arrays().values())} == {np.dtype(np.float32)}
+    assert {array.dtype for array in (*p.values(), batch.images, *conv.arrays(False).values())} == {np.dtype(np.float32)}
     assert batch.labels.dtype == np.int64
 
 

@@ -8,6 +8,7 @@ from benchmarks.workloads import (
     WORKLOADS,
     find_workloads,
     highway,
+    hourglass,
     language_model,
     luong,
     memory_network,
@@ -17,6 +18,7 @@ from benchmarks.workloads import (
     transformer,
 )
 from minattn.models import registry
+from minattn.models.pose.hourglass import HourglassConfig, StackedHourglass
 from minattn.models.summary import count_macs
 from minattn.nn import initializers
 
@@ -39,7 +41,7 @@ def test_a_name_stands_for_all_of_its_parts():
     assert names("W6") == ["W6"]
 
 
-@pytest.mark.parametrize("unknown", ["W", "W13", "softmax", ""])
+@pytest.mark.parametrize("unknown", ["W", "W99", "softmax", ""])
 def test_an_unknown_name_is_told(unknown):
     with pytest.raises(KeyError, match=repr(unknown)):
         find_workloads(["W1", unknown])
@@ -127,6 +129,23 @@ def test_operations_of_the_convolution():
     forward = 2 * 64 * (32 * 32) * (64 * 64 * 9)
     assert WORKLOADS["W7-forward"].work == forward
     assert WORKLOADS["W7-backward"].work == 3 * forward
+
+
+def test_bytes_of_the_depthwise_convolution():
+    """x and y; then g, x and dx."""
+    images = 64 * 64 * 32 * 32 * 4
+    for name, passes in (("W7-depthwise-forward", 2), ("W7-depthwise-backward", 5)):
+        assert WORKLOADS[name].limit == Limit.COPY
+        assert WORKLOADS[name].work == passes * images
+
+
+def test_operations_of_the_hourglass():
+    """As the model itself counts them, three times; but the images need no gradient."""
+    config = HourglassConfig(1, hourglass.JOINTS, hourglass.FEATURES, hourglass.ORDER)
+    with initializers.unallocated():
+        model = StackedHourglass(config, np.random.default_rng(0))
+    macs, first = count_macs(model, (3, 64, 64)), count_macs(model.conv1, (3, 64, 64))
+    assert hourglass.work() == 2 * 8 * (3 * macs - first)
 
 
 def test_bytes_of_the_row_workloads():
