@@ -23,7 +23,7 @@ from minattn.testing import assert_equation, check_gradients, strategies
 ROWS = ("softmax", "log_softmax", "cross_entropy", "layer_norm", "rms_norm")
 ELEMENTS = ("gelu", "gelu_tanh")
 IN_BLOCKS = ROWS + ELEMENTS
-IMAGES = ("batch_norm", "batch_norm_inference", "add_relu", "max_pool2d", "scale_channels")  # which run in blocks too, several times each
+IMAGES = ("batch_norm", "batch_norm_inference", "add_relu", "max_pool2d", "scale_channels")  # several times each
 
 
 @pytest.fixture(params=[1, 2, 3], ids="{} thread(s)".format)

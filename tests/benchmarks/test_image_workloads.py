@@ -83,7 +83,8 @@ def test_inputs_are_the_same_every_time_and_float32(se):
     assert all(np.array_equal(p[name], again[name]) for name in p)
     assert np.array_equal(batch.images, batch_again.images)
     assert any("_se_" in name for name in p) == se
-    assert {array.dtype for array in (*p.values(), batch.images, *conv.arrays(False).values())} == {np.dtype(np.float32)}
+    given = (*p.values(), batch.images, *conv.arrays(depthwise=se).values())
+    assert {array.dtype for array in given} == {np.dtype(np.float32)}
     assert batch.labels.dtype == np.int64
 
 
