@@ -1,10 +1,10 @@
 """Skeletons over images, and the heat maps that they were read from.
 
-Limbs of the body's right are orange, those of its left blue, the others green; a white ring is a joint's true place.
+Limbs of the body's right are orange, those of its left blue, the others green.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,35 +24,30 @@ CELL = 1.1  # inches
 NAME = LINE + LABEL_GAP
 
 
-def draw_skeletons(
-    images: np.ndarray,
-    places: np.ndarray,
-    skeleton: Skeleton,
-    truth: np.ndarray | None = None,
-    scored: np.ndarray | None = None,
-    headings: Sequence[str] = (),
-    columns: int = 6,
-) -> "matplotlib.figure.Figure":
-    """Draw skeletons over images (n, 3, height, width), in 0 to 1, `columns` in a row.
+class Row(NamedTuple):
+    """Skeletons over images beside one another, with a line above them.
 
-    places: (n, joints, 2) in pixels; truth: the true ones likewise, of which those that are `scored` (n, joints) are
-    drawn, None: all; headings: a line above each row.
-    Raises ShapeError where these do not fit.
+    images: (n, 3, height, width), in 0 to 1; places: (n, joints, 2) in pixels, NaN for a joint that is not drawn.
     """
-    _check(images, places, skeleton)
-    rows = -(-len(images) // columns)
-    top = NAME if headings else 0.0
-    width = 2 * PAGE_MARGIN + min(columns, len(images)) * (CELL + CELL_GAP) - CELL_GAP
-    with styled_figure(width, 2 * PAGE_MARGIN + rows * (CELL + CELL_GAP + top) - CELL_GAP) as figure:
-        for i, image in enumerate(images):
-            row, column = divmod(i, columns)
-            x, y = PAGE_MARGIN + column * (CELL + CELL_GAP), PAGE_MARGIN + row * (CELL + CELL_GAP + top) + top
-            axes = _image(figure, x, y, image.transpose(1, 2, 0), image.shape[1:])
-            _draw_skeleton(axes, places[i], skeleton)
-            if truth is not None:
-                _draw_rings(axes, truth[i] if scored is None else truth[i][scored[i]])
-            if column == 0 and row < len(headings):
-                _write(figure, headings[row], x, y - LABEL_GAP, va="bottom", weight="bold")
+
+    heading: str
+    images: np.ndarray
+    places: np.ndarray
+
+
+def draw_skeletons(rows: Sequence[Row], skeleton: Skeleton) -> "matplotlib.figure.Figure":
+    """Draw rows of skeletons.  Raises ShapeError where images and places do not fit."""
+    for row in rows:
+        _check(row.images, row.places, skeleton)
+    columns = max(len(row.images) for row in rows)
+    width = 2 * PAGE_MARGIN + columns * (CELL + CELL_GAP) - CELL_GAP
+    with styled_figure(width, 2 * PAGE_MARGIN + len(rows) * (NAME + CELL + CELL_GAP) - CELL_GAP) as figure:
+        for i, row in enumerate(rows):
+            y = PAGE_MARGIN + i * (NAME + CELL + CELL_GAP) + NAME
+            _write(figure, row.heading, PAGE_MARGIN, y - LABEL_GAP, va="bottom", color=MUTED)
+            for column, (image, places) in enumerate(zip(row.images, row.places, strict=True)):
+                x = PAGE_MARGIN + column * (CELL + CELL_GAP)
+                _draw_skeleton(_image(figure, x, y, image.transpose(1, 2, 0), image.shape[1:]), places, skeleton)
     return figure
 
 
@@ -90,8 +85,10 @@ def draw_stacks(
     """Draw what the stacks of a network find, side by side: a row an image (n, 3, height, width), in 0 to 1.
 
     In each row the true skeleton, the skeletons of the stacks, and every stack's map of the joint whose place the last
-    one has most improved on the first.  places: (stacks, n, joints, 2); maps: (n, stacks, joints, h, w); truth: (n,
-    joints, 2), all in pixels of the images; seen: (n, joints), as in `Poses`.
+    one has most improved on the first, with a ring around its true place.
+
+    places: (stacks, n, joints, 2) and truth: (n, joints, 2), in pixels of the images; maps: (n, stacks, joints, h, w);
+    seen: (n, joints), as in `Poses`.
     Raises ShapeError where these do not fit.
     """
     for each in (*places, truth):
@@ -117,7 +114,7 @@ def draw_stacks(
                     _draw_skeleton(axes, places[stack, i] if column else truth[i], skeleton)
                 else:
                     axes = _image(figure, x, y, laid_over(image[None], maps[i, stack, j][None])[0], image.shape[1:])
-                _draw_rings(axes, truth[i, j][None])
+                _draw_ring(axes, *truth[i, j])
                 if i == 0:
                     _write(figure, title, x, y - LABEL_GAP, va="bottom", color=MUTED)
             x = PAGE_MARGIN + len(titles) * (CELL + CELL_GAP) + LABEL_GAP / 2
@@ -148,9 +145,9 @@ def _draw_skeleton(axes: "matplotlib.axes.Axes", places: np.ndarray, skeleton: S
     axes.scatter(*places.T, c=colors, s=9, edgecolors="white", linewidths=0.5, zorder=3)
 
 
-def _draw_rings(axes: "matplotlib.axes.Axes", places: np.ndarray) -> None:
-    axes.scatter(*places.T, facecolors="none", edgecolors=INK, s=26, linewidths=1.6, zorder=4)
-    axes.scatter(*places.T, facecolors="none", edgecolors="white", s=26, linewidths=0.8, zorder=5)
+def _draw_ring(axes: "matplotlib.axes.Axes", x: float, y: float) -> None:
+    for color, width in ((INK, 1.6), ("white", 0.8)):
+        axes.scatter(x, y, facecolors="none", edgecolors=color, s=26, linewidths=width, zorder=4)
 
 
 def side_color(*joints: str) -> str:

@@ -191,11 +191,13 @@ def test_typical_bodies_are_shown_and_the_worst():
     truth = np.full((40, 1, 2), 20.0)
     poses = some_poses(truth, np.full((40, 1), VISIBLE))
     far = np.random.default_rng(0).permutation(40) / 4
-    chosen = examples(truth + far[:, None, None] * [1, 0], poses)
-    assert sorted(4 * far[chosen[:6]]) == [17, 18, 19, 20, 21, 22]
-    assert (4 * far[chosen[6:]]).tolist() == [39, 38, 37, 36, 35, 34]
+    chosen = {name: 4 * far[rows] for name, rows in examples(truth + far[:, None, None] * [1, 0], poses).items()}
+    assert sorted(chosen["typical"]) == [17, 18, 19, 20, 21, 22]
+    assert chosen["the worst"].tolist() == [39, 38, 37, 36, 35, 34]
     few = examples(truth[:3], poses.at(slice(3)))
-    assert sorted(few) == [0, 1, 2]
+    assert {name: sorted(rows) for name, rows in few.items()} == {"typical": [0, 1, 2]}
+    some = examples(truth[:8] + far[:8, None, None] * [1, 0], poses.at(slice(8)))
+    assert [len(rows) for rows in some.values()] == [6, 1]
 
 
 def test_the_bodies_that_the_last_stack_improves_most_are_shown():

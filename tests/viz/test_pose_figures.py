@@ -5,7 +5,7 @@ import pytest
 
 from minattn.data.pose.dataset import OCCLUDED, VISIBLE, Skeleton
 from minattn.errors import ShapeError
-from minattn.viz.poses import LEFT, MIDDLE, RIGHT, draw_joint_maps, draw_skeletons, draw_stacks, side_color
+from minattn.viz.poses import LEFT, MIDDLE, RIGHT, Row, draw_joint_maps, draw_skeletons, draw_stacks, side_color
 
 pytest.importorskip("matplotlib")
 
@@ -30,22 +30,21 @@ def test_sides_have_colors():
     assert side_color("head") == side_color("left_hip", "right_hip") == MIDDLE
 
 
-def test_a_skeleton_is_drawn_where_it_was_found_with_rings_where_it_is():
-    found, truth = places(5), places(5) + 1
-    scored = np.array([[True, False, True]] * 5)
-    figure = draw_skeletons(images(5), found, SKELETON, truth, scored, ["typical", "worst"], columns=3)
+def test_skeletons_are_drawn_where_the_joints_are():
+    found = places(5)
+    found[1, 2] = np.nan
+    figure = draw_skeletons([Row("found", images(3), found[:3]), Row("true", images(2), found[3:])], SKELETON)
     assert len(figure.axes) == 5
-    assert texts(figure) == ["typical", "worst"]
+    assert texts(figure) == ["found", "true"]
     for i, axes in enumerate(figure.axes):
         assert (axes.get_xlim(), axes.get_ylim()) == ((0, 16), (16, 0))
         lines = axes.get_lines()
         assert len(lines) == 4  # two limbs, each on a wider white line
         np.testing.assert_array_equal(lines[1].get_xydata(), found[i, [0, 1]])
         assert (lines[1].get_color(), lines[3].get_color()) == (LEFT, RIGHT)
-        dots, ring, inner = axes.collections
-        np.testing.assert_allclose(dots.get_offsets(), found[i])
-        np.testing.assert_allclose(ring.get_offsets(), truth[i, [0, 2]])
-        np.testing.assert_allclose(inner.get_offsets(), truth[i, [0, 2]])
+        np.testing.assert_allclose(axes.collections[0].get_offsets().filled(np.nan), found[i])
+    tops = [axes.get_position().y1 for axes in figure.axes]
+    assert tops[0] == tops[2] > tops[3] == tops[4]
 
 
 def test_every_joint_has_a_map_with_its_name():
@@ -78,6 +77,6 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(
         ShapeError, match=r"images of shape \(2, 3, 16, 16\) and places of shape \(1, 3, 2\) do not fit"
     ):
-        draw_skeletons(images(2), places(1), SKELETON)
+        draw_skeletons([Row("", images(2), places(1))], SKELETON)
     with pytest.raises(ShapeError, match="do not fit"):
         draw_joint_maps(images(1)[0, :1], np.zeros((3, 4, 4)), places(1)[0], SKELETON)

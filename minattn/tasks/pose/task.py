@@ -14,7 +14,7 @@ import numpy as np
 from minattn.autograd import Tensor
 from minattn.data.images.folder import read_image
 from minattn.data.pose.coco import Square, read_coco
-from minattn.data.pose.dataset import OCCLUDED, VISIBLE, Poses, PoseSplits
+from minattn.data.pose.dataset import OCCLUDED, UNLABELED, VISIBLE, Poses, PoseSplits
 from minattn.errors import ConfigError, DataError
 from minattn.models.pose.heat_maps import places_of
 from minattn.models.pose.hourglass import REDUCTION
@@ -30,8 +30,8 @@ SKELETONS, HEAT_MAPS, STACKS = "skeletons.png", "heat_maps.png", "stacks.png"
 
 BOX = "LEFT,TOP,WIDTH,HEIGHT"
 
-SHOWN = 12
-"""Bodies in the figure of skeletons: half of them typical, half of them the worst."""
+SHOWN = 6
+"""Typical bodies in the figure of skeletons, and as many of the worst."""
 
 
 class Pose(Task):
@@ -103,31 +103,27 @@ class Pose(Task):
     # ------------------------------------------------------------------------------------------ looking at it
     def figures(self, predictor: PoseEstimator, test: Poses, evaluation: Evaluation, folder: Path) -> Sequence[str]:
         """Skeletons over test images, the heat maps of one, and what each stack finds."""
-        from minattn.viz.poses import draw_joint_maps, draw_skeletons, draw_stacks
+        from minattn.viz.poses import Row, draw_joint_maps, draw_skeletons, draw_stacks
         from minattn.viz.saving import save_figure
 
         places, skeleton = evaluation.predictions.places, predictor.skeleton
-        chosen = examples(places[-1], test)
-        images = test.pixels[chosen] / 255
-        save_figure(
-            draw_skeletons(images, places[-1][chosen], skeleton, test.places[chosen], test.inside[chosen]),
-            folder / SKELETONS,
-        )
-        first = chosen[:1]
-        maps = predictor.maps(test.pixels[first])[0, -1]
-        save_figure(draw_joint_maps(images[0], maps, places[-1][first[0]], skeleton), folder / HEAT_MAPS)
-        names = [SKELETONS, HEAT_MAPS]
-        if len(places) > 1:
-            gained = most_gained(places, test)
-            some = predictor.maps(test.pixels[gained])
-            save_figure(
-                draw_stacks(
-                    test.pixels[gained] / 255, places[:, gained], some, test.places[gained], test.seen[gained], skeleton
-                ),
-                folder / STACKS,
-            )
-            names.append(STACKS)
-        return names
+        true = np.where((test.seen > UNLABELED)[..., None], test.places, np.nan)
+        rows = [
+            Row(f"{name}, {what}", test.pixels[chosen] / 255, drawn[chosen])
+            for name, chosen in examples(places[-1], test).items()
+            for what, drawn in (("found", places[-1]), ("true", true))
+        ]
+        save_figure(draw_skeletons(rows, skeleton), folder / SKELETONS)
+
+        gained = most_gained(places, test)
+        pixels, maps = test.pixels[gained], predictor.maps(test.pixels[gained])
+        last = places[-1][gained[0]]
+        save_figure(draw_joint_maps(pixels[0] / 255, maps[0, -1], last, skeleton), folder / HEAT_MAPS)
+        if len(places) == 1:
+            return [SKELETONS, HEAT_MAPS]
+        beside = draw_stacks(pixels / 255, places[:, gained], maps, true[gained], test.seen[gained], skeleton)
+        save_figure(beside, folder / STACKS)
+        return [SKELETONS, HEAT_MAPS, STACKS]
 
     def predict(
         self,
@@ -220,22 +216,20 @@ def _more(stacks: Sequence[Mapping[str, float | None]]) -> str:
     return "".join(f"; {part}" for part in parts)
 
 
-def examples(places: np.ndarray, poses: Poses) -> np.ndarray:
-    """Bodies to show: typical ones, whose mean distance is near the median, and the worst."""
+def examples(places: np.ndarray, poses: Poses) -> dict[str, np.ndarray]:
+    """Bodies to show: typical ones, whose joints are as far off as in the middle of all, and the worst."""
     far = _mean_distance(places, poses)
     order = np.argsort(far, kind="stable")
     order = order[np.isfinite(far[order])]
-    half = min(SHOWN // 2, len(order))
-    start = max(0, (len(order) - half) // 2)
-    typical, worst = order[start : start + half], order[::-1][: SHOWN - half]
-    return np.concatenate([typical, worst[~np.isin(worst, typical)]])
+    start = max(0, (len(order) - SHOWN) // 2)
+    found = {"typical": order[start : start + SHOWN], "the worst": order[start + SHOWN :][: -SHOWN - 1 : -1]}
+    return {name: chosen for name, chosen in found.items() if len(chosen)}
 
 
 def most_gained(places: np.ndarray, poses: Poses, count: int = 4) -> np.ndarray:
     """Bodies whose joints the last stack finds much better than the first."""
     gain = _mean_distance(places[0], poses) - _mean_distance(places[-1], poses)
-    gain = np.where(np.isfinite(gain), gain, -np.inf)
-    return np.argsort(-gain, kind="stable")[:count]
+    return np.argsort(-np.where(np.isfinite(gain), gain, -np.inf), kind="stable")[:count]
 
 
 def _mean_distance(places: np.ndarray, poses: Poses) -> np.ndarray:
