@@ -36,7 +36,6 @@ class Row(NamedTuple):
     name: str
     parameters: int
     stacks: list[list[dict[str, float]]]
-    seconds: list[float]
 
 
 def main() -> None:
@@ -77,7 +76,6 @@ def row_of(name: str, reports: list[dict[str, Any]]) -> Row:
         name,
         reports[0]["model"]["parameters"],
         [report["test"]["stacks"] for report in reports],
-        [report["training"]["seconds"] for report in reports],
     )
 
 
@@ -89,8 +87,8 @@ def table(rows: list[Row]) -> str:
             of_stack = [scores[stack] for scores in row.stacks]
             cells = [_cell([scores[key] for scores in of_stack]) for key in SHARES]
             name = row.name if len(row.stacks[0]) == 1 else f"{row.name}: stack {stack + 1}"
-            lines.append([name, f"{row.parameters:,}", *cells, f"{np.mean(row.seconds):.0f}"])
-    return markdown_table(["PCK@0.2, %", "parameters", *SHARES.values(), "seconds"], lines)
+            lines.append([name, f"{row.parameters:,}", *cells])
+    return markdown_table(["PCK@0.2, %", "parameters", *SHARES.values()], lines)
 
 
 def _cell(values: list[float]) -> str:

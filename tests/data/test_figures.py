@@ -24,6 +24,7 @@ from minattn.data.pose.figures import (
     surface_distance,
 )
 from minattn.data.pose.motion import bodies, from_ranges, mirrored_name
+from minattn.errors import DataError
 
 SEEDS = st.integers(0, 2**32 - 1)
 NOTHING = Capsules(np.zeros((0, 6)), np.zeros((0, 3)))
@@ -177,3 +178,12 @@ def test_dev_and_test_have_clips_of_their_own(monkeypatch):
     monkeypatch.setattr(drawn, "PoseSplits", lambda *_: None)
     load_figures("clips", 0, FEW)
     assert drawn_from == [{1.0}, {2.0, 3.0, 4.0}, {5.0, 6.0, 7.0, 8.0, 9.0}]
+
+
+def test_a_folder_without_the_clips_of_a_part_is_refused(monkeypatch):
+    monkeypatch.setattr(drawn, "read_clips", lambda: {"humanoid3d_spin": np.ones((2, 13, 4))})
+    with pytest.raises(DataError, match="has none for dev, such as humanoid3d_punch; hint"):
+        load_figures("clips", 0, FEW, 32)
+    monkeypatch.setattr(drawn, "read_clips", lambda: {"humanoid3d_jump": np.ones((2, 13, 4))})
+    with pytest.raises(DataError, match="has none for train, such as humanoid3d_spin; hint"):
+        load_figures("clips", 0, FEW, 32)

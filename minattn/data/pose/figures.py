@@ -31,6 +31,7 @@ from minattn.data.pose.motion import (
     read_clips,
     rotations,
 )
+from minattn.errors import DataError
 
 SIZE = 64
 COUNTS = {"train": 6000, "dev": 300, "test": 1000}
@@ -316,7 +317,7 @@ def hidden(
 def load_figures(motion: str, seed: int = 0, counts: dict[str, int] = COUNTS, size: int = SIZE) -> PoseSplits:
     """Figures in motion: "clips" or "ranges" of `motion.py`; dev and test have clips of their own.
 
-    The same seed gives the same figures.  Raises what `read_clips` raises.
+    The same seed gives the same figures.  Raises what `read_clips` raises, and DataError where a part has no clip.
     """
     clips = read_clips() if motion == "clips" else {}
     held_out = {"dev": DEV_CLIPS, "test": TEST_CLIPS}
@@ -325,5 +326,10 @@ def load_figures(motion: str, seed: int = 0, counts: dict[str, int] = COUNTS, si
         rng = np.random.default_rng([seed, number])
         names = held_out.get(part) or [name for name in clips if name not in DEV_CLIPS + TEST_CLIPS]
         of_part = [clips[name] for name in names if name in clips]
+        if clips and not of_part:
+            raise DataError(
+                f"the folder of the clips has none for {part}, such as {names[0] if names else 'humanoid3d_spin'}; hint: "
+                "all clips of pybullet_data/data/motions"
+            )
         parts.append(figures(between(of_part, count, rng) if clips else from_ranges(count, rng), size, rng))
     return PoseSplits(*parts, SKELETON)
