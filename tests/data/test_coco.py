@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from small_poses import COUNT, category, people, write_people
 
 from minattn.data.pose.coco import Square, load_pose_folder, read_coco
+from minattn.data.pose.figures import SKELETON
 from minattn.errors import DataError
 
 pytestmark = pytest.mark.skipif(find_spec("PIL") is None, reason="needs the extra images")
@@ -64,7 +65,7 @@ def test_every_body_is_cut_out_of_its_image(folder, content):
     assert found.poses.pixels.shape == (COUNT, 3, 30, 30)
     assert found.images.tolist() == [body // 2 for body in range(COUNT)]
     assert found.skeleton.joints == tuple(content["categories"][0]["keypoints"])
-    assert found.skeleton.mirrored == (5, 4, 3, 2, 1, 0, 6, 7, 8, 9, 15, 14, 13, 12, 11, 10)
+    assert found.skeleton == SKELETON
     for body, annotation in enumerate(content["annotations"]):
         keypoints = np.array(annotation["keypoints"]).reshape(-1, 3)
         np.testing.assert_array_equal(found.poses.seen[body], keypoints[:, 2])

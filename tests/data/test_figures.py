@@ -23,7 +23,7 @@ from minattn.data.pose.figures import (
     seen_by_cameras,
     surface_distance,
 )
-from minattn.data.pose.motion import bodies, from_ranges, mirrored_name
+from minattn.data.pose.motion import TURNS, bodies, from_ranges, mirrored_name
 from minattn.errors import DataError
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -45,6 +45,27 @@ def in_mirror(view, size):
     return View(
         {mirrored_name(name): point * [-1, 1, 1] + [size, 0, 0] for name, point in view.points.items()}, view.scale
     )
+
+
+# ---------------------------------------------------------------------------------------------- what a camera sees
+def test_who_stands_is_seen_upright_and_who_faces_the_camera_has_the_right_on_the_left():
+    count = 50
+    turns = np.tile([1.0, 0, 0, 0], (count, len(TURNS), 1))
+    body = bodies(turns, np.ones(count), np.ones(count))
+    points = seen_by_cameras(body, 64, np.random.default_rng(0)).points
+    assert (points["head_top"][:, 1] < points["root"][:, 1]).all()  # y goes down
+    assert (points["root"][:, 1] < points["right_ankle"][:, 1]).all()
+    toward = points["face"][:, 2] > points["head"][:, 2]  # z goes toward the camera
+    assert 10 < toward.sum() < 40
+    np.testing.assert_array_equal(points["right_hip"][:, 0] < points["left_hip"][:, 0], toward)
+
+
+def test_what_is_nearer_is_drawn_later():
+    view = a_view(0, 20)
+    order, _ = limbs_of(view, np.random.default_rng(0))
+    middles = np.stack([(view.points[limb.start] + view.points[limb.end])[:, 2] / 2 for limb in LIMBS], 1)
+    nearness = middles + np.array([limb.nearer for limb in LIMBS]) * view.scale[:, None]
+    assert (np.diff(np.take_along_axis(nearness, order, 1)) >= 0).all()
 
 
 # ---------------------------------------------------------------------------------------------- capsules

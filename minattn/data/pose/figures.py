@@ -327,9 +327,10 @@ def load_figures(motion: str, seed: int = 0, counts: dict[str, int] = COUNTS, si
         names = held_out.get(part) or [name for name in clips if name not in DEV_CLIPS + TEST_CLIPS]
         of_part = [clips[name] for name in names if name in clips]
         if clips and not of_part:
+            example = names[0] if names else "humanoid3d_spin"
             raise DataError(
-                f"the folder of the clips has none for {part}, such as {names[0] if names else 'humanoid3d_spin'}; hint: "
-                "all clips of pybullet_data/data/motions"
+                f"the folder of the clips has none for {part}, such as {example}; hint: all clips of "
+                "pybullet_data/data/motions"
             )
         parts.append(figures(between(of_part, count, rng) if clips else from_ranges(count, rng), size, rng))
     return PoseSplits(*parts, SKELETON)
