@@ -1,4 +1,4 @@
-"""A run on facts that takes a second: people, where they live and what they eat."""
+"""A run on facts that takes a second: people, where they live, what they eat, and what is theirs alone."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ def facts_text() -> str:
     lines = []
     for i, name in enumerate(NAMES):
         lines += [f"{name}\thome\t{PLACES[i % 4]}\n", f"{name}\tdish\t{FOOD[i // 4 % 4]}\n", f"{name}\tnumber\t{i}\n"]
+        lines += [f"{name}\tdog\tdog {i}\n", f"{name}\thorse\thorse {i}\n"]
     return "".join(lines)
 
 

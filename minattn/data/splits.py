@@ -9,6 +9,9 @@ from typing import Any, Generic, TypeVar
 
 PARTS = ("train", "dev", "test")
 
+SHARES = {"train": 0.85, "dev": 0.05, "test": 0.1}
+"""Of the names that `part_of` divides."""
+
 T = TypeVar("T")
 
 

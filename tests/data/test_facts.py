@@ -80,6 +80,8 @@ def test_the_longest_names_are_found_and_words_of_questions_in_brackets_only():
     entities = Entities([*FACTS, Fact("zealand", "capital", "sorø")])
     assert entities.features("is new zealand in zealand?") == ("is", "new zealand", "in", "zealand")
     assert entities.features("[is] [new zealand] x") == ("is", "new zealand", "x")
+    assert entities.features("what [is] new zealand?") == ("what", "is", "new", "zealand"), "only what is in brackets"
+    assert entities.features("who made [What's  up, Doc?]?") == ("who", "made", "what's up, doc?")
     assert entities.features("[] x [is") == ("x", "[is")
     assert Entities([]).features("what is it") == ("what", "is", "it")
 
@@ -108,32 +110,55 @@ def test_countries_are_read_where_they_lie(tmp_path, monkeypatch):
 
 
 # ---------------------------------------------------------------------------------------------- questions
-def test_every_fact_is_asked_for_from_both_ends_and_nothing_twice_in_two_parts(facts):
-    splits = ask_all(facts, two_hops=30)
-    known = {(fact.subject, fact.relation): [] for fact in facts}
-    known |= {(fact.object, REVERSED + fact.relation): [] for fact in facts}
-    for fact in facts:
-        known[fact.subject, fact.relation].append(fact.object)
-        known[fact.object, REVERSED + fact.relation].append(fact.subject)
+def the_way(question, facts):
+    """The facts that lead from the name in a question to its answers, and the name."""
     names = {name for fact in facts for name in (fact.subject, fact.object)}
-    asked = {}
+    (entity,) = [word for word in question.words if word in names]
+    *first, last = question.relations
+    way = [fact for fact in facts if [fact.object, REVERSED + fact.relation] == [entity, *first]]
+    if first:
+        (entity,) = {fact.subject for fact in way}
+    if last.startswith(REVERSED):
+        last_facts = [fact for fact in facts if (fact.object, REVERSED + fact.relation) == (entity, last)]
+        return way + last_facts, [fact.subject for fact in last_facts]
+    last_facts = [fact for fact in facts if (fact.subject, fact.relation) == (entity, last)]
+    return way + last_facts, [fact.object for fact in last_facts]
+
+
+def test_questions_are_asked_from_both_ends_and_of_two_hops_and_know_all_answers(facts):
+    splits = ask_all(facts, two_hops=60)
     for part, questions in splits.parts().items():
         assert questions.facts == facts
         for question in questions:
-            (entity,) = [word for word in question.words if word in names]
-            if len(question.relations) == 1:
-                assert set(question.answers) == set(known[entity, *question.relations])
-                assert part_of(f"{entity} {question.relations[0]}") == part
-            else:
-                first, second = question.relations
-                (owner,) = known[entity, first]
-                assert set(question.answers) == set(known[owner, second])
-            asked.setdefault((entity, question.relations), set()).add(part)
-    assert {key for key in asked if len(key[1]) == 1} == {(entity, (relation,)) for entity, relation in known}
-    assert all(len(parts) == 1 for parts in asked.values())
-    assert any(len(relations) == 2 for _, relations in asked)
-    assert splits.fingerprints() == ask_all(facts, two_hops=30).fingerprints()
+            way, answers = the_way(question, facts)
+            assert set(question.answers) == set(answers)
+            assert {part_of(f"{fact.subject} {fact.relation}") for fact in way} == {part}
+        assert {(len(q.relations), q.relations[-1].startswith(REVERSED)) for q in questions} == {
+            (1, False),
+            (1, True),
+            (2, False),
+        }
+    assert sum(len(question.relations) == 2 for question in splits.test) == 4
+    asked = {(question.words, question.relations) for part in splits for question in part}
+    assert len(asked) == sum(map(len, splits)), "nothing is asked twice in the same words"
+    assert splits.fingerprints() == ask_all(facts, two_hops=60).fingerprints()
     assert splits.fingerprints() != ask_all(facts, two_hops=10).fingerprints()
+
+
+def test_no_training_question_joins_the_names_of_a_fact_that_is_held_out(facts):
+    turned = [Fact(fact.object, "found at", fact.subject) for fact in facts[::3]]
+    facts = (*facts, *turned)
+    splits = ask_all(facts, two_hops=60)
+    held = {frozenset(fact[::2]) for part in (splits.dev, splits.test) for q in part for fact in the_way(q, facts)[0]}
+    trained = [the_way(question, facts)[0] for question in splits.train]
+    assert held
+    assert trained
+    assert not any(frozenset(fact[::2]) in held for way in trained for fact in way)
+    part = {fact: part_of(f"{fact.subject} {fact.relation}") for fact in facts}
+    pairs = {frozenset(fact[::2]) for fact in facts if part[fact] != "train"}
+    lost = [fact for fact in facts if part[fact] == "train" and frozenset(fact[::2]) in pairs]
+    assert lost, "a fact of the training part has the names of one that is held out"
+    assert not any(fact in way for way in trained for fact in lost)
 
 
 # ---------------------------------------------------------------------------------------------- memories

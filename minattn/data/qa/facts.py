@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from minattn.data.splits import Splits, part_of
+from minattn.data.splits import PARTS, SHARES, Splits, part_of
 from minattn.data.text.texts import read_text
 from minattn.errors import ConfigError, DataError, MissingDependencyError
 
@@ -182,14 +182,18 @@ class Entities:
     def features(self, question: str) -> tuple[str, ...]:
         """The features of a question: the longest names in it, and its other words.
 
-        A name that is a word of questions too, as "is" is a language code, is one in brackets only: [is].
+        Where names stand in brackets, as in "what is [is]", there are no others: so a name may be a word of questions
+        too, as "is" is a language code.
         """
+        parts = re.split(r"(\[[^\]]*\])", question.lower())
+        named = {part: " ".join(part[1:-1].split()) for part in parts if part.startswith("[") and part.endswith("]")}
         features: list[str] = []
-        for part in re.split(r"(\[[^\]]*\])", question.lower().replace("?", " ")):
-            if part.startswith("[") and part.endswith("]"):
-                features += [" ".join(part[1:-1].split())] if part[1:-1].strip() else []
+        for part in parts:
+            if part in named:
+                features += [named[part]] if named[part] else []
             else:
-                features += self._found(part.split())
+                words = part.replace("?", " ").split()
+                features += words if any(named.values()) else self._found(words)
         return tuple(features)
 
     def _found(self, words: Sequence[str]) -> Iterator[str]:
@@ -210,38 +214,80 @@ class Entities:
 def ask_all(facts: Sequence[Fact], two_hops: int, seed: int = 0) -> Splits[FactQuestions]:
     """Questions for the object of every (subject, relation), the subject of every (object, relation), and of two hops.
 
-    two_hops: how many of the latter, drawn with the seed.  The hash of what is asked for divides them, so that no
-    test question asks for what a training question asked for in other words: only the memory can answer it.
+    two_hops: how many of the latter at most, drawn with the seed.  What is held out is facts: the hash of a subject and
+    a relation puts all their facts into a part, and training lacks every fact whose two names, in whatever order, a
+    held-out one has.  A question is of the part that all the facts on its way are in; where they are in several it is
+    left out.  So no training question joins the names of a held-out fact: only the memory can answer for it.
     """
+    place = _parts_of_facts(facts)
     objects, subjects = defaultdict(list), defaultdict(list)
     for fact in facts:
-        objects[fact.subject, fact.relation].append(fact.object)
-        subjects[fact.object, fact.relation].append(fact.subject)
+        objects[fact.subject, fact.relation].append(fact)
+        subjects[fact.object, fact.relation].append(fact)
     rng = np.random.default_rng(seed)
-    parts: dict[str, list[FactQuestion]] = {"train": [], "dev": [], "test": []}
+    parts: dict[str, list[FactQuestion]] = {part: [] for part in PARTS}
 
     def add(
-        name: str, templates: Sequence[str], answers: Sequence[str], relations: tuple[str, ...], **names: str
+        way: Iterable[Fact], templates: Sequence[str], answers: Iterable[str], relations: tuple[str, ...], **names: str
     ) -> None:
-        part = part_of(name)
+        part = _common_part(place[fact] for fact in way)
+        if part is None:
+            return
         chosen = rng.permutation(len(templates))[: 2 if part == "train" else 1]
         for template in (templates[i] for i in chosen):
             words = tuple(feature for word in template.split() for feature in _filled(word, names))
             parts[part].append(FactQuestion(words, tuple(dict.fromkeys(answers)), relations))
 
-    for (subject, relation), answers in objects.items():
-        add(f"{subject} {relation}", FORWARD, answers, (relation,), s=subject, r=relation)
-    for (obj, relation), answers in subjects.items():
-        add(f"{obj} {REVERSED}{relation}", BACKWARD, answers, (REVERSED + relation,), o=obj, r=relation)
-    single = [(obj, first, owners[0]) for (obj, first), owners in subjects.items() if len(owners) == 1]
-    relations = sorted({fact.relation for fact in facts})
-    for _ in range(two_hops if single else 0):
-        obj, first, owner = single[int(rng.integers(len(single)))]
-        relation = relations[int(rng.integers(len(relations)))]
-        if relation != first and (owner, relation) in objects:
-            path, answers = (REVERSED + first, relation), objects[owner, relation]
-            add(f"{obj} {first} {relation}", TWO_HOPS, answers, path, o=obj, first=first, r=relation)
-    return Splits(**{part: FactQuestions(tuple(facts), tuple(found)) for part, found in parts.items()})
+    for (subject, relation), found in objects.items():
+        add(found, FORWARD, [fact.object for fact in found], (relation,), s=subject, r=relation)
+    for (obj, relation), found in subjects.items():
+        add(found, BACKWARD, [fact.subject for fact in found], (REVERSED + relation,), o=obj, r=relation)
+    for first, found in _ways_of_two(objects, subjects, place, two_hops, rng):
+        path, answers = (REVERSED + first.relation, found[0].relation), [fact.object for fact in found]
+        add([first, *found], TWO_HOPS, answers, path, o=first.object, first=first.relation, r=found[0].relation)
+    return Splits(**{part: FactQuestions(tuple(facts), tuple(questions)) for part, questions in parts.items()})
+
+
+def _parts_of_facts(facts: Iterable[Fact]) -> dict[Fact, str | None]:
+    """The part of each fact; None for one that training has to do without."""
+    parts: dict[Fact, str | None] = {fact: part_of(f"{fact.subject} {fact.relation}") for fact in facts}
+    held = {frozenset((fact.subject, fact.object)) for fact, part in parts.items() if part != "train"}
+    return {
+        fact: None if part == "train" and frozenset((fact.subject, fact.object)) in held else part
+        for fact, part in parts.items()
+    }
+
+
+def _common_part(parts: Iterable[str | None]) -> str | None:
+    """The part that all are in, or None."""
+    different = set(parts)
+    return different.pop() if len(different) == 1 else None
+
+
+def _ways_of_two(
+    objects: Mapping[tuple[str, str], Sequence[Fact]],
+    subjects: Mapping[tuple[str, str], Sequence[Fact]],
+    place: Mapping[Fact, str | None],
+    most: int,
+    rng: np.random.Generator,
+) -> list[tuple[Fact, Sequence[Fact]]]:
+    """A fact that alone has its object, and all of another relation of its subject: so many ways of each part at most
+    as are its share of `most`.
+    """
+    relations = defaultdict(list)
+    for subject, relation in objects:
+        relations[subject].append(relation)
+    ways: dict[str | None, list[tuple[Fact, Sequence[Fact]]]] = {part: [] for part in (*PARTS, None)}
+    for first in (found[0] for found in subjects.values() if len(found) == 1):
+        for relation in relations[first.subject]:
+            if relation != first.relation:
+                found = objects[first.subject, relation]
+                ways[_common_part(place[fact] for fact in [first, *found])].append((first, found))
+    chosen = []
+    for part in PARTS:
+        drawn = rng.permutation(len(ways[part]))[: round(most * SHARES[part])]
+        chosen += [ways[part][i] for i in drawn]
+    return chosen
 
 
 def _filled(word: str, names: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from minattn.attention.memory import KeyHashing
 from minattn.autograd import Tensor, asnumpy, no_grad, ops
 from minattn.data import SeededBatches, Splits, Vocabulary, pad_sequences
 from minattn.data.batches import cut, deal_rows
-from minattn.data.qa.facts import Entities, Fact, FactQuestion, FactQuestions, Slot, memory_of
+from minattn.data.qa.facts import CENTER, Entities, Fact, FactQuestion, FactQuestions, Slot, memory_of
 from minattn.errors import ConfigError, DataError
 from minattn.tasks.facts.settings import FactsConfig
 from minattn.tasks.task import OnProgress, ignore_progress
@@ -60,6 +60,8 @@ class FactAnswerer:
         self.values, _ = pad_sequences([(), *(words.encode(slot.value) for slot in self.memory)])
         self.hashing = KeyHashing([slot.key for slot in self.memory])
         self._names = words.encode(self.candidates)[:, None]
+        has_centers = config.memory in ("centers", "titles")  # then each name is the center of a window
+        self._centers = words.encode([CENTER + name for name in self.candidates] if has_centers else [])
         self.model = config.build()
 
     @classmethod
@@ -92,6 +94,19 @@ class FactAnswerer:
         if not numbers.shape[1]:
             numbers, mask = np.zeros((len(slots), 1), np.int64), np.zeros((len(slots), 1), bool)
         return FactBatch(words, self.keys[numbers], self.values[numbers], mask, answers)
+
+    def exchanged(self, batch: FactBatch, rng: np.random.Generator) -> FactBatch:
+        """The batch with every name changed for another, the same wherever it stands: K. M. Hermann et al., "Teaching
+        machines to read and comprehend", NIPS 2015, section 2.2.
+        """
+        other = rng.permutation(len(self.candidates))
+        feature = np.arange(len(self.words))
+        feature[self._names[:, 0]] = self._names[other, 0]
+        if len(self._centers):
+            feature[self._centers] = self._centers[other]
+        return FactBatch(
+            feature[batch.question], feature[batch.keys], feature[batch.values], batch.mask, other[batch.answer]
+        )
 
     # ------------------------------------------------------------------------------------------ training and scoring
     def batches(self, train: FactQuestions) -> "FactBatches":
@@ -191,7 +206,8 @@ class FactBatches(SeededBatches[FactBatch]):
         """These questions."""
         questions = [self.train.questions[i] for i in examples]
         answers = [self.answerer.number[q.answers[int(rng.integers(len(q.answers)))]] for q in questions]
-        return self.answerer.batch(questions, [self._slots[i] for i in examples], np.array(answers))
+        batch = self.answerer.batch(questions, [self._slots[i] for i in examples], np.array(answers))
+        return self.answerer.exchanged(batch, rng) if self.answerer.config.exchange else batch
 
 
 def hits(right: np.ndarray) -> float:

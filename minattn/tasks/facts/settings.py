@@ -13,23 +13,22 @@ from minattn.tasks.config import TaskConfig
 from minattn.tasks.fields import Count, NonNegative, Positive
 from minattn.training import Adam, Cosine, Optimizer, Plan, Schedule
 
-SMALL = KeyValueNetworkConfig(size=64, rule="coded")
+SMALL = KeyValueNetworkConfig(size=128, rule="coded")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FactsConfig(TaskConfig):
-    """A run's settings.  Hops are those of the authors' code: with a rotation before the answer, as printed, a network
-    has to learn one that leaves alone the names that it has never answered.
-    """
+    """A run's settings.  Hops are those of the authors' code, and names are exchanged while training (`exchange`)."""
 
     model: Annotated[Literal["key_value"], "the network"] = "key_value"
     network: KeyValueNetworkConfig = SMALL
     memory: Annotated[Form, "how the facts are stored: triples, or documents by sentences or windows"] = "triples"
     slots: Annotated[Count, "slots that a question finds, at most"] = 100
+    exchange: Annotated[bool, "exchange the names at random in every batch, so that none is learned by heart"] = True
     two_hops: Annotated[NonNegative, "questions that need two facts"] = 3000
     batch_size: Annotated[Count, "questions in a batch"] = 64
     epochs: Annotated[Count, "passes over the training questions"] = 8
-    lr: Annotated[Positive, "the highest learning rate; from there it falls along a cosine to lr / 50"] = 5e-3
+    lr: Annotated[Positive, "the highest learning rate; from there it falls along a cosine to lr / 50"] = 1e-2
     max_norm: Annotated[Positive, "the norm that the gradient is clipped to"] = 5.0
 
     from_data: ClassVar[tuple[str, ...]] = ("features",)
