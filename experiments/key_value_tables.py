@@ -93,7 +93,7 @@ def main() -> None:
         for row in MEMORIES:
             _, test = fitted(row, source, arguments)
             rows.append([row.name, f"{test['hits']:.1f}", *kinds(test), paper(row)])
-            tables["memories"] = markdown_table(["memory", "here", *KINDS, "paper"], rows)
+            tables["memories"] = markdown_table(["memory", "here", *KINDS, "paper, WikiMovies"], rows)
             write_text(arguments.out / TABLE, "\n".join(tables.values()))
     if "slots" in asked:
         predictor, _ = fitted(MEMORIES[0], source, arguments)

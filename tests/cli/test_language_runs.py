@@ -138,7 +138,8 @@ OUT = ("--out", "deep/run", "--train=text.txt")
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([*OUT, "--model", "transformer"], ["No such option: --model"]),
+        ([*OUT, "--model", "lstm"], ["there is no model 'lstm'; hint: one of transformer, memory"]),
+        ([*OUT, "--model", "memory", "--set", "heads=5"], ["no setting 'heads'", "hint"]),
         ([*OUT, "--data", "text.txt"], ["No such option: --data"]),
         ([*OUT, "--set", "epochs=3"], ["no setting 'epochs'", "steps"]),
         ([*OUT, "--set", "heads=5"], ["heads"]),

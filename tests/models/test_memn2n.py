@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import islice
 
 import fakecupy
 import memory_by_hand
@@ -68,17 +69,63 @@ def test_the_network_is_the_papers_equations(tying, encoding, temporal, linear, 
         np.testing.assert_allclose(attention["memory"].data[b, :, :n], ps, rtol=1e-9, atol=1e-9)
 
 
-@given(SEEDS)
-def test_the_language_model_is_the_papers_equations(seed):
+@given(SEEDS, st.integers(1, 7))
+def test_the_language_model_is_the_papers_equations(seed, n):
+    """In the memory of a word are those up to it, the last first, four at most."""
     model = random_language_model(seed, np.float64)
-    words = np.random.default_rng(seed).integers(1, 7, (2, 4))
+    words = np.random.default_rng(seed).integers(0, 7, (2, n))
     logits, attention = model(words, return_attention=True)
     assert model.memory.rectified == 2
-    for b in range(2):
-        story = [[word] for word in words[b].tolist()]
-        u, ps = memory_by_hand.end_to_end(model.memory, [0.1] * 5, story, "bag", 1)
-        np.testing.assert_allclose(logits.data[b], product(model.W.data.tolist(), u), rtol=1e-9, atol=1e-9)
-        np.testing.assert_allclose(attention["memory"].data[b], ps, rtol=1e-9, atol=1e-9)
+    A, C = (table.data.tolist() for table in model.memory.embedding.words)
+    T_A, T_C = (table.data.tolist() for table in model.memory.embedding.times)
+    H, W = model.memory.H.data.tolist(), model.W.data.tolist()
+    for b, t in np.ndindex(2, n):
+        recent = words[b, : t + 1].tolist()[::-1][:4]
+        m = [[A[word][k] + T_A[i][k] for k in range(5)] for i, word in enumerate(recent)]
+        c = [[C[word][k] + T_C[i][k] for k in range(5)] for i, word in enumerate(recent)]
+        u = [0.1] * 5
+        for hop in range(2):
+            scores = [math.exp(sum(u[k] * m_i[k] for k in range(5))) for m_i in m]
+            p = [score / sum(scores) for score in scores]
+            o = [sum(p[i] * c[i][k] for i in range(len(c))) for k in range(5)]
+            u = [sum(u[j] * H[j][k] for j in range(5)) + o[k] for k in range(5)]
+            u = u[:3] + [max(0.0, x) for x in u[3:]]
+            np.testing.assert_allclose(attention["memory"].data[b, t, hop, : len(p)], p, rtol=1e-9, atol=1e-9)
+            assert not attention["memory"].data[b, t, hop, len(p) :].any()
+        np.testing.assert_allclose(logits.data[b, t], product(W, u), rtol=1e-9, atol=1e-9)
+
+
+def test_gradients_of_the_language_model():
+    model = random_language_model(1, np.float64)
+    words = np.random.default_rng(1).integers(0, 7, (2, 6))
+    check_gradients(
+        lambda: ma.cross_entropy(model(words[:, :-1]), words[:, 1:]),
+        parameters=model.named_parameters(),
+        method="complex",
+    )
+
+
+def test_the_language_model_writes_by_its_own_probabilities_and_looks_no_further_back_than_its_memory():
+    model, prompt = random_language_model(2), np.array([1, 0, 3])
+    written = [*prompt, *islice(model.symbols(prompt, np.random.default_rng(0), temperature=0.0), 6)]
+    for end in range(3, 9):
+        logits = model(np.array([written[max(0, end - 4) : end]])).data[0, -1]
+        assert written[end] == logits.argmax()
+    for longest in (None, 9, 4, 2):
+        drawn = [
+            list(
+                islice(
+                    model.symbols(np.array([*before, 2, 0, 5, 1][-6:]), np.random.default_rng(3), 1.0, 3, longest), 8
+                )
+            )
+            for before in ([3, 3], [6, 1], [])
+        ]
+        assert drawn[0] == drawn[1] == drawn[2]
+    for text, message in (([], "at least one symbol"), ([1], "temperature must be")):
+        with pytest.raises(ConfigError, match=message):
+            model.symbols(np.array(text, int), np.random.default_rng(0), temperature=-1.0)
+    with pytest.raises(ConfigError, match="longest, if given, must be at least 1"):
+        model.symbols(prompt, np.random.default_rng(0), longest=0)
 
 
 @TYING
@@ -185,8 +232,8 @@ def answering(model):
 
 
 def speaking(model):
-    words = a_batch(3)[0][:, :, 0]
-    return ma.cross_entropy(model(words, words != 0), a_batch(3)[3])
+    words = a_batch(3, n=6)[0][:, :, 0]
+    return ma.cross_entropy(model(words[:, :-1]), words[:, 1:])
 
 
 @pytest.mark.parametrize(

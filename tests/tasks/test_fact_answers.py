@@ -96,7 +96,7 @@ def test_the_score_is_the_share_of_right_answers(answerer, splits):
 
 
 def test_a_network_learns_to_read_what_it_was_never_asked(tmp_path):
-    """A few seconds; by chance one question in 100 would be right, and half of them are where names are not exchanged."""
+    """A few seconds; by chance one question in 100 would be right, and half are where names are not exchanged."""
     config = TASK.configure(["size=24", "slots=6", "two_hops=0", "epochs=40", "batch_size=16", "hops=1", "lr=0.02"])
     driver.start(TASK, config, FactSource(write_facts(tmp_path)), tmp_path / "run", make_progress=Progress)
     assert driver.evaluate(tmp_path / "run")["hits"] > 80

@@ -87,6 +87,20 @@ def test_bits_per_character_are_those_of_each_character_by_its_window(model, len
     assert model.mean_loss(ids) == pytest.approx(sum(nats) / (length - 1), rel=1e-4)
 
 
+def test_a_memory_learns_to_write_too(tmp_path):
+    """A few seconds.  What follows a letter within a word is certain, and three words may come next, or four."""
+    config = TASK.configure(
+        ["model=memory", "size=16", "memory=8", "context=16", "batch_size=8", "steps=150", "lr=0.05", "sample=12"]
+    )
+    driver.start(TASK, config, TextFiles(write_text(tmp_path)), tmp_path / "run", make_progress=Progress)
+    bits = driver.evaluate(tmp_path / "run")["bits_per_character"]
+    ids = np.unique(list(some_text()), return_inverse=True)[1]
+    assert bits < 0.6 * bigram_bits(ids, ids, len(set(some_text())))
+    model = driver.load(tmp_path / "run")
+    assert model.model.config.memory == 8
+    assert len("".join(model.write("the", 20))) == 20
+
+
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.lists(st.integers(0, 4), min_size=2, max_size=10))
 def test_counting_baselines_by_hand(train, test):
     single, pairs = Counter(train), Counter(pairwise(train))

@@ -45,6 +45,7 @@ def memory_hops(
 
     def pullback(g: Array, g_weights: Array) -> tuple[Array, Array, Array | None]:
         d_memories, d_H = module.zeros_like(memories), None if H is None else module.zeros_like(H)
+        outer: list[list[tuple[Array, Array]]] = [[] for _ in range(memories.shape[2])]  # products of each matrix
         for k in reversed(range(hops)):
             (m, c), u, p, i = pairs[k], questions[k], weights[k], k if H is None else 0
             if rectified:
@@ -54,14 +55,18 @@ def memory_hops(
                 d_p = softmax_gradient(d_p, p)
             elif real is not None:
                 d_p = module.where(real, d_p, 0)
-            d_memories[:, :, i] += d_p[:, :, None] * u[:, None]
-            d_memories[:, :, i + 1] += p[:, :, None] * g[:, None]
+            outer[i].append((d_p, u))
+            outer[i + 1].append((p, g))
             d_u = matmul(d_p[:, None], m)[:, 0]
             if H is None:
                 g = g + d_u
             else:
                 d_H += matmul(u.T, g)
                 g = matmul(g, H.T) + d_u
+        for i, products in enumerate(outer):
+            if products:
+                columns, rows = zip(*products, strict=True)
+                matmul(module.stack(columns, 2), module.stack(rows, 1), d_memories[:, :, i])
         return g, d_memories, d_H
 
     return (questions[-1], module.stack(weights, 1)), pullback

@@ -25,7 +25,7 @@ from jaxtyping import Inexact, Integer
 
 from minattn.autograd import Array, Tensor, asnumpy, no_grad
 from minattn.errors import ConfigError
-from minattn.models.sequence.search import refuse_nan
+from minattn.models.sequence.sampling import checked_prompt, draw
 from minattn.models.sequence.transformer_layers import (
     ACTIVATIONS,
     Activation,
@@ -152,16 +152,7 @@ class LanguageModel(Module):
 
         Raises ConfigError, before the first symbol is asked for, as `generate` does.
         """
-        prompt = np.asarray(prompt)
-        if len(prompt) == 0:
-            raise ConfigError("a prompt needs at least one symbol, got none; hint: start with a line break")
-        if not 0 <= temperature < np.inf or (top_k is not None and top_k < 1):
-            raise ConfigError(
-                f"temperature must be a finite number of at least 0 and top_k, if given, at least 1; got {temperature} "
-                f"and {top_k}"
-            )
-        if longest is not None and longest < 1:
-            raise ConfigError(f"longest, if given, must be at least 1, got {longest}")
+        prompt = checked_prompt(prompt, temperature, top_k, longest)
         room = [self.config.max_length] if self.config.positions == "learned" else []
         room += [] if longest is None else [longest]
         return self._symbols(prompt.tolist(), rng, temperature, top_k, min(room, default=None))
@@ -176,7 +167,7 @@ class LanguageModel(Module):
             with no_grad():  # not across the yield: the caller may want gradients
                 state, logits = self.step(state, np.array([text[seen:]]))
             seen = len(text)
-            text.append(_draw(asnumpy(logits.data)[0, -1].astype(np.float64), rng, temperature, top_k))
+            text.append(draw(asnumpy(logits.data)[0, -1].astype(np.float64), rng, temperature, top_k))
             yield text[-1]
 
     def _logits(self, x: Tensor) -> Tensor:
@@ -185,17 +176,6 @@ class LanguageModel(Module):
 
 def _length(state: Cache | None) -> int:
     return 0 if state is None else state.length
-
-
-def _draw(logits: np.ndarray, rng: Rng, temperature: float, top_k: int | None) -> int:
-    """Draw a symbol from softmax(logits / temperature), among the top_k likeliest."""
-    refuse_nan(logits)
-    if temperature == 0:
-        return int(np.argmax(logits))
-    likeliest = np.argsort(-logits, kind="stable")[:top_k]
-    with np.errstate(over="ignore"):  # a temperature near 0 makes the unlikely impossible
-        p = np.exp((logits[likeliest] - logits[likeliest[0]]) / temperature)
-    return int(rng.choice(likeliest, p=p / p.sum()))
 
 
 NETWORK = Network(

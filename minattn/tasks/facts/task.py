@@ -3,7 +3,7 @@
 The facts are those of `countryinfo` about countries, or a knowledge base of one's own; the questions are made from them
 by templates, or one's own too.  The score is hits@1, the share of questions whose best answer is a right one; what is
 named in a question is no answer to it.  What is held out are facts: no training question asks for one that a test
-question needs, in other words, from its other end or as half of a way of two, so that the answer is in the memory alone.
+question needs, in other words, from its other end or as half of a way of two: the answer is in the memory alone.
 So that names are not learned by heart, but to be read, they are exchanged for one another in every training batch.
 """
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any, Self
 
@@ -29,8 +28,7 @@ class CharacterModel:
     @classmethod
     def of(cls, config: LanguageConfig, alphabet: Alphabet, prompt: str) -> Self:
         """An untrained one for this alphabet."""
-        network = replace(config.network, vocab_size=len(alphabet), max_length=config.context)
-        return cls(replace(config, network=network), alphabet, prompt)
+        return cls(config.of_size(len(alphabet)), alphabet, prompt)
 
     # ------------------------------------------------------------------------------------------ training and scoring
     def batches(self, train: str) -> TextWindows:

@@ -1,11 +1,12 @@
-"""The settings of a run of a language model."""
+"""The networks that learn to write, and the settings of a run with each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
+from minattn.models.memory.memn2n_language_model import MemoryLanguageModel, MemoryLanguageModelConfig
 from minattn.models.sequence.language_model import LanguageModel, LanguageModelConfig
 from minattn.nn import Parameter
 from minattn.tasks.config import TaskConfig
@@ -13,6 +14,7 @@ from minattn.tasks.fields import Count, Fraction, Positive
 from minattn.training import Adam, Cosine, LinearWarmup, Optimizer, Plan, Schedule
 
 SMALL = LanguageModelConfig(layers=4, d_model=128, d_ff=512, heads=4, norm="pre", positions="sinusoidal")
+SMALL_MEMORY = MemoryLanguageModelConfig(size=128, hops=6, memory=32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,7 @@ class LanguageConfig(TaskConfig):
     """A run's settings.  The defaults write something readable after ten minutes on one CPU core."""
 
     model: Annotated[str, "the network"] = "transformer"
-    network: LanguageModelConfig = SMALL
+    network: LanguageModelConfig | MemoryLanguageModelConfig = SMALL
     context: Annotated[Count, "T: how many characters back the model can look"] = 128
     batch_size: Annotated[Count, "windows of T characters in a batch"] = 8
     steps: Annotated[Count, "updates of the parameters"] = 4000
@@ -34,9 +36,17 @@ class LanguageConfig(TaskConfig):
 
     from_data: ClassVar[tuple[str, ...]] = ("vocab_size", "max_length")
 
-    def build(self) -> LanguageModel:
+    def of_size(self, symbols: int) -> Self:
+        """The same settings for so many symbols."""
+        longest = {"max_length": self.context} if isinstance(self.network, LanguageModelConfig) else {}
+        return replace(self, network=replace(self.network, vocab_size=symbols, **longest))
+
+    def build(self) -> LanguageModel | MemoryLanguageModel:
         """The untrained network."""
-        return LanguageModel(self.network, np.random.default_rng(self.seed))
+        rng = np.random.default_rng(self.seed)
+        if isinstance(self.network, MemoryLanguageModelConfig):
+            return MemoryLanguageModel(self.network, rng)
+        return LanguageModel(self.network, rng)
 
     def plan(self) -> Plan:
         return Plan(steps=self.steps, max_norm=self.max_norm, evaluate_every=self.evaluate_every)
@@ -46,3 +56,10 @@ class LanguageConfig(TaskConfig):
 
     def schedule(self, steps: int) -> Schedule:
         return LinearWarmup(Cosine(self.lr, steps, self.lr / 20), min(self.warmup, max(1, steps // 10)))
+
+
+MODELS = {
+    "transformer": LanguageConfig(),
+    "memory": LanguageConfig(model="memory", network=SMALL_MEMORY, batch_size=4, lr=1e-2),
+}
+"""The default settings of a run, by network."""

@@ -1,4 +1,4 @@
-"""A character language model: a Transformer of decoder layers alone learns to write like the text it reads.
+"""A character language model: a Transformer's layers, or a memory, learn to write like the text they read.
 
 Without files the text is the documentation strings of Python's standard library, which every installation has; with
 --train any text.  The score is bits per character, -log2 p(character | those before it), the mean over the test text,
@@ -20,7 +20,7 @@ from minattn.tasks.fields import AT_LEAST_ONE, NonNegative, Positive
 from minattn.tasks.files import write_text
 from minattn.tasks.lm.baselines import baselines
 from minattn.tasks.lm.character_model import CharacterModel
-from minattn.tasks.lm.settings import LanguageConfig
+from minattn.tasks.lm.settings import MODELS, LanguageConfig
 from minattn.tasks.task import Evaluation, Files, OnProgress, Output, Task, ignore_progress
 from minattn.tasks.threads import blas_threads
 from minattn.training import Metric
@@ -69,7 +69,7 @@ class LanguageModeling(Task):
     source = TextFiles
     items = "characters"
     least = 2
-    models: ClassVar[dict[str, LanguageConfig]] = {"transformer": LanguageConfig()}
+    models: ClassVar[dict[str, LanguageConfig]] = MODELS
     metrics = (
         Metric(
             "bits_per_character", "bits per character", axis="bits per character", unit="bits per character", digits=3

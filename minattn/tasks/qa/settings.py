@@ -18,7 +18,7 @@ SMALL, LARGE = MemN2NConfig(size=20), MemN2NConfig(size=50)
 
 @dataclass(frozen=True, kw_only=True)
 class QAConfig(TaskConfig):
-    """A run's settings, by default those of section 4.2 of Sukhbaatar et al. 2015, with fewer epochs.
+    """A run's settings, by default those of section 4.2 of Sukhbaatar et al. 2015 for all tasks together.
 
     As there, the loss of a batch is the sum over its questions: the mean is trained on with batch_size times the rate.
     """
@@ -29,11 +29,11 @@ class QAConfig(TaskConfig):
     restarts: Annotated[Count, "networks trained at once, of which the best on the dev questions is kept"] = 1
     batch_size: Annotated[Count, "questions in a batch"] = 32
     linear_epochs: Annotated[NonNegative, "passes over the training questions with linear start, before the others"] = (
-        10
+        30
     )
-    epochs: Annotated[Count, "passes over the training questions, those of linear start not counted"] = 30
+    epochs: Annotated[Count, "passes over the training questions, those of linear start not counted"] = 60
     lr: Annotated[Positive, "the learning rate at first, of the loss summed over a batch"] = 0.005
-    halve_every: Annotated[Count, "epochs after which the learning rate is halved, again and again"] = 10
+    halve_every: Annotated[Count, "epochs after which the learning rate is halved, again and again"] = 15
     max_norm: Annotated[Positive, "the norm that the gradient of each matrix, summed over a batch, is clipped to"] = (
         40.0
     )
@@ -66,4 +66,3 @@ class QAConfig(TaskConfig):
 
 ALL_TASKS = QAConfig()
 ONE_TASK = replace(ALL_TASKS, network=SMALL, restarts=10, linear_epochs=20, epochs=100, halve_every=25)
-"""Both are the paper's, but for the epochs of all tasks together, which are 30 + 60, halved every 15, there."""
