@@ -64,10 +64,10 @@ def _rows(network: str, model: Module, shape: tuple[int, int, int], depth: int |
     try:
         return summarize(model, shape, depth)
     except ShapeError as error:
-        size = registry.configuration(network).size
+        config = registry.configuration(network)
         raise ConfigError(
             f"{network} does not take --image {_by(shape)}: {str(error).partition('; hint: ')[0]}; "
-            f"hint: a larger image, such as {_by((shape[0], size, size))}, for which it was published"
+            f"hint: {_by((config.channels, config.size, config.size))}, for which it was published"
         ) from error
 
 

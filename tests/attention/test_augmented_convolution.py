@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import minattn as ma
 from minattn.attention.self_attention import (
     AugmentedConvolution,
+    MultiHeadAttention,
     relative_logits,
     relative_to_absolute,
     sinusoidal_positions,
@@ -62,7 +63,7 @@ def run(module, maps):
 
 # ---------------------------------------------------------------------------------------------- the paper's loops
 def by_hand(attention, maps):
-    """(3), (1) and (2), one pair of places at a time."""
+    """(c), (a) and (b), one pair of places at a time."""
     batch, _, height, width = maps.shape
     heads, W_O = attention.heads, attention.W_O.numpy()
     W_q, W_k, W_v = (W.numpy() for W in (attention.W_q, attention.W_k, attention.W_v))
@@ -82,7 +83,7 @@ def by_hand(attention, maps):
                     k = x[jy, jx] @ W_k[:, of_k]
                     if attention.positions == "relative":
                         k = k + attention.r_W.numpy()[jx - ix + width - 1] + attention.r_H.numpy()[jy - iy + height - 1]
-                    logits[jy, jx] = q @ k / math.sqrt(size_k)  # (3)
+                    logits[jy, jx] = q @ k / math.sqrt(size_k)  # (c)
                 top = max(logits.values())
                 total = sum(math.exp(logit - top) for logit in logits.values())
                 for (jy, jx), logit in logits.items():
@@ -91,7 +92,7 @@ def by_hand(attention, maps):
                     sum(weights[n, h, iy, ix, jy, jx] * (x[jy, jx] @ W_v[:, of_v]) for jy, jx in places)
                 )
         for iy, ix in places:
-            out[n, :, iy, ix] = np.array(concat[iy, ix]) @ W_O  # (2)
+            out[n, :, iy, ix] = np.array(concat[iy, ix]) @ W_O  # (b)
     return out, weights
 
 
@@ -271,6 +272,44 @@ def test_the_change_of_the_number_of_parameters(inputs, outputs, d_v, d_k, half)
     assert made.count_parameters() == kernel**2 * inputs * outputs + change
 
 
+def test_the_published_change_of_the_number_of_parameters():
+    """F_in F_out (2 kappa + (1 - k^2) upsilon + upsilon^2 F_out / F_in): with kappa = 2 upsilon = 0.2, -0.39 F^2."""
+    for f_in, f_out, kappa, upsilon, expected in ((100, 100, 0.2, 0.1, -0.39), (100, 200, 0.5, 0.5, -2.5)):
+        d_k, d_v = round(kappa * f_out), round(upsilon * f_out)
+        made = AugmentedConvolution(
+            f_in, f_out, 3, np.random.default_rng(0), d_k=d_k, d_v=d_v, heads=1, positions="none"
+        )
+        delta = 2 * kappa + (1 - 9) * upsilon + f_out / f_in * upsilon**2
+        assert delta == pytest.approx(expected)
+        assert made.count_parameters() - 9 * f_in * f_out == pytest.approx(delta * f_in * f_out)
+
+
+@given(attentions(st.just("none")))
+def test_without_positions_it_is_multi_head_attention_over_the_places(problem):
+    attention, maps = problem
+    inputs, heads = maps.shape[1], attention.heads
+    d_k, d_v = (W.shape[1] // heads for W in (attention.W_k, attention.W_v))
+    same = MultiHeadAttention(inputs, heads, np.random.default_rng(0), d_k, d_v)
+    for name, W in (("Q", attention.W_q), ("K", attention.W_k), ("V", attention.W_v)):
+        getattr(same, f"W_{name}").replace_data(W.numpy())
+    same.W_O = attention.W_O
+    sequence = maps.reshape(*maps.shape[:2], -1).swapaxes(1, 2)
+    queries = same.queries(ma.tensor(sequence))
+    context, weights = same.attend(queries, same.keys_values(ma.tensor(sequence)))
+    out, found = run(attention, maps)
+    np.testing.assert_allclose(found.reshape(weights.shape), weights.numpy(), **CLOSE)
+    np.testing.assert_allclose(out.reshape(len(out), out.shape[1], -1), context.numpy().swapaxes(1, 2), **CLOSE)
+
+
+@pytest.mark.parametrize("positions", KINDS)
+def test_whole_numbers_are_as_their_floats(positions):
+    attention = ImageAttention(4, np.random.default_rng(0), d_k=2, d_v=2, heads=1, sides=(2, 3), positions=positions)
+    maps = np.random.default_rng(1).integers(0, 9, (1, 4, 2, 3))
+    expected = attention(ma.tensor(maps.astype(np.float32)))[0].numpy()
+    found = inspect.unwrap(ImageAttention.forward)(attention, ma.tensor(maps))[0].numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_embeddings_start_with_the_size_of_a_heads_key():
     attention = ImageAttention(4, np.random.default_rng(0), d_k=128, d_v=4, heads=2, sides=(40, 50))
     for table, length in ((attention.r_H, 79), (attention.r_W, 99)):
@@ -284,6 +323,8 @@ def test_embeddings_start_with_the_size_of_a_heads_key():
     [
         ({"d_k": 3}, "got 2 heads for d_k = 3 and d_v = 4.*hint: multiples of 2"),
         ({"d_v": 5}, "got 2 heads for d_k = 4 and d_v = 5.*hint: multiples of 2"),
+        ({"kernel": 2}, "keeps the size of its maps, got a kernel of 2; hint: 3"),
+        ({"outputs": 0, "d_v": 0}, "0 to 0 of 0 maps"),
         ({"d_v": 8}, "0 to 6 of 6 maps, got d_v = 8"),
         ({"heads": 0}, "got 0 heads.*hint: multiples of 1"),
         ({"positions": "sines"}, "got 3 channels; hint: a multiple of 4"),
@@ -292,9 +333,9 @@ def test_embeddings_start_with_the_size_of_a_heads_key():
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, message):
-    settings = {"d_k": 4, "d_v": 4, "heads": 2, "sides": (3, 4), **settings}
+    settings = {"outputs": 6, "kernel": 3, "d_k": 4, "d_v": 4, "heads": 2, "sides": (3, 4), **settings}
     with pytest.raises(ConfigError, match=message):
-        AugmentedConvolution(3, 6, 3, np.random.default_rng(0), **settings)
+        AugmentedConvolution(3, rng=np.random.default_rng(0), **settings)
 
 
 @pytest.mark.parametrize("d_v", [0, 4])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minattn as ma
-from minattn.attention.self_attention import NonLocalBlock, non_local
+from minattn.attention.self_attention import MultiHeadAttention, NonLocalBlock, non_local
 from minattn.attention.self_attention.non_local import EXTENTS, PAIRS, SUBSAMPLES, concatenation, dot_product, gaussian
 from minattn.autograd import asnumpy, no_grad
 from minattn.errors import ConfigError, ShapeError
@@ -111,8 +111,7 @@ def pair_function(block, vector, phi):
         return math.exp(theta @ phi)
     if block.pair == "dot":
         return theta @ phi
-    w_f = np.concatenate([block.w_theta.numpy(), block.w_phi.numpy()])[:, 0]
-    return max(0.0, w_f @ np.concatenate([theta, phi]))
+    return max(0.0, block.w_f.numpy()[:, 0] @ np.concatenate([theta, phi]))
 
 
 def normalized(block, vector):
@@ -235,6 +234,31 @@ def test_embeddings_that_change_nothing_make_a_plain_gaussian(problem):
         np.testing.assert_allclose(found, expected, **CLOSE)
 
 
+@given(problems(st.just("embedded"), extents=IN_SPACETIME, subsamples=NO_SUBSAMPLE))
+def test_embedded_gaussian_is_self_attention_without_its_scale(problem):
+    """One head of `MultiHeadAttention`, its queries multiplied by sqrt(C_i), and W_z for W^O."""
+    block, x = problem
+    channels, inner = block.W_theta.shape
+    attention = MultiHeadAttention(channels, 1, np.random.default_rng(0), inner, inner, biases=True)
+    for name, own in (("Q", "theta"), ("K", "phi"), ("V", "g"), ("O", "z")):
+        factor = inner**0.5 if name == "Q" else 1
+        getattr(attention, f"W_{name}").replace_data(factor * getattr(block, f"W_{own}").numpy())
+        getattr(attention, f"b_{name}").replace_data(factor * getattr(block, f"b_{own}").numpy())
+    sequence = x.reshape(*x.shape[:2], -1).swapaxes(1, 2)
+    context, weights = attention(ma.tensor(sequence))
+    block.norm = None
+    z, found = run(block, x)
+    np.testing.assert_allclose(found, weights.numpy()[:, 0], **CLOSE)
+    np.testing.assert_allclose((z - x).reshape(sequence.swapaxes(1, 2).shape), context.numpy().swapaxes(1, 2), **CLOSE)
+
+
+def test_weights_start_he_normal():
+    block = NonLocalBlock(512, np.random.default_rng(0), pair="concatenation", norm=False)
+    for weight, inputs in ((block.W_theta, 512), (block.W_phi, 512), (block.W_g, 512), (block.w_f, 512)):
+        assert weight.numpy().std() == pytest.approx((2 / inputs) ** 0.5, rel=0.1)
+    assert NonLocalBlock(512, np.random.default_rng(0)).W_z.numpy().std() == pytest.approx((2 / 256) ** 0.5, rel=0.05)
+
+
 def test_large_logits_choose_the_most_similar_place():
     """exp of thousands: the place whose vector has the largest product with one's own."""
     x = 100 * np.array([[[1.0, 0.2, -1.0], [0.1, 0.9, -1.2]]])  # three places on two channels
@@ -246,11 +270,14 @@ def test_large_logits_choose_the_most_similar_place():
 
 @given(problems())
 def test_only_weights_of_a_softmax_are_shares(problem):
+    """Those of the dot product are as large as theta, and those of concatenation at least 0."""
     block, x = problem
     _, weights = run(block, x)
     if block.pair in ("gaussian", "embedded"):
         np.testing.assert_allclose(weights.sum(axis=-1), 1, **CLOSE)
-    elif block.pair == "dot":
+    elif block.pair == "concatenation":
+        assert (weights >= 0).all()
+    else:
         for name in ("W_theta", "b_theta"):
             parameter = getattr(block, name)
             parameter.replace_data(2 * parameter.numpy())

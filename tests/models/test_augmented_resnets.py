@@ -10,7 +10,7 @@ import minattn as ma
 from minattn.errors import ConfigError, ShapeError
 from minattn.models import registry
 from minattn.models.summary import count_macs
-from minattn.models.vision.augmented_resnet import CONFIGURATIONS, AugmentedResNet, AugmentedResNetConfig
+from minattn.models.vision.augmented_resnet import BACKBONES, CONFIGURATIONS, AugmentedResNet, AugmentedResNetConfig
 from minattn.nn.initializers import unallocated
 from minattn.testing import check_gradients
 
@@ -128,6 +128,17 @@ def test_bottlenecks_by_hand():
     np.testing.assert_allclose(block(x)[0].numpy(), np.maximum(residual.numpy(), 0), rtol=1e-10, atol=1e-12)
 
 
+def test_wide_blocks_have_the_dropout_of_their_backbone(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "dropping", replace(BACKBONES["wrn_16_8"], dropout=0.5, widening=1))
+    network = small("dropping", sides=(4, 4), stages=1).eval()
+    block = network.backbone.stages[2].blocks[0]
+    x = ma.tensor(np.random.default_rng(1).normal(size=(1, 32, 2, 2)))
+    same = block(x)[0].numpy()
+    np.testing.assert_array_equal(block(x)[0].numpy(), same)
+    block.dropout.train()
+    assert not np.allclose(block(x)[0].numpy(), same)
+
+
 @pytest.mark.parametrize("backbone", ["wrn_16_8", "wrn_28_10_a"])
 def test_wide_blocks_by_hand(backbone):
     with unallocated():
@@ -164,6 +175,7 @@ def test_without_a_value_a_head_there_is_no_attention():
     [
         ({"backbone": "se_resnet50"}, "no backbone 'se_resnet50'; hint: one of resnet18"),
         ({"kappa": -0.1}, "got -0.1 and 0.1"),
+        ({"kappa": float("inf")}, "got inf and 0.1"),
         ({"upsilon": 1.5}, "got 0.2 and 1.5"),
         ({"upsilon": float("nan")}, "got 0.2 and nan"),
         ({"heads": 0}, "heads must be a whole number"),

@@ -179,6 +179,15 @@ def test_a_still_clip_without_blocks_is_the_image():
     np.testing.assert_allclose(network(ma.tensor(clip)).numpy(), network.backbone(ma.tensor(image)).numpy(), **CLOSE)
 
 
+def test_clips_are_classified_with_dropout_in_training():
+    network = small(kind=C2D, blocks=0, classes=3).eval()
+    x = ma.tensor(np.random.default_rng(1).normal(size=(1, 3, 2, 32, 32)))
+    same = network(x).numpy()
+    np.testing.assert_array_equal(network(x).numpy(), same)
+    network.dropout.train()
+    assert not np.allclose(network(x).numpy(), same)
+
+
 def test_gradients_through_a_network():
     network = small(backbone="resnet20", classes=2, pair="embedded")
     x = np.random.default_rng(1).normal(size=(1, 3, 4, 4))
@@ -192,6 +201,8 @@ def test_gradients_through_a_network():
         ({"backbone": "vgg16"}, "no backbone 'vgg16'; hint: one of resnet18"),
         ({"backbone": "resnet20"}, "C2D is a ResNet for 224x224, got 'resnet20'"),
         ({"blocks": 3}, r"3 non-local blocks have no places in stages of \(3, 4, 6, 3\); hint: one of 0, 1, 5, 10"),
+        ({"blocks": True}, "blocks is a whole number, got True"),
+        ({"extent": "time", "blocks": 1}, "cannot be pooled where each sees itself alone; hint: subsample=none"),
         ({"classes": 0}, "classes must be a whole number"),
     ],
 )

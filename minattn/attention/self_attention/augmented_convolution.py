@@ -1,21 +1,23 @@
 """Attention-augmented convolution: some of a layer's feature maps come from a convolution, the others from attention.
 
-I. Bello, B. Zoph, A. Vaswani, J. Shlens and Q. V. Le, "Attention augmented convolutional networks", ICCV 2019, section
-3.  The H W places of an image are a sequence X (HW, F_in), and each attends to all:
+I. Bello, B. Zoph, A. Vaswani, J. Shlens and Q. V. Le, "Attention augmented convolutional networks", ICCV 2019,
+sections 3.1 and 3.2.  The H W places of an image are a sequence X (HW, F_in), and each attends to all:
 
-    O_h = softmax((X W_q)(X W_k)^T / sqrt(d_k^h)) (X W_v)                                       (1)  a head
-    MHA(X) = Concat(O_1, .., O_Nh) W^O                                                          (2)
-    l_ij = q_i^T / sqrt(d_k^h) (k_j + r^W_{jx - ix} + r^H_{jy - iy})                            (3)  relative logits
-    O_h = softmax((Q K^T + S^rel_H + S^rel_W) / sqrt(d_k^h)) V                                  (4)
+    O_h = softmax((X W_q)(X W_k)^T / sqrt(d_k^h)) (X W_v)                                       (a)  a head
+    MHA(X) = Concat(O_1, .., O_Nh) W^O                                                          (b)
+    l_ij = q_i^T / sqrt(d_k^h) (k_j + r^W_{jx - ix} + r^H_{jy - iy})                            (c)  relative logits
+    O_h = softmax((Q K^T + S^rel_H + S^rel_W) / sqrt(d_k^h)) V                                  (d)
           S^rel_H[i, j] = q_i^T r^H_{jy - iy},  S^rel_W[i, j] = q_i^T r^W_{jx - ix}
-    AAConv(X) = Concat(Conv(X), MHA(X))                                                         (a)  section 3.2
+    AAConv(X) = Concat(Conv(X), MHA(X))                                                         (e)  section 3.2
 
-N_h heads share d_k numbers of keys and d_v of values, d_k^h = d_k / N_h each; the convolution has the other F_out - d_v
-filters.  The embeddings r^W of the 2W - 1 distances along a row and r^H of the 2H - 1 along a column are shared by the
-heads, not by the layers.  S^rel_W of all places is one product with r^W (2W - 1, d_k^h), which has the distances -W + 1
-to W - 1 in its columns, and then a shift of row i by i, `relative_to_absolute`; so no embedding of a pair of places is
-ever made.  In place of (3), table 5 has positions of other kinds, which are part of X: sines of the row and of the
-column added to it, or two more channels with the coordinates ("CoordConv").
+All N_h heads together have keys of depth d_k and values of depth d_v, d_k^h = d_k / N_h each; the convolution has the
+other F_out - d_v filters.  The embeddings r^W of the 2W - 1 distances along a row and r^H of the 2H - 1 along a column
+are shared by the heads, not by the layers.  S^rel_W of all places is one product with r^W (2W - 1, d_k^h), which has
+the distances -W + 1 to W - 1 in its columns, and then a shift of row i by i, `relative_to_absolute`; so no embedding of a
+pair of places is ever made.  In place of (c), their study of positions has others, which are part of X: sines of the
+row and of the column added to it, or two more channels with the coordinates ("CoordConv").
+
+The letters are this file's.
 
 Deviations from the paper: none known.  What it leaves open: with a stride, what attends is X after a 3x3 average pool
 of that stride; a sine's channels are half of them the row's, half the column's; coordinates go from -1 to 1.
@@ -25,7 +27,7 @@ Projections have no biases and are drawn Glorot-uniform, r^H and r^W from N(0, 1
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Inexact
+from jaxtyping import Inexact, Num
 
 from minattn.attention.self_attention.modified_attention import modified_attention
 from minattn.attention.self_attention.positions import sinusoidal_positions
@@ -66,7 +68,7 @@ def relative_logits(
     r_H: Inexact[Tensor, "vertical d"],
     r_W: Inexact[Tensor, "horizontal d"],
 ) -> Inexact[Tensor, "batch heads places places"]:
-    """Return S^rel_H + S^rel_W of (4) for all H W places.  r_H: (2H - 1, d), r_W: (2W - 1, d)."""
+    """Return S^rel_H + S^rel_W of (d) for all H W places.  r_H: (2H - 1, d), r_W: (2W - 1, d)."""
     batch, heads, height, width, _ = q.shape
     s_W = relative_to_absolute(q @ ops.swapaxes(r_W, 0, 1))  # [.., iy, ix, jx]
     s_H = relative_to_absolute(ops.swapaxes(q, 2, 3) @ ops.swapaxes(r_H, 0, 1))  # [.., ix, iy, jy]
@@ -76,25 +78,30 @@ def relative_logits(
 
 
 # ---------------------------------------------------------------------------------------------- positions in X
-def with_sines(x: Inexact[Tensor, "batch height width channels"]) -> Inexact[Tensor, "batch height width channels"]:
+def with_sines(x: Num[Tensor, "batch height width channels"]) -> Num[Tensor, "batch height width channels"]:
     """Return X plus the sines of the row in the first half of the channels and of the column in the second half."""
     _, height, width, channels = x.shape
     rows = np.broadcast_to(sinusoidal_positions(height, channels // 2)[:, None], (height, width, channels // 2))
     columns = np.broadcast_to(sinusoidal_positions(width, channels // 2), rows.shape)
-    return x + like(np.concatenate([rows, columns], axis=-1).astype(x.data.real.dtype), x.data)
+    return x + like(np.concatenate([rows, columns], axis=-1).astype(real_dtype(x)), x.data)
 
 
-def with_coordinates(x: Inexact[Tensor, "batch height width channels"]) -> Inexact[Tensor, "batch height width more"]:
+def with_coordinates(x: Num[Tensor, "batch height width channels"]) -> Num[Tensor, "batch height width more"]:
     """Return X with two more channels: the row and the column, from -1 to 1."""
     batch, height, width, _ = x.shape
     grid = np.stack(np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij"), axis=-1)
-    grid = np.broadcast_to(grid.astype(x.data.real.dtype), (batch, height, width, 2))
+    grid = np.broadcast_to(grid.astype(real_dtype(x)), (batch, height, width, 2))
     return ops.concat([x, like(grid, x.data)], axis=-1)
+
+
+def real_dtype(x: Tensor) -> np.dtype:
+    """The dtype of positions beside x: float32 where x has integers."""
+    return x.data.real.dtype if x.data.dtype.kind in "fc" else np.dtype(np.float32)
 
 
 # ---------------------------------------------------------------------------------------------- attention
 class ImageAttention(Module):
-    """Multi-head self-attention over the places of an image, (1) to (4).
+    """Multi-head self-attention over the places of an image, (a) to (d).
 
     d_k, d_v: numbers of the keys and of the values of all heads together, multiples of `heads`.  sides: height and
     width of the maps, for which positions="relative" has embeddings; other positions take maps of any size.
@@ -166,11 +173,11 @@ class ImageAttention(Module):
         if self.positions == "relative":
             by_place = ops.reshape(q, (batch, self.heads, height, width, q.shape[-1]))
             bias = relative_logits(by_place, self.r_H, self.r_W) / q.shape[-1] ** 0.5
-        heads, weights = modified_attention(q, k, v, need_weights=need_weights, bias=bias)  # (1) (4)
+        heads, weights = modified_attention(q, k, v, need_weights=need_weights, bias=bias)  # (a) (d)
         concat = ops.reshape(ops.swapaxes(heads, 1, 2), (batch, height, width, self.W_O.shape[0]))
         if weights is not None:
             weights = ops.reshape(weights, (batch, self.heads, height, width, height, width))
-        return ops.moveaxis(ops.linear(concat, self.W_O), -1, 1), weights  # (2)
+        return ops.moveaxis(ops.linear(concat, self.W_O), -1, 1), weights  # (b)
 
     def _split(self, x: Inexact[Tensor, "batch height width all"]) -> Inexact[Tensor, "batch heads places d"]:
         batch, height, width, size = x.shape
@@ -178,9 +185,9 @@ class ImageAttention(Module):
 
 
 class AugmentedConvolution(Module):
-    """AAConv, (a): `outputs` maps, of which the last d_v come from attention.
+    """AAConv, (e): `outputs` maps, of which the last d_v come from attention.
 
-    kernel: of the convolution, padded so that an odd one keeps the size of the maps; it has no bias.  d_v = `outputs`
+    kernel: of the convolution, an odd number, padded so that it keeps the size of the maps; no bias.  d_v = `outputs`
     is attention alone, d_v = 0 the convolution alone.  sides: height and width of the new maps, after the stride.
     d_k, heads, positions: as in `ImageAttention`.
     """
@@ -200,7 +207,9 @@ class AugmentedConvolution(Module):
         stride: int = 1,
     ) -> None:
         check_positions(positions)
-        if not 0 <= d_v <= outputs:
+        if kernel < 1 or kernel % 2 == 0:
+            raise ConfigError(f"an augmented convolution keeps the size of its maps, got a kernel of {kernel}; hint: 3")
+        if outputs < 1 or not 0 <= d_v <= outputs:
             raise ConfigError(f"attention gives 0 to {outputs} of {outputs} maps, got d_v = {d_v}; hint: one between")
         self.stride = stride
         self.conv = self.attention = None
@@ -227,7 +236,7 @@ class AugmentedConvolution(Module):
         attended, weights = self.attention(pooled, need_weights)
         if self.conv is None:
             return attended, weights
-        return ops.concat([self.conv(x), attended], axis=1), weights  # (a)
+        return ops.concat([self.conv(x), attended], axis=1), weights  # (e)
 
 
 def check_positions(positions: str) -> None:
@@ -240,8 +249,8 @@ MECHANISM = Mechanism(
     name="attention-augmented convolution",
     paper=Paper("Bello et al.", 2019, "Attention augmented convolutional networks"),
     equation=(
-        "(1) O_h = softmax(Q K' / sqrt(d_k^h)) V; (2) MHA = Concat(O_1 .. O_Nh) W^O; (3) (4) relative logits; section "
-        "3.2: AAConv(X) = Concat(Conv(X), MHA(X))"
+        "section 3.1: O_h = softmax((Q K' + S^rel_H + S^rel_W) / sqrt(d_k^h)) V, MHA = Concat(O_1 .. O_Nh) W^O; "
+        "section 3.2: AAConv(X) = Concat(Conv(X), MHA(X))"
     ),
     code="AugmentedConvolution",
     model="minattn.models.AugmentedResNet",

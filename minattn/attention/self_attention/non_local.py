@@ -20,8 +20,8 @@ The product f g is never larger than it has to be: where nobody asks for weights
 (4) is theta (phi^T g / N), which has C_i x C_i numbers in place of N x N, and (5) goes by blocks.
 
 Deviations from the paper: the four convolutions have biases, as in the authors' code.  That code pools x before phi
-and g, subsample="before", which is another function than the paper's "after", and draws weights from N(0, 0.01^2); here
-they are He-normal, as the paper says.
+and g, subsample="before", which is another function than the paper's "after", multiplies the
+logits of (3) by 1 / sqrt(C_i), and draws weights from N(0, 0.01^2); here they are He-normal, as the paper says.
 """
 
 import math
@@ -45,7 +45,7 @@ EXTENTS = ("spacetime", "space", "time")
 BLOCK = 256  # queries of (5) at a time
 
 
-# ---------------------------------------------------------------------------------------------- pair functions
+# ---------------------------------------------------------------------------------------------- pairwise functions
 def gaussian(
     theta: Inexact[Tensor, "batch n d"],
     phi: Inexact[Tensor, "batch m d"],
@@ -93,10 +93,10 @@ def concatenation(
 class NonLocalBlock(Module):
     """z = W_z y + x, (6), of maps with `channels` channels; the four convolutions and gamma.
 
-    inner: C_i, half of the channels unless given.  pair: f, (2) to (5).  subsample: where the largest of 2 x 2 places
-    are taken, "after" phi and g, "before" them, or "none".  extent: what a place of a video sees.  norm=False: without
-    batch normalization; W_z starts at 0 instead.
-    W_theta, W_phi, W_g: (C, C_i); W_z: (C_i, C); w_theta, w_phi: the halves of w_f, (C_i, 1); where f has them.
+    inner: C_i, half of the channels unless given.  pair: the pairwise function f, (2) to (5).  subsample: where the
+    largest of 2 x 2 places are taken, "after" phi and g, "before" them, or "none".  extent: what a place of a video
+    sees.  norm=False: without batch normalization; W_z starts at 0 instead.
+    W_theta, W_phi, W_g: (C, C_i); W_z: (C_i, C); w_f: (2 C_i, 1); where f has them.
     """
 
     def __init__(
@@ -118,16 +118,14 @@ class NonLocalBlock(Module):
         if min(channels, inner) < 1:
             raise ConfigError(f"a non-local block has channels, got {channels} and {inner} inside; hint: 1 or more")
         if extent == "time" and subsample != "none":
-            raise ConfigError("2 x 2 places of a frame cannot be pooled where each sees itself alone; hint: none")
+            raise ConfigError("2 x 2 places cannot be pooled where each sees itself alone; hint: subsample='none'")
         self.pair, self.subsample, self.extent = pair, subsample, extent
         embeds = pair != "gaussian"
         self.W_theta, self.b_theta = projection(channels, inner, rng) if embeds else (None, None)
         self.W_phi, self.b_phi = projection(channels, inner, rng) if embeds else (None, None)
         self.W_g, self.b_g = projection(channels, inner, rng)
         self.W_z, self.b_z = projection(inner, channels, rng)
-        self.w_theta = self.w_phi = None
-        if pair == "concatenation":
-            self.w_theta, self.w_phi = (initializers.he_normal((inner, 1), rng) for _ in range(2))
+        self.w_f = initializers.he_normal((2 * inner, 1), rng) if pair == "concatenation" else None
         self.norm = BatchNorm2d(channels) if norm else None
         start = self.norm.weight if norm else self.W_z
         start.replace_data(0 * start.data)
@@ -141,11 +139,11 @@ class NonLocalBlock(Module):
         extent="space" those of a frame for (batch T), with "time" those of a place for (batch H W).
         need_weights=False: (z, None).  Raises ShapeError for maps with other axes, and for a single place to pool.
         """
-        if x.ndim not in (4, 5) or 0 in x.shape[2:] or (self.extent != "spacetime" and x.ndim == 4):
-            axes = "height, width) or (batch, channels, frames, height, width" if self.extent == "spacetime" else ""
+        images = " or (batch, channels, height, width)" if self.extent == "spacetime" else ""
+        if x.ndim not in ((4, 5) if images else (5,)) or 0 in x.shape[2:]:
             raise ShapeError(
-                f"a non-local block over {self.extent} got maps of shape {x.shape}, expected (batch, channels, "
-                f"{axes or 'frames, height, width'}) with a place at least; hint: images as x[:, :, None]"
+                f"a non-local block over {self.extent} got maps of shape {x.shape}, expected (batch, channels, frames, "
+                f"height, width){images}; hint: at least one place, and one frame"
             )
         batch, channels, *places = x.shape
         apart = ops.moveaxis(x, 1, -1)  # channels last: (batch, .., height, width, C)
@@ -178,7 +176,8 @@ class NonLocalBlock(Module):
         if self.pair == "dot":
             return dot_product(theta, phi, g, need_weights)
         if self.pair == "concatenation":
-            return concatenation(theta @ self.w_theta, phi @ self.w_phi, g, need_weights)
+            inner = theta.shape[-1]
+            return concatenation(theta @ self.w_f[:inner], phi @ self.w_f[inner:], g, need_weights)
         return gaussian(theta, phi, g, need_weights)
 
 
@@ -200,7 +199,7 @@ def as_sequence(x: Inexact[Tensor, "batch *places d"]) -> Inexact[Tensor, "batch
 MECHANISM = Mechanism(
     name="non-local block",
     paper=Paper("Wang et al.", 2018, "Non-local neural networks"),
-    equation="(1) y_i = 1/C(x) sum_j f(x_i, x_j) g(x_j); (2)-(5) four pair functions f; (6) z_i = W_z y_i + x_i",
+    equation="(1) y_i = 1/C(x) sum_j f(x_i, x_j) g(x_j); (2)-(5) four pairwise functions f; (6) z_i = W_z y_i + x_i",
     code="NonLocalBlock",
     model="minattn.models.NonLocalResNet",
     command="minattn train images --data fashion-mnist --model nl_resnet20",

@@ -1,15 +1,14 @@
 """ResNets with attention-augmented convolutions: AA-ResNet, AA-WRN-28-10.
 
-I. Bello, B. Zoph, A. Vaswani, J. Shlens and Q. V. Le, "Attention augmented convolutional networks", ICCV 2019, sections
-3.3, 4.1 and 4.2.  The layer is in `attention/self_attention/augmented_convolution.py`, the backbones are in
-`resnet.py`, `wide_resnet.py` and `cifar_resnet.py`.  In every block of the augmented stages one 3x3 convolution has
-attention beside it:
+I. Bello, B. Zoph, A. Vaswani, J. Shlens and Q. V. Le, "Attention augmented convolutional networks", ICCV 2019.  The
+layer is in `attention/self_attention/augmented_convolution.py`, the backbones are in `resnet.py`, `wide_resnet.py` and
+`cifar_resnet.py`.  In every block of the augmented stages one 3x3 convolution has attention beside it:
 
     bottleneck    the 3x3 convolution            ImageNet, the last three stages: 28x28, 14x14, 7x7
     basic block   the first of two               the same; Wide ResNet: all stages
 
 and batch norm follows the concatenation.  Of F_out filters kappa F_out is d_k and upsilon F_out is d_v, each rounded
-down to a multiple of the heads N_h; no head has less than 20 numbers of a key.  AA-ResNet-50, -101 and -152 have
+down to a multiple of the heads N_h; keys have at least 20 dimensions a head.  AA-ResNet-50, -101 and -152 have
 kappa = 2 upsilon = 0.2 and N_h = 8.
 
 Deviations from the paper: those of the backbones.  AA-ResNet-34 has kappa = upsilon = 0.25, which gives the printed
@@ -17,6 +16,7 @@ Deviations from the paper: those of the backbones.  AA-ResNet-34 has kappa = ups
 for small images, is not in the paper: 4 heads, keys of at least 4 numbers.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -67,7 +67,7 @@ class AugmentedResNetConfig:
         check_choices(self, positions=POSITIONS)
         if self.backbone not in BACKBONES:
             raise ConfigError(f"there is no backbone {self.backbone!r}; hint: one of {', '.join(BACKBONES)}")
-        if not (self.kappa >= 0 and 0 <= self.upsilon <= 1):
+        if not (0 <= self.kappa < math.inf and 0 <= self.upsilon <= 1):
             raise ConfigError(
                 f"kappa is at least 0 and upsilon a share, got {self.kappa} and {self.upsilon}; hint: 0.2 and 0.1"
             )
@@ -103,7 +103,7 @@ CONFIGURATIONS = {
     "aa_resnet20": AA_RESNET_20,  # not in the paper
     "aa_resnet20_1.0": replace(AA_RESNET_20, kappa=1.0, upsilon=1.0),  # nor is this: attention alone in the last stage
 }
-"""The published sizes; `aa_resnet50_0.25` to `_1.0` are figure 5's sweep of kappa = upsilon."""
+"""The published sizes; `aa_resnet50_0.25` to `_1.0` are the sweep of kappa = upsilon."""
 
 
 # ---------------------------------------------------------------------------------------------- blocks

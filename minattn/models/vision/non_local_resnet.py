@@ -18,8 +18,10 @@ Non-local blocks stand after residual blocks: one before the last block of res4;
 and res4 (of ResNet-101 every seventh of res4); ten after every block of res3 and of ResNet-50's res4.  They are
 embedded Gaussians, in the authors' code sub-sampled.
 
-Deviations from the paper: those of the block and of the residual networks; pools pad by 1.  A bottleneck has its stride
-in the 3x3 convolution.  `nl_resnet20`, a block after the last one but one of 16x16 places, is not in the paper.
+Deviations from the paper: those of the block and of the residual networks; pools pad by 1.  Every seventh block of
+ResNet-101 is from the authors' code; the ten blocks that the paper has in that network are not built, as it does not
+say where they stand.  A bottleneck has its stride in the 3x3 convolution.  `nl_resnet20`, a block after the last one
+but one of 16x16 places, is not in the paper.
 """
 
 from collections.abc import Sequence
@@ -88,7 +90,7 @@ class NonLocalResNetConfig:
 
     backbone: Annotated[str, "residual network, by its name"] = "resnet50"
     blocks: Annotated[int, "number of non-local blocks: 0, 1, 5 or 10"] = 1
-    pair: Annotated[Pair, "pair function f"] = "embedded"
+    pair: Annotated[Pair, "pairwise function f"] = "embedded"
     subsample: Annotated[Subsample, "2 x 2 places become one after phi and g, before them, or nowhere"] = "none"
     classes: Classes = 1000
     channels: Channels = 3
@@ -96,6 +98,8 @@ class NonLocalResNetConfig:
     def __post_init__(self) -> None:
         check_sizes(self, "classes", "channels")
         check_choices(self, pair=PAIRS, subsample=SUBSAMPLES)
+        if type(self.blocks) is not int:
+            raise ConfigError(f"blocks is a whole number, got {self.blocks!r}; hint: 0, 1, 5 or 10")
         if self.backbone not in BACKBONES:
             raise ConfigError(f"there is no backbone {self.backbone!r}; hint: one of {', '.join(BACKBONES)}")
         self.places()
@@ -205,6 +209,8 @@ class C2DConfig(NonLocalResNetConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choices(self, extent=EXTENTS)
+        if self.extent == "time" and self.subsample != "none" and self.blocks:
+            raise ConfigError("2 x 2 places cannot be pooled where each sees itself alone; hint: subsample=none")
         if not isinstance(self.network, ResNetConfig):
             raise ConfigError(f"C2D is a ResNet for 224x224, got {self.backbone!r}; hint: resnet50")
 
