@@ -1,0 +1,202 @@
+"""Augmented convolutions on a small part of Fashion-MNIST: at equal parameters, and attention alone with its positions.
+
+    python experiments/augmented_convolution.py --out runs/augmented
+    python experiments/augmented_convolution.py --rows relative --only-seed 1      (one network, the others later)
+
+I. Bello et al., "Attention augmented convolutional networks", ICCV 2019, two of its comparisons at a small size:
+
+    equal parameters    ResNet-20, and the same with attention beside the 3x3 convolutions of the last stage, kappa = 2
+                        upsilon = 0.2, which has 408 parameters more
+    attention alone     ResNet-20 whose blocks have attention in place of their first 3x3 convolution in the last two
+                        stages (kappa = upsilon = 1, maps of 14x14 and 7x7), knowing nothing of places, with sines, with
+                        two channels of coordinates, and with relative positions
+
+The networks learn from the first `--images` of the training images, all rows of a seed from the same ones in the same
+order; the model of the last step is scored on the first `--test` of the test images.
+
+Leaves `augmented.md`, `augmented.json` and `augmented.png` in the folder, the picture being of the heads of the network
+with relative positions of seed 1, and a file for each network that was trained: a second call trains what is missing,
+and the table has what there is.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from shared import accuracy, first, fitted, markdown_table, run
+
+from minattn.autograd import asnumpy, no_grad, tensor
+from minattn.data.images.dataset import Images, ImageSplits
+from minattn.errors import ConfigError
+from minattn.tasks.config import as_json, replaced
+from minattn.tasks.files import read_json, write_json, write_text
+from minattn.tasks.images.classifier import Classifier
+from minattn.tasks.images.settings import ImageConfig
+from minattn.tasks.images.source import ImageSource
+from minattn.tasks.images.task import ImageClassification
+from minattn.tasks.run_folder import check_libraries, check_writable
+from minattn.viz import save_figure
+from minattn.viz.maps import laid_over
+from minattn.viz.style import MUTED, styled_figure
+
+
+class Row(NamedTuple):
+    """A network by its name here, what it is in words, its name in the registry and its settings."""
+
+    name: str
+    title: str
+    model: str
+    settings: dict[str, Any]
+
+
+POSITIONS = {"none": "no positions", "sines": "sines", "coordinates": "coordinates", "relative": "relative positions"}
+ALONE = {"stages": 2, "heads": 4}
+ROWS = [
+    Row("plain", "ResNet-20", "resnet20", {}),
+    Row("beside", "ResNet-20, attention beside the last stage", "aa_resnet20", {}),
+    *(
+        Row(name, f"attention alone, {title}", "aa_resnet20_1.0", {"positions": name, **ALONE})
+        for name, title in POSITIONS.items()
+    ),
+]
+SHOWN = 5  # images in the picture
+
+
+def main() -> None:
+    """Train the networks that are missing; tabulate and draw those that there are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/augmented"), help="folder for the runs and the table")
+    parser.add_argument("--data", default="fashion-mnist", metavar="NAME|FOLDER", help="as of minattn train images")
+    parser.add_argument("--images", type=int, default=2000, metavar="N", help="train on the first N images only")
+    parser.add_argument("--test", type=int, default=2000, metavar="N", help="score on the first N test images")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="1 to N")
+    parser.add_argument("--rows", nargs="+", default=[row.name for row in ROWS], metavar="ROW", help="train these only")
+    parser.add_argument("--only-seed", type=int, metavar="N", help="train this seed only")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change another setting")
+    arguments = parser.parse_args()
+
+    known = {row.name: row for row in ROWS}
+    for name in arguments.rows:
+        if name not in known:
+            raise ConfigError(f"there is no row {name!r}; hint: one of {', '.join(known)}")
+    if arguments.seeds < 1:
+        raise ConfigError(f"--seeds must be at least 1, got {arguments.seeds}")
+    source = ImageSource(arguments.data)
+    configs = {row.name: configuration(row, arguments.epochs, arguments.set, source) for row in ROWS}
+    check_writable(arguments.out)
+    check_libraries()
+    splits = source.load(configs["plain"])
+    splits = dataclasses.replace(
+        splits, train=first(splits.train, arguments.images), test=first(splits.test, arguments.test, "--test")
+    )
+    print(
+        f"{len(splits.train):,} images to train on, {len(splits.test):,} to test, {arguments.epochs} epochs", flush=True
+    )
+    results = []
+    for seed in range(1, arguments.seeds + 1):
+        for row in ROWS:
+            wanted = row.name in arguments.rows and arguments.only_seed in (None, seed)
+            config = dataclasses.replace(configs[row.name], seed=seed)
+            result = measured(row, config, splits, arguments.out, wanted)
+            results += [] if result is None else [result]
+    if not results:
+        raise ConfigError("there is no network to tabulate; hint: fewer of --rows and --only-seed")
+    write_json(arguments.out / "augmented.json", {"results": results})
+    text = table(results)
+    write_text(arguments.out / "augmented.md", text)
+    print(f"\n{text}")
+    if any((result["row"], result["seed"]) == ("relative", 1) for result in results):
+        config = dataclasses.replace(configs["relative"], seed=1)
+        classifier, _ = fitted(config, splits, arguments.out / "relative-seed-1")
+        save_figure(draw(classifier, splits.test), arguments.out / "augmented.png")
+        print(f"figure: {arguments.out / 'augmented.png'}")
+
+
+def configuration(row: Row, epochs: int, settings: list[str], source: ImageSource) -> ImageConfig:
+    """The settings of a row.  Raises ConfigError for those in which the rows differ."""
+    differing = {key for each in ROWS for key in each.settings} | {"model", "seed"}
+    for setting in settings:
+        if setting.partition("=")[0].removeprefix("network.") in differing:
+            raise ConfigError(f"the rows differ in {', '.join(sorted(differing))}: --set {setting} cannot be given")
+    config = ImageClassification().configure([f"epochs={epochs}", *settings], row.model, source)
+    return replaced(config, {f"network.{key}": value for key, value in row.settings.items()})
+
+
+# ---------------------------------------------------------------------------------------------- a network
+def measured(row: Row, config: ImageConfig, splits: ImageSplits, out: Path, wanted: bool) -> dict | None:
+    """The score of a network: from its file, or else trained where it is wanted.
+
+    Raises ConfigError where the file is of a network with other settings or images.
+    """
+    folder = out / f"{row.name}-seed-{config.seed}"
+    file = folder.with_suffix(".json")
+    given = {"settings": as_json(config), "train": splits.train.fingerprint(), "test": splits.test.fingerprint()}
+    if file.exists():
+        stored = read_json(file)
+        if stored["given"] != given:
+            raise ConfigError(f"{file} is of a network with other settings or images; hint: another --out")
+        return stored["result"]
+    if not wanted:
+        return None
+    classifier, seconds = fitted(config, splits, folder)
+    result = {
+        "row": row.name,
+        "seed": config.seed,
+        "accuracy": accuracy(classifier, splits.test),
+        "parameters": classifier.model.count_parameters(),
+        "seconds": seconds,
+    }
+    write_json(file, {"given": given, "result": result})
+    print(f"{row.title}, seed {config.seed}: {result['accuracy']:.2f} %; {seconds:.0f} s", flush=True)
+    return result
+
+
+# ---------------------------------------------------------------------------------------------- what comes out
+def table(results: list[dict]) -> str:
+    """A line a row: its accuracy, seed by seed, and what it cost."""
+
+    def of(row: Row, key: str) -> np.ndarray:
+        return np.array([result[key] for result in results if result["row"] == row.name])
+
+    def cells(row: Row) -> list[str]:
+        scores = of(row, "accuracy")
+        deviation = f" ± {scores.std(ddof=1):.2f}" if len(scores) > 1 else ""
+        return [
+            row.title,
+            f"{of(row, 'parameters')[0]:,}",
+            " ".join(f"{score:.2f}" for score in scores),
+            f"{scores.mean():.2f}{deviation}",
+            f"{of(row, 'seconds').mean():.0f}",
+        ]
+
+    header = ["network", "parameters", "right, %, seed by seed", "mean", "seconds"]
+    return markdown_table(header, [cells(row) for row in ROWS if len(of(row, "accuracy"))])
+
+
+@no_grad()
+def draw(classifier: Classifier, test: Images):
+    """Where each head of the first augmented block of the last stage looks from the middle, over test images."""
+    images = test.at(slice(SHOWN))
+    _, attention = classifier.model(tensor(classifier.normalization(images.pixels)), return_attention=True)
+    weights = asnumpy(attention["backbone.stages.2.blocks.0.augmented"].data)  # (image, head, y, x, y, x)
+    height, width = weights.shape[-2:]
+    heads = weights[:, :, height // 2, width // 2]
+    with styled_figure(1.3 * (heads.shape[1] + 1), 1.25 * SHOWN) as figure:
+        figure.set_layout_engine("constrained")
+        grid = figure.subplots(SHOWN, heads.shape[1] + 1, squeeze=False)
+        for row, image, of_image in zip(grid, images.pixels / 255, heads, strict=True):
+            drawn = [np.repeat(image.transpose(1, 2, 0), 3 // len(image), axis=2)]
+            drawn += list(laid_over(np.repeat(image[None], len(of_image), axis=0), of_image))
+            for axes, picture in zip(row, drawn, strict=True):
+                axes.imshow(picture, interpolation="nearest")
+                axes.set(xticks=(), yticks=(), frame_on=False)
+        for axes, name in zip(grid[0], ["image", *(f"head {i + 1}" for i in range(heads.shape[1]))], strict=True):
+            axes.set_title(name, color=MUTED)
+    return figure
+
+
+if __name__ == "__main__":
+    run(main)
