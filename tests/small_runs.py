@@ -8,6 +8,7 @@ import small_facts
 import small_g2p
 import small_images
 import small_language
+import small_pixels
 import small_poses
 import small_qa
 import small_toy
@@ -18,6 +19,7 @@ from minattn.tasks.g2p.task import G2P, LexiconFiles
 from minattn.tasks.images.source import ImageSource
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.lm.task import LanguageModeling, TextFiles
+from minattn.tasks.pixels.task import PixelGeneration
 from minattn.tasks.pose.source import PoseSource
 from minattn.tasks.pose.task import Pose
 from minattn.tasks.qa.task import BabiSource, QuestionAnswering
@@ -54,6 +56,11 @@ SMALL_RUNS = {
         Pose(),
         (*small_poses.SMALL, "threads=2"),
         lambda folder: PoseSource(small_poses.write_people(folder)),
+    ),
+    "pixels": SmallRun(
+        PixelGeneration(),
+        (*small_pixels.SMALL, "dropout=0.1", "threads=2"),
+        lambda folder: ImageSource(small_pixels.write_pixels(folder)),
     ),
     "translate": SmallRun(
         Translation(),

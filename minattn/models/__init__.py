@@ -10,6 +10,8 @@ from minattn.models.memory.key_value_network import KeyValueNetwork, KeyValueNet
 from minattn.models.memory.memn2n import MemN2N, MemN2NConfig
 from minattn.models.memory.memn2n_language_model import MemoryLanguageModel, MemoryLanguageModelConfig
 from minattn.models.memory.restarts import Restarts
+from minattn.models.pixels.image_transformer import ImageTransformer, ImageTransformerConfig
+from minattn.models.pixels.logistic_mixture import LogisticMixture
 from minattn.models.pose.hourglass import HourglassConfig, StackedHourglass
 from minattn.models.sequence.bert import Bert, BertConfig
 from minattn.models.sequence.language_model import LanguageModel, LanguageModelConfig
@@ -70,10 +72,13 @@ __all__ = [
     "GoogLeNetConfig",
     "HourglassConfig",
     "Hypothesis",
+    "ImageTransformer",
+    "ImageTransformerConfig",
     "KeyValueNetwork",
     "KeyValueNetworkConfig",
     "LanguageModel",
     "LanguageModelConfig",
+    "LogisticMixture",
     "Luong",
     "LuongConfig",
     "MemN2N",

@@ -5,6 +5,7 @@ from minattn.tasks.facts.task import FactAnswering
 from minattn.tasks.g2p.task import G2P
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.lm.task import LanguageModeling
+from minattn.tasks.pixels.task import PixelGeneration
 from minattn.tasks.pose.task import Pose
 from minattn.tasks.qa.task import QuestionAnswering
 from minattn.tasks.task import Task
@@ -20,6 +21,7 @@ TASKS: dict[str, Task] = {
         QuestionAnswering(),
         FactAnswering(),
         Pose(),
+        PixelGeneration(),
     )
 }
 """A further task is a further entry."""

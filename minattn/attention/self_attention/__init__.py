@@ -5,6 +5,13 @@ from minattn.attention.self_attention.augmented_convolution import (
     relative_logits,
     relative_to_absolute,
 )
+from minattn.attention.self_attention.local_attention import (
+    Block,
+    LocalMultiHeadAttention,
+    blocks_1d,
+    blocks_2d,
+    local_attention,
+)
 from minattn.attention.self_attention.modified_attention import (
     modified_attention,
     modified_attention_context,
@@ -22,14 +29,19 @@ from minattn.attention.self_attention.scaled_dot_product import (
 
 __all__ = [
     "AugmentedConvolution",
+    "Block",
     "KeyValues",
     "LearnedPositions",
+    "LocalMultiHeadAttention",
     "MultiHeadAttention",
     "NonLocalBlock",
     "RotaryPositions",
     "SinusoidalPositions",
     "attention",
     "attention_context",
+    "blocks_1d",
+    "blocks_2d",
+    "local_attention",
     "modified_attention",
     "modified_attention_context",
     "modified_attention_weights",

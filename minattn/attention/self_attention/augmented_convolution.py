@@ -13,8 +13,8 @@ sections 3.1 and 3.2.  The H W places of an image are a sequence X (HW, F_in), a
 All N_h heads together have keys of depth d_k and values of depth d_v, d_k^h = d_k / N_h each; the convolution has the
 other F_out - d_v filters.  The embeddings r^W of the 2W - 1 distances along a row and r^H of the 2H - 1 along a column
 are shared by the heads, not by the layers.  S^rel_W of all places is one product with r^W (2W - 1, d_k^h), which has
-the distances -W + 1 to W - 1 in its columns, and then a shift of row i by i, `relative_to_absolute`; so no embedding of a
-pair of places is ever made.  In place of (c), their study of positions has others, which are part of X: sines of the
+the distances -W + 1 to W - 1 in its columns, and then a shift of row i by i, `relative_to_absolute`; so no embedding of
+a pair of places is ever made.  In place of (c), their study of positions has others, which are part of X: sines of the
 row and of the column added to it, or two more channels with the coordinates ("CoordConv").
 
 The letters are this file's.

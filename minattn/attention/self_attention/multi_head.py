@@ -113,11 +113,22 @@ class MultiHeadAttention(Module):
                     "a padding mask (batch, n_k) as mask[:, None, :]"
                 )
             mask = mask[:, None]  # the same for every head
-        attention = scaled_dot_product_attention if self.kv_heads == self.heads else modified_attention
-        heads, weights = attention(queries, *memory, mask, causal, need_weights)
+        heads, weights = self.attention(queries, memory, mask, causal, need_weights)
         batch, _, n_q, _ = heads.shape
         concat = ops.reshape(ops.swapaxes(heads, 1, 2), (batch, n_q, self.heads * self.d_v))
         return ops.linear(concat, self.W_O, self.b_O), weights
+
+    def attention(
+        self,
+        queries: Inexact[Tensor, "batch heads n_q d_k"],
+        memory: KeyValues,
+        mask: Bool[Array, "#batch 1 #n_q #n_k"] | None,
+        causal: bool,
+        need_weights: bool,
+    ) -> tuple[Inexact[Tensor, "batch heads n_q d_v"], Inexact[Tensor, "batch heads n_q n_k"] | None]:
+        """Return (head_1 .. head_h, the weights of every head)."""
+        attention = scaled_dot_product_attention if self.kv_heads == self.heads else modified_attention
+        return attention(queries, *memory, mask, causal, need_weights)
 
     def forward(
         self,

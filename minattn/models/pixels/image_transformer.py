@@ -1,0 +1,305 @@
+"""The Image Transformer: p(image) = product over positions of p(position | those generated before).
+
+N. Parmar, A. Vaswani, J. Uszkoreit, L. Kaiser, N. Shazeer, A. Ku and D. Tran, "Image Transformer", ICML 2018,
+section 3.  Layers of the Transformer, with local self-attention (`attention/self_attention/local_attention.py`) in
+place of that over all positions, generate an image of H x W pixels and C channels:
+
+    categorical   each channel of a pixel is a position, in the order row, column, channel; a table of embeddings for
+                  each channel; the softmax of one of 256 levels
+    mixture       each pixel is a position, its channels embedded together; `logistic_mixture.py`
+
+    x_0[t] = Dropout(e(position t - 1) + P_t),  e(position -1) = 0                              (a)
+    q_a = LayerNorm(q + Dropout(attention(q)));  q' = LayerNorm(q_a + Dropout(FFN(q_a)))        (b)
+    p(position t) = softmax(x_N[t] W + b), or the mixture of x_N[t] W + b                       (c)
+
+t counts positions in the order of generation, which in blocks of two dimensions is block by block.  P_t is d / 2
+numbers for the row of position t and d / 2 for its column, C columns a pixel in the categorical form: sines and
+cosines, half of each, or learned.
+
+The letters are this file's.
+
+Deviations from the paper: the embeddings are drawn from N(0, 1 / d) and multiplied by sqrt(d), as in the Transformer;
+other weights Glorot-uniform.  The mixture's position is its pixel, of any number of channels that `logistic_mixture.py`
+has.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Inexact, Integer
+
+from minattn.attention.self_attention.local_attention import Block, LocalMultiHeadAttention, blocks_1d, blocks_2d
+from minattn.autograd import Array, Tensor, asnumpy, no_grad, ops
+from minattn.autograd.backend import as_array, like
+from minattn.errors import ConfigError, DataError, ShapeError
+from minattn.models.pixels.logistic_mixture import LogisticMixture
+from minattn.models.sequence.search import refuse_nan
+from minattn.models.sequence.transformer_layers import Cache, EncoderLayer, LayerConfig
+from minattn.models.settings import Channels, DropoutRate, check_choices, check_sizes
+from minattn.nn import Dropout, Linear, Module, cross_entropy, initializers
+from minattn.nn.attention_paths import Attention, prefixed
+from minattn.nn.initializers import Rng
+from minattn.published import Network, Paper
+
+
+@dataclass(frozen=True)
+class ImageTransformerConfig:
+    """The defaults are the paper's categorical model of CIFAR-10."""
+
+    height: Annotated[int, "rows of pixels"] = 32
+    width: Annotated[int, "columns of pixels"] = 32
+    channels: Channels = 3
+    levels: Annotated[int, "levels of a channel of a pixel"] = 256
+    likelihood: Annotated[Literal["categorical", "mixture"], "one of the levels, or a mixture of logistics"] = (
+        "categorical"
+    )
+    mixtures: Annotated[int, "logistics of a mixture"] = 10
+    blocks: Annotated[Literal["1d", "2d"], "blocks of queries: runs of positions, or rectangles"] = "1d"
+    query: Annotated[int, "l_q: positions of a block of one dimension, and of its memory"] = 256
+    query_height: Annotated[int, "h_q: rows of a rectangle, and of the memory above it"] = 8
+    query_width: Annotated[int, "w_q: columns of a rectangle, and of the memory on each side"] = 16
+    layers: Annotated[int, "N: layers"] = 12
+    d_model: Annotated[int, "d: size of the embeddings and of the output of every sub-layer"] = 512
+    d_ff: Annotated[int, "size of the hidden layer of the feed-forward networks"] = 2048
+    heads: Annotated[int, "number of attention heads"] = 4
+    d_k: Annotated[int | None, "size of a head's keys and values; none: d / heads"] = None
+    dropout: DropoutRate = 0.3
+    positions: Annotated[Literal["sines", "learned"], "encoding of rows and columns"] = "sines"
+    layer_norm_eps: Annotated[float, "epsilon of layer norm"] = 1e-6
+
+    def __post_init__(self) -> None:
+        sizes = ("height", "width", "channels", "mixtures", "query", "query_height", "query_width")
+        check_sizes(self, *sizes, "layers", "d_model", "d_ff", "heads")
+        check_choices(self, likelihood=("categorical", "mixture"), blocks=("1d", "2d"), positions=("sines", "learned"))
+        if self.levels < 2:
+            raise ConfigError(f"a pixel has at least 2 levels, got {self.levels}; hint: 256")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must be in [0, 1), got {self.dropout}; hint: 0 for no dropout")
+        if self.d_k is None and self.d_model % self.heads:
+            raise ConfigError(f"heads must divide d_model = {self.d_model}, got {self.heads}; hint: or give d_k")
+        if self.d_model % 4:
+            raise ConfigError(f"rows and columns share d_model by halves and quarters, got {self.d_model}; hint: 4 n")
+        if self.likelihood == "mixture":
+            self.mixture()
+
+    def mixture(self) -> LogisticMixture:
+        """The distribution of a pixel, where it is a mixture."""
+        return LogisticMixture(self.channels, self.mixtures, self.levels)
+
+    @property
+    def columns(self) -> int:
+        """Positions in a row: C for each pixel, or one."""
+        return self.width * (self.channels if self.likelihood == "categorical" else 1)
+
+    @property
+    def length(self) -> int:
+        """Positions in an image."""
+        return self.height * self.columns
+
+    def order(self) -> tuple[Integer[np.ndarray, " n"], list[Block]]:
+        """Return (the positions, row by row, in the order of generation; the blocks)."""
+        if self.blocks == "1d":
+            return np.arange(self.length), blocks_1d(self.length, self.query)
+        rectangle = self.query_height, self.query_width
+        return blocks_2d(self.height, self.columns, rectangle, rectangle)
+
+
+MIXTURE = {"likelihood": "mixture", "d_model": 256, "d_ff": 512, "heads": 8, "d_k": 64, "dropout": 0.2, "layers": 14}
+CONFIGURATIONS = {
+    "cifar10": ImageTransformerConfig(),
+    "cifar10_mixture": ImageTransformerConfig(**MIXTURE),
+    "cifar10_2d": ImageTransformerConfig(blocks="2d"),
+    "imagenet32": ImageTransformerConfig(heads=8, dropout=0.1),
+}
+"""The published sizes."""
+
+
+class ImageTransformer(Module):
+    """The Image Transformer.  rng draws the parameters, and in training the dropout masks."""
+
+    def __init__(self, config: ImageTransformerConfig, rng: Rng) -> None:
+        self.config = config
+        self.order, blocks = config.order()
+        d, categorical = config.d_model, config.likelihood == "categorical"
+        self.embedding = self.color = None
+        if categorical:
+            self.embedding = initializers.normal((config.channels * config.levels, d), rng, d**-0.5)
+        else:
+            self.color = initializers.glorot_uniform((config.channels, d), rng)
+        self.P_row = self.P_column = None
+        if config.positions == "learned":
+            self.P_row, self.P_column = (
+                initializers.normal((n, d // 2), rng, d**-0.5) for n in (config.height, config.columns)
+            )
+        self.dropout = Dropout(config.dropout, rng)
+        self.layers = [LocalLayer(config, blocks, rng) for _ in range(config.layers)]
+        self.output = Linear(d, config.levels if categorical else config.mixture().size, rng)
+
+    # ------------------------------------------------------------------------------------------ all positions at once
+    def forward(
+        self, images: Integer[Array, "batch channels height width"], return_attention: bool = False
+    ) -> Inexact[Tensor, "batch n outputs"] | tuple[Inexact[Tensor, "batch n outputs"], Attention]:
+        """Return what (c) makes a distribution of, for all positions in the order of generation.
+
+        With return_attention=True (outputs, attention): the weights (batch, heads, n, n) of every layer, in that order.
+        Raises ShapeError for images of another size, DataError for levels that there are not.
+        """
+        embedded = self._embedded(self.tokens(images))
+        x = self.dropout(shifted(embedded) + self._positions(0, self.config.length))  # (a)
+        attention: Attention = {}
+        for i, layer in enumerate(self.layers):
+            x, inner = layer(x, causal=True, need_weights=return_attention)  # (b)
+            attention |= prefixed(f"layers.{i}", inner)
+        outputs = self.output(x)  # (c)
+        return (outputs, attention) if return_attention else outputs
+
+    def log_likelihood(self, images: Integer[Array, "batch channels height width"]) -> Inexact[Tensor, "batch n"]:
+        """Return log p of every position, given those before, in the order of generation."""
+        outputs, tokens = self(images), self.tokens(images)
+        if self.config.likelihood == "mixture":
+            return self.config.mixture().log_likelihood(outputs, tokens)
+        return -cross_entropy(outputs, tokens[..., 0], reduction="none")
+
+    def tokens(self, images: Integer[Array, "batch channels height width"]) -> Integer[Array, "batch n together"]:
+        """Return the levels in the order of generation: a channel at a position, or all of a pixel.
+
+        Raises ShapeError for images of another size, DataError for levels that there are not.
+        """
+        config, images = self.config, as_array(images)
+        shape = config.channels, config.height, config.width
+        if images.ndim != 4 or images.shape[1:] != shape or images.dtype.kind not in "iu":
+            raise ShapeError(
+                f"the Image Transformer got images {images.dtype} {images.shape}, expected whole numbers (batch, "
+                f"{config.channels}, {config.height}, {config.width}); hint: images of the size it was trained on"
+            )
+        if isinstance(images, np.ndarray) and images.size and not 0 <= images.min() <= images.max() < config.levels:
+            raise DataError(
+                f"images have levels from {images.min()} to {images.max()}, expected 0 to {config.levels - 1}; hint: "
+                "images with as many levels as the model was trained on"
+            )
+        rows = images.transpose(0, 2, 3, 1)
+        size = config.channels if config.likelihood == "mixture" else 1
+        return rows.reshape(len(images), config.length, size)[:, like(self.order, images)]
+
+    def images(
+        self, tokens: Integer[np.ndarray, "batch n together"]
+    ) -> Integer[np.ndarray, "batch channels height width"]:
+        """Return the images of levels in the order of generation: `tokens` the other way round."""
+        config = self.config
+        by_row = np.empty_like(tokens)
+        by_row[:, self.order] = tokens
+        return by_row.reshape(len(tokens), config.height, config.width, config.channels).transpose(0, 3, 1, 2)
+
+    def _embedded(
+        self, tokens: Integer[Array, "batch n together"], start: int = 0
+    ) -> Inexact[Tensor, "batch n d_model"]:
+        """e of the positions from `start` on."""
+        if self.color is not None:
+            scaled = self.config.mixture().scaled(tokens)
+            return ops.linear(like(scaled.astype(self.color.data.real.dtype), self.color.data), self.color)
+        channel = self.order[start : start + tokens.shape[1]] % self.config.channels
+        ids = like(channel * self.config.levels, tokens) + tokens[..., 0]
+        return ops.embedding(self.embedding, ids) * math.sqrt(self.config.d_model)
+
+    def _positions(self, start: int, end: int) -> Any:
+        """P of positions start to end - 1, (n, d)."""
+        row, column = np.divmod(self.order[start:end], self.config.columns)
+        if self.P_row is not None:
+            return ops.concat([ops.embedding(self.P_row, row), ops.embedding(self.P_column, column)], axis=-1)
+        table = np.concatenate([sines(row, self.config.d_model // 2), sines(column, self.config.d_model // 2)], axis=-1)
+        return like(table.astype(self.output.weight.data.real.dtype), self.output.weight.data)
+
+    # ------------------------------------------------------------------------------------------ one after another
+    def step(
+        self, state: Cache | None, tokens: Integer[Array, "batch n together"]
+    ) -> tuple[Cache, Inexact[Tensor, "batch new outputs"]]:
+        """Return (state, outputs) of the positions that follow those of `state`, the first of all if it is None.
+
+        tokens: the levels that were generated since; the outputs are of the positions after them, and at first of
+        position 0 too.  The state holds keys and values, so that none is computed twice.
+        """
+        if state is None:
+            state = Cache((None,) * len(self.layers))
+        start = state.length
+        before = self._embedded(tokens, max(0, start - 1))
+        if start == 0:
+            before = ops.pad(before, [(0, 0), (1, 0), (0, 0)])
+        x = self.dropout(before + self._positions(start, start + before.shape[1]))  # (a)
+        layers = []
+        for layer, past in zip(self.layers, state.layers, strict=True):
+            x, past, _ = layer.step(x, past, need_weights=False)  # (b)
+            layers.append(past)
+        return Cache(tuple(layers)), self.output(x)  # (c)
+
+    def draw(
+        self,
+        tokens: Integer[np.ndarray, "batch n together"],
+        given: Bool[np.ndarray, " n"],
+        rng: np.random.Generator,
+        temperature: float = 1.0,
+    ) -> Iterator[Integer[np.ndarray, "batch made together"]]:
+        """Iterate over the levels so far, in the order of generation, one position more each time.
+
+        Positions that are `given` keep their `tokens`, the others are drawn: of an image whose upper half is given, the
+        lower half; where nothing is given, images.  temperature: divides the logits, and multiplies the deviations of a
+        mixture; 0 takes the likeliest.  Call `eval()` first: in training mode dropout is on here too.  Raises
+        ConfigError for a temperature that is none.
+        """
+        if not 0 <= temperature < math.inf:
+            raise ConfigError(f"a temperature is a finite number of at least 0, got {temperature}; hint: 1")
+        return self._draw(tokens, given, rng, temperature)
+
+    def _draw(
+        self, tokens: np.ndarray, given: np.ndarray, rng: np.random.Generator, temperature: float
+    ) -> Iterator[np.ndarray]:
+        first = int(np.argmin(given)) if not given.all() else self.config.length  # those before pass at once
+        made = new = tokens[:, :first]
+        state = None
+        while made.shape[1] < self.config.length:
+            with no_grad():  # not across the yield: the caller may want gradients
+                state, outputs = self.step(state, new)
+            position = made.shape[1]
+            new = tokens[:, position : position + 1]
+            if not given[position]:
+                new = self._drawn(asnumpy(outputs.data)[:, -1:].astype(np.float64), rng, temperature)
+            made = np.concatenate([made, new], axis=1)
+            yield made
+
+    def _drawn(self, outputs: np.ndarray, rng: np.random.Generator, temperature: float) -> np.ndarray:
+        """Levels (batch, 1, channels) of outputs (batch, 1, .)."""
+        refuse_nan(outputs)
+        if self.config.likelihood == "mixture":
+            return self.config.mixture().draw(outputs, rng, temperature)
+        noise = rng.gumbel(size=outputs.shape)  # the largest of logits + noise is drawn from their softmax
+        return np.argmax(outputs + temperature * noise, axis=-1)[..., None]
+
+
+class LocalLayer(EncoderLayer):
+    """A layer (b), of local self-attention and a feed-forward network."""
+
+    def __init__(self, config: ImageTransformerConfig, blocks: list[Block], rng: Rng) -> None:
+        super().__init__(LayerConfig.of(config), rng)
+        self.self_attention = LocalMultiHeadAttention(config.d_model, config.heads, rng, blocks, config.d_k, config.d_k)
+
+
+def shifted(x: Inexact[Tensor, "batch n d"]) -> Inexact[Tensor, "batch n d"]:
+    """Each position's vector one later; zeros at the first."""
+    return ops.pad(x, [(0, 0), (1, 0), (0, 0)])[:, :-1]
+
+
+def sines(place: Integer[np.ndarray, " n"], d: int) -> Float[np.ndarray, "n d"]:
+    """Sines, then cosines, of rows or columns at d / 2 wavelengths from 2 pi to 2 pi 10^4."""
+    rates = 10000.0 ** -(np.arange(d // 2) / max(1, d // 2 - 1))
+    angles = place[:, None] * rates
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)
+
+
+NETWORK = Network(
+    name="Image Transformer",
+    paper=Paper("Parmar et al.", 2018, "Image Transformer"),
+    code="ImageTransformer",
+    command="minattn train pixels",
+)

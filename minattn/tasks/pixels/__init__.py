@@ -1,0 +1,1 @@
+"""Images, generated pixel by pixel."""

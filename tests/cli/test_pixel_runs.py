@@ -1,0 +1,67 @@
+"""`minattn train pixels` and `minattn complete`, from a folder of images to a page of completed ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_pixels import train_arguments, write_pixels
+
+from minattn.tasks.files import read_json
+from minattn.tasks.run_folder import REPORT
+
+RUN_FILES = ["best.safetensors", "config.json", "curves.png", "last.safetensors", "log.jsonl", "report.json"]
+
+
+@pytest.fixture(scope="module")
+def pixel_run(finished):
+    """A finished run; not to be written to."""
+    return finished(write_pixels, train_arguments)
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Path(write_pixels(tmp_path))
+
+
+def test_a_run_from_its_start_to_a_page_of_pictures(minattn, pictures):
+    result = minattn(*train_arguments("run"))
+    assert (result.status, result.err) == (0, "")
+    assert sorted(path.name for path in Path("run").iterdir()) == [*RUN_FILES, "samples.png"]
+    report = read_json(Path("run", REPORT))
+    score = f"{report['test']['bits_per_dimension']:.3f} bits per dimension over {report['test']['images']} images"
+    assert f"test:       {score}\n" in result.out
+    assert f"one histogram {report['baselines']['one_histogram']:.2f}" in result.out
+    assert result.out.endswith("now try:    minattn complete run IMAGE.png\n")
+    assert minattn("evaluate", "run").out == f"{score}\n"
+
+
+def test_complete_leaves_a_page(minattn, pictures, pixel_run):
+    first, second = sorted(pictures.glob("*/00.png"))[:2]
+    result = minattn("complete", pixel_run, first, second, "--count", 2, "--plot", "page.png")
+    assert (result.status, result.err) == (0, "")
+    assert result.out == "page.png: 00.png, 00.png, each with 2 completions of its lower rows\n"
+    page = Path("page.png").read_bytes()
+    minattn("complete", pixel_run, first, second, "--count", 2, "--plot", "page.png")
+    assert Path("page.png").read_bytes() == page
+    minattn("complete", pixel_run, first, second, "--count", 2, "--plot", "page.png", "--seed", 2)
+    assert Path("page.png").read_bytes() != page
+
+
+def test_what_cannot_be_completed_is_refused(refused, minattn, pictures, pixel_run, tmp_path):
+    image = next(pictures.glob("*/00.png"))
+    refused("complete", pixel_run, image, "--rows", 9, says=["--rows 9", "8 rows", "hint"], folder=tmp_path)
+    refused("complete", pixel_run, image, "--plot", "page.txt", says=["page.txt", ".png"], folder=tmp_path)
+    refused("complete", pixel_run, "missing.png", says=["missing.png"], folder=tmp_path)
+    refused("complete", pixel_run, image, "--temperature", -1, says=["temperature"], folder=tmp_path)
+
+
+def test_more_levels_than_a_byte_has_are_refused(refused, pictures, tmp_path):
+    refused(*train_arguments("run", "levels=300"), says=["2 to 256 levels", "300"], folder=tmp_path)
+
+
+def test_colored_images_are_read_as_the_model_has_them(minattn, pictures, pixel_run):
+    from PIL import Image
+
+    Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save("colored.png")
+    assert minattn("complete", pixel_run, "colored.png", "--count", 1).status == 0

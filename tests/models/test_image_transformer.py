@@ -1,0 +1,282 @@
+"""The Image Transformer: published sizes, likelihoods, what a position depends on, and generation step by step."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minattn as ma
+from minattn.autograd import asnumpy
+from minattn.errors import ConfigError, DataError, ShapeError, TrainingError
+from minattn.models.pixels.image_transformer import CONFIGURATIONS, ImageTransformer, ImageTransformerConfig, sines
+from minattn.nn.initializers import unallocated
+from minattn.testing import check_gradients
+
+SEEDS = st.integers(0, 2**32 - 1)
+SMALL = {
+    "levels": 6,
+    "mixtures": 2,
+    "query": 4,
+    "query_height": 2,
+    "query_width": 2,
+    "layers": 2,
+    "d_model": 8,
+    "d_ff": 6,
+    "heads": 2,
+    "dropout": 0.0,
+}
+FORMS = [
+    {"height": 3, "width": 4, "channels": channels, "likelihood": likelihood, "blocks": blocks, "positions": positions}
+    for channels, likelihood, blocks, positions in [
+        (1, "categorical", "1d", "sines"),
+        (3, "categorical", "2d", "learned"),
+        (3, "mixture", "1d", "learned"),
+        (1, "mixture", "2d", "sines"),
+    ]
+]
+every = pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form['likelihood']} {form['blocks']}")
+
+
+def small(form, seed=0, dtype=np.float64, **settings):
+    config = ImageTransformerConfig(**{**SMALL, **form, **settings})
+    model = ImageTransformer(config, np.random.default_rng(0)).eval()
+    rng = np.random.default_rng(seed)
+    for parameter in model.parameters():
+        parameter.replace_data(rng.normal(scale=0.5, size=parameter.shape).astype(dtype))
+    return model
+
+
+def images_for(model, count=2, seed=1):
+    config = model.config
+    shape = count, config.channels, config.height, config.width
+    return np.random.default_rng(seed).integers(0, config.levels, shape)
+
+
+# ---------------------------------------------------------------------------------------------- published sizes
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("cifar10", 38_328_576), ("cifar10_2d", 38_328_576), ("cifar10_mixture", 11_061_604), ("imagenet32", 38_328_576)],
+)
+def test_parameters(name, count):
+    with unallocated():
+        model = ImageTransformer(CONFIGURATIONS[name], np.random.default_rng(0))
+    assert model.count_parameters() == count
+
+
+def test_positions_of_the_published_models():
+    assert CONFIGURATIONS["cifar10"].length == 3 * 32 * 32
+    assert CONFIGURATIONS["cifar10_mixture"].length == 32 * 32
+    assert CONFIGURATIONS["cifar10_mixture"].mixture().size == 100
+
+
+# ---------------------------------------------------------------------------------------------- likelihood
+def test_a_uniform_model_needs_eight_bits():
+    form = {"height": 2, "width": 3, "channels": 3}
+    model = small(form, levels=256)
+    for parameter in model.output.parameters():
+        parameter.replace_data(0 * parameter.numpy())
+    bits = -model.log_likelihood(images_for(model)).numpy() / math.log(2)
+    np.testing.assert_allclose(bits, np.full((2, 18), 8.0), rtol=1e-12)
+
+
+@every
+def test_all_images_together_have_probability_one(form):
+    """Of a single pixel with two levels."""
+    model = small({**form, "height": 1, "width": 1}, levels=2)
+    channels = form["channels"]
+    every_image = np.array(list(np.ndindex(*[2] * channels))).reshape(-1, channels, 1, 1)
+    assert np.exp(model.log_likelihood(every_image).numpy().sum(axis=1)).sum() == pytest.approx(1)
+
+
+@every
+def test_gradients(form):
+    model = small(form, layers=1)
+    images = images_for(model, 1)
+    check_gradients(lambda: model.log_likelihood(images), parameters=model.named_parameters())
+
+
+# ---------------------------------------------------------------------------------------------- order
+@every
+def test_a_position_depends_on_what_is_generated_before_it_alone(form):
+    """Changing a level changes no output up to its own position, and some later one."""
+    model = small(form)
+    images = images_for(model, 1)
+    outputs, tokens = model(images).numpy(), model.tokens(images)
+    for t in range(model.config.length):
+        changed = tokens.copy()
+        changed[:, t] = (changed[:, t] + 1) % model.config.levels
+        found = model(model.images(changed)).numpy()
+        np.testing.assert_allclose(found[:, : t + 1], outputs[:, : t + 1], rtol=1e-11, atol=1e-13)
+        assert t == model.config.length - 1 or not np.allclose(found[:, t + 1 :], outputs[:, t + 1 :])
+
+
+@every
+def test_attention_of_every_layer_is_told_and_stays_in_the_memory(form):
+    model = small(form)
+    images = images_for(model)
+    outputs, attention = model(images, return_attention=True)
+    np.testing.assert_allclose(outputs.numpy(), model(images).numpy(), rtol=1e-10, atol=1e-12)
+    n = model.config.length
+    assert {path: weights.shape for path, weights in attention.items()} == {
+        f"layers.{i}.self_attention": (2, 2, n, n) for i in range(2)
+    }
+    seen = np.zeros((n, n), bool)
+    for block in model.config.order()[1]:
+        for i in range(block.start, block.end):
+            seen[i, block.before] = True
+            seen[i, block.start : i + 1] = True
+    for weights in attention.values():
+        assert ((weights.numpy() > 0) == seen).all()
+    modules = model.named_modules()
+    assert set(attention) <= {path for path, _ in modules.items()}
+
+
+@every
+def test_images_come_back_from_the_order_of_generation(form):
+    model = small(form)
+    images = images_for(model)
+    np.testing.assert_array_equal(model.images(model.tokens(images)), images)
+
+
+def test_channels_of_a_pixel_follow_one_another_in_rows():
+    model = small({"height": 2, "width": 2, "channels": 3})
+    images = images_for(model, 1)
+    assert model.tokens(images)[0, :, 0].tolist() == images[0].transpose(1, 2, 0).ravel().tolist()
+
+
+def test_sines_and_cosines_from_short_waves_to_long():
+    table = sines(np.arange(5), 6)
+    np.testing.assert_allclose(table[:, 0], np.sin(np.arange(5)))
+    np.testing.assert_allclose(table[:, 2], np.sin(np.arange(5) / 10_000))
+    np.testing.assert_allclose(table[:, 4], np.cos(np.arange(5) / 100))
+
+
+# ---------------------------------------------------------------------------------------------- generation
+@every
+def test_one_position_after_another_is_the_whole(form):
+    model = small(form)
+    images = images_for(model)
+    outputs, tokens = model(images).numpy(), model.tokens(images)
+    state, new = None, tokens[:, :0]
+    for t in range(model.config.length):
+        state, found = model.step(state, new)
+        np.testing.assert_allclose(found.numpy()[:, -1], outputs[:, t], rtol=1e-9, atol=1e-11)
+        new = tokens[:, t : t + 1]
+
+
+@every
+@given(known=st.integers(0, 11))
+def test_known_positions_stay_and_are_passed_at_once(form, known):
+    model = small(form)
+    tokens = model.tokens(images_for(model))
+    _, found = model.step(None, tokens[:, :known])
+    expected = model(model.images(tokens)).numpy()[:, : known + 1]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-11)
+    given = np.arange(model.config.length) < known
+    *_, drawn = model.draw(tokens, given, np.random.default_rng(0))
+    assert drawn.shape == tokens.shape
+    assert (drawn[:, :known] == tokens[:, :known]).all()
+    assert ((drawn >= 0) & (drawn < model.config.levels)).all()
+
+
+@every
+def test_what_is_given_anywhere_stays_and_the_rest_goes_by_it(form):
+    """The middle rows and the last are given; the likeliest levels of the others are those of the whole pass."""
+    model = small(form)
+    tokens = model.tokens(images_for(model))
+    given = model.order // model.config.columns > 0
+    *_, drawn = model.draw(tokens, given, np.random.default_rng(0), 0.0)
+    assert (drawn[:, given] == tokens[:, given]).all()
+    if form["likelihood"] == "categorical":
+        likeliest = model(model.images(drawn)).numpy().argmax(axis=-1)
+        assert (drawn[:, ~given, 0] == likeliest[:, ~given]).all()
+
+
+@every
+def test_a_seed_draws_the_same_and_a_temperature_of_zero_needs_none(form):
+    model = small(form)
+    tokens = model.tokens(images_for(model))
+    nothing = np.zeros(model.config.length, bool)
+
+    def drawn(seed, temperature):
+        *_, made = model.draw(tokens, nothing, np.random.default_rng(seed), temperature)
+        return made.tolist()
+
+    assert drawn(1, 1.0) == drawn(1, 1.0) != drawn(2, 1.0)
+    assert drawn(1, 0.0) == drawn(2, 0.0)
+
+
+def test_draws_have_the_probabilities_of_the_model():
+    """20,000 draws of the first of two pixels with three levels."""
+    model = small({"height": 1, "width": 2, "channels": 1}, levels=3)
+    first = next(model.draw(np.zeros((20_000, 2, 1), int), np.zeros(2, bool), np.random.default_rng(0)))
+    counts = np.bincount(first[:, 0, 0], minlength=3) / 20_000
+    images = np.array([[0, 0], [1, 0], [2, 0]]).reshape(3, 1, 1, 2)
+    np.testing.assert_allclose(counts, np.exp(model.log_likelihood(images).numpy()[:, 0]), atol=0.015)
+
+
+# ---------------------------------------------------------------------------------------------- what is refused
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"levels": 1}, "at least 2 levels, got 1"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"heads": 3}, "heads must divide d_model = 512, got 3"),
+        ({"d_model": 6, "heads": 2}, "share d_model by halves and quarters, got 6"),
+        ({"likelihood": "mixture", "channels": 2}, "1 or 3 channels"),
+        ({"query": 0}, "query must be a whole number of at least 1"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(CONFIGURATIONS["cifar10"], **changes)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 3), (1, 3, 3, 4, 1), (3, 3, 4)])
+def test_images_of_another_size_are_refused(shape):
+    model = small(FORMS[0])
+    with pytest.raises(ShapeError, match=r"expected whole numbers \(batch, 1, 3, 4\)"):
+        type(model).tokens.__wrapped__(model, np.zeros(shape, int))
+
+
+@pytest.mark.parametrize("level", [-1, 6])
+def test_levels_that_there_are_not_are_refused(level):
+    model = small(FORMS[1])
+    with pytest.raises(DataError, match="expected 0 to 5; hint: images with as many levels"):
+        model(np.full((1, 3, 3, 4), level))
+
+
+def test_real_numbers_are_no_levels():
+    model = small(FORMS[0])
+    with pytest.raises(ShapeError, match="got images float64"):
+        type(model).tokens.__wrapped__(model, np.zeros((1, 1, 3, 4)))
+
+
+@pytest.mark.parametrize("temperature", [-1.0, math.inf, math.nan])
+def test_temperatures_that_are_none_are_refused(temperature):
+    with pytest.raises(ConfigError, match="finite number of at least 0"):
+        small(FORMS[0]).draw(np.zeros((1, 12, 1), int), np.zeros(12, bool), np.random.default_rng(0), temperature)
+
+
+def test_a_model_that_diverged_draws_nothing():
+    model = small(FORMS[0])
+    model.output.bias.replace_data(np.full(6, np.nan))
+    with pytest.raises(TrainingError, match="NaN"):
+        next(model.draw(np.zeros((1, 12, 1), int), np.zeros(12, bool), np.random.default_rng(0)))
+
+
+# ---------------------------------------------------------------------------------------------- devices
+@every
+def test_the_same_numbers_on_every_device(backend, form):
+    model = small(form, dtype=np.float32)
+    images = images_for(model)
+    model.log_likelihood(images).mean().backward()
+    expected = {name: parameter.grad for name, parameter in model.named_parameters().items()}
+    there = small(form, dtype=np.float32).to(backend.device)
+    there.log_likelihood(ma.to_device(images, backend.device)).mean().backward()
+    for name, parameter in there.named_parameters().items():
+        found = asnumpy(parameter.grad)
+        np.testing.assert_allclose(found, expected[name], rtol=1e-3, atol=1e-5, err_msg=name)
