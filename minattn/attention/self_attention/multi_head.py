@@ -122,7 +122,7 @@ class MultiHeadAttention(Module):
         self,
         queries: Inexact[Tensor, "batch heads n_q d_k"],
         memory: KeyValues,
-        mask: Bool[Array, "#batch 1 #n_q #n_k"] | None,
+        mask: Bool[Array, "..."] | None,
         causal: bool,
         need_weights: bool,
     ) -> tuple[Inexact[Tensor, "batch heads n_q d_v"], Inexact[Tensor, "batch heads n_q n_k"] | None]:
