@@ -56,7 +56,7 @@ def test_lines_are_folded_for_a_narrow_terminal_only(minattn, monkeypatch):
         (["resnt20"], ["no network 'resnt20'", "hint: resnet20"]),
         (["resnet20", "--image", "32x32"], ["--image", "'32x32'", "hint", "3x32x32"]),
         (["resnet20", "--image", "3x0x32"], ["--image", "'3x0x32'"]),
-        (["alexnet", "--image", "3x8x8"], ["alexnet does not take --image 3x8x8: ", "hint", "as 3x224x224"]),
+        (["alexnet", "--image", "3x8x8"], ["alexnet does not take --image 3x8x8: ", "hint", "hint: 3x224x224"]),
         (["resnet20", "--image", "threexfourxfive"], ["--image"]),
         (["resnet20", "--image", "3x99999999999x1"], ["--image", "each from 1 to 1,000,000"]),
         (["resnet20", "--image", f"{'9' * 5000}x1x1"], ["--image", "'99999"]),
