@@ -300,6 +300,8 @@ def test_no_images_give_no_gates():
         ({"size": 0}, "at least one unit, or channel, got 0; hint"),
         ({"size": 2.0}, "at least one unit, or channel, got 2.0; hint"),
         ({"activation": "sigmoid"}, "activation 'sigmoid' does not exist; hint: one of relu, tanh"),
+        ({"bias": float("nan")}, "b_T is a finite number, got nan"),
+        ({"bias": None}, "b_T is a finite number, got None; hint: a negative one"),
     ],
 )
 def test_impossible_layers_are_refused(kind, arguments, says):

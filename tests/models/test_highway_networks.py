@@ -272,6 +272,16 @@ def test_dropout_is_in_training_alone(name):
     assert rates == ([0.2, 0.3, 0.4, 0.5] if name == "highway_mnist16" else [0.2])
 
 
+def test_the_network_for_cifar_drops_pixels_and_means():
+    """Dropout comes before the first layer and after the mean of the maps."""
+    model, x = small("highway_cifar10").train(), ma.tensor(images("highway_cifar10"))
+    seen = []
+    model.dropout.forward = lambda x: seen.append(x.shape) or x
+    model(x)
+    assert seen[0] == x.shape
+    assert len(seen[-1]) == 2
+
+
 # ---------------------------------------------------------------------------------------------- refused
 @pytest.mark.parametrize(
     ("config", "settings", "message"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import minattn as ma
 from minattn.autograd import ops
-from minattn.errors import ConfigError, ShapeError
+from minattn.errors import ConfigError, DataError, ShapeError
 from minattn.models.pose.heat_maps import flip_averaged, places_of, targets
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -118,3 +118,26 @@ def test_what_has_no_targets_and_no_places_is_refused():
         inspect.unwrap(targets)(np.zeros((1, 2, 2)), np.ones((1, 3), bool), (4, 4))
     with pytest.raises(ShapeError, match="no places in maps of shape"):
         places_of(ma.tensor(np.zeros((1, 2, 0, 4))))
+
+
+def test_neighbors_are_compared_not_subtracted():
+    """Equal ones that are -infinity move nothing; bytes do not wrap around."""
+    masked = np.full((1, 1, 3, 3), -np.inf)
+    masked[0, 0, 1, 1] = 9
+    np.testing.assert_array_equal(places_of(ma.tensor(masked)), [[[1.5, 1.5]]])
+    counted = np.zeros((1, 1, 3, 3), np.uint8)
+    counted[0, 0, 1] = [10, 200, 3]
+    found = inspect.unwrap(places_of)(ma.tensor(counted))
+    np.testing.assert_array_equal(found, [[[1.25, 1.5]]])
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
+def test_no_images_and_no_joints_have_no_places(shape):
+    assert places_of(ma.tensor(np.zeros((*shape, 4, 4), np.float32))).shape == (*shape, 2)
+
+
+def test_a_labeled_joint_has_a_place():
+    places, labeled = np.array([[[1.0, np.nan], [2.0, 2.0]]]), np.array([[True, True]])
+    with pytest.raises(DataError, match="not finite; hint: label only joints"):
+        targets(places, labeled, (4, 4))
+    assert np.isfinite(targets(places, ~labeled, (4, 4))).all()

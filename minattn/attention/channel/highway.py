@@ -25,8 +25,9 @@ Deviations from the paper: none known.  What it leaves open, "various zero-mean 
 where f is ReLU, else Glorot-uniform, and W_T Glorot-uniform.
 """
 
+import math
 from collections.abc import Callable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from jaxtyping import Inexact
@@ -64,7 +65,7 @@ class Highway(Module):
     """
 
     def __init__(self, size: int, rng: Rng, bias: float = -1.0, activation: Activation = "relu") -> None:
-        check_layer(size, activation)
+        check_layer(size, activation, bias)
         self.W_H = WEIGHTS_BEFORE[activation]((size, size), rng)
         self.b_H = initializers.zeros((size,))
         self.W_T = initializers.glorot_uniform((size, size), rng)
@@ -94,7 +95,7 @@ class ConvHighway(Module):
     def __init__(
         self, channels: int, rng: Rng, kernel: int = 3, bias: float = -1.0, activation: Activation = "relu"
     ) -> None:
-        check_layer(channels, activation)
+        check_layer(channels, activation, bias)
         if kernel < 1 or kernel % 2 == 0:
             raise ConfigError(
                 f"a highway layer keeps the size of its maps, which no kernel of {kernel} does with zeros on both "
@@ -126,12 +127,14 @@ class ConvHighway(Module):
         return gated(a_H, a_T, x, self.activation)
 
 
-def check_layer(size: Any, activation: str) -> None:
-    """Raise ConfigError unless a layer has a unit at least, and ReLU or tanh."""
+def check_layer(size: Any, activation: str, bias: Any) -> None:
+    """Raise ConfigError unless a layer has a unit at least, ReLU or tanh, and a bias that is a finite number."""
     if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
         raise ConfigError(f"a highway layer has at least one unit, or channel, got {size!r}; hint: 1 or more")
     if activation not in ACTIVATIONS:
         raise ConfigError(f"the activation {activation!r} does not exist; hint: one of {', '.join(ACTIVATIONS)}")
+    if not isinstance(bias, Real) or not math.isfinite(bias):
+        raise ConfigError(f"the gates' bias b_T is a finite number, got {bias!r}; hint: a negative one, such as -1")
 
 
 PAPER = Paper("Srivastava, Greff & Schmidhuber", 2015, "Training very deep networks")

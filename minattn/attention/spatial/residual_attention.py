@@ -28,8 +28,8 @@ the size before the pool, with the corners on the corners.  The R(z) of (g) is t
 The letters are this file's.
 
 Deviations from the paper: none known.  What it leaves open is as in the authors' networks: the two units of (h), the
-normalizations of (i), the corners.  Of (e) and (f) there are none: they divide by at least 1e-6 and by
-sqrt(std^2 + 1e-5), so that a place or a channel of zeros has a mask.
+normalizations of (i), the corners; and by what (e) and (f) divide where lengths and deviations are near zero: by at
+least 1e-6, and by sqrt(std^2 + 1e-5).
 """
 
 from collections.abc import Callable
@@ -58,7 +58,7 @@ def channel(x: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor
 
 
 def spatial(x: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels height width"]:
-    """Return 1 / (1 + exp(-(x_ic - mean_c) / std_c)): a map of where, whatever the size of the channel's numbers."""
+    """Return 1 / (1 + exp(-(x_ic - mean_c) / std_c)): of a channel's map, brought to mean 0 and deviation 1."""
     places = (2, 3)
     deviation = ops.sqrt(ops.var(x, places, keepdims=True) + 1e-5)
     return ops.sigmoid((x - ops.mean(x, places, keepdims=True)) / deviation)  # (f)

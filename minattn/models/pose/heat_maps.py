@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Inexact
 
 from minattn.autograd import Tensor, asnumpy, ops
-from minattn.errors import ConfigError, ShapeError
+from minattn.errors import ConfigError, DataError, ShapeError
 
 
 def targets(
@@ -32,7 +32,8 @@ def targets(
     """Return the targets (a) of the size (height, width), float32.
 
     A joint outside of the map has the part of its map that lies inside; one without a label has none, wherever its
-    place is.  Raises ConfigError for a sigma that is not above 0, ShapeError where places and labels do not fit.
+    place is.  Raises ConfigError for a sigma that is not above 0, ShapeError where places and labels do not fit,
+    DataError for a labeled place that is no number.
     """
     if not sigma > 0:
         raise ConfigError(f"the width of a target is {sigma}, expected a number above 0; hint: 1, as in the paper")
@@ -41,6 +42,8 @@ def targets(
             f"places of shape {places.shape} and labels of shape {labeled.shape} do not fit; expected (batch, joints, "
             "2) and (batch, joints); hint: x and y of each joint, and whether it is labeled"
         )
+    if not np.isfinite(places[labeled]).all():
+        raise DataError("a labeled joint has a place that is not finite; hint: label only joints whose place is known")
     middles = np.where(labeled[:, :, None], np.floor(places), 0.0)
     height, width = size
     x, y = np.arange(width) - middles[:, :, :1], np.arange(height) - middles[:, :, 1:]
@@ -60,7 +63,7 @@ def places_of(maps: Inexact[Tensor, "batch joints height width"]) -> Float[np.nd
         )
     scores = asnumpy(maps.data)
     batch, joints, height, width = scores.shape
-    rows, columns = np.divmod(scores.reshape(batch, joints, -1).argmax(-1), width)
+    rows, columns = np.divmod(scores.reshape(batch, joints, height * width).argmax(-1), width)
     padded = np.pad(scores, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     each = np.ogrid[:batch, :joints]
 
@@ -68,9 +71,14 @@ def places_of(maps: Inexact[Tensor, "batch joints height width"]) -> Float[np.nd
         return padded[each[0], each[1], rows + 1 + down, columns + 1 + right]
 
     inside_x, inside_y = (columns > 0) & (columns < width - 1), (rows > 0) & (rows < height - 1)
-    x = columns + 0.25 * inside_x * np.sign(at(0, 1) - at(0, -1)) + 0.5
-    y = rows + 0.25 * inside_y * np.sign(at(1, 0) - at(-1, 0)) + 0.5
-    return np.stack([x, y], -1).astype(np.float64)  # (b)
+
+    def toward(more: np.ndarray, less: np.ndarray) -> np.ndarray:
+        """1 where the first is larger, -1 where the second is: the sign of a difference that is never taken."""
+        return (more > less).astype(float) - (more < less)
+
+    x = columns + 0.25 * inside_x * toward(at(0, 1), at(0, -1)) + 0.5
+    y = rows + 0.25 * inside_y * toward(at(1, 0), at(-1, 0)) + 0.5
+    return np.stack([x, y], -1)  # (b)
 
 
 def flip_averaged(
