@@ -62,7 +62,7 @@ MEMORIES = (
 
 SLOTS = (20, 50, 100, 200, 500, 1000)
 
-ON_MOVIES = ("hops=1", "size=64", "epochs=2")
+ON_MOVIES = ("hops=1", "size=64", "epochs=1")
 MOVIES = (
     Row("names exchanged", ON_MOVIES, 93.9),
     Row("names not exchanged", (*ON_MOVIES, "exchange=False"), 93.9),

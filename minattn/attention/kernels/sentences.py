@@ -20,6 +20,18 @@ def sentence_vectors(table: Array, /, ids: Any, weights: Any = None) -> Result:
 
     A table (V, d) gives vectors (.., d).  Raises IndexError for an id outside [0, V).
     """
+    vectors, spread = _summed(table, None, ids, weights)
+    return vectors, lambda g: spread(g)[0]
+
+
+def story_vectors(table: Array, times: Array, /, ids: Any, weights: Any = None) -> Result:
+    """The same of stories (.., n, J), and in each the i-th row of times (n or more, d) more in the i-th sentence, if it
+    has a word.
+    """
+    return _summed(table, times, ids, weights)
+
+
+def _summed(table: Array, times: Array | None, ids: Any, weights: Any) -> tuple[Array, Any]:
     count, d = table.shape
     ids = as_index(as_array(ids), table, count, from_end=False)
     *batch, J = ids.shape
@@ -34,30 +46,36 @@ def sentence_vectors(table: Array, /, ids: Any, weights: Any = None) -> Result:
             )
         weights = like(weights, table).astype(table.real.dtype)[:, None]
         scaled, places = table * weights, ids + count * xp(ids).arange(J)
-    rows = scaled.reshape(-1, d)
-    add, spread = _sparse(places, ids, rows) if isinstance(table, np.ndarray) else _dense(places, ids, rows)
+    rows, real, of_words = scaled.reshape(-1, d), ids != 0, scaled.size // d
+    if times is not None:  # one more word of every sentence
+        module, n = xp(ids), batch[-1]
+        words_of_time = module.tile(of_words + module.arange(n), math.prod(batch[:-1]))[:, None]
+        places, real = (module.concatenate(x, 1) for x in ([places, words_of_time], [real, real.any(1)[:, None]]))
+        rows = xp(rows).concatenate([rows, times])
+    add, spread = (_sparse if isinstance(table, np.ndarray) else _dense)(places, real, rows)
 
-    def pullback(g: Array) -> Array:
-        gradient = spread(g.reshape(-1, d)).reshape(scaled.shape)
-        return gradient[0] if weights is None else (gradient * weights).sum(0)
+    def pullback(g: Array) -> tuple[Array, Array]:
+        gradient = spread(g.reshape(-1, d))
+        d_scaled, d_times = gradient[:of_words].reshape(scaled.shape), gradient[of_words:]
+        d_table = d_scaled[0] if weights is None else (d_scaled * weights).sum(0)
+        return d_table, d_times
 
     return add(rows).reshape(*batch, d), pullback
 
 
-def _sparse(places: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> Any:
-    """The sum over the words of each sentence of the rows at these places, and its transpose."""
+def _sparse(places: np.ndarray, real: np.ndarray, rows: np.ndarray) -> Any:
+    """The sum over the real words of each sentence of the rows at their places, and its transpose."""
     from scipy.sparse import csr_matrix
 
-    real = ids != 0
     ends = np.concatenate([[0], np.cumsum(real.sum(1))])
     chosen = places[real]
-    product = csr_matrix((np.ones(len(chosen), rows.dtype), chosen, ends), shape=(len(ids), len(rows)))
+    product = csr_matrix((np.ones(len(chosen), rows.dtype), chosen, ends), shape=(len(real), len(rows)))
     return (lambda rows: np.asarray(product @ rows)), (lambda g: np.asarray(product.T @ g))
 
 
-def _dense(places: Array, ids: Array, rows: Array) -> Any:
+def _dense(places: Array, real: Array, rows: Array) -> Any:
     """The same in plain array code."""
-    real, (n, J) = (ids != 0)[:, :, None], ids.shape
+    real, (n, J) = real[:, :, None], real.shape
 
     def spread(g: Array) -> Array:
         of_words = xp(g).where(real, g[:, None], 0)

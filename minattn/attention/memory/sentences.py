@@ -30,7 +30,7 @@ from jaxtyping import Float, Inexact, Integer
 
 from minattn.attention.kernels import sentences as kernels
 from minattn.autograd import Array, Tensor, op, ops
-from minattn.autograd.backend import as_array, like
+from minattn.autograd.backend import as_array
 from minattn.errors import ConfigError, ShapeError
 from minattn.nn import Module, initializers
 from minattn.nn.initializers import Rng
@@ -48,7 +48,14 @@ def sentence_vectors_equation(table: Any, ids: Any, weights: Any = None) -> Any:
     return ops.sum(words if weights is None else words * weights, axis=-2)  # (a) (b)
 
 
+def story_vectors_equation(table: Any, times: Any, ids: Any, weights: Any = None) -> Any:
+    """The same of stories (.., n, J), with T_A (n or more, d) for sentences that have a word."""
+    real = (as_array(ids) != NO_WORD).any(-1)[..., None]
+    return sentence_vectors_equation(table, ids, weights) + times[: real.shape[-2]] * real  # (e)
+
+
 sentence_vectors = op(kernels.sentence_vectors, equation=sentence_vectors_equation)
+story_vectors = op(kernels.story_vectors, equation=story_vectors_equation)
 
 
 def position_weights(J: int, d: int, coded: bool = False) -> Float[np.ndarray, "J d"]:
@@ -88,11 +95,8 @@ class SentenceEmbedding(Module):
         self, sentences: Integer[Array, "*batch words"], first: int | None = None
     ) -> Inexact[Tensor, "*batch matrices size"]:
         """Return the vectors of sentences, (a) or (b), by each matrix, or by the `first` ones alone."""
-        tables, J = self.words[:first], sentences.shape[-1]
-        if self.longest < J:
-            raise ShapeError(f"a sentence has {J} words, at most {self.longest} expected; hint: a larger `longest`")
-        weights = None if self.weights is None else np.tile(self.weights[:J], len(tables))
-        vectors = sentence_vectors(ops.concat(tables, axis=-1), sentences, weights)
+        tables = self.words[:first]
+        vectors = sentence_vectors(ops.concat(tables, axis=-1), sentences, self._weights(sentences, len(tables)))
         return ops.reshape(vectors, (*sentences.shape[:-1], len(tables), self.size))
 
     def memories(
@@ -102,15 +106,24 @@ class SentenceEmbedding(Module):
 
         A sentence without a word is an empty memory, all zeros.
         """
-        n, vectors = story.shape[1], self(story)
         if not self.times:
-            return vectors
-        real = like((as_array(story) != NO_WORD).any(-1)[:, :, None, None], vectors.data)
+            return self(story)
+        n, count = story.shape[1], len(self.words)
         if n > self.last:
             raise ShapeError(
                 f"a story of {n} sentences has more than the {self.last} places in time; hint: its most recent ones"
             )
-        return vectors + ops.stack([T_A[:n] for T_A in self.times], axis=1) * real  # (e)
+        tables = ops.concat(self.words, axis=-1), ops.concat(self.times, axis=-1)
+        return ops.reshape(
+            story_vectors(*tables, story, self._weights(story, count)), (len(story), n, count, self.size)
+        )
+
+    def _weights(self, sentences: Array, matrices: int) -> np.ndarray | None:
+        """The weights of the words for so many matrices at once; None: of a bag of words."""
+        J = sentences.shape[-1]
+        if self.longest < J:
+            raise ShapeError(f"a sentence has {J} words, at most {self.longest} expected; hint: a larger `longest`")
+        return None if self.weights is None else np.tile(self.weights[:J], matrices)
 
 
 def with_noise(

@@ -27,7 +27,7 @@ class FactsConfig(TaskConfig):
     exchange: Annotated[bool, "exchange the names at random in every batch, so that none is learned by heart"] = True
     two_hops: Annotated[NonNegative, "questions that need two facts"] = 3000
     batch_size: Annotated[Count, "questions in a batch"] = 64
-    epochs: Annotated[Count, "passes over the training questions"] = 8
+    epochs: Annotated[Count, "passes over the training questions"] = 4
     lr: Annotated[Positive, "the highest learning rate; from there it falls along a cosine to lr / 50"] = 1e-2
     max_norm: Annotated[Positive, "the norm that the gradient is clipped to"] = 5.0
 

@@ -98,6 +98,16 @@ def summed_words(draw):
 
 
 @st.composite
+def told(draw):
+    """The same of stories, with rows for the places in time, as many as there are sentences or more."""
+    call = draw(summed_words())
+    ids = call.parameters["ids"] if call.parameters["ids"].ndim > 1 else call.parameters["ids"][None]
+    (table,) = call.inputs
+    times = draw(strategies.arrays((ids.shape[-2] + draw(st.integers(0, 1)), table.shape[1]), table.dtype))
+    return Call((table, times), {**call.parameters, "ids": ids})
+
+
+@st.composite
 def hopping(draw):
     """Questions and memories, with the matrix of layer-wise tying or without; some units may go through a ReLU."""
     count, layer_wise = draw(st.integers(1, 3)), draw(st.booleans())
@@ -148,6 +158,7 @@ CASES = {
     "memory_hops": Case(hopping()),
     "gated": Case(gating()),
     "sentence_vectors": Case(summed_words()),
+    "story_vectors": Case(told()),
     "rotate": Case(rotated()),
     "modified_attention_weights": Case(modified()),
     "modified_attention_context": Case(modified()),
