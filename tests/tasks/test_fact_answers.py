@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_facts import SMALL, write_facts
 
-from minattn.data.qa.facts import CENTER, FactQuestions, ask_all, read_facts
+from minattn.data.qa.facts import CENTER, FactQuestion, FactQuestions, ask_all, read_facts
 from minattn.errors import ConfigError, DataError
 from minattn.tasks import driver
 from minattn.tasks.facts.answerer import FactAnswerer
@@ -93,6 +93,22 @@ def test_the_score_is_the_share_of_right_answers(answerer, splits):
     assert evaluation.metrics["hits"] == pytest.approx(100 * right / len(splits.test))
     assert set(evaluation.details["kinds"]) == {"objects", "subjects", "two hops"}
     assert "% right over" in TASK.summary(driver.reported(TASK, evaluation))
+
+
+def test_what_a_question_names_is_no_answer_to_it(answerer):
+    """The probability is that among all other names."""
+    name = "anine"
+    for parameter in answerer.model.parameters():
+        parameter.replace_data(np.random.default_rng(0).normal(size=parameter.shape).astype(np.float32))
+    assert answerer.open_to(["the", name]).sum() == len(answerer.candidates) - 1
+    found = answerer.ask(f"what is the dish of {name}")
+    words = answerer.entities.features(f"what is the dish of {name}")
+    batch = answerer.batch([FactQuestion(words, ())], [answerer.found(words)], np.zeros(1, int))
+    scores = answerer.model(batch.question, batch.keys, batch.values, answerer._names, batch.mask).data[0]
+    others = {other: np.exp(float(score)) for other, score in zip(answerer.candidates, scores, strict=True)}
+    del others[name]
+    assert found.answer == max(others, key=others.get)
+    assert found.probability == pytest.approx(others[found.answer] / sum(others.values()), rel=1e-4)
 
 
 def test_a_network_learns_to_read_what_it_was_never_asked(tmp_path):

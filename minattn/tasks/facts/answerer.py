@@ -36,7 +36,9 @@ class FactBatch(NamedTuple):
 
 
 class FactAnswer(NamedTuple):
-    """An answer, its probability, the slots that the question found, and for every hop their weights."""
+    """An answer, its probability among the names that the question does not have, the slots that it found, and for
+    every hop their weights.
+    """
 
     answer: str
     probability: float
@@ -153,15 +155,16 @@ class FactAnswerer:
             batch = self.batch(part, [self.found(question.words) for question in part], answers)
             log_p = asnumpy(ops.log_softmax(self._logits(self.model, batch)).data)
             losses.append(-log_p[np.arange(len(part)), answers])
-            names = [self.best(row, question.words) for row, question in zip(log_p, part, strict=True)]
-            right += [name in question.answers for name, question in zip(names, part, strict=True)]
+            best = np.where([self.open_to(question.words) for question in part], log_p, -np.inf).argmax(1)
+            right += [self.candidates[i] in question.answers for i, question in zip(best, part, strict=True)]
             on_progress(len(right), len(questions))
         return np.array(right), float(np.concatenate(losses).mean())
 
-    def best(self, scores: np.ndarray, words: Sequence[str]) -> str:
-        """The best candidate that the question does not name: with B = A its own names score high."""
-        asked = [self.number[word] for word in words if word in self.number]
-        return self.candidates[int(np.where(np.isin(np.arange(len(scores)), asked), -np.inf, scores).argmax())]
+    def open_to(self, words: Sequence[str]) -> np.ndarray:
+        """True for every candidate that a question does not name: with B = A its own names score high."""
+        found = np.ones(len(self.candidates), bool)
+        found[[self.number[word] for word in words if word in self.number]] = False
+        return found
 
     # ------------------------------------------------------------------------------------------ asking
     @no_grad()
@@ -177,10 +180,11 @@ class FactAnswerer:
         logits, attention = self.model(
             batch.question, batch.keys, batch.values, self._names, batch.mask, return_attention=True
         )
-        p = asnumpy(ops.softmax(logits).data)[0]
+        p = asnumpy(ops.softmax(logits, mask=self.open_to(words)).data)[0]
         weights = asnumpy(attention["memory"].data)[0].T
-        answer = self.best(p, words)
-        return FactAnswer(answer, float(p[self.number[answer]]), [self.memory[slot - 1] for slot in slots], weights)
+        return FactAnswer(
+            self.candidates[int(p.argmax())], float(p.max()), [self.memory[slot - 1] for slot in slots], weights
+        )
 
     # ------------------------------------------------------------------------------------------ checkpoints
     def meta(self) -> dict[str, Any]:

@@ -154,6 +154,7 @@ def draw_slots(answers: Sequence[tuple[str, FactAnswer]], path: Path) -> None:
     if not answers:
         raise DataError("there is nothing to draw; hint: a question")
     panels = [
-        Alignment(*panel(answer), f"{question}? {answer.answer}", answer.probability) for question, answer in answers
+        Alignment(*panel(answer), f"{question.rstrip('? ')}? {answer.answer}", answer.probability)
+        for question, answer in answers
     ]
     save_figure(alignment_grid(panels, columns=1), path)
