@@ -73,7 +73,7 @@ def main() -> None:
         "--out", type=Path, default=Path("runs/lsp"), help="folder for the labels, the run and the table"
     )
     parser.add_argument("--test", type=int, default=100, metavar="N", help="test on the last N images")
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     check_writable(arguments.out)

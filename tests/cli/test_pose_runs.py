@@ -81,6 +81,7 @@ def test_what_cannot_be_asked_is_one_line(minattn, folder):
         (("none.png",), "there is no file none.png"),
         (("people/people.json",), "cannot be read as an image"),
         (("people/00.png", "--box", "1,2"), "--box is LEFT,TOP,WIDTH,HEIGHT in pixels, got '1,2'; hint"),
+        (("people/00.png", "--box", "900,0,9,9"), "is no part of an image of 50 x 24; hint: a box in the image"),
         (("people/00.png", "--plot", "none/x.png"), "there is no folder none"),
     ):
         result = minattn("predict", "run", *arguments)

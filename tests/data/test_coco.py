@@ -58,6 +58,12 @@ def test_a_square_is_a_quarter_larger_than_the_box_and_black_beyond_the_image():
     assert not cut[:, :, 0].any()
 
 
+@pytest.mark.parametrize("box", [(30, 0, 5, 5), (-9, 0, 5, 5), (0, 90, 9, 1), (0, 0, 30, 1), (0, 0, 1e9, 1)])
+def test_squares_that_are_no_part_of_an_image_are_refused(box):
+    with pytest.raises(DataError, match=r"a square of .* is no part of an image of 7 x 8; hint: a box in the image"):
+        Square.around(*box).cut(np.zeros((3, 8, 7), np.uint8), 16)
+
+
 # ---------------------------------------------------------------------------------------------- reading
 def test_every_body_is_cut_out_of_its_image(folder, content):
     images, _ = people()
@@ -134,6 +140,10 @@ def test_joints_may_lie_outside_of_the_image(folder, content):
         ({"bbox": [0, 0, 0, 5]}, r"has the bbox \[0, 0, 0, 5\]; hint: left, top, width and height"),
         ({"bbox": [0, 0, float("inf"), 5]}, "has the bbox"),
         ({"bbox": None}, "has the bbox None"),
+        (
+            {"bbox": [900, 0, 9, 9]},
+            "the annotation 0: a square of 11.25 pixels around 904.5, 4.5 is no part of an image",
+        ),
         ({"image_id": 99}, "has image_id 99; hint: one of the images"),
     ],
 )

@@ -73,7 +73,8 @@ def test_photographs_have_the_papers_changes_and_figures_none(source):
     assert (drawn.scale, drawn.rotation, drawn.color, drawn.flip) == (0, 0, 0, True)
     assert (photographs.scale, photographs.rotation, photographs.color, photographs.flip) == (0.25, 30, 0.4, True)
     assert drawn.network.size == 64
-    assert TASK.configure(model="hourglass8").network.size == 256
+    published = TASK.configure(model="hourglass8", source=source)
+    assert (published.network.size, published.batch_size, published.lr, published.scale) == (256, 6, 2.5e-4, 0.25)
 
 
 def test_the_default_data_are_clips_where_they_are(monkeypatch, tmp_path):

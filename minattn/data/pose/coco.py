@@ -28,6 +28,9 @@ from minattn.errors import ConfigError, DataError
 AROUND = 1.25
 """The side of the square that is cut out, in larger sides of the box."""
 
+LARGEST = 4
+"""The side of a square at most, in larger sides of its image: it is made in the memory before it is scaled."""
+
 TEST_SHARE, DEV_SHARE, SPLIT_SEED = 0.2, 0.1, 0
 
 TORSO = ("left_shoulder", "right_hip"), ("l_shoulder", "r_hip")
@@ -50,7 +53,18 @@ class Square(NamedTuple):
     def cut(
         self, pixels: UInt8[np.ndarray, "channels height width"], size: int
     ) -> UInt8[np.ndarray, "channels size size"]:
-        """The square out of an image, scaled to size x size."""
+        """The square out of an image, scaled to size x size.
+
+        Raises DataError for one that lies beside the image, or is far larger than it.
+        """
+        height, width = pixels.shape[1:]
+        half = self.side / 2
+        beside = not (-half < self.x < width + half and -half < self.y < height + half)
+        if beside or self.side > LARGEST * max(width, height):
+            raise DataError(
+                f"a square of {self.side:.4g} pixels around {self.x:.4g}, {self.y:.4g} is no part of an image of "
+                f"{width} x {height}; hint: a box in the image"
+            )
         pillow, _ = require_pillow()
         image = pillow.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
         left, top = round(self.x - self.side / 2), round(self.y - self.side / 2)
@@ -157,7 +171,10 @@ def read_coco(path: str | Path, size: int, folder: str | Path | None = None) -> 
             square = _square(annotation, path)
             if image is None:
                 image = read_image(folder / str(files[image_id]), color="rgb")
-            pixels.append(square.cut(image, size))
+            try:
+                pixels.append(square.cut(image, size))
+            except DataError as error:
+                raise DataError(f"{path}: the annotation {annotation.get('id')}: {error}") from None
             at = square.into(at, size)
             places.append(at)
             seen.append(label)

@@ -57,4 +57,10 @@ class PoseConfig(TaskConfig):
 PHOTOGRAPHS: dict[str, Any] = {"epochs": 60, "scale": 0.25, "rotation": 30.0, "color": 0.4}
 """As in the paper, but for the epochs."""
 
-MODELS = {name: PoseConfig(model=name, network=CONFIGURATIONS[name]) for name in ("small_hourglass2", *CONFIGURATIONS)}
+PUBLISHED: dict[str, Any] = {"batch_size": 6, "lr": 2.5e-4}
+"""Of the published networks, as in the authors' code, but for Adam in place of RMSprop."""
+
+MODELS = {
+    name: PoseConfig(model=name, network=CONFIGURATIONS[name], **({} if name.startswith("small") else PUBLISHED))
+    for name in ("small_hourglass2", *CONFIGURATIONS)
+}

@@ -131,9 +131,7 @@ class Pose(Task):
         output: Output,
         path: Annotated[str, "an image file with one person", "IMAGE"],
         *,
-        box: Annotated[
-            str | None, "where the person is, in pixels; without it the whole image", "LEFT,TOP,WIDTH,HEIGHT"
-        ] = None,
+        box: Annotated[str | None, "where the person is, in pixels; without it the whole image", BOX] = None,
         plot: Annotated[Path | None, "draw the skeleton and the heat maps: FILE.png, .svg or .pdf", "FILE"] = None,
     ) -> None:
         """Find the joints of a person in an image."""
