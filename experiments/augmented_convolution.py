@@ -193,6 +193,9 @@ def draw(classifier: Classifier, test: Images):
             for axes, picture in zip(row, drawn, strict=True):
                 axes.imshow(picture, interpolation="nearest")
                 axes.set(xticks=(), yticks=(), frame_on=False)
+                rows, columns = picture.shape[:2]  # a ring around the place that looks
+                x, y = (width // 2 + 0.5) * columns / width, (height // 2 + 0.5) * rows / height
+                axes.plot(x - 0.5, y - 0.5, "o", color="white", fillstyle="none", markersize=7)
         for axes, name in zip(grid[0], ["image", *(f"head {i + 1}" for i in range(heads.shape[1]))], strict=True):
             axes.set_title(name, color=MUTED)
     return figure

@@ -255,4 +255,5 @@ MECHANISM = Mechanism(
     code="AugmentedConvolution",
     model="minattn.models.AugmentedResNet",
     command="minattn train images --data fashion-mnist --model aa_resnet20",
+    experiment="experiments/augmented_convolution.py",
 )
