@@ -285,6 +285,7 @@ def draw(results: list[dict]):
                 for x, scores in there.items():
                     axes.plot([x] * len(scores), scores, "o", color=color, alpha=0.55, markeredgewidth=0, markersize=4)
             axes.set_xticks(ticks)
+            axes.margins(x=0.08)
             axes.set_xlabel(label)
             axes.grid(axis="y")
             axes.tick_params(colors=MUTED)
