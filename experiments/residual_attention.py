@@ -18,8 +18,9 @@ the first `--images` of the training images, and the model of the last step is s
 out of them; nothing is chosen by that score.  The main rows have `--seeds` seeds, the others the first one; all rows of
 a seed see the same images in the same order.
 
-Leaves `residual.md`, `residual.json` and `residual.png` in the folder, and a file for each network that was trained: a
-second call trains what is missing, and the table has what there is.
+Leaves `residual.md`, `residual.json` and `residual.png` in the folder, the masks of the first network over dev images,
+`masks.png`, and a file for each network that was trained: a second call trains what is missing, and the table has what
+there is.
 """
 
 import argparse
@@ -40,7 +41,7 @@ from minattn.tasks.files import read_json, write_json, write_text
 from minattn.tasks.images.classifier import Classifier
 from minattn.tasks.images.settings import ImageConfig
 from minattn.tasks.images.source import ImageSource
-from minattn.tasks.images.task import ImageClassification
+from minattn.tasks.images.task import ImageClassification, draw_maps, examples
 from minattn.tasks.run_folder import check_libraries, check_writable
 from minattn.viz import save_figure
 from minattn.viz.style import MUTED, PALETTE, styled_figure
@@ -96,7 +97,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/residual"), help="folder for the runs and the table")
     parser.add_argument("--data", default="fashion-mnist", metavar="NAME|FOLDER", help="as of minattn train images")
     parser.add_argument("--images", type=int, default=5000, metavar="N", help="train on the first N images only")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--narrow", type=int, default=4, metavar="N", help="by what numbers of maps are divided")
     parser.add_argument("--halve", action=argparse.BooleanOptionalAction, default=True, help="images of half the side")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of the main rows: 1 to N")
@@ -131,7 +132,10 @@ def main() -> None:
     text = table(results) + "\n" + "\n".join(findings(results)) + "\n"
     write_text(arguments.out / "residual.md", text)
     save_figure(draw(results), arguments.out / "residual.png")
-    print(f"\n{text}\nfigure: {arguments.out / 'residual.png'}")
+    figures = [arguments.out / "residual.png"]
+    if draw_masks(dataclasses.replace(config, seed=1), splits, arguments.out):
+        figures.append(arguments.out / "masks.png")
+    print(f"\n{text}\nfigures: {', '.join(map(str, figures))}")
 
 
 def configuration(arguments: argparse.Namespace) -> ImageConfig:
@@ -169,8 +173,7 @@ def measured(row: Row, config: ImageConfig, splits: ImageSplits, out: Path, want
 
     Raises ConfigError where the file is of a network with other settings or images.
     """
-    config = replaced(config, {f"network.{key}": value for key, value in row.settings.items()})
-    folder = out / f"{row.name}-seed-{config.seed}"
+    config, folder = of_row(row, config, out)
     file = folder.with_suffix(".json")
     given = {"settings": as_json(config), "images": splits.train.fingerprint()}
     if file.exists():
@@ -195,6 +198,12 @@ def measured(row: Row, config: ImageConfig, splits: ImageSplits, out: Path, want
     write_json(file, {"given": given, "result": result})
     print(f"{row.title}, seed {config.seed}: {result['accuracy']:.2f} %; {seconds:.0f} s", flush=True)
     return result
+
+
+def of_row(row: Row, config: ImageConfig, out: Path) -> tuple[ImageConfig, Path]:
+    """The settings of a row, and the folder of its run."""
+    settings = {f"network.{key}": value for key, value in row.settings.items()}
+    return replaced(config, settings), out / f"{row.name}-seed-{config.seed}"
 
 
 @no_grad()
@@ -293,6 +302,17 @@ def draw(results: list[dict]):
                 axes.legend(frameon=False, labelcolor="linecolor", handlelength=1)
         left.set_ylabel("accuracy, %")
     return figure
+
+
+def draw_masks(config: ImageConfig, splits: ImageSplits, out: Path) -> bool:
+    """Draw the masks of the first row's network over dev images; False where it is not trained."""
+    config, folder = of_row(ROWS[0], config, out)
+    if not folder.is_dir():
+        return False
+    classifier, _ = fitted(config, splits, folder)
+    probabilities = classifier.predict(splits.dev).probabilities
+    chosen = examples(probabilities, splits.dev.labels)
+    return draw_maps(out / "masks.png", classifier, splits.dev.at(chosen), probabilities[chosen].argmax(axis=1))
 
 
 if __name__ == "__main__":
