@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -58,6 +58,7 @@ def bench(
     out: Annotated[Path, option("Where the report goes.  [default: runs/bench]", metavar="FOLDER")] = OUT,
     add: Annotated[bool, option("Keep what --out holds of other workloads and machines.", "--add")] = False,
     environments: Annotated[Path, option(ENVIRONMENTS, "--envs", metavar="FOLDER")] = DEFAULT_FOLDER,
+    avx2: Annotated[bool, option("Hold all engines to AVX2, where the processor has AVX-512.", "--avx2")] = False,
     attention_memory: Annotated[bool, option(MEMORY, "--attention-memory")] = False,
     listing: Annotated[bool, option("Name the workloads and the engines, and do nothing.", "--list")] = False,
 ) -> None:
@@ -70,7 +71,7 @@ def bench(
     elif attention_memory:
         _attention_memory(context, out, rounds)
     else:
-        run(Request(workloads or (), against, threads or (), rounds, seconds, environments, out, add), console)
+        run(Request(workloads or (), against, threads or (), rounds, seconds, environments, out, add, avx2), console)
 
 
 def _attention_memory(context: typer.Context, out: Path, rounds: int) -> None:
@@ -95,11 +96,13 @@ class Request:
     environments: Path = DEFAULT_FOLDER
     out: Path = OUT
     add: bool = False  # keep what `out` holds of other workloads and machines
+    avx2: bool = False
 
     def plan(self) -> Plan:
         """Raises ConfigError with the first name or number that cannot be."""
         against, threads = self._against(), self._threads()
-        return Plan(self._workloads(), against, threads, self.rounds, self.seconds, self.environments)
+        plan = Plan(self._workloads(), against, threads, self.rounds, self.seconds, self.environments)
+        return replace(plan, avx2=self.avx2)
 
     def _workloads(self) -> list[Workload]:
         try:
@@ -136,6 +139,7 @@ class Request:
         parts += [part for number in self._threads() for part in ("--threads", str(number))]
         parts += ["--rounds", str(self.rounds)]
         parts += [] if self.seconds == Request.seconds else ["--seconds", f"{self.seconds:g}"]
+        parts += ["--avx2"] if self.avx2 else []
         return shlex.join(parts)
 
 

@@ -87,14 +87,27 @@ def interpreter_of(engine: Engine, folder: Path, note: Callable[[str], None]) ->
     return python
 
 
-def variables_of(engine: Engine) -> dict[str, str]:
+AVX2 = {
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
+"""Environment variables that hold OpenBLAS, NumPy, PyTorch, oneDNN and MKL to AVX2."""
+
+
+def variables_of(engine: Engine, avx2: bool = False) -> dict[str, str]:
     """The environment variables that `engine` runs with: packages of this environment do not leak into another, and
     minattn is that of the engine's clone, installed or not.
+
+    avx2: it takes no wider vector instructions, though the processor may have them.
     """
+    variables = {**os.environ, **(AVX2 if avx2 else {})}
     if engine.requirements:
-        return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        return {name: value for name, value in variables.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     path = os.pathsep.join(filter(None, [str(engine.clone), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path}
+    return {**variables, "PYTHONPATH": path}
 
 
 def _recipe(engine: Engine) -> str:

@@ -18,7 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from threadpoolctl import threadpool_info
+
 from benchmarks.environments import (
+    AVX2,
     BASELINES,
     DEFAULT_FOLDER,
     ENGINES,
@@ -51,6 +54,7 @@ class Plan:
     environments: Path = DEFAULT_FOLDER
     time_limit: float = 120.0  # seconds that an engine may take to get ready, or for the steps of a round
     program: Path | None = None  # in place of every engine's worker
+    avx2: bool = False  # hold all engines to AVX2
 
     @property
     def engines(self) -> list[str]:
@@ -107,7 +111,7 @@ class Harness:
     def no_results(self) -> Results:
         """Results before anything is measured."""
         plan = self.plan
-        return Results(describe_machine(), plan.reference, plan.rounds, plan.seconds, plan.engines)
+        return Results(describe_machine(plan.avx2), plan.reference, plan.rounds, plan.seconds, plan.engines)
 
     def _find_interpreter(self, name: str) -> None:
         try:
@@ -149,7 +153,7 @@ class Harness:
         interpreter = self._interpreters[engine.name if engine.name in self._interpreters else MINATTN]
         if isinstance(interpreter, UnavailableError):
             raise interpreter
-        place = Place(interpreter, variables_of(engine), threads, folder, self.plan.time_limit)
+        place = Place(interpreter, variables_of(engine, self.plan.avx2), threads, folder, self.plan.time_limit)
         if workload == IMPORT:
             return Importer(engine, place)
         call = (LIMITS, str(workload.limit)) if name == LIMITS else (name, workload.name)
@@ -243,14 +247,14 @@ def attempt_round(contender: Contender, steps: int, rest: float) -> Round:
 
 
 # ---------------------------------------------------------------------------------------------- the machine
-def describe_machine() -> dict[str, Any]:
-    """Facts of the machine for the results; what the system does not tell is left out."""
+def describe_machine(avx2: bool = False) -> dict[str, Any]:
+    """Facts of the machine for the results; what the system does not tell is left out.  avx2: as in a `Plan`."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
     machine: dict[str, Any] = {
         "processor": facts.get("model name") or platform.processor() or "unknown",
-        "instructions": ", ".join(widest_instructions(set(facts.get("flags", "").split()))),
+        "instructions": ", ".join(instructions(set(facts.get("flags", "").split()), avx2)),
         "processors": len(processors()),
         "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])} on {platform.machine()}",
         "python": platform.python_version(),
@@ -260,7 +264,14 @@ def describe_machine() -> dict[str, Any]:
     return machine
 
 
-def widest_instructions(flags: set[str]) -> list[str]:
-    """The vector instructions that decide how fast products are."""
+def instructions(flags: set[str], avx2: bool) -> list[str]:
+    """What decides how fast products are: the vector instructions, and the kernels that NumPy's OpenBLAS takes.
+
+    It takes those that OPENBLAS_CORETYPE names, where that is set, in place of the processor's own.
+    """
     vectors = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), None)
-    return [name for name in (vectors, "AMX" if "amx_tile" in flags else None) if name]
+    if avx2:
+        return ["held to AVX2", f"OpenBLAS: {AVX2['OPENBLAS_CORETYPE']}"]
+    kernels = next((pool["architecture"] for pool in threadpool_info() if pool["internal_api"] == "openblas"), None)
+    found = vectors, "AMX" if "amx_tile" in flags else None, kernels and f"OpenBLAS: {kernels}"
+    return [name for name in found if name]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,7 @@ def test_none_is_minattn_alone():
 def test_the_command_in_the_report_measures_the_same_again():
     request = Request(["W2"], "torch,jax", [1], 7, 0.1)
     assert request.command() == "python -m benchmarks W2 --against torch,jax --threads 1 --rounds 7 --seconds 0.1"
+    assert replace(request, avx2=True).command() == f"{request.command()} --avx2"
 
 
 # ---------------------------------------------------------------------------------------------- what a run leaves

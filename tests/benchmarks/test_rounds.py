@@ -1,12 +1,17 @@
 """How long a round is, who takes turns with whom, and what is done about a machine that others use too."""
 
 import os
+import platform
+import subprocess
+import sys
 import time
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from benchmarks import harness, processes
-from benchmarks.harness import Plan, Watcher, attempt_round, steps_a_round, take_round
+from benchmarks.environments import engine_of, variables_of
+from benchmarks.harness import Plan, Watcher, attempt_round, instructions, steps_a_round, take_round
 from benchmarks.processes import Contender, Meter, Steps, processors, thread_variables
 from benchmarks.results import Round
 from benchmarks.workloads import find_workloads
@@ -143,3 +148,24 @@ def test_threads_are_set_for_every_library():
 
 def test_processors_are_those_that_this_process_may_use():
     assert len(set(processors())) == len(processors()) >= 1
+
+
+# ---------------------------------------------------------------------------------------------- the machine
+@pytest.mark.parametrize("kernels", ["Haswell", "SkylakeX"])
+def test_a_machine_is_named_by_its_instructions_and_by_the_kernels_of_openblas(monkeypatch, kernels):
+    pools = [{"internal_api": "openmp"}, {"internal_api": "openblas", "architecture": kernels}]
+    monkeypatch.setattr(harness, "threadpool_info", lambda: pools)
+    assert instructions({"avx2", "avx512f", "amx_tile"}, avx2=False) == ["AVX-512", "AMX", f"OpenBLAS: {kernels}"]
+    assert instructions({"avx2"}, avx2=False) == ["AVX2", f"OpenBLAS: {kernels}"]
+    assert instructions({"avx2", "avx512f"}, avx2=True) == ["held to AVX2", "OpenBLAS: Haswell"]
+    monkeypatch.setattr(harness, "threadpool_info", list)
+    assert instructions(set(), avx2=False) == []
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="AVX2 is of x86")
+@pytest.mark.skipif(not any(pool["internal_api"] == "openblas" for pool in threadpool_info()), reason="no OpenBLAS")
+def test_what_is_held_to_avx2_takes_its_kernels():
+    code = "import threadpoolctl, numpy; print(*(pool['architecture'] for pool in threadpoolctl.threadpool_info()))"
+    environment = variables_of(engine_of("minattn"), avx2=True)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Haswell"]
