@@ -52,9 +52,13 @@ LONG = 1 << 20
 """From how many numbers on an array is long: below, whole chains stay in the processor's last cache, and waking a
 thread takes longer than it saves."""
 
-BLOCK = 1 << 18
-"""Elements of one array in a block: 1 MiB of float32.  Smaller ones would suit the cache of one core, but between any
-two operations on a block a thread needs the interpreter's lock, and where another has it, sleeps for longer than an
+BLOCK = 1 << 17
+"""Elements of one array in a block: 512 KiB of float32.  Smaller ones would suit the cache of one core, but
+threads get in each other's way between the operations on a block."""
+
+ROWS = 1 << 18
+"""The same in a chain over rows, which has fewer arrays on the way than most over elements, and more operations that
+are short: between any two a thread needs the interpreter's lock, and where another has it, sleeps for longer than an
 operation on half as many takes."""
 
 NEW = None
@@ -83,7 +87,7 @@ def over_rows(body: Body, *arrays: Array, into: Sequence[Array | None] = ()) -> 
     x = arrays[0]
     if x.size < LONG or not is_real_host(x):
         return body(*arrays)
-    return _in_blocks(body, [_flat(array, x.ndim - 1) for array in arrays], x, into)
+    return _in_blocks(body, [_flat(array, x.ndim - 1) for array in arrays], x, into, ROWS)
 
 
 def over_elements(body: Body, *arrays: Array, into: Sequence[Array | None] = ()) -> Any:
@@ -93,7 +97,7 @@ def over_elements(body: Body, *arrays: Array, into: Sequence[Array | None] = ())
         return body(*arrays)
     if not x.flags.c_contiguous:
         return _in_order(body, arrays, into)
-    return _in_blocks(body, [_flat(array, x.ndim) for array in arrays], x, into)
+    return _in_blocks(body, [_flat(array, x.ndim) for array in arrays], x, into, BLOCK)
 
 
 def _in_order(body: Body, arrays: Sequence[Array], into: Sequence[Array | None]) -> Any:
@@ -112,11 +116,11 @@ def _flat(array: Array, axes: int) -> Array:
     return array.reshape(math.prod(array.shape[:axes]), *array.shape[axes:])
 
 
-def _in_blocks(body: Body, arrays: Sequence[Array], x: Array, into: Sequence[Array | None]) -> Any:
+def _in_blocks(body: Body, arrays: Sequence[Array], x: Array, into: Sequence[Array | None], block: int) -> Any:
     """`body` over blocks of `arrays` along their first axis; x is the first of them in its own shape."""
     results = [np.empty(x.shape, x.dtype) if y is NEW or not y.flags.c_contiguous else y for y in into]
     arrays = [*arrays, *(result.reshape(arrays[0].shape) for result in results)]
-    height = max(1, BLOCK * len(arrays[0]) // x.size)
+    height = max(1, block * len(arrays[0]) // x.size)
     blocks = -(-len(arrays[0]) // height)
     further: list[tuple[Array, ...]] = [()] * blocks
 

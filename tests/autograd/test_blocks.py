@@ -32,6 +32,7 @@ def tiny(request, monkeypatch):
     monkeypatch.setattr(blocks, "LONG", 1)
     monkeypatch.setattr(blocks, "CHAIN", 1)
     monkeypatch.setattr(blocks, "BLOCK", 3)
+    monkeypatch.setattr(blocks, "ROWS", 3)
     with ThreadPoolExecutor(2) as helpers:
         monkeypatch.setattr(blocks, "threads", lambda: request.param)
         monkeypatch.setattr(blocks, "_helpers", lambda: helpers)
@@ -125,7 +126,7 @@ def standardised(x, y=None):
     block=st.integers(1, 30),
 )
 def test_results_are_joined_in_their_order(x, block):
-    blocks.BLOCK = block
+    blocks.ROWS = block
     y, mean, total = over_rows(standardised, x, into=[NEW])
     np.testing.assert_array_equal(y, x - x.mean(-1, keepdims=True))
     np.testing.assert_array_equal(mean, x.mean(-1, keepdims=True))
