@@ -40,8 +40,9 @@ WAYS = {
     "parts for threads": {"SHARED": 1} | SMALLEST | GATHER,
     "products in pieces": {"SMALL": 60, "FEWEST_ROWS": 2} | IN_PIECES,
     "pieces of blocks": {"HOST_BLOCK": 300, "FEWEST_PIXELS": 1, "SMALL": 30, "FEWEST_ROWS": 1} | IN_PIECES,
+    "rows of pixels first": {"PAGE": 1, "ROOM": 0} | GATHER,
     "slide": SMALL_PRODUCTS,
-    "slide over images": {"HOST_BLOCK": 500, "FEWEST_PIXELS": 1, "SMALL": 100, "FEWEST_ROWS": 1} | SMALL_PRODUCTS,
+    "slide over images": {"HOST_BLOCK": 600, "FEWEST_PIXELS": 1, "SMALL": 100, "FEWEST_ROWS": 1} | SMALL_PRODUCTS,
     "slide over rows": {"SMALL": 50, "FEWEST_ROWS": 1} | SMALLEST | SMALL_PRODUCTS,
 }
 
@@ -226,6 +227,7 @@ def test_all_the_ways_are_taken(monkeypatch):
         "parts for threads": (45, 1, True),
         "products in pieces": (1, 90, False),
         "pieces of blocks": (9, 20, False),
+        "rows of pixels first": (1, 1, False),
         "slide": (1, "slides", False),
         "slide over images": (5, "slides", False),
         "slide over rows": (45, "slides", False),

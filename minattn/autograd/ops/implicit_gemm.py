@@ -55,6 +55,10 @@ kernels (`has_small_products`): a quarter quicker where channels are few.  Produ
 FEWEST_ROWS = 64
 """Rows of P in a piece of a product; where SMALL has no room for as many, products are whole."""
 
+PAGE, ROOM = 4096, 8
+"""Numbers so many bytes apart share a place in a processor's first cache, which has room for so many of them.  Where
+more channels are as far apart, as those of 32 x 32 pixels that do not come last, reading all of a pixel is slow."""
+
 SHARED = 1 << 24
 """From how many multiplications on threads share a convolution: they wake faster than they compute so many."""
 
@@ -197,11 +201,12 @@ def _blocks(y: Array, weight: Shape, held: int) -> tuple[list[Block], bool]:
 
 
 def _held(weight: Shape, slides: bool, depthwise: bool) -> int:
-    """The numbers that a block has for each pixel: its patch, or where there are no patches what stands for them."""
+    """The numbers that a block has for each pixel: its patch, or where there are no patches what stands for them, the
+    pixel itself twice, what each row of the kernel makes of it, and their sum."""
     outputs, channels, k_h, k_w = weight
     if depthwise:
         return 4 * outputs  # what it sees, its result and copies on the way
-    return channels + (k_h + 1) * outputs if slides else channels * k_h * k_w
+    return 2 * channels + (k_h + 1) * outputs if slides else channels * k_h * k_w
 
 
 def _even(count: int, most: int, multiple: int) -> int:
@@ -244,7 +249,11 @@ def _fill(padded: Array, images: Array, top: int, left: int) -> None:
     """Write the pixels of images (N, H, W, ..) from (top, left) on to `padded`, which is 0 where there are none."""
     rows, from_rows = _common(top, padded.shape[1], images.shape[1])
     columns, from_columns = _common(left, padded.shape[2], images.shape[2])
-    padded[:, rows, columns] = images[:, from_rows, from_columns]
+    seen = images[:, from_rows, from_columns]
+    apart = seen.strides[-1]
+    if xp(seen) is np and seen.shape[-1] > ROOM and apart > 0 and apart % PAGE == 0:
+        seen = np.ascontiguousarray(seen.swapaxes(2, -1)).swapaxes(2, -1)  # whole rows first, then row by row
+    padded[:, rows, columns] = seen
 
 
 def _common(first: int, size: int, whole: int) -> tuple[slice, slice]:
