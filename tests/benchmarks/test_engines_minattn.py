@@ -24,10 +24,12 @@ from benchmarks.workloads import (
     WORKLOADS,
     highway,
     hourglass,
+    image_transformer,
     language_model,
     luong,
     memory_network,
     mlp,
+    non_local,
     rnnsearch,
     rows,
     tiny_ops,
@@ -47,6 +49,8 @@ def small(monkeypatch):
     sizes = {
         inputs: {"BATCHES": 1},
         highway: {"DEPTH": 5, "WIDTH": 4, "BATCH": 6},
+        non_local: {"BATCHES": 1, "SHAPE": (2, 4, 3, 2), "INNER": 3},
+        image_transformer: {"BATCHES": 1, "SIZE": Stack(1, 8, 8, 2), "SIDE": 4, "LEVELS": 5, "QUERY": 4, "IMAGES": 2},
         hourglass: {"BATCHES": 1, "ORDER": 1, "FEATURES": 8, "JOINTS": 2, "IMAGES": (2, 3, 16, 16)},
         language_model: {"BATCHES": 1, "SIZE": Stack(2, 8, 12, 2), "WORDS": 11, "LENGTH": 5, "TEXTS": 3},
         luong: {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "LENGTH": 3, "PAIRS": 4},
@@ -127,6 +131,27 @@ def test_the_hourglass_learns(small):
     maps = model(ma.tensor(images.astype(np.float64))).data
     first, second = losses_of("W13")
     assert first == pytest.approx(((maps[:, 0] - targets) ** 2).mean(), rel=1e-5)
+    assert second < first
+
+
+def test_the_non_local_block_learns(small):
+    p, [(x, target)] = non_local.data()
+    p = {name: array.astype(np.float64) for name, array in p.items()}
+    places = x.astype(np.float64).transpose(0, 2, 3, 1).reshape(len(x), -1, x.shape[1])
+    theta, phi, g = (places @ p[f"W_{name}"] + p[f"b_{name}"] for name in ("theta", "phi", "g"))
+    scores = theta @ phi.swapaxes(1, 2)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    y = weights / weights.sum(-1, keepdims=True) @ g @ p["W_z"] + p["b_z"]
+    z = (y - y.mean((0, 1))) / np.sqrt(y.var((0, 1)) + 1e-5) + places
+    first, second = losses_of("W14")
+    assert first == pytest.approx(((z - target.transpose(0, 2, 3, 1).reshape(z.shape)) ** 2).mean(), rel=1e-5)
+    assert second < first
+
+
+def test_the_image_transformer_learns(small):
+    """From the likelihood of uniform pixels, nearly; what it computes is compared with PyTorch's when it is timed."""
+    first, second = losses_of("W15")
+    assert first == pytest.approx(np.log(image_transformer.LEVELS), rel=0.3)
     assert second < first
 
 
