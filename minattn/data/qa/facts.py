@@ -329,8 +329,8 @@ def memory_of(facts: Sequence[Fact], form: Form) -> list[Slot]:
 
 
 def sentence_of(fact: Fact) -> tuple[str, ...]:
-    """A fact as a sentence of its subject's document."""
-    return ("the", *fact.relation.split(), "of", fact.subject, "is", fact.object)
+    """A fact as a sentence of its subject's document, such as an almanac has: france internet domain .fr."""
+    return (fact.subject, *fact.relation.split(), fact.object)
 
 
 def window_around(words: Sequence[str], place: int, size: int = WINDOW, encode_center: bool = False) -> tuple[str, ...]:
