@@ -33,6 +33,14 @@ def test_squeeze_and_excitation_classes_image_and_depth(minattn):
     assert "parameters  271,612" in "\n".join(" ".join(line.split()) for line in lines).replace(" 2", "  2")
 
 
+def test_of_a_network_that_finds_joints_too(minattn):
+    lines = lines_of(minattn("summary", "hourglass2", "--depth", 2))
+    assert lines[0] == "hourglass2, image 3x256x256"
+    assert [line.split() for line in lines[-2:]] == [["parameters", "6,570,400"], ["MACs", "8,334,606,336"]]
+    refused = minattn("summary", "hourglass2", "--classes", 3)
+    assert refused.err == "error: hourglass2 has no classes; hint: leave it out\n"
+
+
 def test_without_a_name_it_lists_all_with_their_sizes(minattn, monkeypatch):
     for name in registry.names():
         if "1202" in name:  # the deepest take nearly as long as all the others

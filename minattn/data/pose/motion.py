@@ -2,7 +2,7 @@
 
 The angles are those of people that were recorded, or drawn from the ranges that healthy joints have:
 
-    clips   19 recorded clips, such as running, dancing, a cartwheel: JSON files in the format of X. B. Peng et al.,
+    clips   20 recorded clips, such as running, dancing, a cartwheel: JSON files in the format of X. B. Peng et al.,
             "DeepMimic", SIGGRAPH 2018, which the package pybullet ships.  They are read where they lie; nothing of it
             is imported.
     ranges  each angle by itself between the limits of the American Academy of Orthopaedic Surgeons, "Joint motion:
