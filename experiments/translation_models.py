@@ -9,6 +9,7 @@ number of steps.  --attentions takes every attention in place of every network. 
 
     table.md        BLEU, chrF, perplexity, time; where the test sentences are aligned, the alignment error rate too,
                     beside that of IBM model 1, which has the same sentences to count
+    NETWORK.txt     its translations of the test sentences, a line each
     lengths.png     BLEU by the length of the source, as in Figure 2 of Bahdanau et al.
     alignments.png  of a few test sentences by RNNsearch, as in their Figure 3
 
@@ -87,7 +88,7 @@ def main() -> None:
     steps = steps_of(task, configs, splits, arguments.seconds, arguments.out / "steps.json")
     reports, translators = {}, {}
     for name, config in configs.items():
-        folder = arguments.out / "".join(c if c.isalnum() else "_" for c in name)
+        folder = arguments.out / folder_of(name)
         print(f"{name}: {steps[name]:,} steps, {folder}", flush=True)
         config = task.configure([*rows[name], *arguments.set, f"steps={steps[name]}"], source=source)
         translators[name] = trained(task, config, source, folder)
@@ -96,7 +97,10 @@ def main() -> None:
     if isinstance(splits.test, AlignedText) and splits.test.unit == "word":
         text += "\n" + baseline(splits.train, splits.test)
     write_text(arguments.out / "table.md", text)
-    scores = {name: by_length(translator, splits.test, arguments.lengths) for name, translator in translators.items()}
+    scores = {
+        name: by_length(translator, splits.test, arguments.lengths, arguments.out / f"{folder_of(name)}.txt")
+        for name, translator in translators.items()
+    }
     save_figure(draw(scores), arguments.out / "lengths.png")
     write_text(arguments.out / "lengths.md", table_of_lengths(scores))
     shown = [
@@ -105,6 +109,11 @@ def main() -> None:
     if "RNNsearch" in translators:
         draw_alignments(translators["RNNsearch"].translate(shown[:4]), arguments.out / ALIGNMENTS, COLUMNS)
     print(text)
+
+
+def folder_of(name: str) -> str:
+    """The name of a network's folder."""
+    return "".join(c if c.isalnum() else "_" for c in name)
 
 
 # ---------------------------------------------------------------------------------------------- equal time
@@ -168,10 +177,14 @@ def baseline(train: ParallelText, test: AlignedText) -> str:
     return markdown_table(["counting", "AER (%)", "precision (%)", "recall (%)"], rows)
 
 
-def by_length(translator: Translator, test: ParallelText, ends: Sequence[int]) -> dict[int, TranslationScore]:
-    """The scores of the test sentences by the number of words of the source."""
-    found = translator.search([ids for ids, _ in translator.encode(test)], batch_size=128)
-    translations = [translator.target.decode(best.ids) for best in found]
+def by_length(
+    translator: Translator, test: ParallelText, ends: Sequence[int], path: Path
+) -> dict[int, TranslationScore]:
+    """The scores of the test sentences by the words of the source; path: where their translations are kept."""
+    if not path.exists():
+        found = translator.search([ids for ids, _ in translator.encode(test)], batch_size=128)
+        write_text(path, "".join(translator.target.decode(best.ids) + "\n" for best in found))
+    translations = path.read_text(encoding="utf-8").split("\n")[:-1]
     lengths = [len(source.split()) for source in test.sources]
     return score_by_length(translations, test.targets, lengths, ends, translator.config.bleu)
 

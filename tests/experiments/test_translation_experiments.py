@@ -73,6 +73,8 @@ def test_networks_are_compared_in_equal_time(call, tmp_path, monkeypatch):
     assert [int(row[2]) for row in rows_of(table)] == list(steps.values())
     lengths = rows_of((folder / "lengths.md").read_text(encoding="utf-8"))
     assert [row[0] for row in lengths] == ["to 10"]
+    kept = (folder / "Transformer.txt").read_text(encoding="utf-8").splitlines()
+    assert len(kept) == sum(int(row[1]) for row in lengths)
     assert {"lengths.png", "alignments.png"} < {path.name for path in folder.iterdir()}
     again = call(*arguments, "--only", "RNNencdec", "--only", "Transformer", "--lengths", 2)
     assert "to train for" not in again
