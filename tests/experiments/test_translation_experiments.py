@@ -10,7 +10,7 @@ from minattn.tasks import driver
 from minattn.tasks.files import read_json
 from minattn.tasks.translate.source import ParallelSource
 
-LADDER, NETWORKS = "luong_ladder.py", "translation_models.py"
+LADDER, NETWORKS, START = "luong_ladder.py", "translation_models.py", "luong_start.py"
 WORDS = ("--set", "symbols=words", "--set", "beam=1")
 
 
@@ -92,11 +92,35 @@ def test_attentions_are_compared_with_counting(call, tmp_path, monkeypatch):
     assert float(rows["both"][3]) <= float(rows["IBM model 1"][3])  # some of its links
 
 
+def test_starts_are_compared_by_their_first_steps(call, tmp_path):
+    train = write_pairs(tmp_path)["train"]
+    arguments = [
+        START,
+        "--train",
+        train,
+        "--out",
+        tmp_path / "out",
+        *WORDS,
+        "--set",
+        "hidden=8",
+        "--set",
+        "embedding=8",
+    ]
+    printed = call(*arguments, "--steps", 4)
+    table = (tmp_path / "out" / "start.md").read_text(encoding="utf-8")
+    assert table in printed
+    rows = {row[0]: row[1:] for row in rows_of(table)}
+    assert rows["RNNsearch"][1:] == ["–", "–"]
+    deviations = {name: float(row[2]) for name, row in rows.items() if name != "RNNsearch"}
+    assert deviations["both small"] < deviations["neither"]  # at the start already: the embeddings are a tenth
+    assert all(0 < float(row[0]) < 10 for row in rows.values())
+
+
 def test_a_network_that_is_none(refused, tmp_path):
     refused(NETWORKS, "--out", tmp_path / "out", "--only", "LSTM", says="none of these networks", folder=tmp_path)
 
 
-@pytest.mark.parametrize("name", [LADDER, NETWORKS])
+@pytest.mark.parametrize("name", [LADDER, NETWORKS, START])
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [(("--train", "none.tsv"), "there is no file"), (("--set", "foo=2"), "there is no setting 'foo'")],
