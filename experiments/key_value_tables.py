@@ -99,7 +99,10 @@ def main() -> None:
     if "slots" in asked:
         predictor, _ = fitted(MEMORIES[0], source, arguments)
         questions = source.load(predictor.config).test
-        rows = [[f"{count}", *map("{:.1f}".format, with_slots(predictor, questions, count))] for count in SLOTS]
+        rows = []
+        for count in SLOTS:
+            in_them, right, took = with_slots(predictor, questions, count)
+            rows.append([f"{count}", f"{in_them:.1f}", f"{right:.1f}", f"{took:.2f}"])
         tables["slots"] = markdown_table(["slots", "in them", "here", "ms a question"], rows)
         write_text(arguments.out / TABLE, "\n".join(tables.values()))
     if "wikimovies" in asked:
@@ -132,11 +135,12 @@ def paper(row: Row) -> str:
 
 # ---------------------------------------------------------------------------------------------- slots
 def with_slots(predictor: FactAnswerer, questions: FactQuestions, count: int) -> tuple[float, float, float]:
-    """How many questions find an answer in so many slots and how many are right, in percent, and milliseconds each."""
+    """How many questions find an answer in so many slots, and are right, in percent; milliseconds of processor time."""
     predictor.config = replace(predictor.config, slots=count)
-    start = time.perf_counter()
+    predictor.score(questions)  # and what is done only once
+    start = time.process_time()
     right, _ = predictor.score(questions)
-    took = time.perf_counter() - start
+    took = time.process_time() - start
     return reached(predictor, questions), hits(right), 1000 * took / len(questions)
 
 
