@@ -13,7 +13,7 @@ F. Wang et al., "Residual attention network for image classification", CVPR 2017
                 and 70 % of the labels to train on are wrong: each is replaced, with that probability, by another class
 
 The networks are the reconstruction for CIFAR with its numbers of maps divided by `--narrow`, and the images are halved,
-each pixel the mean of four, unless `--no-halve` is given; all of it takes about half an hour on one core.  They learn from
+each pixel the mean of four, unless `--no-halve` is given; all of it takes half an hour on one core.  They learn from
 the first `--images` of the training images, and the model of the last step is scored on the dev images, which were held
 out of them; nothing is chosen by that score.  The main rows have `--seeds` seeds, the others the first one; all rows of
 a seed see the same images in the same order.
