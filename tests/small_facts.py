@@ -5,7 +5,7 @@ from pathlib import Path
 NAMES = [f"{first}{last}" for first in ("an", "be", "cor", "dav", "el", "fay") for last in ("a", "o", "ine", "y")]
 PLACES = ("old town", "the hill", "harbor", "park")
 FOOD = ("bread", "soup", "rice", "green beans")
-SMALL = ("size=8", "slots=6", "two_hops=20", "epochs=2", "batch_size=16")
+SMALL = ("size=8", "slots=6", "two_hops=20", "epochs=4", "lr=0.02", "batch_size=16")
 
 
 def facts_text() -> str:
