@@ -112,7 +112,9 @@ def test_sizes_are_whole_numbers(sizes):
 
 def test_a_weight_without_elements_is_not_drawn():
     with pytest.raises(ConfigError, match=r"a weight of shape \(0, 5\) has no elements to draw; hint"):
-        AdditiveAttention(0, 3, 5, rng(), init="glorot")
+        initializers.glorot_uniform((0, 5), rng())
+    with pytest.raises(ConfigError, match="state must be a whole number of at least 1, got 0; hint"):
+        AdditiveAttention(0, 3, 5, rng(), init="paper")
 
 
 def test_an_orthogonal_matrix_has_two_axes():
