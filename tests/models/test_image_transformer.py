@@ -114,6 +114,29 @@ def test_a_position_depends_on_what_is_generated_before_it_alone(form):
 
 
 @every
+def test_the_input_of_the_first_layer_by_hand(form):
+    """(a) and (c) alone, without layers: the embedding of the position before, and where each position is."""
+    model = small(form)
+    config, images = model.config, images_for(model, 1)
+    model.layers = []
+    tokens, d, channels = model.tokens(images)[0], config.d_model, config.channels
+    x = np.zeros((config.length, d))
+    for t, position in enumerate(model.order):
+        if t > 0 and model.color is None:
+            table = (model.order[t - 1] % channels) * config.levels
+            x[t] = np.sqrt(d) * model.embedding.numpy()[table + tokens[t - 1, 0]]
+        elif t > 0:
+            x[t] = (2 * tokens[t - 1] / (config.levels - 1) - 1) @ model.color.numpy()
+        row, column = divmod(position, config.columns)
+        if config.positions == "learned":
+            x[t] += np.concatenate([model.P_row.numpy()[row], model.P_column.numpy()[column]])
+        else:
+            x[t] += np.concatenate([sines(np.array([place]), d // 2)[0] for place in (row, column)])
+    expected = x @ model.output.weight.numpy() + model.output.bias.numpy()
+    np.testing.assert_allclose(model(images).numpy()[0], expected, rtol=1e-10, atol=1e-12)
+
+
+@every
 def test_attention_of_every_layer_is_told_and_stays_in_the_memory(form):
     model = small(form)
     images = images_for(model)

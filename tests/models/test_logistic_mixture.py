@@ -125,6 +125,17 @@ def test_a_temperature_of_zero_takes_the_means_of_the_likeliest():
         assert mixture.draw(outputs, np.random.default_rng(seed), temperature=0.0).tolist() == [[1]]
 
 
+def test_channels_are_drawn_one_after_another():
+    """Without noise the levels are those of m_1, m_2 + a x_1 and m_3 + b x_1 + c x_2, x being what was drawn."""
+    mixture, rng = LogisticMixture(3, 1, 256), np.random.default_rng(0)
+    outputs = np.concatenate([[0], [0.5, -0.2, 0.1], rng.normal(size=3), [1.0, -0.7, 0.4]])
+    a, b, c = np.tanh(outputs[7:])
+    x_1, x_2 = 0.5, -0.2 + a * 0.5
+    expected = np.array([x_1, x_2, 0.1 + b * x_1 + c * x_2])
+    drawn = mixture.draw(outputs[None], rng, temperature=0.0)
+    np.testing.assert_array_equal(drawn, [np.rint((expected + 1) / 2 * 255)])
+
+
 @pytest.mark.parametrize(("channels", "mixtures", "size"), [(3, 10, 100), (1, 10, 30), (1, 1, 3)])
 def test_numbers_a_pixel(channels, mixtures, size):
     assert LogisticMixture(channels, mixtures).size == size
