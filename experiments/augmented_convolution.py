@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from shared import accuracy, first, fitted, markdown_table, run
+from shared import accuracy, check_rows, first, fitted, markdown_table, run
 
 from minattn.autograd import asnumpy, no_grad, tensor
 from minattn.data.images.dataset import Images, ImageSplits
@@ -78,12 +78,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change another setting")
     arguments = parser.parse_args()
 
-    known = {row.name: row for row in ROWS}
-    for name in arguments.rows:
-        if name not in known:
-            raise ConfigError(f"there is no row {name!r}; hint: one of {', '.join(known)}")
-    if arguments.seeds < 1:
-        raise ConfigError(f"--seeds must be at least 1, got {arguments.seeds}")
+    check_rows(arguments.rows, [row.name for row in ROWS], arguments.seeds)
     source = ImageSource(arguments.data)
     configs = {row.name: configuration(row, arguments.epochs, arguments.set, source) for row in ROWS}
     check_writable(arguments.out)

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from shared import accuracy, first, fitted, markdown_table, run
+from shared import accuracy, check_rows, first, fitted, markdown_table, run
 
 from minattn.attention.spatial.residual_attention import ResidualAttention
 from minattn.autograd import no_grad, tensor
@@ -106,12 +106,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change another setting")
     arguments = parser.parse_args()
 
-    known = {row.name: row for row in ROWS}
-    for name in arguments.rows:
-        if name not in known:
-            raise ConfigError(f"there is no row {name!r}; hint: one of {', '.join(known)}")
-    if arguments.seeds < 1:
-        raise ConfigError(f"--seeds must be at least 1, got {arguments.seeds}")
+    check_rows(arguments.rows, [row.name for row in ROWS], arguments.seeds)
     config = configuration(arguments)
     check_writable(arguments.out)
     check_libraries()

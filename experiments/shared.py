@@ -35,6 +35,15 @@ def trained(task: Task, config: Any, source: Source, folder: Path) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------- images
+def check_rows(wanted: Sequence[str], known: Sequence[str], seeds: int) -> None:
+    """Raise ConfigError for a row of a table that there is not, and for less than one seed."""
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(f"there is no row {name!r}; hint: one of {', '.join(known)}")
+    if seeds < 1:
+        raise ConfigError(f"--seeds must be at least 1, got {seeds}")
+
+
 def first(images: Images, count: int | None, option: str = "--images") -> Images:
     """The first images; None is all of them.  Raises ConfigError for a count, of that option, that there is not."""
     if count is not None and not 1 <= count <= len(images):
