@@ -24,7 +24,7 @@ class PooledNetwork(Module):
     def features_and_attention(
         self, images: Inexact[Tensor, "batch colors height width"]
     ) -> tuple[Inexact[Tensor, "batch channels new_height new_width"], Attention]:
-        """Return (the last feature maps, the gates of every squeeze-and-excitation)."""
+        """Return (the last feature maps, the weights of every attention mechanism by its path)."""
         raise NotImplementedError(f"{type(self).__name__} has no features")
 
     def features(
@@ -42,8 +42,9 @@ class PooledNetwork(Module):
     ) -> Inexact[Tensor, "batch classes"] | tuple[Inexact[Tensor, "batch classes"], Attention]:
         """Return the logits; with return_attention=True, (logits, attention).
 
-        attention: the gates (batch, channels) of every squeeze-and-excitation, and under "classifier" the class
-        activation maps (batch, classes, height, width), as large as the last feature maps.
+        attention: the weights of every mechanism by its path, such as the gates (batch, channels) of a
+        squeeze-and-excitation, and under "classifier" the class activation maps (batch, classes, height, width), as
+        large as the last feature maps.
         """
         features, attention = self.features_and_attention(images)
         logits = self.classifier(self.pool(features))
