@@ -5,7 +5,7 @@
 S. Johnson and M. Everingham, "Learning effective human pose estimation from inaccurate annotation", CVPR 2011: people
 at sports with 14 joints.  The last --test of the images are tested on, and 5 % of the others choose the best network.
 What is trained on is turned, enlarged, mirrored and colored.  Beside PCK@0.2 of every joint stands that of a guess: the
-mean place of the joint in the training images.
+mean position of the joint in the training images.
 
 The labels are written as train.json, dev.json and test.json in COCO's keypoint format, from which minattn train pose
 reads them; the images stay where they are.
@@ -25,7 +25,7 @@ from minattn.tasks.files import read_json, write_json, write_text
 from minattn.tasks.pose.source import PoseSource
 from minattn.tasks.pose.task import Pose
 from minattn.tasks.run_folder import REPORT, check_writable
-from minattn.training.pose_metrics import PCK, distances, right_joints
+from minattn.training.pose_metrics import PCK, correct_keypoints, distances
 
 JOINTS = [
     "right_ankle",
@@ -125,12 +125,15 @@ def read_joints(path: Path) -> np.ndarray:
 
 
 def as_coco(files: list[Path], joints: np.ndarray) -> dict[str, Any]:
-    """The labels of images in COCO's format: a joint that is not marked as visible has none, its place is a guess."""
+    """The labels of images in COCO's format: a joint not marked as visible has none, its position is a guess."""
     annotations = []
     for number, body in enumerate(joints):
         labeled = body[:, 2] > 0
-        places = body[labeled, :2]
-        middle, sides = (places.max(0) + places.min(0)) / 2, np.maximum(MARGIN * (places.max(0) - places.min(0)), 1)
+        positions = body[labeled, :2]
+        middle, sides = (
+            (positions.max(0) + positions.min(0)) / 2,
+            np.maximum(MARGIN * (positions.max(0) - positions.min(0)), 1),
+        )
         keypoints = np.where(labeled[:, None], np.column_stack([body[:, :2], np.full(len(body), 2)]), 0)
         box = [*(middle - sides / 2).tolist(), *sides.tolist()]
         found = {
@@ -150,12 +153,12 @@ def as_coco(files: list[Path], joints: np.ndarray) -> dict[str, Any]:
 
 # ---------------------------------------------------------------------------------------------- what comes out
 def guessed(labels: Path, size: int) -> dict[str, float]:
-    """PCK of the mean places of the training images, by joint, and their mean."""
+    """PCK of the mean positions of the training images, by joint, and their mean."""
     splits = load_pose_folder(labels, size)
-    places = np.nanmean(np.where(splits.train.inside[..., None], splits.train.places, np.nan), 0)
+    positions = np.nanmean(np.where(splits.train.inside[..., None], splits.train.positions, np.nan), 0)
     test: Poses = splits.test
-    found = right_joints(
-        distances(np.broadcast_to(places, test.places.shape), test.places), test.inside, test.torso, PCK
+    found = correct_keypoints(
+        distances(np.broadcast_to(positions, test.positions.shape), test.positions), test.inside, test.torso, PCK
     )
     return dict(zip(splits.skeleton.joints, found.each.tolist(), strict=True)) | {"mean": found.mean}
 
@@ -164,7 +167,7 @@ def table(test: dict[str, Any], guess: dict[str, float]) -> str:
     """A line a joint: what the network finds, and the guess."""
     found = test["joints"] | {"mean": test["pck"]}
     lines = [[name.replace("_", " "), f"{found[name]:.1f}", f"{guess[name]:.1f}"] for name in (*JOINTS, "mean")]
-    return markdown_table(["PCK@0.2, %", "network", "mean place"], lines)
+    return markdown_table(["PCK@0.2, %", "network", "mean position"], lines)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def people() -> tuple[list[np.ndarray], dict]:
         for side in range(2):
             body, left = 2 * number + side, 26 * side
             picture[:24, left : left + 24] = poses.pixels[body].transpose(1, 2, 0)
-            keypoints = np.column_stack([poses.places[body] + (left, 0), poses.seen[body]]).round(2)
+            keypoints = np.column_stack([poses.positions[body] + (left, 0), poses.visibility[body]]).round(2)
             keypoints[(body + 3) % 16] = 0  # one without a label
             content["annotations"].append(
                 {

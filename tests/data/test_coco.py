@@ -44,8 +44,8 @@ def changed(content, **changes):
 def test_places_go_into_a_square_and_back(seed):
     rng = np.random.default_rng(seed)
     square = Square.around(*rng.uniform(-10, 50, 2), *rng.uniform(1, 90, 2))
-    places = rng.uniform(-5, 70, (4, 2))
-    np.testing.assert_allclose(square.back(square.into(places, 32), 32), places)
+    positions = rng.uniform(-5, 70, (4, 2))
+    np.testing.assert_allclose(square.back(square.into(positions, 32), 32), positions)
 
 
 def test_a_square_is_a_quarter_larger_than_the_box_and_black_beyond_the_image():
@@ -74,11 +74,11 @@ def test_every_body_is_cut_out_of_its_image(folder, content):
     assert found.skeleton == SKELETON
     for body, annotation in enumerate(content["annotations"]):
         keypoints = np.array(annotation["keypoints"]).reshape(-1, 3)
-        np.testing.assert_array_equal(found.poses.seen[body], keypoints[:, 2])
+        np.testing.assert_array_equal(found.poses.visibility[body], keypoints[:, 2])
         labeled = keypoints[:, 2] > 0
         left = annotation["bbox"][0]
         np.testing.assert_allclose(
-            found.poses.places[body][labeled], keypoints[labeled, :2] - (left - 3, -3), rtol=1e-5, atol=1e-4
+            found.poses.positions[body][labeled], keypoints[labeled, :2] - (left - 3, -3), rtol=1e-5, atol=1e-4
         )
         picture = images[annotation["image_id"]]
         inside = found.poses.pixels[body][:, 3:27, 3:27]
@@ -90,10 +90,10 @@ def test_torso_and_head_are_measured_where_both_ends_have_labels(folder):
     poses, joints = found.poses, list(found.skeleton.joints)
     for lengths, ends in ((poses.torso, ("left_shoulder", "right_hip")), (poses.head, ("upper_neck", "head_top"))):
         a, b = (joints.index(name) for name in ends)
-        known = (poses.seen[:, [a, b]] > 0).all(1)
+        known = (poses.visibility[:, [a, b]] > 0).all(1)
         assert 0 < known.sum() < COUNT
         np.testing.assert_array_equal(np.isfinite(lengths), known)
-        expected = np.linalg.norm(poses.places[:, a] - poses.places[:, b], axis=1)
+        expected = np.linalg.norm(poses.positions[:, a] - poses.positions[:, b], axis=1)
         np.testing.assert_allclose(lengths[known], expected[known], rtol=1e-5)
 
 
@@ -125,7 +125,7 @@ def test_pairs_that_the_file_names_count(folder, content):
 def test_joints_may_lie_outside_of_the_image(folder, content):
     keypoints = [-5.0, 900.0, 2.0, *content["annotations"][0]["keypoints"][3:]]
     poses = read_coco(rewritten(folder, changed(content, keypoints=keypoints)), 30).poses
-    assert poses.places[0, 0].tolist() == [-2, 903]
+    assert poses.positions[0, 0].tolist() == [-2, 903]
     assert not poses.inside[0, 0]
 
 
@@ -136,7 +136,7 @@ def test_joints_may_lie_outside_of_the_image(folder, content):
         ({"keypoints": None}, "annotation 0 has 1 numbers of keypoints"),
         ({"keypoints": ["x"] * 48}, "has keypoints that are no numbers"),
         ({"keypoints": [1, 2, 3] * 16}, "has the label 3; hint: v = 0, 1 or 2"),
-        ({"keypoints": [float("nan"), 2, 1] * 16}, "has a joint whose place is not finite; hint: v = 0"),
+        ({"keypoints": [float("nan"), 2, 1] * 16}, "has a joint whose position is not finite; hint: v = 0"),
         ({"bbox": [0, 0, 0, 5]}, r"has the bbox \[0, 0, 0, 5\]; hint: left, top, width and height"),
         ({"bbox": [0, 0, float("inf"), 5]}, "has the bbox"),
         ({"bbox": None}, "has the bbox None"),

@@ -36,7 +36,7 @@ def a_view(seed, count=1, size=256):
     return seen_by_cameras(body, size, rng)
 
 
-def places_of(view):
+def positions_of(view):
     return np.stack([view.points[point][:, :2] for point in JOINTS.values()], 1)
 
 
@@ -116,42 +116,42 @@ def test_a_visible_joint_has_the_color_of_its_limb_and_an_occluded_one_that_of_a
     limbs = Capsules(capsules.lines[0], colors[order])
     ground = np.zeros((256, 256, 3), np.float32)
     draw(ground, limbs)
-    places = places_of(view)[0]
-    covered = hidden(places, order, limbs, NOTHING)
-    clear = (np.abs(limbs.distances(places)) > 1).all(1)
-    seen = 0
+    positions = positions_of(view)[0]
+    covered = hidden(positions, order, limbs, NOTHING)
+    clear = (np.abs(limbs.distances(positions)) > 1).all(1)
+    checked = 0
     for j in np.flatnonzero(clear):
-        x, y = places[j].astype(int)
+        x, y = positions[j].astype(int)
         if not (0 <= x < 256 and 0 <= y < 256):
             continue
         pixel = ground[y, x] / ground[y, x].sum()
         nearest = int(np.abs(directions[chosen] - pixel).sum(1).argmin())
         assert OWN[j, nearest] == (not covered[j]), (list(JOINTS)[j], LIMBS[nearest])
-        seen += 1
-    assert seen > 3
+        checked += 1
+    assert checked > 3
 
 
 def test_a_rod_before_a_figure_hides_what_is_behind_it():
     view = a_view(0)
     (order,), capsules = limbs_of(view, np.random.default_rng(0))
-    places, limbs = places_of(view)[0], Capsules(capsules.lines[0], capsules.colors[0])
-    free = np.flatnonzero(~hidden(places, order, limbs, NOTHING))
+    positions, limbs = positions_of(view)[0], Capsules(capsules.lines[0], capsules.colors[0])
+    free = np.flatnonzero(~hidden(positions, order, limbs, NOTHING))
     assert len(free)
-    x, y = places[free[0]]
+    x, y = positions[free[0]]
     rod = Capsules(np.array([[x - 3, y, x + 3, y, 2, 2]]), np.zeros((1, 3)))
-    assert hidden(places, order, limbs, rod)[free[0]]
+    assert hidden(positions, order, limbs, rod)[free[0]]
 
 
 def test_both_visible_and_occluded_joints_are_drawn_and_figures_fill_their_images():
     rng = np.random.default_rng(0)
     poses = figures(from_ranges(60, rng), 64, rng)
-    assert set(np.unique(poses.seen)) == {OCCLUDED, VISIBLE}
-    assert 0.6 < (poses.seen == VISIBLE).mean() < 0.95
+    assert set(np.unique(poses.visibility)) == {OCCLUDED, VISIBLE}
+    assert 0.6 < (poses.visibility == VISIBLE).mean() < 0.95
     assert poses.inside.mean() > 0.97
-    extent = (poses.places.max(1) - poses.places.min(1)).max(1)
+    extent = (poses.positions.max(1) - poses.positions.min(1)).max(1)
     assert (extent < 64 * 0.86).all()
     assert np.median(extent) > 64 * 0.55
-    lengths = np.linalg.norm(poses.places[:, 8] - poses.places[:, 9], axis=-1)  # as seen, never longer than it is
+    lengths = np.linalg.norm(poses.positions[:, 8] - poses.positions[:, 9], axis=-1)  # as seen, never longer than it is
     assert (lengths <= poses.head * 1.0001).all()
 
 
@@ -165,7 +165,7 @@ def test_the_figure_of_a_mirrored_body_is_the_mirrored_figure(seed):
         limbs = Capsules(capsules.lines[0], capsules.colors[0])
         draw(ground, limbs)
         drawings.append(ground)
-        covered.append(hidden(places_of(each)[0], order[0], limbs, NOTHING))
+        covered.append(hidden(positions_of(each)[0], order[0], limbs, NOTHING))
     np.testing.assert_allclose(drawings[1][:, ::-1], drawings[0], atol=0.05)
     np.testing.assert_array_equal(covered[1][list(SKELETON.mirrored)], covered[0])
 

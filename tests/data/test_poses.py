@@ -21,12 +21,12 @@ def some_poses(seed=0, count=7, size=(6, 8)):
     height, width = size
     pixels = np.zeros((count, 3, *size), np.uint8)
     cells = np.stack([rng.permutation(height * width)[:3] for _ in range(count)])
-    places = np.stack([cells % width, cells // width], -1) + 0.5
+    positions = np.stack([cells % width, cells // width], -1) + 0.5
     for joint in range(3):
-        x, y = places[:, joint].astype(int).T
+        x, y = positions[:, joint].astype(int).T
         pixels[np.arange(count), joint, y, x] = 255
-    seen = rng.integers(0, 3, (count, 3)).astype(np.uint8)
-    return Poses(pixels, places, seen, np.full(count, 3.0), np.full(count, 2.0))
+    visibility = rng.integers(0, 3, (count, 3)).astype(np.uint8)
+    return Poses(pixels, positions, visibility, np.full(count, 3.0), np.full(count, 2.0))
 
 
 # ---------------------------------------------------------------------------------------------- skeletons
@@ -73,10 +73,12 @@ def test_impossible_skeletons_are_refused(arguments, says):
 # ---------------------------------------------------------------------------------------------- bodies
 def test_a_joint_is_inside_where_it_has_a_label_and_lies_in_the_image():
     poses = some_poses(count=1)
-    places = np.array([[[7.99, 0.0], [8.0, 3.0], [1.0, 1.0]]])
-    seen = np.array([[VISIBLE, OCCLUDED, UNLABELED]], np.uint8)
-    assert dataclasses.replace(poses, places=places, seen=seen).inside.tolist() == [[True, False, False]]
-    nowhere = dataclasses.replace(poses, places=places * [[[1], [1], [np.nan]]], seen=seen)
+    positions = np.array([[[7.99, 0.0], [8.0, 3.0], [1.0, 1.0]]])
+    visibility = np.array([[VISIBLE, OCCLUDED, UNLABELED]], np.uint8)
+    assert dataclasses.replace(poses, positions=positions, visibility=visibility).inside.tolist() == [
+        [True, False, False]
+    ]
+    nowhere = dataclasses.replace(poses, positions=positions * [[[1], [1], [np.nan]]], visibility=visibility)
     assert nowhere.inside.tolist() == [[True, False, False]]
 
 
@@ -85,9 +87,9 @@ def test_a_joint_is_inside_where_it_has_a_label_and_lies_in_the_image():
     [
         ({"pixels": np.zeros((7, 3, 6, 8))}, "the pixels are float64"),
         ({"pixels": np.zeros((7, 6, 8), np.uint8)}, r"of shape \(7, 6, 8\); expected uint8"),
-        ({"places": np.zeros((7, 2, 2))}, r"7 images have places \(7, 2, 2\), labels \(7, 3\)"),
+        ({"positions": np.zeros((7, 2, 2))}, r"7 images have positions \(7, 2, 2\), labels \(7, 3\)"),
         ({"torso": np.zeros(6)}, r"torsos \(6,\)"),
-        ({"places": np.full((7, 3, 2), np.nan)}, "a place that is not finite; hint: label 0"),
+        ({"positions": np.full((7, 3, 2), np.nan)}, "a position that is not finite; hint: label 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, says):
@@ -108,8 +110,8 @@ def test_the_fingerprint_is_of_pixels_and_labels():
     assert poses.fingerprint() == some_poses().fingerprint()
     others = [
         dataclasses.replace(poses, pixels=poses.pixels + np.uint8(1)),
-        dataclasses.replace(poses, places=poses.places + 1),
-        dataclasses.replace(poses, seen=2 - poses.seen),
+        dataclasses.replace(poses, positions=poses.positions + 1),
+        dataclasses.replace(poses, visibility=2 - poses.visibility),
         dataclasses.replace(poses, torso=poses.torso + 1),
     ]
     assert len({poses.fingerprint(), *(other.fingerprint() for other in others)}) == 5
@@ -120,9 +122,9 @@ def test_in_a_mirror_the_left_hand_is_the_right_one_and_lies_where_it_is_seen(se
     poses = some_poses(seed)
     mirror = poses.mirrored(SKELETON)
     for joint, other in enumerate((0, 2, 1)):
-        x, y = mirror.places[:, joint].astype(int).T
+        x, y = mirror.positions[:, joint].astype(int).T
         assert (mirror.pixels[np.arange(7), other, y, x] == 255).all()  # the color of the joint on the other side
-        np.testing.assert_array_equal(mirror.seen[:, joint], poses.seen[:, other])
+        np.testing.assert_array_equal(mirror.visibility[:, joint], poses.visibility[:, other])
     assert mirror.mirrored(SKELETON).fingerprint() == poses.fingerprint()
 
 
@@ -145,7 +147,7 @@ def test_a_turn_by_90_degrees_takes_the_right_down(seed):
 
 @given(SEEDS, st.floats(0.6, 1.6), st.floats(-1, 1))
 def test_what_is_seen_at_a_place_goes_where_the_matrix_takes_the_place(seed, scale, turn):
-    """A broad hill, whose top is found as the mean place by brightness."""
+    """A broad hill, whose top is found as the mean position by brightness."""
     y, x = np.mgrid[:64, :64] + 0.5
     top = 32 + np.random.default_rng(seed).uniform(-8, 8, 2)
     images = np.exp(-((x - top[0]) ** 2 + (y - top[1]) ** 2) / 18)[None, None].astype(np.float32)
@@ -188,8 +190,8 @@ def test_half_of_the_images_are_mirrored_with_their_joints():
     poses = some_poses(count=200)
     mirrored = 0
     for batch in PoseBatches(poses, SKELETON, 20, 0, Changes()).iterate(0):
-        for image, places in zip(batch.images, batch.places, strict=True):
-            colors = [image[:, int(y), int(x)].argmax() for x, y in places]
+        for image, positions in zip(batch.images, batch.positions, strict=True):
+            colors = [image[:, int(y), int(x)].argmax() for x, y in positions]
             assert colors in ([0, 1, 2], [0, 2, 1])
             mirrored += colors == [0, 2, 1]
     assert 75 < mirrored < 125
@@ -202,16 +204,16 @@ def test_places_go_with_what_is_drawn_there():
     pixels = np.zeros_like(poses.pixels)
     y, x = np.mgrid[:size, :size] + 0.5
     for body, joint in np.ndindex(count, 3):
-        px, py = poses.places[body, joint]
+        px, py = poses.positions[body, joint]
         pixels[body, joint] = np.round(255 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 4.5))
     poses = dataclasses.replace(poses, pixels=pixels)
     found = 0
     for batch in PoseBatches(poses, SKELETON, 10, 0, Changes(0.25, 30.0, 0.0, flip=False)).iterate(0):
-        for image, places in zip(batch.images, batch.places, strict=True):
-            for color, place in zip(image, places, strict=True):
-                if (place > 3).all() and (place < size - 3).all():
+        for image, positions in zip(batch.images, batch.positions, strict=True):
+            for color, position in zip(image, positions, strict=True):
+                if (position > 3).all() and (position < size - 3).all():
                     row, column = np.unravel_index(color.argmax(), color.shape)
-                    assert np.hypot(*(place - (column + 0.5, row + 0.5))) < 1.1
+                    assert np.hypot(*(position - (column + 0.5, row + 0.5))) < 1.1
                     found += 1
     assert found > 60
 
@@ -223,7 +225,7 @@ def test_colors_are_multiplied_and_labels_stay():
     assert bright.min() >= 0.6
     assert bright.max() <= 1
     assert len(np.unique(bright)) > 7
-    assert batch.labeled.sum() == (poses.seen > 0).sum()
+    assert batch.labeled.sum() == (poses.visibility > 0).sum()
 
 
 def test_a_batch_is_dealt_out_and_evaluation_changes_nothing():
@@ -231,9 +233,9 @@ def test_a_batch_is_dealt_out_and_evaluation_changes_nothing():
     (batch, *rest) = evaluation_poses(poses, 5)
     assert [len(each.images) for each in (batch, *rest)] == [5, 2]
     np.testing.assert_array_equal(batch.images, in_unit(poses.pixels[:5]))
-    np.testing.assert_array_equal(batch.places, poses.places[:5])
+    np.testing.assert_array_equal(batch.positions, poses.positions[:5])
     parts = batch.split(2)
     assert [(len(part.images), share) for part, share in parts] == [(3, 0.6), (2, 0.4)]
-    np.testing.assert_array_equal(parts[1][0].places, poses.places[1:5:2])
+    np.testing.assert_array_equal(parts[1][0].positions, poses.positions[1:5:2])
     with pytest.raises(ConfigError, match="batch size must be at least 1"):
         evaluation_poses(poses, 0)

@@ -102,7 +102,7 @@ def test_photographs_are_learned_from_their_labels(call, sports, tmp_path):
     table = (tmp_path / "out" / "lsp.md").read_text()
     assert table in output
     assert table.startswith("PCK@0.2 ")
-    assert table.splitlines()[2] == "| PCK@0.2, % | network | mean place |"
+    assert table.splitlines()[2] == "| PCK@0.2, % | network | mean position |"
     assert len(table.splitlines()) == 2 + 2 + 14 + 1
     labels = {part: json.loads((tmp_path / "out" / "labels" / f"{part}.json").read_text()) for part in ("train", "dev")}
     assert [len(each["images"]) for each in labels.values()] == [13, 1]

@@ -13,12 +13,12 @@ from minattn.data.pose.batches import PoseBatch
 from minattn.data.pose.dataset import OCCLUDED, UNLABELED, VISIBLE, Poses, Skeleton
 from minattn.data.pose.figures import SKELETON
 from minattn.errors import CheckpointError, ConfigError, DataError
-from minattn.models.pose.heat_maps import flip_averaged, places_of, targets
+from minattn.models.pose.heat_maps import decode_heat_maps, flip_averaged, targets
 from minattn.models.pose.hourglass import heat_map_loss
 from minattn.tasks import driver
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.pose import source as pose_source
-from minattn.tasks.pose.estimator import FoundJoints, PoseEstimator, skeleton_of
+from minattn.tasks.pose.estimator import PoseEstimator, PosePredictions, skeleton_of
 from minattn.tasks.pose.source import PoseSource
 from minattn.tasks.pose.task import HEAT_MAPS, SKELETONS, STACKS, Pose, examples, most_gained, scores, square_of
 from minattn.training import Progress
@@ -51,10 +51,12 @@ def run(source, config, tmp_path_factory):
     return folder
 
 
-def some_poses(places, seen, torso=10.0, head=4.0, size=64):
-    count = len(places)
+def some_poses(positions, visibility, torso=10.0, head=4.0, size=64):
+    count = len(positions)
     pixels = np.zeros((count, 3, size, size), np.uint8)
-    return Poses(pixels, np.array(places, float), np.array(seen, np.uint8), np.full(count, torso), np.full(count, head))
+    return Poses(
+        pixels, np.array(positions, float), np.array(visibility, np.uint8), np.full(count, torso), np.full(count, head)
+    )
 
 
 class Lines:
@@ -117,15 +119,15 @@ def test_the_loss_is_of_the_joints_that_have_labels(config, splits):
     predictor = PoseEstimator.of(config, splits)
     model = predictor.model.eval()
     images = splits.train.pixels[:2].astype(np.float32) / 255
-    places = splits.train.places[:2].copy()
-    labeled = splits.train.seen[:2] > 0
-    loss = predictor.loss(model, PoseBatch(images, places, labeled)).item()
-    wanted = targets(places / 4, labeled, (4, 4))
+    positions = splits.train.positions[:2].copy()
+    labeled = splits.train.visibility[:2] > 0
+    loss = predictor.loss(model, PoseBatch(images, positions, labeled)).item()
+    wanted = targets(positions / 4, labeled, (4, 4))
     assert loss == heat_map_loss(model(Tensor(images)), Tensor(wanted), judged=labeled).item()
-    places[~labeled] = np.nan  # whatever stands where there is no label
-    assert predictor.loss(model, PoseBatch(images, places, labeled)).item() == loss
+    positions[~labeled] = np.nan  # whatever stands where there is no label
+    assert predictor.loss(model, PoseBatch(images, positions, labeled)).item() == loss
     labeled = np.zeros_like(labeled)
-    assert predictor.loss(model, PoseBatch(images, places, labeled)).item() == 0
+    assert predictor.loss(model, PoseBatch(images, positions, labeled)).item() == 0
 
 
 def test_a_joint_outside_of_its_image_is_to_be_found_nowhere(config, splits):
@@ -155,14 +157,14 @@ def test_a_training_step_is_the_same_on_the_fake_gpu_and_waits_for_nothing(backe
 # ---------------------------------------------------------------------------------------------- the score
 def test_joints_are_found_in_the_mean_of_both_maps_and_counted_in_pixels(run, splits):
     predictor = driver.load(run)
-    found = predictor.find(splits.test)
+    found = predictor.predict_joints(splits.test)
     images = Tensor(splits.test.pixels.astype(np.float32) / 255)
     maps = flip_averaged(predictor.model.eval(), images, SKELETON.mirrored)
     for stack in range(2):
-        np.testing.assert_allclose(found.places[stack], 4 * places_of(maps[:, stack]))
-    alone = predictor.find(splits.test, single=True)
-    np.testing.assert_allclose(alone.places[1], 4 * places_of(predictor.model(images)[:, 1]))
-    assert not np.array_equal(alone.places, found.places)
+        np.testing.assert_allclose(found.positions[stack], 4 * decode_heat_maps(maps[:, stack]))
+    alone = predictor.predict_joints(splits.test, single=True)
+    np.testing.assert_allclose(alone.positions[1], 4 * decode_heat_maps(predictor.model(images)[:, 1]))
+    assert not np.array_equal(alone.positions, found.positions)
 
 
 def test_the_score_is_that_of_every_stack_by_hand():
@@ -171,9 +173,9 @@ def test_the_score_is_that_of_every_stack_by_hand():
         [[[10, 10], [20, 20], [70, 5]], [[30, 30], [40, 40], [50, 50]]],
         [[VISIBLE, OCCLUDED, VISIBLE], [VISIBLE, VISIBLE, UNLABELED]],  # c: once outside, once without a label
     )
-    first = poses.places + [0, 3]  # 3 pixels: more than a fifth of the torso, 2, and than half of the head, 2
-    last = poses.places + [[[0, 0], [0, 2], [0, 0]], [[2.1, 0], [0, 0], [0, 0]]]
-    found = scores(FoundJoints(np.stack([first, last]), 0.5), poses, skeleton.joints)
+    first = poses.positions + [0, 3]  # 3 pixels: more than a fifth of the torso, 2, and than half of the head, 2
+    last = poses.positions + [[[0, 0], [0, 2], [0, 0]], [[2.1, 0], [0, 0], [0, 0]]]
+    found = scores(PosePredictions(np.stack([first, last]), 0.5), poses, skeleton.joints)
     assert found["stacks"][0] == {"pck": 0, "visible": 0, "occluded": 0, "pckh": 0}
     # a: 1 of 2, b: 2 of 2; visible: a 1 of 2, b 1 of 1; occluded: b 1 of 1
     assert found["stacks"][1] == {"pck": 75, "visible": 75, "occluded": 100, "pckh": 75}
@@ -183,7 +185,7 @@ def test_the_score_is_that_of_every_stack_by_hand():
 
 def test_without_heads_there_is_no_pckh():
     poses = some_poses([[[10, 10]]], [[VISIBLE]], head=np.nan)
-    found = scores(FoundJoints(poses.places[None], 0.5), poses, ["a"])
+    found = scores(PosePredictions(poses.positions[None], 0.5), poses, ["a"])
     assert found["stacks"] == [{"pck": 100, "visible": 100, "occluded": None, "pckh": None}]
     assert TASK.summary({"pck": 100.0, "bodies": 1, "stacks": found["stacks"]}) == "PCK@0.2 100.00 % over 1 bodies"
 
@@ -212,7 +214,7 @@ def test_bodies_that_the_model_cannot_take_or_score_are_refused(config, splits):
     predictor = PoseEstimator.of(config, splits)
     with pytest.raises(DataError, match=r"the photos: images of shape \(3, 64, 64\); hint: \(3, 16, 16\)"):
         predictor.check(some_poses(np.zeros((1, 16, 2)), np.ones((1, 16))), "the photos")
-    with pytest.raises(DataError, match="the photos: 2 joints a body, the model finds 16; hint: bodies with"):
+    with pytest.raises(DataError, match="the photos: 2 joints a body, the model predicts 16; hint: bodies with"):
         predictor.check(some_poses(np.zeros((1, 2, 2)), np.ones((1, 2)), size=16), "the photos")
     with pytest.raises(DataError, match="the photos: no body has a torso"):
         predictor.check(some_poses(np.zeros((1, 16, 2)), np.ones((1, 16)), torso=np.nan, size=16), "the photos")
@@ -256,11 +258,11 @@ def test_predict_finds_the_joints_of_a_file_in_its_own_pixels(run, source, tmp_p
     assert output.lines[-1] == f"skeleton and heat maps drawn into {plot}"
     pixels = square_of("26,0,24,24", 50, 24).cut(people()[0][0].transpose(2, 0, 1), 16)
     maps = predictor.maps(pixels[None])[0, -1]
-    places = 4 * places_of(Tensor(maps[None]))[0] * 30 / 16 + (23, -3)  # the square: 30 pixels from there on
-    for line, name, place, each in zip(output.lines, SKELETON.joints, places, maps, strict=False):
+    positions = 4 * decode_heat_maps(Tensor(maps[None]))[0] * 30 / 16 + (23, -3)  # the square: 30 pixels from there on
+    for line, name, position, each in zip(output.lines, SKELETON.joints, positions, maps, strict=False):
         words = line.split()
         assert words[0] == name
-        assert [float(words[2]), float(words[4])] == pytest.approx(place, abs=0.06)
+        assert [float(words[2]), float(words[4])] == pytest.approx(position, abs=0.06)
         assert float(words[-1]) == pytest.approx(each.max(), abs=0.006)
 
 

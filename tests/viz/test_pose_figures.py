@@ -16,7 +16,7 @@ def images(count, side=16):
     return np.random.default_rng(0).random((count, 3, side, side))
 
 
-def places(count, side=16):
+def positions(count, side=16):
     return np.random.default_rng(1).uniform(0, side, (count, 3, 2))
 
 
@@ -31,7 +31,7 @@ def test_sides_have_colors():
 
 
 def test_skeletons_are_drawn_where_the_joints_are():
-    found = places(5)
+    found = positions(5)
     found[1, 2] = np.nan
     figure = draw_skeletons([Row("found", images(3), found[:3]), Row("true", images(2), found[3:])], SKELETON)
     assert len(figure.axes) == 5
@@ -49,21 +49,21 @@ def test_skeletons_are_drawn_where_the_joints_are():
 
 def test_every_joint_has_a_map_with_its_name():
     maps = np.random.default_rng(0).random((3, 4, 4))
-    figure = draw_joint_maps(images(1)[0], maps, places(1)[0], SKELETON)
-    assert texts(figure) == ["what was found", "head", "left hand", "right hand"]
+    figure = draw_joint_maps(images(1)[0], maps, positions(1)[0], SKELETON)
+    assert texts(figure) == ["predicted", "head", "left hand", "right hand"]
     assert [len(axes.get_lines()) for axes in figure.axes] == [4, 0, 0, 0]
     first, second = (axes.images[0].get_array() for axes in figure.axes[1:3])
     assert not np.array_equal(first, second)
 
 
 def test_stacks_stand_side_by_side_with_the_maps_of_the_joint_that_gained_most():
-    truth = places(2)
+    truth = positions(2)
     found = np.stack([truth.copy(), truth.copy()])
     found[0, 0, 2, 0] += 5  # the first stack misses the right hand of one body, and the head of the other
     found[0, 1, 0, 1] -= 4
-    seen = np.array([[VISIBLE, VISIBLE, OCCLUDED], [VISIBLE, VISIBLE, VISIBLE]])
+    visibility = np.array([[VISIBLE, VISIBLE, OCCLUDED], [VISIBLE, VISIBLE, VISIBLE]])
     maps = np.random.default_rng(0).random((2, 2, 3, 4, 4))
-    figure = draw_stacks(images(2), found, maps, truth, seen, SKELETON)
+    figure = draw_stacks(images(2), found, maps, truth, visibility, SKELETON)
     assert len(figure.axes) == 2 * 5
     titles = ["true skeleton", "stack 1", "stack 2", "map of stack 1", "map of stack 2"]
     assert texts(figure) == [*titles, "right hand", "occluded", "head", "visible"]
@@ -75,8 +75,8 @@ def test_stacks_stand_side_by_side_with_the_maps_of_the_joint_that_gained_most()
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(
-        ShapeError, match=r"images of shape \(2, 3, 16, 16\) and places of shape \(1, 3, 2\) do not fit"
+        ShapeError, match=r"images of shape \(2, 3, 16, 16\) and positions of shape \(1, 3, 2\) do not fit"
     ):
-        draw_skeletons([Row("", images(2), places(1))], SKELETON)
+        draw_skeletons([Row("", images(2), positions(1))], SKELETON)
     with pytest.raises(ShapeError, match="do not fit"):
-        draw_joint_maps(images(1)[0, :1], np.zeros((3, 4, 4)), places(1)[0], SKELETON)
+        draw_joint_maps(images(1)[0, :1], np.zeros((3, 4, 4)), positions(1)[0], SKELETON)

@@ -23,10 +23,10 @@ CUT_OFF = 2.0  # standard deviations
 
 
 class PoseBatch(NamedTuple):
-    """Images in 0 to 1 with the places of their joints in pixels, and which of these have a label."""
+    """Images in 0 to 1 with the positions of their joints in pixels, and which of these have a label."""
 
     images: Float32[np.ndarray, "batch channels height width"]
-    places: Float[np.ndarray, "batch joints 2"]
+    positions: Float[np.ndarray, "batch joints 2"]
     labeled: Bool[np.ndarray, "batch joints"]
 
     def split(self, parts: int) -> list[tuple[PoseBatch, float]]:
@@ -69,7 +69,7 @@ def warped(
     scale: Float[np.ndarray, " batch"],
     turn: Float[np.ndarray, " batch"],
 ) -> tuple[Float32[np.ndarray, "batch channels height width"], Float[np.ndarray, "batch 2 2"]]:
-    """Images enlarged and turned, in radians, about their middles, and the matrices that do so to a place (x, y).
+    """Images enlarged and turned, in radians, about their centers, and the matrices that do so to a position (x, y).
 
     Between four pixels they are linear; what comes from beyond the image is black.
     """
@@ -77,9 +77,9 @@ def warped(
     cos, sin = np.cos(turn), np.sin(turn)
     matrices = scale[:, None, None] * np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
     middle = np.array([width / 2, height / 2])
-    places = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1) - middle
+    positions = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1) - middle
     source = (
-        np.einsum("nij,yxj->nyxi", np.linalg.inv(matrices), places) + middle + 0.5
+        np.einsum("nij,yxj->nyxi", np.linalg.inv(matrices), positions) + middle + 0.5
     )  # in an image with a black frame
     source = np.clip(source, 0, np.array([width, height]) + 0.999)
     padded = np.pad(images, ((0, 0), (0, 0), (1, 2), (1, 2))).transpose(0, 2, 3, 1)
@@ -115,23 +115,23 @@ class PoseBatches(SeededBatches[PoseBatch]):
         mirror = chosen.mirrored(self._skeleton)
         flipped = rng.random(len(examples)) < 0.5 * changes.flip
         pixels = np.where(flipped[:, None, None, None], mirror.pixels, chosen.pixels)
-        places = np.where(flipped[:, None, None], mirror.places, chosen.places)
-        seen = np.where(flipped[:, None], mirror.seen, chosen.seen)
+        positions = np.where(flipped[:, None, None], mirror.positions, chosen.positions)
+        visibility = np.where(flipped[:, None], mirror.visibility, chosen.visibility)
         images = in_unit(pixels)
         if changes.scale or changes.rotation:
             size, turn = np.clip(rng.standard_normal((2, len(examples))), -CUT_OFF, CUT_OFF)
             turn = np.where(rng.random(len(examples)) < TURNED, np.deg2rad(changes.rotation * turn), 0)
             images, matrices = warped(images, 2 ** (changes.scale * size), turn)
             middle = np.array(images.shape[:1:-1]) / 2
-            places = np.einsum("nij,nkj->nki", matrices, places - middle) + middle
+            positions = np.einsum("nij,nkj->nki", matrices, positions - middle) + middle
         if changes.color:
             factors = rng.uniform(1 - changes.color, 1 + changes.color, images.shape[:2])
             images = np.clip(images * factors.astype(np.float32)[:, :, None, None], 0, 1)
-        return PoseBatch(images, places, seen > UNLABELED)
+        return PoseBatch(images, positions, visibility > UNLABELED)
 
 
 def evaluation_poses(poses: Poses, batch_size: int) -> Iterator[PoseBatch]:
     """Batches of all images in their order, as they are.  Raises ConfigError for a batch size below 1."""
     check_least("batch size", batch_size, 1)
     parts = (poses.at(slice(first, first + batch_size)) for first in range(0, len(poses), batch_size))
-    return (PoseBatch(in_unit(part.pixels), part.places, part.seen > UNLABELED) for part in parts)
+    return (PoseBatch(in_unit(part.pixels), part.positions, part.visibility > UNLABELED) for part in parts)

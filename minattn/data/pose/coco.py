@@ -72,13 +72,13 @@ class Square(NamedTuple):
         part = image.crop((left, top, left + side, top + side)).resize((size, size), pillow.Resampling.BILINEAR)
         return np.asarray(part, np.uint8).transpose(2, 0, 1)
 
-    def into(self, places: Float[np.ndarray, "*any 2"], size: int) -> Float[np.ndarray, "*any 2"]:
-        """Places of the image as places of what was cut out."""
-        return (places - self._corner) * (size / max(1, round(self.side)))
+    def into(self, positions: Float[np.ndarray, "*any 2"], size: int) -> Float[np.ndarray, "*any 2"]:
+        """Positions in the image as positions in the crop."""
+        return (positions - self._corner) * (size / max(1, round(self.side)))
 
-    def back(self, places: Float[np.ndarray, "*any 2"], size: int) -> Float[np.ndarray, "*any 2"]:
-        """Places of what was cut out as places of the image."""
-        return places * (max(1, round(self.side)) / size) + self._corner
+    def back(self, positions: Float[np.ndarray, "*any 2"], size: int) -> Float[np.ndarray, "*any 2"]:
+        """Positions in the crop as positions in the image."""
+        return positions * (max(1, round(self.side)) / size) + self._corner
 
     @property
     def _corner(self) -> np.ndarray:
@@ -147,7 +147,7 @@ def read_coco(path: str | Path, size: int, folder: str | Path | None = None) -> 
     folder: of the images; None: the file's own.
 
     Raises DataError, naming the annotation, where the file is not in the format: joints that are not as many as the
-    category has, labels that are none, places that are no numbers, boxes without a side, images that are not there.
+    category has, unknown visibilities, positions that are no numbers, boxes without a side, images that are not there.
     """
     path = Path(path)
     folder = path.parent if folder is None else Path(folder)
@@ -161,7 +161,7 @@ def read_coco(path: str | Path, size: int, folder: str | Path | None = None) -> 
             if annotation.get("image_id") not in files:
                 raise _wrong(path, annotation, f"has image_id {annotation.get('image_id')!r}", "one of the images")
             by_image.setdefault(annotation["image_id"], []).append(annotation)
-    pixels, places, seen, torsos, heads, images = [], [], [], [], [], []
+    pixels, positions, visibility, torsos, heads, images = [], [], [], [], [], []
     for number, (image_id, found) in enumerate(by_image.items()):
         image = None
         for annotation in found:
@@ -176,8 +176,8 @@ def read_coco(path: str | Path, size: int, folder: str | Path | None = None) -> 
             except DataError as error:
                 raise DataError(f"{path}: the annotation {annotation.get('id')}: {error}") from None
             at = square.into(at, size)
-            places.append(at)
-            seen.append(label)
+            positions.append(at)
+            visibility.append(label)
             torsos.append(torso_of(skeleton, at, label))
             heads.append(_length(skeleton, HEAD, at, label))
             images.append(number)
@@ -185,30 +185,30 @@ def read_coco(path: str | Path, size: int, folder: str | Path | None = None) -> 
         raise DataError(f"{path} has no body with a label on a joint; hint: annotations with keypoints")
     poses = Poses(
         np.stack(pixels),
-        np.stack(places).astype(np.float32),
-        np.stack(seen).astype(np.uint8),
+        np.stack(positions).astype(np.float32),
+        np.stack(visibility).astype(np.uint8),
         np.array(torsos),
         np.array(heads),
     )
     return Bodies(poses, np.array(images), skeleton)
 
 
-def torso_of(skeleton: Skeleton, places: np.ndarray, seen: np.ndarray) -> float:
+def torso_of(skeleton: Skeleton, positions: np.ndarray, visibility: np.ndarray) -> float:
     """The length of a torso, NaN where one of its ends has no label.
 
     Of a body without the joints of a torso: the larger side of the box around the joints that have a label.
     """
     if any(skeleton.find(*names) for names in TORSO):
-        return _length(skeleton, TORSO, places, seen)
-    labeled = places[seen > UNLABELED]
+        return _length(skeleton, TORSO, positions, visibility)
+    labeled = positions[visibility > UNLABELED]
     return float((labeled.max(0) - labeled.min(0)).max())
 
 
-def _length(skeleton: Skeleton, ends: tuple, places: np.ndarray, seen: np.ndarray) -> float:
-    """The distance of two joints, NaN where there are none of these names, or without labels, or at one place."""
+def _length(skeleton: Skeleton, ends: tuple, positions: np.ndarray, visibility: np.ndarray) -> float:
+    """The distance of two joints, NaN where there are none of these names, or without labels, or at one position."""
     for names in ends:
-        if (found := skeleton.find(*names)) and (seen[found] > UNLABELED).all():
-            return float(np.linalg.norm(places[found[0]] - places[found[1]])) or float("nan")
+        if (found := skeleton.find(*names)) and (visibility[found] > UNLABELED).all():
+            return float(np.linalg.norm(positions[found[0]] - positions[found[1]])) or float("nan")
     return float("nan")
 
 
@@ -273,7 +273,7 @@ def _skeleton(category: Mapping[str, Any], path: Path) -> Skeleton:
 
 
 def _joints(annotation: Mapping[str, Any], skeleton: Skeleton, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(places (joints, 2), labels (joints,)) of an annotation."""
+    """(positions (joints, 2), visibility (joints,)) of an annotation."""
     count = len(skeleton.joints)
     try:
         numbers = np.array(annotation.get("keypoints"), np.float64)
@@ -283,12 +283,14 @@ def _joints(annotation: Mapping[str, Any], skeleton: Skeleton, path: Path) -> tu
         raise _wrong(
             path, annotation, f"has {numbers.size} numbers of keypoints", f"{3 * count}, x, y and v of {count} joints"
         )
-    places, seen = numbers.reshape(count, 3)[:, :2], numbers[2::3]
-    if not np.isin(seen, (0, 1, 2)).all():
-        raise _wrong(path, annotation, f"has the label {seen[~np.isin(seen, (0, 1, 2))][0]:g}", "v = 0, 1 or 2")
-    if not np.isfinite(places[seen > UNLABELED]).all():
-        raise _wrong(path, annotation, "has a joint whose place is not finite", "v = 0 for a joint without a label")
-    return places, seen
+    positions, visibility = numbers.reshape(count, 3)[:, :2], numbers[2::3]
+    if not np.isin(visibility, (0, 1, 2)).all():
+        raise _wrong(
+            path, annotation, f"has the label {visibility[~np.isin(visibility, (0, 1, 2))][0]:g}", "v = 0, 1 or 2"
+        )
+    if not np.isfinite(positions[visibility > UNLABELED]).all():
+        raise _wrong(path, annotation, "has a joint whose position is not finite", "v = 0 for a joint without a label")
+    return positions, visibility
 
 
 def _square(annotation: Mapping[str, Any], path: Path) -> Square:

@@ -1,4 +1,4 @@
-"""Images of bodies with the places of their joints: what a data set of poses is, whatever it was read from."""
+"""Images of bodies with the positions of their joints: what a data set of poses is, whatever it was read from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minattn.data.splits import Splits
 from minattn.errors import ConfigError, DataError
 
 UNLABELED, OCCLUDED, VISIBLE = 0, 1, 2
-"""What is known of a joint, as in COCO's files: nothing; its place, though something hides it; its place, in sight."""
+"""The visibility of a joint, as in COCO's files: not labeled; labeled but occluded; labeled and visible."""
 
 SIDES = ("left", "right"), ("l", "r")
 """Words that tell the sides of a body apart in the names of joints."""
@@ -47,9 +47,9 @@ class Skeleton:
     def of(cls, joints: Sequence[str], limbs: Iterable[tuple[str, str]] = ()) -> Skeleton:
         """A skeleton whose pairs the names tell: "left_hip" is "right_hip" in a mirror, "l_hip" is "r_hip"."""
         names = tuple(joints)
-        place = {name: number for number, name in enumerate(names)}
-        pairs = [place.get(other_side(name), place[name]) for name in names]
-        return cls(names, tuple((place[a], place[b]) for a, b in limbs), tuple(pairs))
+        number = {name: number for number, name in enumerate(names)}
+        pairs = [number.get(other_side(name), number[name]) for name in names]
+        return cls(names, tuple((number[a], number[b]) for a, b in limbs), tuple(pairs))
 
     def find(self, *names: str) -> list[int] | None:
         """The numbers of these joints; None where one of them is not there."""
@@ -71,15 +71,15 @@ def other_side(name: str) -> str:
 class Poses:
     """Images of one body each, and its joints.
 
-    places: (x, y) in pixels of the image, (0, 0) being its upper left corner and (0.5, 0.5) the middle of its first
-    pixel; seen: `UNLABELED`, `OCCLUDED` or `VISIBLE`; torso, head: the lengths of both in pixels, NaN where unknown.
-    A joint may lie outside of its image.
+    positions: (x, y) in pixels of the image, (0, 0) being its upper left corner and (0.5, 0.5) the middle of its first
+    pixel; visibility: `UNLABELED`, `OCCLUDED` or `VISIBLE`; torso, head: the lengths of both in pixels, NaN where
+    unknown.  A joint may lie outside of its image.
     Raises DataError where these do not fit together.
     """
 
     pixels: UInt8[np.ndarray, "bodies channels height width"]
-    places: Float[np.ndarray, "bodies joints 2"]
-    seen: UInt8[np.ndarray, "bodies joints"]
+    positions: Float[np.ndarray, "bodies joints 2"]
+    visibility: UInt8[np.ndarray, "bodies joints"]
     torso: Float[np.ndarray, " bodies"]
     head: Float[np.ndarray, " bodies"]
 
@@ -90,15 +90,17 @@ class Poses:
                 f"the pixels are {self.pixels.dtype} of shape {self.pixels.shape}; expected uint8 of shape "
                 "(bodies, channels, height, width); hint: numbers from 0 to 255, and an axis for each of these"
             )
-        joints = self.seen.shape[-1]
-        shapes = self.places.shape, self.seen.shape, self.torso.shape, self.head.shape
+        joints = self.visibility.shape[-1]
+        shapes = self.positions.shape, self.visibility.shape, self.torso.shape, self.head.shape
         if shapes != ((count, joints, 2), (count, joints), (count,), (count,)):
             raise DataError(
-                f"{count:,} images have places {shapes[0]}, labels {shapes[1]}, torsos {shapes[2]} and heads "
+                f"{count:,} images have positions {shapes[0]}, labels {shapes[1]}, torsos {shapes[2]} and heads "
                 f"{shapes[3]}; hint: the same joints for each image"
             )
-        if not np.isfinite(self.places[self.seen > UNLABELED]).all():
-            raise DataError("a joint with a label has a place that is not finite; hint: label 0 where it is not known")
+        if not np.isfinite(self.positions[self.visibility > UNLABELED]).all():
+            raise DataError(
+                "a joint with a label has a position that is not finite; hint: label 0 where it is not known"
+            )
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -111,27 +113,27 @@ class Poses:
 
     @property
     def inside(self) -> Bool[np.ndarray, "bodies joints"]:
-        """True for a joint with a label whose place is within its image: one that can be found there."""
+        """True for a joint with a label whose position is within its image: one that can be found there."""
         _, height, width = self.shape
         with np.errstate(invalid="ignore"):
-            within = ((self.places >= 0) & (self.places < (width, height))).all(-1)
-        return within & (self.seen > UNLABELED)
+            within = ((self.positions >= 0) & (self.positions < (width, height))).all(-1)
+        return within & (self.visibility > UNLABELED)
 
     def at(self, rows: np.ndarray | slice) -> Poses:
-        """The images at these places, with their joints."""
-        return Poses(self.pixels[rows], self.places[rows], self.seen[rows], self.torso[rows], self.head[rows])
+        """The images of these rows, with their joints."""
+        return Poses(self.pixels[rows], self.positions[rows], self.visibility[rows], self.torso[rows], self.head[rows])
 
     def mirrored(self, skeleton: Skeleton) -> Poses:
         """The images in a mirror: what was the left hand is the right one there."""
         order = list(skeleton.mirrored)
-        places = self.places[:, order]
-        places = np.stack([self.shape[2] - places[..., 0], places[..., 1]], -1)
-        return Poses(self.pixels[..., ::-1], places, self.seen[:, order], self.torso, self.head)
+        positions = self.positions[:, order]
+        positions = np.stack([self.shape[2] - positions[..., 0], positions[..., 1]], -1)
+        return Poses(self.pixels[..., ::-1], positions, self.visibility[:, order], self.torso, self.head)
 
     def fingerprint(self) -> str:
         """SHA-256 of the images and labels in their order: by it a resumed run knows that they are the same."""
         digest = hashlib.sha256(repr(self.pixels.shape).encode())
-        for array in (self.pixels, self.places, self.seen, self.torso, self.head):
+        for array in (self.pixels, self.positions, self.visibility, self.torso, self.head):
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()
 
@@ -151,8 +153,8 @@ class PoseSplits(Splits[Poses]):
                 raise DataError(
                     f"the {name} images are {part.shape}, those to train on {self.train.shape}; hint: one size"
                 )
-            if part.seen.shape[1] != len(self.skeleton.joints):
+            if part.visibility.shape[1] != len(self.skeleton.joints):
                 raise DataError(
-                    f"the {name} images have {part.seen.shape[1]} joints, the skeleton {len(self.skeleton.joints)}; "
-                    "hint: the same joints everywhere"
+                    f"the {name} images have {part.visibility.shape[1]} joints, the skeleton "
+                    f"{len(self.skeleton.joints)}; hint: the same joints everywhere"
                 )

@@ -1,4 +1,4 @@
-"""Drawn people: figures of rounded limbs before a cluttered ground, with the places of their joints.
+"""Drawn people: figures of rounded limbs before a cluttered ground, with the positions of their joints.
 
 A figure is a body of `motion.py` seen by a camera that stands anywhere around it, above or below, and tilted.  It is
 made of capsules, tapering limbs with round ends, that are drawn from the farthest to the nearest: with soft edges,
@@ -8,7 +8,7 @@ figure with left and right changed.  Behind it are patches and rods in other col
 that hides some of it.
 
 The joints are the 16 of MPII (M. Andriluka et al., "2D human pose estimation: new benchmark and state of the art
-analysis", CVPR 2014), in its order.  One is visible where nothing is drawn over its place but the limbs that it is in.
+analysis", CVPR 2014), in its order.  One is visible where nothing is drawn over it but its own limbs.
 """
 
 from __future__ import annotations
@@ -196,9 +196,9 @@ def figures(turns: Turns, size: int, rng: np.random.Generator) -> Poses:
     count = len(turns)
     body = bodies(turns, rng.normal(1, 0.05, count), rng.uniform(0.85, 1.2, count))
     view = seen_by_cameras(body, size, rng)
-    places = np.stack([view.points[point][:, :2] for point in JOINTS.values()], 1)
+    positions = np.stack([view.points[point][:, :2] for point in JOINTS.values()], 1)
     pixels = np.empty((count, 3, size, size), np.uint8)
-    seen = np.empty((count, len(JOINTS)), np.uint8)
+    visibility = np.empty((count, len(JOINTS)), np.uint8)
     order, capsules = limbs_of(view, rng)
     for i in range(count):
         ground, before = scenery(size, rng)
@@ -206,10 +206,10 @@ def figures(turns: Turns, size: int, rng: np.random.Generator) -> Poses:
         draw(ground, drawn)
         draw(ground, before)
         pixels[i] = np.round(ground.clip(0, 255)).astype(np.uint8).transpose(2, 0, 1)
-        seen[i] = np.where(hidden(places[i], order[i], drawn, before), OCCLUDED, VISIBLE)
+        visibility[i] = np.where(hidden(positions[i], order[i], drawn, before), OCCLUDED, VISIBLE)
     torso = length(body, "left_shoulder", "right_hip") / body.height * view.scale
     head = length(body, "upper_neck", "head_top") / body.height * view.scale
-    return Poses(pixels, places.astype(np.float32), seen, torso, head)
+    return Poses(pixels, positions.astype(np.float32), visibility, torso, head)
 
 
 def length(body: Body, start: str, end: str) -> Float[np.ndarray, " bodies"]:
@@ -267,7 +267,7 @@ def rods(count: int, size: int, radii: tuple[float, float], rng: np.random.Gener
 
 
 def stretched(coarse: np.ndarray, size: int) -> np.ndarray:
-    """A grid (n, n, 3) on size x size places, linearly between its values."""
+    """A grid (n, n, 3) resized to (size, size, 3), bilinearly."""
     at = np.linspace(0, len(coarse) - 1, size)
     weights = np.maximum(1 - np.abs(at[:, None] - np.arange(len(coarse))), 0).astype(coarse.dtype)
     return np.tensordot(weights, np.tensordot(weights, coarse, (1, 0)), (1, 1)).transpose(1, 0, 2).copy()
@@ -304,13 +304,13 @@ OWN = _own()
 
 
 def hidden(
-    places: Float[np.ndarray, "joints 2"], order: Int64[np.ndarray, " limbs"], limbs: Capsules, before: Capsules
+    positions: Float[np.ndarray, "joints 2"], order: Int64[np.ndarray, " limbs"], limbs: Capsules, before: Capsules
 ) -> np.ndarray:
     """(joints,): True where what is drawn last over a joint is no limb that it belongs to."""
-    over = limbs.distances(places) < 0
+    over = limbs.distances(positions) < 0
     last = order[len(order) - 1 - np.argmax(over[:, ::-1], axis=1)]
-    other = over.any(1) & ~OWN[np.arange(len(places)), last]
-    return other | (before.distances(places) < 0).any(1)
+    other = over.any(1) & ~OWN[np.arange(len(positions)), last]
+    return other | (before.distances(positions) < 0).any(1)
 
 
 # ---------------------------------------------------------------------------------------------- data sets

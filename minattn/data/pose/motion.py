@@ -48,7 +48,7 @@ TURNS = (
 """The joints that turn, in the order of the clips."""
 
 HINGES = ("right_knee", "right_elbow", "left_knee", "left_elbow")  # one angle about z; the others are quaternions
-FRAME = 44  # numbers: the frame's duration, the root's place, and the turns
+FRAME = 44  # numbers: the frame's duration, the root's position, and the turns
 FIRST_TURN = 4
 
 DEV_CLIPS = ("humanoid3d_punch", "humanoid3d_walk", "turn_left1")
@@ -59,7 +59,7 @@ Turns = Float[np.ndarray, "bodies turns 4"]
 
 
 class Body(NamedTuple):
-    """The places of a body's points (bodies, 3) by name: joints, and what is drawn beside them, such as toes.
+    """The positions of a body's points (bodies, 3) by name: joints, and what is drawn beside them, such as toes.
 
     height: (bodies,).
     """

@@ -1,10 +1,10 @@
-"""Heat maps of joints: the targets that a network learns, and the places that are read off its maps.
+"""Heat maps of joints: the targets that a network learns, and how predicted maps are decoded into positions.
 
 A. Newell, K. Yang and J. Deng, "Stacked hourglass networks for human pose estimation", ECCV 2016, section 3.3, and the
-authors' code.  Places are (x, y) in pixels of the map: the middle of its first pixel is (0.5, 0.5).
+authors' code.  Positions are (x, y) in pixels of the map: the middle of its first pixel is (0.5, 0.5).
 
     target(x, y) = exp(-((x - x_j)^2 + (y - y_j)^2) / (2 sigma^2)),  sigma = 1     (a)  zero for a joint without a label
-    place = argmax + 1/4 sign(right - left), 1/4 sign(below - above) + 1/2         (b)  the quarter pixel
+    position = argmax + 1/4 sign(right - left), 1/4 sign(below - above) + 1/2      (b)  the quarter pixel
     maps = (S(image) + mirrored S(mirrored image)) / 2                             (c)  left and right joints changed
 
 In (a) x_j and y_j are at the middle of the pixel that the joint lies in, so that the largest number is 1.
@@ -24,7 +24,7 @@ from minattn.errors import ConfigError, DataError, ShapeError
 
 
 def targets(
-    places: Float[np.ndarray, "batch joints 2"],
+    positions: Float[np.ndarray, "batch joints 2"],
     labeled: Bool[np.ndarray, "batch joints"],
     size: tuple[int, int],
     sigma: float = 1.0,
@@ -32,19 +32,19 @@ def targets(
     """Return the targets (a) of the size (height, width), float32.
 
     A joint outside of the map has the part of its map that lies inside; one without a label has none, wherever its
-    place is.  Raises ConfigError for a sigma that is not above 0, ShapeError where places and labels do not fit,
-    DataError for a labeled place that is no number.
+    position is.  Raises ConfigError for a sigma that is not above 0, ShapeError where positions and labels do not fit,
+    DataError for a labeled position that is no number.
     """
     if not sigma > 0:
         raise ConfigError(f"the width of a target is {sigma}, expected a number above 0; hint: 1, as in the paper")
-    if places.ndim != 3 or places.shape[2] != 2 or labeled.shape != places.shape[:2]:
+    if positions.ndim != 3 or positions.shape[2] != 2 or labeled.shape != positions.shape[:2]:
         raise ShapeError(
-            f"places of shape {places.shape} and labels of shape {labeled.shape} do not fit; expected (batch, joints, "
-            "2) and (batch, joints); hint: x and y of each joint, and whether it is labeled"
+            f"positions of shape {positions.shape} and labels of shape {labeled.shape} do not fit; expected (batch, "
+            "joints, 2) and (batch, joints); hint: x and y of each joint, and whether it is labeled"
         )
-    if not np.isfinite(places[labeled]).all():
-        raise DataError("a labeled joint has a place that is not finite; hint: label only joints whose place is known")
-    middles = np.where(labeled[:, :, None], np.floor(places), 0.0)
+    if not np.isfinite(positions[labeled]).all():
+        raise DataError("a labeled joint has a position that is not finite; hint: label only joints that are known")
+    middles = np.where(labeled[:, :, None], np.floor(positions), 0.0)
     height, width = size
     x, y = np.arange(width) - middles[:, :, :1], np.arange(height) - middles[:, :, 1:]
     across, down = (np.exp(-(d**2) / (2 * sigma**2)) for d in (x, y))
@@ -52,14 +52,14 @@ def targets(
     return np.where(labeled[:, :, None, None], maps, 0.0).astype(np.float32)
 
 
-def places_of(maps: Inexact[Tensor, "batch joints height width"]) -> Float[np.ndarray, "batch joints 2"]:
-    """Return the place (x, y) of every joint, (b), in pixels of the map.
+def decode_heat_maps(maps: Inexact[Tensor, "batch joints height width"]) -> Float[np.ndarray, "batch joints 2"]:
+    """Return the position (x, y) of every joint, (b), in pixels of the map.
 
-    At the border and between equal neighbors nothing is moved.  Raises ShapeError for maps without a place.
+    At the border and between equal neighbors nothing is moved.  Raises ShapeError for maps without a pixel.
     """
     if maps.ndim != 4 or 0 in maps.shape[2:]:
         raise ShapeError(
-            f"no places in maps of shape {maps.shape}; hint: (batch, joints, height, width), of a place at least"
+            f"no positions in maps of shape {maps.shape}; hint: (batch, joints, height, width), of a pixel at least"
         )
     scores = asnumpy(maps.data)
     batch, joints, height, width = scores.shape

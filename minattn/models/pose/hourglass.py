@@ -11,8 +11,8 @@ and the authors' code.  All convolutions have biases; a(x) = ReLU(BN(x)):
     L = sum over the stacks of mean (S - target)^2                              (f)  intermediate supervision
 
 inner is hourglass_n-1, or R at n = 1.  R has half as many features inside, and a 1x1 convolution on its shortcut where
-the number of features changes.  pool is the maximum of 2x2 places and up copies each place to 2x2: what is lost on the
-way down comes back by the R(x) of (c).
+the number of features changes.  pool is 2x2 max pooling and up nearest-neighbor upsampling: what is lost on the way
+down comes back by the R(x) of (c).
 Targets and what is read off the maps are in `heat_maps.py`.
 
 The letters are this file's.
@@ -65,7 +65,7 @@ class HourglassConfig:
 
     @property
     def multiple(self) -> int:
-        """What the sides of images are multiples of: 64, by which the smallest maps have a whole number of places."""
+        """What the sides of images are multiples of, such as 64: every pooling halves its maps exactly."""
         return REDUCTION * 2**self.order
 
 

@@ -1,4 +1,4 @@
-"""A network with the joints that it finds: trained, scored, and asked."""
+"""A network with the joints that it predicts: trained, scored, and asked."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
@@ -9,7 +9,7 @@ from minattn.autograd import Tensor, asnumpy, no_grad, to_device
 from minattn.data.pose.batches import PoseBatch, PoseBatches, evaluation_poses, in_unit
 from minattn.data.pose.dataset import Poses, PoseSplits, Skeleton
 from minattn.errors import CheckpointError, ConfigError, DataError
-from minattn.models.pose.heat_maps import flip_averaged, places_of, targets
+from minattn.models.pose.heat_maps import decode_heat_maps, flip_averaged, targets
 from minattn.models.pose.hourglass import REDUCTION, heat_map_loss
 from minattn.tasks.pose.settings import PoseConfig
 from minattn.tasks.task import OnProgress, ignore_progress
@@ -19,15 +19,15 @@ EVALUATION_BATCH = 50
 """Images that are scored at a time."""
 
 
-class FoundJoints(NamedTuple):
-    """What every stack finds: places (stacks, bodies, joints, 2) in pixels of the images, and the mean loss."""
+class PosePredictions(NamedTuple):
+    """What every stack predicts: positions (stacks, bodies, joints, 2) in pixels of the images, and the mean loss."""
 
-    places: np.ndarray
+    positions: np.ndarray
     loss: float
 
 
 class PoseEstimator:
-    """A network with the skeleton whose joints it finds."""
+    """A network with the skeleton whose joints it predicts."""
 
     tokens = None  # the speed of training is not logged
 
@@ -60,8 +60,8 @@ class PoseEstimator:
 
     def _loss(self, maps: Tensor, batch: PoseBatch) -> Tensor:
         height, width = maps.shape[-2:]
-        places = batch.places / REDUCTION
-        wanted = targets(places, batch.labeled, (height, width), self.config.sigma)
+        positions = batch.positions / REDUCTION
+        wanted = targets(positions, batch.labeled, (height, width), self.config.sigma)
         goal = Tensor(to_device(wanted, maps.device))
         return heat_map_loss(maps, goal, self.config.intermediate, batch.labeled)
 
@@ -70,10 +70,10 @@ class PoseEstimator:
         """Raise DataError where the model cannot take these bodies, called `name`, or nothing can be scored."""
         if poses.shape != (3, self.size, self.size):
             raise DataError(f"{name}: images of shape {poses.shape}; hint: {(3, self.size, self.size)}")
-        if poses.seen.shape[1] != len(self.skeleton.joints):
+        if poses.visibility.shape[1] != len(self.skeleton.joints):
             raise DataError(
-                f"{name}: {poses.seen.shape[1]} joints a body, the model finds {len(self.skeleton.joints)}; hint: "
-                f"bodies with {', '.join(self.skeleton.joints)}"
+                f"{name}: {poses.visibility.shape[1]} joints a body, the model predicts {len(self.skeleton.joints)}; "
+                f"hint: bodies with {', '.join(self.skeleton.joints)}"
             )
         if not (poses.inside & np.isfinite(poses.torso)[:, None]).any():
             raise DataError(
@@ -84,20 +84,22 @@ class PoseEstimator:
     @blas_threads()
     @no_grad()
     @np.errstate(all="ignore")
-    def find(self, poses: Poses, on_progress: OnProgress = ignore_progress, single: bool = False) -> FoundJoints:
-        """The places that every stack finds; `on_progress` counts the bodies.
+    def predict_joints(
+        self, poses: Poses, on_progress: OnProgress = ignore_progress, single: bool = False
+    ) -> PosePredictions:
+        """The positions that every stack predicts; `on_progress` counts the bodies.
 
         Each image's maps are the mean with those of its mirror image, or with single=True its own.
         """
         self.model.eval()
-        places, total, done = [], 0.0, 0
+        positions, total, done = [], 0.0, 0
         for batch in evaluation_poses(poses, EVALUATION_BATCH):
             maps = self._maps(on_device(self.model, batch.images), single)
             total += self._loss(maps, batch).item() * len(batch.images)
-            places.append([places_of(maps[:, i]) for i in range(maps.shape[1])])
+            positions.append([decode_heat_maps(maps[:, i]) for i in range(maps.shape[1])])
             done += len(batch.images)
             on_progress(done, len(poses))
-        return FoundJoints(np.concatenate(places, 1) * REDUCTION, total / len(poses))
+        return PosePredictions(np.concatenate(positions, 1) * REDUCTION, total / len(poses))
 
     @blas_threads()
     @no_grad()

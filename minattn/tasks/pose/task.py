@@ -1,7 +1,7 @@
 """Human pose: a stacked hourglass learns where the joints of a body are, and shows its heat maps.
 
 The data are people that are drawn here, in motions of recorded clips or from the ranges of the joints' angles, or a
-folder of photographs.  The score is PCK@0.2, the share of joints that are found within a fifth of the torso's length;
+folder of photographs.  The score is PCK@0.2, the share of joints predicted within a fifth of the torso's length;
 PCKh@0.5 is reported beside it where heads are labeled.
 """
 
@@ -16,15 +16,15 @@ from minattn.data.images.folder import read_image
 from minattn.data.pose.coco import Square, read_coco
 from minattn.data.pose.dataset import OCCLUDED, UNLABELED, VISIBLE, Poses, PoseSplits
 from minattn.errors import ConfigError, DataError
-from minattn.models.pose.heat_maps import places_of
+from minattn.models.pose.heat_maps import decode_heat_maps
 from minattn.models.pose.hourglass import REDUCTION
 from minattn.tasks.config import replaced
-from minattn.tasks.pose.estimator import FoundJoints, PoseEstimator, skeleton_of
+from minattn.tasks.pose.estimator import PoseEstimator, PosePredictions, skeleton_of
 from minattn.tasks.pose.settings import MODELS, PHOTOGRAPHS, PoseConfig
 from minattn.tasks.pose.source import PoseSource
 from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_progress
 from minattn.training import Metric
-from minattn.training.pose_metrics import PCK, PCKH, distances, right_joints
+from minattn.training.pose_metrics import PCK, PCKH, correct_keypoints, distances
 
 SKELETONS, HEAT_MAPS, STACKS = "skeletons.png", "heat_maps.png", "stacks.png"
 
@@ -59,7 +59,7 @@ class Pose(Task):
 
     def describe(self, splits: PoseSplits) -> str:
         _, height, width = splits.train.shape
-        outside = sum(int(((part.seen > 0) & ~part.inside).sum()) for part in splits)
+        outside = sum(int(((part.visibility > 0) & ~part.inside).sum()) for part in splits)
         beyond = f"; {outside:,} joints with a label lie outside of their images and are not scored" if outside else ""
         return f"{width} x {height}, {len(splits.skeleton.joints)} joints{beyond}"
 
@@ -73,9 +73,11 @@ class Pose(Task):
         single: Annotated[bool, "score each image alone, without its mirror image"] = False,
     ) -> Evaluation:
         """Score a run's best model on its test bodies: the joints that it finds, of every stack too."""
-        found = predictor.find(data, on_progress, single)
-        details = scores(found, data, predictor.skeleton.joints)
-        return Evaluation({"loss": found.loss, "pck": details["stacks"][-1]["pck"]}, len(data), details, found)
+        predictions = predictor.predict_joints(data, on_progress, single)
+        details = scores(predictions, data, predictor.skeleton.joints)
+        return Evaluation(
+            {"loss": predictions.loss, "pck": details["stacks"][-1]["pck"]}, len(data), details, predictions
+        )
 
     def read(self, predictor: PoseEstimator, path: str) -> Poses:
         """Read the bodies of a JSON file beside its images, or of the test part of other data."""
@@ -102,26 +104,26 @@ class Pose(Task):
 
     # ------------------------------------------------------------------------------------------ looking at it
     def figures(self, predictor: PoseEstimator, test: Poses, evaluation: Evaluation, folder: Path) -> Sequence[str]:
-        """Skeletons over test images, the heat maps of one, and what each stack finds."""
+        """Skeletons over test images, the heat maps of one, and what each stack predicts."""
         from minattn.viz.poses import Row, draw_joint_maps, draw_skeletons, draw_stacks
         from minattn.viz.saving import save_figure
 
-        places, skeleton = evaluation.predictions.places, predictor.skeleton
-        true = np.where((test.seen > UNLABELED)[..., None], test.places, np.nan)
+        positions, skeleton = evaluation.predictions.positions, predictor.skeleton
+        true = np.where((test.visibility > UNLABELED)[..., None], test.positions, np.nan)
         rows = [
             Row(f"{name}, {what}", test.pixels[chosen] / 255, drawn[chosen])
-            for name, chosen in examples(places[-1], test).items()
-            for what, drawn in (("found", places[-1]), ("true", true))
+            for name, chosen in examples(positions[-1], test).items()
+            for what, drawn in (("predicted", positions[-1]), ("true", true))
         ]
         save_figure(draw_skeletons(rows, skeleton), folder / SKELETONS)
 
-        gained = most_gained(places, test)
+        gained = most_gained(positions, test)
         pixels, maps = test.pixels[gained], predictor.maps(test.pixels[gained])
-        last = places[-1][gained[0]]
+        last = positions[-1][gained[0]]
         save_figure(draw_joint_maps(pixels[0] / 255, maps[0, -1], last, skeleton), folder / HEAT_MAPS)
-        if len(places) == 1:
+        if len(positions) == 1:
             return [SKELETONS, HEAT_MAPS]
-        beside = draw_stacks(pixels / 255, places[:, gained], maps, true[gained], test.seen[gained], skeleton)
+        beside = draw_stacks(pixels / 255, positions[:, gained], maps, true[gained], test.visibility[gained], skeleton)
         save_figure(beside, folder / STACKS)
         return [SKELETONS, HEAT_MAPS, STACKS]
 
@@ -143,16 +145,16 @@ class Pose(Task):
         square = square_of(box, image.shape[2], image.shape[1])
         pixels = square.cut(image, predictor.size)
         maps = predictor.maps(pixels[None])[0, -1]
-        places = places_of(Tensor(maps[None]))[0] * REDUCTION
+        positions = decode_heat_maps(Tensor(maps[None]))[0] * REDUCTION
         widest = max(map(len, predictor.skeleton.joints))
         for name, (x, y), height in zip(
-            predictor.skeleton.joints, square.back(places, predictor.size), maps.max((1, 2)), strict=True
+            predictor.skeleton.joints, square.back(positions, predictor.size), maps.max((1, 2)), strict=True
         ):
             output.line(f"{name:<{widest}}  x {x:6.1f}  y {y:6.1f}  height of the map {height:.2f}")
         if plot is not None:
             from minattn.viz.poses import draw_joint_maps
 
-            save_figure(draw_joint_maps(pixels / 255, maps, places, predictor.skeleton), plot)
+            save_figure(draw_joint_maps(pixels / 255, maps, positions, predictor.skeleton), plot)
             output.line(f"skeleton and heat maps drawn into {plot}")
 
     def example(self, source: PoseSource) -> str:
@@ -176,24 +178,25 @@ def square_of(box: str | None, width: int, height: int) -> Square:
 
 
 # ---------------------------------------------------------------------------------------------- scores
-def scores(found: FoundJoints, poses: Poses, joints: Sequence[str]) -> dict[str, Any]:
-    """PCK of each joint for the last stack, and of each stack: PCK of all joints, of those in sight and of hidden ones,
+def scores(predictions: PosePredictions, poses: Poses, joints: Sequence[str]) -> dict[str, Any]:
+    """PCK of each joint for the last stack, and of each stack: PCK of all joints, of visible and of occluded ones,
     and PCKh where heads are known; in percent, None where there is nothing to score.  Joints outside of their images do
     not count."""
+    visible, occluded = (poses.inside & (poses.visibility == kind) for kind in (VISIBLE, OCCLUDED))
     stacks = []
-    for places in found.places:
-        far = distances(places, poses.places)
+    for positions in predictions.positions:
+        distance = distances(positions, poses.positions)
         stacks.append(
             {
-                "pck": right_joints(far, poses.inside, poses.torso, PCK).mean,
-                "visible": _none(right_joints(far, poses.inside & (poses.seen == VISIBLE), poses.torso, PCK).mean),
-                "occluded": _none(right_joints(far, poses.inside & (poses.seen == OCCLUDED), poses.torso, PCK).mean),
-                "pckh": _none(right_joints(far, poses.inside, poses.head, PCKH).mean),
+                "pck": correct_keypoints(distance, poses.inside, poses.torso, PCK).mean,
+                "visible": _none(correct_keypoints(distance, visible, poses.torso, PCK).mean),
+                "occluded": _none(correct_keypoints(distance, occluded, poses.torso, PCK).mean),
+                "pckh": _none(correct_keypoints(distance, poses.inside, poses.head, PCKH).mean),
             }
         )
-    far = distances(found.places[-1], poses.places)
-    each = right_joints(far, poses.inside, poses.torso, PCK).each.tolist()
-    heads = right_joints(far, poses.inside, poses.head, PCKH).each.tolist()
+    distance = distances(predictions.positions[-1], poses.positions)
+    each = correct_keypoints(distance, poses.inside, poses.torso, PCK).each.tolist()
+    heads = correct_keypoints(distance, poses.inside, poses.head, PCKH).each.tolist()
     return {
         "joints": dict(zip(joints, map(_none, each), strict=True)),
         "joints_pckh": dict(zip(joints, map(_none, heads), strict=True)),
@@ -214,24 +217,24 @@ def _more(stacks: Sequence[Mapping[str, float | None]]) -> str:
     return "".join(f"; {part}" for part in parts)
 
 
-def examples(places: np.ndarray, poses: Poses) -> dict[str, np.ndarray]:
+def examples(positions: np.ndarray, poses: Poses) -> dict[str, np.ndarray]:
     """Bodies to show: typical ones, whose joints are as far off as in the middle of all, and the worst."""
-    far = _mean_distance(places, poses)
+    far = _mean_distance(positions, poses)
     order = np.argsort(far, kind="stable")
     order = order[np.isfinite(far[order])]
     start = max(0, (len(order) - SHOWN) // 2)
-    found = {"typical": order[start : start + SHOWN], "the worst": order[start + SHOWN :][: -SHOWN - 1 : -1]}
-    return {name: chosen for name, chosen in found.items() if len(chosen)}
+    shown = {"typical": order[start : start + SHOWN], "the worst": order[start + SHOWN :][: -SHOWN - 1 : -1]}
+    return {name: chosen for name, chosen in shown.items() if len(chosen)}
 
 
-def most_gained(places: np.ndarray, poses: Poses, count: int = 4) -> np.ndarray:
-    """Bodies whose joints the last stack finds much better than the first."""
-    gain = _mean_distance(places[0], poses) - _mean_distance(places[-1], poses)
+def most_gained(positions: np.ndarray, poses: Poses, count: int = 4) -> np.ndarray:
+    """Bodies whose joints the last stack predicts much better than the first."""
+    gain = _mean_distance(positions[0], poses) - _mean_distance(positions[-1], poses)
     return np.argsort(-np.where(np.isfinite(gain), gain, -np.inf), kind="stable")[:count]
 
 
-def _mean_distance(places: np.ndarray, poses: Poses) -> np.ndarray:
+def _mean_distance(positions: np.ndarray, poses: Poses) -> np.ndarray:
     """(bodies,): the mean distance of the joints that are scored, in torsos; NaN without any."""
-    far = np.where(poses.inside, np.minimum(distances(places, poses.places), poses.shape[2]), 0)
+    far = np.where(poses.inside, np.minimum(distances(positions, poses.positions), poses.shape[2]), 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return far.sum(1) / poses.inside.sum(1) / poses.torso
