@@ -5,8 +5,8 @@ built under `nn.initializers.unallocated()` stays without memory.
 
 The multiply-accumulates (MACs) of one image are those of convolutions and linear layers, as papers count them:
 
-    convolution             places of its output x weights
-    transposed convolution  places of its input x weights
+    convolution             positions of its output x weights
+    transposed convolution  positions of its input x weights
     linear layer            rows x weights (one row, after pooling)
 
 Normalization, activations, pooling and sums are not counted.

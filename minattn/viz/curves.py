@@ -47,7 +47,7 @@ class Curve(NamedTuple):
 
     @property
     def best(self) -> int:
-        """The place of the best value."""
+        """The position of the best value."""
         return int(self.values.argmin() if self.lowest else self.values.argmax())
 
 
@@ -168,8 +168,8 @@ def smoothed(values: np.ndarray) -> np.ndarray:
     """The mean over a small window, centered so that it does not lag, and cut short at both ends."""
     half = round(len(values) * SMOOTHED_SHARE / 2)
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    places = np.arange(len(values))
-    first, last = np.maximum(places - half, 0), np.minimum(places + half + 1, len(values))
+    positions = np.arange(len(values))
+    first, last = np.maximum(positions - half, 0), np.minimum(positions + half + 1, len(values))
     return (sums[last] - sums[first]) / (last - first)
 
 

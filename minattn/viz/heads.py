@@ -144,8 +144,8 @@ def _draw_map(axes: "matplotlib.axes.Axes", weights: np.ndarray, white: float, b
 
 def _label(axis: "matplotlib.axis.Axis", words: Sequence[str], every: int) -> None:
     """Words at the cells, at every second one, or third, .. where the cells are small."""
-    places = np.arange(0, len(words), every)
-    axis.set_ticks(places + 0.5, [words[i] for i in places])
+    positions = np.arange(0, len(words), every)
+    axis.set_ticks(positions + 0.5, [words[i] for i in positions])
     axis.set_tick_params(length=0, pad=LABEL_GAP * POINTS_PER_INCH / 2, labelsize=SMALL_TEXT)
     for label in axis.get_ticklabels():
         label.set_color(_color(label.get_text()))
@@ -154,7 +154,7 @@ def _label(axis: "matplotlib.axis.Axis", words: Sequence[str], every: int) -> No
 
 
 def _write(figure: "matplotlib.figure.Figure", text: str, x: float, y: float, **style: object) -> None:
-    """Text at a place in inches from the top left corner of the page."""
+    """Text at a position in inches from the top left corner of the page."""
     width, height = figure.get_size_inches()
     figure.text(x / width, 1 - y / height, text, **{"color": MUTED, **style})
 
@@ -218,9 +218,9 @@ def attention_lines(
             x = boxes + BOX_WIDTH * head
             axes.text(x + BOX_WIDTH / 2, top - LABEL_GAP, name, color=color, size=SMALL_TEXT, ha="center")
             for j, weight in enumerate(weights[head].max(0)):
-                place = (x, middle(j) - BOX_HEIGHT / 2)
+                position = (x, middle(j) - BOX_HEIGHT / 2)
                 axes.add_patch(
-                    Rectangle(place, BOX_WIDTH, BOX_HEIGHT, color=color, alpha=min(weight, 1.0), linewidth=0)
+                    Rectangle(position, BOX_WIDTH, BOX_HEIGHT, color=color, alpha=min(weight, 1.0), linewidth=0)
                 )
         if title:
             axes.text(0, 0, title, weight="bold", va="top")

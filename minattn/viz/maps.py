@@ -222,7 +222,7 @@ def _fitted(text: str, width: float) -> str:
 
 
 def _write(figure: "matplotlib.figure.Figure", text: str, x: float, y: float, **style: object) -> None:
-    """Text at a place in inches from the top left corner of the page."""
+    """Text at a position in inches from the top left corner of the page."""
     width, height = figure.get_size_inches()
     figure.text(x / width, 1 - y / height, text, **{"color": INK, **style})
 

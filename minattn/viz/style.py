@@ -134,7 +134,7 @@ def styled_figure(width: float, height: float) -> "Iterator[matplotlib.figure.Fi
 def axes_at(
     figure: "matplotlib.figure.Figure", x: float, y: float, width: float, height: float
 ) -> "matplotlib.axes.Axes":
-    """New axes of a size and at a place in inches, `x` and `y` counted from the top left corner of the page."""
+    """New axes of a size and at a position in inches, `x` and `y` counted from the top left corner of the page."""
     page_width, page_height = figure.get_size_inches()
     return figure.add_axes((x / page_width, 1 - (y + height) / page_height, width / page_width, height / page_height))
 

@@ -74,13 +74,13 @@ class SqueezeExcitation(Module):
     def gates(self, u: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels"]:
         """Return the gates s of the feature maps u, (2) and (3), for a block that scales other maps with them.
 
-        Raises ShapeError where u has another number of channels, or no places.
+        Raises ShapeError where u has another number of channels, or no positions.
         """
         channels = self.W_1.shape[0]
         if u.ndim != 4 or u.shape[1] != channels or 0 in u.shape[2:]:
             raise ShapeError(
                 f"squeeze-and-excitation got maps of shape {u.shape}, expected (batch, {channels}, height, width) with "
-                "a place at least; hint: build it for the channels of the feature maps that it is given"
+                "a position at least; hint: build it for the channels of the feature maps that it is given"
             )
         return self.excitation(squeeze(u))
 

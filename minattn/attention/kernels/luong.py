@@ -93,7 +93,7 @@ class PredictedWindow:
     ) -> None:
         module = xp(v_p)
         self.v_p, self.length, self.window, self.variance = v_p, length, window, sigma**2
-        self.places = module.arange(source, dtype=v_p.real.dtype)
+        self.positions = module.arange(source, dtype=v_p.real.dtype)
         self.hidden = module.empty((kept, batch, len(v_p)), dtype)  # tanh(query)
         self.share, self.rest = module.empty((2, kept, batch, 1), dtype)  # p / S, 1 - p / S
         self.align = module.empty((kept, batch, source), dtype)
@@ -106,7 +106,7 @@ class PredictedWindow:
         hidden, share = self.hidden[k], self.share[k]
         module.tanh(query, hidden)
         sigmoid_of(matmul(hidden, self.v_p[:, None]), share, self.rest[k])
-        offset = self.places - self.length * share
+        offset = self.positions - self.length * share
         self.gaussian[k] = module.exp(offset * offset * (-0.5 / self.variance))
         return module.abs(offset.real) <= self.window
 
@@ -118,7 +118,7 @@ class PredictedWindow:
     def backward(self, k: int, d_weights: Array, weights: Array, d_query: Array) -> Array:
         """Gradient of align; that of the query, through dp = sum_s da(s) a(s) (s - p) / sigma^2, to `d_query`."""
         hidden, share = self.hidden[k], self.share[k]
-        offset = self.places - self.length * share
+        offset = self.positions - self.length * share
         d_p = (d_weights * weights * offset).sum(1, keepdims=True) / self.variance
         d_logit = d_p * self.length * share * self.rest[k]
         self.d_v_p += matmul(d_logit.T, hidden)[0]
@@ -131,8 +131,8 @@ def source_lengths(mask: Array | None, values: Array) -> Any:
     there is no mask."""
     if mask is None:
         return values.shape[1]
-    places = xp(mask).arange(1, values.shape[1] + 1)
-    return (mask * places).max(1, keepdims=True).astype(values.real.dtype)
+    positions = xp(mask).arange(1, values.shape[1] + 1)
+    return (mask * positions).max(1, keepdims=True).astype(values.real.dtype)
 
 
 def monotonic_windows(mask: Array | None, values: Array, steps: range, window: int) -> Array:

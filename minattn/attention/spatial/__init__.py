@@ -1,4 +1,4 @@
-"""Attention over the places of a feature map."""
+"""Attention over the positions of a feature map."""
 
 from minattn.attention.spatial.attention_branch import AttentionBranch, attend
 from minattn.attention.spatial.class_activation_map import (

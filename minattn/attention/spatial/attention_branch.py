@@ -5,7 +5,7 @@ visual explanation", CVPR 2019, sections 3.1 to 3.3, and the authors' code.  The
 image, and there are K classes:
 
     A     = ReLU(BN(conv1x1(BN(stage(g)))))                      (a)  a map for each class, K x h x w
-    S_att = mean over the places of conv1x1(A)                   (b)  the branch's own logits, for L_att
+    S_att = mean over the positions of conv1x1(A)                (b)  the branch's own logits, for L_att
     M     = sigma(BN(conv(A)))                                   (c)  the attention map, 1 x h x w
     g'    = g (1 + M),  or  g' = g M                             (d)  the attention mechanism
 
@@ -60,7 +60,7 @@ class AttentionBranch(Module):
         deeper = self.stage(g)
         if deeper.shape[2:] != g.shape[2:]:
             raise ShapeError(
-                f"the stage of an attention branch made {deeper.shape[2:]} places of {g.shape[2:]}; hint: a copy "
+                f"the stage of an attention branch made {deeper.shape[2:]} positions of {g.shape[2:]}; hint: a copy "
                 "of the last stage with stride 1"
             )
         a = self.class_maps(self.norm(deeper))  # (a)
@@ -72,7 +72,7 @@ class AttentionBranch(Module):
 def attend(
     g: Inexact[Tensor, "batch channels height width"], m: Inexact[Tensor, "batch 1 height width"], residual: bool = True
 ) -> tuple[Inexact[Tensor, "batch channels height width"], Inexact[Tensor, "batch 1 height width"]]:
-    """Return (g (1 + M), M), the attention mechanism; with residual=False (g M, M), where a place may be lost.
+    """Return (g (1 + M), M), the attention mechanism; with residual=False (g M, M), where a position may be lost.
 
     Raises ShapeError where M is not one map of the height and width of g for each image.
     """

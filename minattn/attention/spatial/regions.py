@@ -36,7 +36,7 @@ def upsampled(
 ) -> Float[np.ndarray, "batch rows columns"]:
     """The maps at the size (rows, columns) of the images, bilinear.
 
-    Raises ShapeError for a size below 1, and for maps without a place.
+    Raises ShapeError for a size below 1, and for maps without a pixel.
     """
     maps = asnumpy(maps.data if isinstance(maps, Tensor) else maps)
     if maps.ndim != 3:

@@ -2,7 +2,7 @@
 
 F. Wang, M. Jiang, C. Qian, S. Yang, C. Li, H. Zhang, X. Wang and X. Tang, "Residual attention network for image
 classification", CVPR 2017, section 3, and the authors' networks.  An attention module has two branches, the trunk T(x)
-and the soft mask M(x) of the same shape; i is a place, c a channel:
+and the soft mask M(x) of the same shape; i is a position, c a channel:
 
     H_ic(x) = M_ic(x) T_ic(x)                                    (a)  naive attention learning (NAL)
     dH / d phi = M(x) dT(x, phi) / d phi                         (b)  phi: the trunk's; M filters its update
@@ -12,18 +12,18 @@ With NAL every module takes something away, and many in a row leave nothing; wit
 The mask is one of these (section 3.2) of the maps x that its branch ends in:
 
     mixed     M_ic = 1 / (1 + exp(-x_ic))                                   (d)
-    channel   M_ic = x_ic / ||x_i||,  the length over the channels          (e)  of one place
-    spatial   M_ic = 1 / (1 + exp(-(x_ic - mean_c) / std_c))                (f)  mean and deviation over the places
+    channel   M_ic = x_ic / ||x_i||,  the length over the channels          (e)  of one position
+    spatial   M_ic = 1 / (1 + exp(-(x_ic - mean_c) / std_c))                (f)  mean and deviation over the positions
 
-The branch goes down and up again, so that what a place gets depends on much of the image.  At depth d, R being a
+The branch goes down and up again, so that what a position gets depends on much of the image.  At depth d, R being a
 residual unit, each time another one,
 
     z = R(pool(x));  level_d(x) = R(up(level_d-1(z)) + R(z))                (g)
     z = R(pool(x));  level_1(x) = R(z)                                      (h)
     maps = conv(a(conv(a(up(level_d(x)))))),  1x1 each, a(x) = ReLU(BN(x))  (i)
 
-where pool is the maximum of 3x3 places with stride 2, which keeps what does not fill a window, and up is bilinear, to
-the size before the pool, with the corners on the corners.  The R(z) of (g) is the skip connection of figure 2.
+where pool is 3x3 max pooling with stride 2, which keeps what does not fill a window, and up is bilinear, to the size
+before the pool, with the corners on the corners.  The R(z) of (g) is the skip connection of figure 2.
 
 The letters are this file's.
 
@@ -53,15 +53,15 @@ def mixed(x: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, 
 
 
 def channel(x: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels height width"]:
-    """Return x_ic / ||x_i||: of length 1 over the channels at every place."""
+    """Return x_ic / ||x_i||: of length 1 over the channels at every position."""
     return ops.normalize(x, axis=1, eps=1e-6)  # (e)
 
 
 def spatial(x: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels height width"]:
     """Return 1 / (1 + exp(-(x_ic - mean_c) / std_c)): of a channel's map, brought to mean 0 and deviation 1."""
-    places = (2, 3)
-    deviation = ops.sqrt(ops.var(x, places, keepdims=True) + 1e-5)
-    return ops.sigmoid((x - ops.mean(x, places, keepdims=True)) / deviation)  # (f)
+    pixels = (2, 3)
+    deviation = ops.sqrt(ops.var(x, pixels, keepdims=True) + 1e-5)
+    return ops.sigmoid((x - ops.mean(x, pixels, keepdims=True)) / deviation)  # (f)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"mixed": mixed, "channel": channel, "spatial": spatial}

@@ -94,7 +94,7 @@ def add_relu(x: Array, y: Array, /) -> Result:
     z = over_elements(forward, x, y, into=[NEW]) if alike else forward(x, y)
 
     def pullback(g: Array) -> tuple[Array, Array]:
-        # z comes first, for h to lie in memory as z does: g may be one number for all places
+        # z comes first, for h to lie in memory as z does: g may be one number for all positions
         h = over_elements(lambda z, g, h=None: xp(g).multiply(g, z.real > 0, h), z, g, into=[NEW])
         return h, h
 

@@ -26,7 +26,7 @@ from minattn.autograd.ops.shaping import reshape
 
 # ---------------------------------------------------------------------------------------------- of the batch
 def batch_norm_equation(x: Any, weight: Any, bias: Any, eps: float = 1e-5, relu: bool = False) -> Any:
-    """y = w (x - mean) / sqrt(var + eps) + b, with mean and var of each channel over the batch and all places."""
+    """y = w (x - mean) / sqrt(var + eps) + b, with mean and var of each channel over the batch and all positions."""
     shape, axes = channel_axes(x, weight=weight, bias=bias)
     mu, variance = mean(x, axes, keepdims=True), var(x, axes, keepdims=True)
     normal = (x - mu) / sqrt(variance + eps)

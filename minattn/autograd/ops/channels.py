@@ -44,7 +44,7 @@ def sum_of_products(a: Array, b: Array) -> Array:
 
 # ---------------------------------------------------------------------------------------------- scaling
 def scale_channels_equation(x: Any, s: Any) -> Any:
-    """y_nc = s_nc x_nc, for every place."""
+    """y_nc = s_nc x_nc, for every position."""
     return x * reshape(s, (*s.shape, 1, 1))
 
 

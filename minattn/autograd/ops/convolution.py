@@ -124,7 +124,7 @@ def conv_transpose2d_equation(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> Any:
-    """Every x(h, w) puts x W(i, j) to the place (s h + d i - p, s w + d j - p); what falls on one place adds up."""
+    """Every x(h, w) adds x W(i, j) to the position (s h + d i - p, s w + d j - p) of the output."""
     geometry = _geometry(weight, stride, padding, dilation, groups)
     (k_h, k_w), (s_h, s_w), (top, left), (d_h, d_w) = geometry[:4]
     height, width = _transposed_size(x.shape[2:], geometry, output_padding)

@@ -51,7 +51,7 @@ def both_sizes(x: Any, size: Pair) -> tuple[int, int, int, int]:
 
 # ---------------------------------------------------------------------------------------------- nearest
 def nearest_places(n: int, m: int) -> np.ndarray:
-    """For each of m places, the one of n that it shows: floor(i n / m)."""
+    """For each of m positions, the one of n that it shows: floor(i n / m)."""
     return np.arange(m) * n // m
 
 
@@ -69,7 +69,7 @@ def resize_nearest(x: Array, /, size: Pair) -> Result:
 
 # ---------------------------------------------------------------------------------------------- bilinear
 def bilinear_matrix(n: int, m: int, align_corners: bool) -> np.ndarray:
-    """The matrix (m, n) that interpolates between n places at m: 1 - f at floor(u) and f at the next, f = u - floor(u).
+    """The matrix (m, n) that interpolates n pixels at m positions: 1 - f at floor(u), f at the next, f = u - floor(u).
 
     align_corners=False:  u = (i + 1/2) n/m - 1/2, held within [0, n - 1]: pixels are areas, the borders agree.
     align_corners=True:   u = i (n - 1) / (m - 1), and 0 for m = 1: pixels are points, the first and the last agree.
@@ -99,8 +99,8 @@ def two_sided(rows: np.ndarray, x: Array, columns: np.ndarray) -> Result:
 
 
 def product(rows: np.ndarray, x: Array, columns: np.ndarray) -> Array:
-    """R X C^T in the dtype of x, or float64 for integers.  What a place has no part in, NaN and inf included, does not
-    reach it."""
+    """R X C^T in the dtype of x, or float64 for integers.  A pixel without a share in a position, NaN or inf too, does
+    not reach it."""
     dtype = x.dtype if x.dtype.kind in "fc" else np.float64
     if xp(x) is not np or not np.isfinite(x).all():
         return _mixed(columns, _mixed(rows, x.astype(dtype), -2), -1)
@@ -110,15 +110,17 @@ def product(rows: np.ndarray, x: Array, columns: np.ndarray) -> Array:
 
 def _mixed(matrix: np.ndarray, x: Array, axis: int) -> Array:
     """The sum of M_ik x_k over the k that have a part in it, M_ik > 0, along an axis."""
-    module, part = xp(x), matrix > 1e-12  # less is rounding, where a place of the result is one of x
+    module, part = xp(x), matrix > 1e-12  # less is rounding, where a position of the result is one of x
     order = np.argsort(~part, axis=1, kind="stable")[
         :, : max(1, part.sum(1).max())
     ]  # those that have a part come first
     shares = np.take_along_axis(matrix, order, 1).astype(x.dtype)
-    places = np.where(np.take_along_axis(part, order, 1), order, matrix.shape[1])  # for the rest, zeros behind the last
+    positions = np.where(
+        np.take_along_axis(part, order, 1), order, matrix.shape[1]
+    )  # for the rest, zeros behind the last
     shape = list(x.shape)
     shape[axis] = 1
     x = module.concatenate([x, module.zeros(shape, x.dtype)], axis)
     along = (slice(None), None) if axis == -2 else slice(None)
-    terms = (x.take(like(k, x), axis) * like(share, x)[along] for k, share in zip(places.T, shares.T, strict=True))
+    terms = (x.take(like(k, x), axis) * like(share, x)[along] for k, share in zip(positions.T, shares.T, strict=True))
     return functools.reduce(module.add, terms)

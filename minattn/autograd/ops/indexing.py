@@ -65,7 +65,7 @@ def put(x: Array, values: Array, /, index: Any) -> Result:
     """A copy of x in which x[index] is `values`; no element may be named twice by `index`."""
     index = _prepared(index, x)
     y = x.astype(_common_dtype(x, values))
-    y[index] = _for_places(values, x[index])
+    y[index] = _for_positions(values, x[index])
 
     def kept(g: Array) -> Array:
         out = xp(g).array(g)
@@ -83,13 +83,13 @@ def scatter_add(x: Array, values: Array, /, index: Any) -> Result:
     if _is_basic(index):
         y[index] += values
     else:
-        backend.scatter_add(y, index, _for_places(values, x[index]))
+        backend.scatter_add(y, index, _for_positions(values, x[index]))
     return y, (lambda g: g, lambda g: g[index])
 
 
-def _for_places(values: Any, places: Array) -> Any:
-    """`values` in the shape of the places they go to: NumPy 2.4's add.at forgets some of those it would repeat."""
-    return xp(places).broadcast_to(values, places.shape) if backend.is_array(values) else values
+def _for_positions(values: Any, positions: Array) -> Any:
+    """`values` in the shape of the positions they go to: NumPy 2.4's add.at forgets some of those it would repeat."""
+    return xp(positions).broadcast_to(values, positions.shape) if backend.is_array(values) else values
 
 
 def _common_dtype(x: Array, values: Any) -> Any:
@@ -162,7 +162,7 @@ def _is_basic(index: Any) -> bool:
 
 
 def _cells(x: Array, ids: Array, axis: int) -> tuple[Array, ...]:
-    """The full index with `ids` at `axis` and every other axis counting through its places."""
+    """The full index with `ids` at `axis` and every other axis counting through its positions."""
     if ids.ndim != x.ndim:
         raise ShapeError(f"ids need {x.ndim} axes as x {x.shape} has, got {ids.shape}")
     cells = []

@@ -24,7 +24,7 @@ from minattn.autograd.ops.shaping import pad, stack
 from minattn.errors import ConfigError, ShapeError
 
 Tap = tuple[slice, slice]
-"""One place of the window: the windows that have it inside the image, and the pixels there."""
+"""One position of the window: the windows that have it inside the image, and the pixels there."""
 
 
 # ---------------------------------------------------------------------------------------------- windows
@@ -41,7 +41,7 @@ class AxisWindows(NamedTuple):
         """Place 0, 1, .. k - 1 of the window; those that lie in the padding for all windows are left out."""
         n, k, s, p, m = self
         found = []
-        for start in range(-p, k - p):  # window i has its place at start + i s, which must be in [0, n)
+        for start in range(-p, k - p):  # window i has its position at start + i s, which must be in [0, n)
             first, end = max(0, -(start // s)), min(m, (n - 1 - start) // s + 1)
             if first < end:
                 found.append((slice(first, end), slice(start + first * s, start + (end - 1) * s + 1, s)))
@@ -83,22 +83,22 @@ def _along(n: int, k: int, s: int, p: int, ceil: bool) -> AxisWindows:
 
 
 def _grid(height: AxisWindows, width: AxisWindows) -> Iterator[tuple[Any, Any]]:
-    """For every place of the window: an index of the windows, and one of the pixels there."""
+    """For every position of the window: an index of the windows, and one of the pixels there."""
     for (above, rows), (left, columns) in product(height.taps(), width.taps()):
         yield (..., above, left), (..., rows, columns)
 
 
 def _stacked(x: Any, height: AxisWindows, width: AxisWindows, value: float) -> Any:
-    """The windows of x, as the equations see them: (.., h, w, places), with `value` in the padding."""
+    """The windows of x, as the equations see them: (.., h, w, positions), with `value` in the padding."""
     widths = [(0, 0)] * (x.ndim - 2)
     widths += [(w.p, max(0, (w.m - 1) * w.s + w.k - w.n - w.p)) for w in (height, width)]
     padded = pad(x, widths, value)
 
-    def at(place: int, w: AxisWindows) -> slice:
-        return slice(place, place + (w.m - 1) * w.s + 1, w.s)
+    def at(position: int, w: AxisWindows) -> slice:
+        return slice(position, position + (w.m - 1) * w.s + 1, w.s)
 
-    places = product(range(height.k), range(width.k))
-    return stack([padded[..., at(a, height), at(b, width)] for a, b in places], -1)
+    positions = product(range(height.k), range(width.k))
+    return stack([padded[..., at(a, height), at(b, width)] for a, b in positions], -1)
 
 
 # ---------------------------------------------------------------------------------------------- maximum
@@ -202,8 +202,8 @@ def average_pool2d(
 
 # ---------------------------------------------------------------------------------------------- adaptive
 def adaptive_windows(n: int, m: int) -> list[tuple[int, int]]:
-    """m windows that cover n places, and overlap where m does not divide n:  i n / m, rounded down, to (i + 1) n / m,
-    rounded up."""
+    """m windows that cover n pixels, and overlap where m does not divide n: from i n / m, rounded down, to
+    (i + 1) n / m, rounded up."""
     return [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
 
 
@@ -235,9 +235,9 @@ def _shares(g: Array, windows: list[tuple[int, int]], n: int, axis: int) -> Arra
     return d_x
 
 
-def _at(places: slice, axis: int) -> Any:
-    """The index of `places` along the last axis (-1) or the one before (-2)."""
-    return (..., places) if axis == -1 else (..., places, slice(None))
+def _at(positions: slice, axis: int) -> Any:
+    """The index of `positions` along the last axis (-1) or the one before (-2)."""
+    return (..., positions) if axis == -1 else (..., positions, slice(None))
 
 
 def adaptive_max_pool2d_equation(x: Any, size: Pair) -> Any:

@@ -105,8 +105,8 @@ def _einsum(*operands: Array, inputs: tuple[str, ...], output: str) -> Result:
         for letter, n in _named(names, x):
             if sizes.setdefault(letter, n) != n:
                 raise ShapeError(
-                    f"the axis '{letter}' of '{','.join(inputs)}' has {sizes[letter]} places in one operand and {n} in "
-                    "another; hint: one number of places for a letter (einsum stretches none)"
+                    f"the axis '{letter}' of '{','.join(inputs)}' has the length {sizes[letter]} in one operand and "
+                    f"{n} in another; hint: one length for a letter (einsum stretches none)"
                 )
 
     def operand(i: int) -> Any:
@@ -117,8 +117,8 @@ def _einsum(*operands: Array, inputs: tuple[str, ...], output: str) -> Result:
             names = [output, *(n for j, n in enumerate(inputs) if j != i)]
             known = "".join(letter for letter in inputs[i] if any(letter in n for n in names))
             part = module.einsum(f"{','.join(names)}->{known}", g, *others, optimize=True)
-            place = tuple(slice(None) if letter in known else None for letter in inputs[i])
-            return module.broadcast_to(part[place], tuple(sizes[letter] for letter in inputs[i]))
+            position = tuple(slice(None) if letter in known else None for letter in inputs[i])
+            return module.broadcast_to(part[position], tuple(sizes[letter] for letter in inputs[i]))
 
         return pullback
 
@@ -187,5 +187,5 @@ def _without_diagonals(names: str, x: Any) -> tuple[str, Any]:
     lengths = dict(zip(names, np.shape(x), strict=True))
     if any(lengths[letter] != n for letter, n in zip(names, np.shape(x), strict=True)):
         raise ShapeError(f"einsum: '{names}' takes a diagonal of axes of different lengths, {np.shape(x)}")
-    places = dict(zip(letters, np.ix_(*(np.arange(lengths[letter]) for letter in letters)), strict=True))
-    return letters, getitem(x, tuple(places[letter] for letter in names))
+    positions = dict(zip(letters, np.ix_(*(np.arange(lengths[letter]) for letter in letters)), strict=True))
+    return letters, getitem(x, tuple(positions[letter] for letter in names))

@@ -1,4 +1,4 @@
-"""Ops that move elements without changing them: shape, order, concatenation, splitting, padding, place and dtype."""
+"""Ops that move elements without changing them: shape, order, concatenation, splitting, padding, device and dtype."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def swapaxes(x: Array, /, first: int, second: int) -> Result:
 
 @op
 def moveaxis(x: Array, /, source: Axes, destination: Axes) -> Result:
-    """x with axis `source` moved to place `destination`."""
+    """x with axis `source` moved to position `destination`."""
     return xp(x).moveaxis(x, source, destination), lambda g: xp(g).moveaxis(g, destination, source)
 
 
@@ -48,7 +48,7 @@ def squeeze(x: Array, /, axis: Axes | None = None) -> Result:
 
 @op
 def expand_dims(x: Array, /, axis: Axes) -> Result:
-    """x with a new axis of length 1 at place `axis` (an int or a tuple)."""
+    """x with a new axis of length 1 at position `axis` (an int or a tuple)."""
     return xp(x).expand_dims(x, axis), lambda g: g.reshape(x.shape)
 
 
@@ -86,7 +86,7 @@ def _stack(*xs: Array, axis: int = 0) -> Result:
 
 
 def stack(tensors: Any, axis: int = 0) -> Any:
-    """The tensors, all of one shape, side by side along a new axis at place `axis`."""
+    """The tensors, all of one shape, side by side along a new axis at position `axis`."""
     return _stack(*_several("stack", tensors), axis=axis)
 
 
@@ -172,26 +172,26 @@ def _padded_with_itself(x: Array, widths: list[tuple[int, int]], mode: str) -> R
         for axis, source in reversed(sources.items()):
             before, n = widths[axis][0], x.shape[axis]
             total = xp(g).array(_along(g, slice(before, before + n), axis))
-            for place in (*range(before), *range(before + n, len(source))):
-                to = (slice(None),) * axis + (int(source[place]),)
-                total[to] += _along(g, place, axis)
+            for position in (*range(before), *range(before + n, len(source))):
+                to = (slice(None),) * axis + (int(source[position]),)
+                total[to] += _along(g, position, axis)
             g = total
         return g
 
     return y, pullback
 
 
-def _sources(places: np.ndarray, n: int, mode: str) -> np.ndarray:
-    """The element of an axis of length n that is seen at each of `places`, some of which lie outside."""
+def _sources(positions: np.ndarray, n: int, mode: str) -> np.ndarray:
+    """The element of an axis of length n that is seen at each of `positions`, some of which lie outside."""
     if n == 0:
         raise ShapeError(f'mode="{mode}" has nothing to repeat along an axis of length 0; hint: mode="constant"')
     if mode == "circular":
-        return places % n
+        return positions % n
     if mode == "replicate":
-        return np.clip(places, 0, n - 1)
+        return np.clip(positions, 0, n - 1)
     if mode == "reflect":
         there_and_back = max(1, 2 * (n - 1))
-        within = places % there_and_back
+        within = positions % there_and_back
         return np.minimum(within, there_and_back - within) if n > 1 else within
     raise ConfigError(f'unknown mode {mode!r}; hint: "constant", "reflect", "replicate" or "circular"')
 

@@ -144,11 +144,11 @@ class ImageBatches(SeededBatches[ImageBatch]):
         return self.examples // len(self)
 
     def order(self, rng: np.random.Generator) -> list[np.ndarray]:
-        """The places of each batch's images."""
+        """The rows of each batch's images."""
         return np.array_split(rng.permutation(self.examples), len(self))
 
     def batch(self, examples: np.ndarray, rng: np.random.Generator) -> ImageBatch:
-        """The images at these places, cropped and mirrored by chance, and normalized."""
+        """The images of these rows, cropped and mirrored by chance, and normalized."""
         chosen = self._images.at(examples)
         pixels = chosen.pixels
         if self.crop or self.flip:

@@ -46,9 +46,9 @@ class Images:
         _, channels, height, width = self.pixels.shape
         return channels, height, width
 
-    def at(self, places: np.ndarray | slice) -> Images:
-        """The images at these places."""
-        return Images(self.pixels[places], self.labels[places])
+    def at(self, rows: np.ndarray | slice) -> Images:
+        """The images of these rows."""
+        return Images(self.pixels[rows], self.labels[rows])
 
     def fingerprint(self) -> str:
         """SHA-256 of the pixels and labels in their order: by it a resumed run knows that they are the same."""

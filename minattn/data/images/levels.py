@@ -49,9 +49,9 @@ class LevelBatches(SeededBatches[LevelBatch]):
         self._images = images
 
     def order(self, rng: np.random.Generator) -> list[np.ndarray]:
-        """The places of each batch's images."""
+        """The rows of each batch's images."""
         return np.array_split(rng.permutation(self.examples), len(self))
 
     def batch(self, examples: np.ndarray, rng: np.random.Generator) -> LevelBatch:
-        """The images at these places."""
+        """The images of these rows."""
         return LevelBatch(self._images[examples])

@@ -319,9 +319,9 @@ def memory_of(facts: Sequence[Fact], form: Form) -> list[Slot]:
         if form == "sentences":
             slots.append(Slot(sentence, sentence))
             continue
-        for place, word in enumerate(sentence):
+        for position, word in enumerate(sentence):
             if word in (fact.subject, fact.object):
-                window = window_around(sentence, place, encode_center=form != "windows")
+                window = window_around(sentence, position, encode_center=form != "windows")
                 slots.append(Slot(window, (word,)))
                 if form == "titles":
                     slots.append(Slot((*window, "title", fact.subject), (fact.subject,)))
@@ -333,10 +333,12 @@ def sentence_of(fact: Fact) -> tuple[str, ...]:
     return (fact.subject, *fact.relation.split(), fact.object)
 
 
-def window_around(words: Sequence[str], place: int, size: int = WINDOW, encode_center: bool = False) -> tuple[str, ...]:
+def window_around(
+    words: Sequence[str], position: int, size: int = WINDOW, encode_center: bool = False
+) -> tuple[str, ...]:
     """The words around one, itself in the middle; encode_center: it is another feature than elsewhere."""
-    first = max(0, place - size // 2)
-    window = list(words[first : place + size // 2 + 1])
+    first = max(0, position - size // 2)
+    window = list(words[first : position + size // 2 + 1])
     if encode_center:
-        window[place - first] = CENTER + words[place]
+        window[position - first] = CENTER + words[position]
     return tuple(window)

@@ -27,7 +27,7 @@ FILE = re.compile(r"qa([0-9]{1,9})_.*_(train|test)\.txt")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, the sentences that come before it, and its answer; facts: the places of those that tell it."""
+    """A question, the sentences that come before it, and its answer; facts: the indices of those that tell it."""
 
     task: int
     story: tuple[Sentence, ...]
@@ -80,7 +80,7 @@ def read_babi(path: str | Path) -> Stories:
     """
     questions: list[Question] = []
     story: list[Sentence] = []
-    places: dict[int, int | None] = {}  # of each line's sentence in the story; None for a question
+    indices: dict[int, int | None] = {}  # of each line's sentence in the story; None for a question
     named = FILE.fullmatch(Path(path).name)
     task = int(named[1]) if named else 0
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -89,15 +89,15 @@ def read_babi(path: str | Path) -> Stories:
         where = f"{path}, line {number}"
         index, text = _numbered(line, where)
         if index == 1:
-            story, places = [], {}
-        elif index != len(places) + 1:
+            story, indices = [], {}
+        elif index != len(indices) + 1:
             raise DataError(f"{where}: number {index} does not follow the one before; hint: 1 begins a new story")
         if "\t" not in text:
-            places[index] = len(story)
+            indices[index] = len(story)
             story.append(words_of(text))
             continue
-        places[index] = None
-        questions.append(_question(text, task, story, places, where))
+        indices[index] = None
+        questions.append(_question(text, task, story, indices, where))
     if not questions:
         raise DataError(f"{path} has no question; hint: lines such as 3 Where is Mary?<TAB>bathroom<TAB>1")
     return Stories(tuple(questions))
@@ -110,10 +110,10 @@ def _numbered(line: str, where: str) -> tuple[int, str]:
     return int(index), text
 
 
-def _question(text: str, task: int, story: Sequence[Sentence], places: dict[int, int | None], where: str) -> Question:
+def _question(text: str, task: int, story: Sequence[Sentence], indices: dict[int, int | None], where: str) -> Question:
     question, answer, *rest = text.split("\t")
     numbers = rest[0].split() if rest else []
-    facts = [places.get(int(number)) if NUMBER.fullmatch(number) else None for number in numbers]
+    facts = [indices.get(int(number)) if NUMBER.fullmatch(number) else None for number in numbers]
     if not answer.strip():
         raise DataError(
             f"{where}: the question {question.strip()!r} has no answer; hint: <TAB> and the answer behind it"

@@ -92,12 +92,12 @@ def read_pharaoh(path: str | Path, first: int = 0) -> list[Alignment]:
     return [_parse_pharaoh(line, first, f"{path}, line {n:,}") for n, line in enumerate(read_lines(path), start=1)]
 
 
-def _parse_pharaoh(line: str, first: int, place: str) -> Alignment:
+def _parse_pharaoh(line: str, first: int, where: str) -> Alignment:
     links: dict[bool, list[Link]] = {True: [], False: []}
     for text in line.split():
         if not (found := PHARAOH.fullmatch(text)):
-            raise DataError(f"{place}, has {shown(text)}, expected links; hint: 3-4, or 3p4 if possible")
-        links[found[2] == "-"].append(_link(found[1], found[3], first, place))
+            raise DataError(f"{where}, has {shown(text)}, expected links; hint: 3-4, or 3p4 if possible")
+        links[found[2] == "-"].append(_link(found[1], found[3], first, where))
     return Alignment.of(links[True], links[False])
 
 
@@ -110,24 +110,24 @@ def read_numbered_links(path: str | Path, sentences: int, first: int = 1) -> lis
     sure: list[list[Link]] = [[] for _ in range(sentences)]
     possible: list[list[Link]] = [[] for _ in range(sentences)]
     for number, line in enumerate(read_lines(path), start=1):
-        place = f"{path}, line {number:,}"
+        where = f"{path}, line {number:,}"
         columns = line.split()
         if len(columns) not in (3, 4, 5) or not all(map(NUMBER.fullmatch, columns[:3])):
-            raise DataError(f"{place}, reads {shown(line)}, expected a link; hint: SENTENCE SOURCE TARGET [S|P]")
+            raise DataError(f"{where}, reads {shown(line)}, expected a link; hint: SENTENCE SOURCE TARGET [S|P]")
         sentence = int(columns[0])
         if not 1 <= sentence <= sentences:
-            raise DataError(f"{place}, is about sentence {sentence:,} of {sentences:,}; hint: count from 1")
+            raise DataError(f"{where}, is about sentence {sentence:,} of {sentences:,}; hint: count from 1")
         kind = columns[3] if len(columns) > 3 else "S"
         if kind not in ("S", "P"):
-            raise DataError(f"{place}, has {shown(kind)}, expected S or P; hint: S if sure, P if possible")
-        (sure if kind == "S" else possible)[sentence - 1].append(_link(columns[1], columns[2], first, place))
+            raise DataError(f"{where}, has {shown(kind)}, expected S or P; hint: S if sure, P if possible")
+        (sure if kind == "S" else possible)[sentence - 1].append(_link(columns[1], columns[2], first, where))
     return [Alignment.of(*links) for links in zip(sure, possible, strict=True)]
 
 
-def _link(source: str, target: str, first: int, place: str) -> Link:
+def _link(source: str, target: str, first: int, where: str) -> Link:
     if min(int(source), int(target)) < first:
         raise DataError(
-            f"{place}, has word {min(int(source), int(target))}, where the first is {first}; hint: check whether the "
+            f"{where}, has word {min(int(source), int(target))}, where the first is {first}; hint: check whether the "
             "file counts from 0 or from 1"
         )
     return int(source) - first, int(target) - first

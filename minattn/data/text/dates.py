@@ -48,7 +48,7 @@ PAIRS = (30_000, 1_000, 2_000)  # to train on, for dev and to test on
 
 QUOTE_OR_FIELD = re.compile(r"''|'(?P<quoted>(?:[^']|'')+)'|(?P<field>(?P<letter>[A-Za-z])(?P=letter)*)|[^'A-Za-z]+")
 
-TARGET_PLACES = {"year": (0, 1, 2, 3), "month": (5, 6), "day": (8, 9)}  # in 2017-03-03
+TARGET_POSITIONS = {"year": (0, 1, 2, 3), "month": (5, 6), "day": (8, 9)}  # in 2017-03-03
 
 
 class Part(NamedTuple):
@@ -172,13 +172,13 @@ def write_date(day: date, pattern: str, locale: str) -> AlignedDate:
 
 def _links(written: str, start: int, kind: str) -> tuple[set[Link], set[Link]]:
     """The (sure, possible) links of a field that is written from position `start` of the source on."""
-    places = TARGET_PLACES[kind]
+    positions = TARGET_POSITIONS[kind]
     digits = [start + i for i, character in enumerate(written) if character.isdigit()]
     if not digits:
         letters = [start + i for i, character in enumerate(written) if character.isalpha()]
-        return set(), {(i, j) for i in letters for j in places}
-    filled = len(places) - len(digits)  # how many zeros stand before the copied digits
-    return set(zip(digits, places[filled:], strict=True)), {(i, j) for i in digits for j in places[:filled]}
+        return set(), {(i, j) for i in letters for j in positions}
+    filled = len(positions) - len(digits)  # how many zeros stand before the copied digits
+    return set(zip(digits, positions[filled:], strict=True)), {(i, j) for i in digits for j in positions[:filled]}
 
 
 @cache

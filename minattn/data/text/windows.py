@@ -1,6 +1,6 @@
 """Windows of a text: what a language model is trained and measured on.
 
-A window of T characters is the input, the same window one character later is the target: at each place the model
+A window of T characters is the input, the same window one character later is the target: at each position the model
 predicts the character that comes next, and sees those of the window before it.
 """
 
@@ -60,8 +60,8 @@ class TextWindows(SeededBatches[TextBatch]):
 
     def batch(self, examples: np.ndarray, rng: np.random.Generator) -> TextBatch:
         """The windows that begin at these characters."""
-        places = examples[:, None] + np.arange(self.window)
-        return TextBatch(self._text[places], self._text[places + 1])
+        positions = examples[:, None] + np.arange(self.window)
+        return TextBatch(self._text[positions], self._text[positions + 1])
 
 
 def evaluation_windows(text: np.ndarray, window: int, batch_size: int) -> Iterator[TextBatch]:

@@ -85,9 +85,9 @@ class MemoryLanguageModel(Module):
         In the memory of a word are the last of `ids` up to it, itself first.
         """
         batch, n = ids.shape
-        places = np.arange(n)[:, None] - np.arange(min(n, self.config.memory))  # of the i-th last, word by word
-        recent = as_array(ids)[:, np.maximum(places, 0)].reshape(batch * n, -1)
-        logits, weights = self._after(recent, np.tile(places >= 0, (batch, 1)))
+        positions = np.arange(n)[:, None] - np.arange(min(n, self.config.memory))  # of the i-th last, word by word
+        recent = as_array(ids)[:, np.maximum(positions, 0)].reshape(batch * n, -1)
+        logits, weights = self._after(recent, np.tile(positions >= 0, (batch, 1)))
         logits = ops.reshape(logits, (batch, n, self.config.vocab_size))
         attention = {"memory": ops.reshape(weights, (batch, n, *weights.shape[1:]))}
         return (logits, attention) if return_attention else logits

@@ -87,9 +87,9 @@ class IBMModel1:
         e = np.array(known)[None, :]
         f = np.array([self._targets.get(word, -1) for word in target])[:, None]
         meeting = e * len(self._targets) + f
-        place = np.searchsorted(self._meetings_seen, meeting).clip(max=len(self._t) - 1)
-        met = (self._meetings_seen[place] == meeting) & (e >= 0) & (f >= 0)
-        return np.where(met, self._t[place], 0.0)
+        position = np.searchsorted(self._meetings_seen, meeting).clip(max=len(self._t) - 1)
+        met = (self._meetings_seen[position] == meeting) & (e >= 0) & (f >= 0)
+        return np.where(met, self._t[position], 0.0)
 
     def align(self, source: Sentence, target: Sentence) -> Links:
         """The links of the likeliest alignment."""

@@ -162,7 +162,7 @@ class Translator(Transducer):
         return links
 
     def alignment_score(self, data: AlignedText, moved: int = 0) -> AlignmentScore | None:
-        """The alignment error rate of `links`; moved: by so many places of the source.
+        """The alignment error rate of `links`; moved: by so many positions of the source.
 
         None where there is no attention, or its symbols are no characters and those of the data are.  Symbols of which
         no character is marked, such as hyphens of dates, have no links; words all have one, as in Luong et al. 2015.
