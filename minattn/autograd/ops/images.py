@@ -111,16 +111,12 @@ def product(rows: np.ndarray, x: Array, columns: np.ndarray) -> Array:
 def _mixed(matrix: np.ndarray, x: Array, axis: int) -> Array:
     """The sum of M_ik x_k over the k that have a part in it, M_ik > 0, along an axis."""
     module, part = xp(x), matrix > 1e-12  # less is rounding, where a position of the result is one of x
-    order = np.argsort(~part, axis=1, kind="stable")[
-        :, : max(1, part.sum(1).max())
-    ]  # those that have a part come first
-    shares = np.take_along_axis(matrix, order, 1).astype(x.dtype)
-    positions = np.where(
-        np.take_along_axis(part, order, 1), order, matrix.shape[1]
-    )  # for the rest, zeros behind the last
+    first = np.argsort(~part, axis=1, kind="stable")[:, : max(1, part.sum(1).max())]  # those that have a part
+    shares = np.take_along_axis(matrix, first, 1).astype(x.dtype)
+    sources = np.where(np.take_along_axis(part, first, 1), first, matrix.shape[1])  # else the zero after the last
     shape = list(x.shape)
     shape[axis] = 1
     x = module.concatenate([x, module.zeros(shape, x.dtype)], axis)
     along = (slice(None), None) if axis == -2 else slice(None)
-    terms = (x.take(like(k, x), axis) * like(share, x)[along] for k, share in zip(positions.T, shares.T, strict=True))
+    terms = (x.take(like(k, x), axis) * like(share, x)[along] for k, share in zip(sources.T, shares.T, strict=True))
     return functools.reduce(module.add, terms)
