@@ -208,7 +208,7 @@ def test_a_kernel_that_nobody_published_is_refused(kernel):
 def test_a_stage_that_loses_places_is_refused():
     rng = np.random.default_rng(0)
     branch = AttentionBranch(3, 4, Conv2d(2, 3, 3, rng, padding=1, stride=2), rng)
-    with pytest.raises(ShapeError, match=r"made \(2, 3\) places of \(4, 6\); hint: .* stride 1"):
+    with pytest.raises(ShapeError, match=r"made \(2, 3\) positions of \(4, 6\); hint: .* stride 1"):
         branch(ma.tensor(np.zeros((1, 2, 4, 6), np.float32)))
 
 

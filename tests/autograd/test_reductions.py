@@ -79,5 +79,5 @@ def test_einsum_of_a_trace_and_of_a_bilinear_form():
 
 def test_einsum_stretches_no_axis():
     a, b = ma.tensor(np.ones((3, 4))), ma.tensor(np.ones((4, 1)))
-    with pytest.raises(ShapeError, match=r"einsum: the axis 'n' of 'nk,kn' has 3 places .* and 1 in another; hint"):
+    with pytest.raises(ShapeError, match=r"einsum: the axis 'n' of 'nk,kn' has the length 3 .* and 1 in another; hint"):
         ops.einsum("nk,kn->n", a, b)
