@@ -50,7 +50,7 @@ def both_sizes(x: Any, size: Pair) -> tuple[int, int, int, int]:
 
 
 # ---------------------------------------------------------------------------------------------- nearest
-def nearest_places(n: int, m: int) -> np.ndarray:
+def nearest_pixels(n: int, m: int) -> np.ndarray:
     """For each of m positions, the one of n that it shows: floor(i n / m)."""
     return np.arange(m) * n // m
 
@@ -62,7 +62,7 @@ def resize_nearest(x: Array, /, size: Pair) -> Result:
     g_ij is added to the gradient of pixel kl.
     """
     height, width, h, w = both_sizes(x, size)
-    rows, columns = nearest_places(height, h), nearest_places(width, w)
+    rows, columns = nearest_pixels(height, h), nearest_pixels(width, w)
     y = x.take(like(rows, x), -2).take(like(columns, x), -1)
     return y, lambda g: product(np.eye(height)[:, rows], g, np.eye(width)[:, columns])
 
