@@ -12,7 +12,7 @@ from minattn.data.qa.facts import (
     Entities,
     Fact,
     Slot,
-    ask_all,
+    generate_questions,
     load_countries,
     memory_of,
     read_facts,
@@ -78,12 +78,12 @@ def test_questions_are_words_and_entities_with_their_answers(file):
 
 def test_the_longest_names_are_found_and_words_of_questions_in_brackets_only():
     entities = Entities([*FACTS, Fact("zealand", "capital", "sorø")])
-    assert entities.features("is new zealand in zealand?") == ("is", "new zealand", "in", "zealand")
-    assert entities.features("[is] [new zealand] x") == ("is", "new zealand", "x")
-    assert entities.features("what [is] new zealand?") == ("what", "is", "new", "zealand"), "only what is in brackets"
-    assert entities.features("who made [What's  up, Doc?]?") == ("who", "made", "what's up, doc?")
-    assert entities.features("[] x [is") == ("x", "[is")
-    assert Entities([]).features("what is it") == ("what", "is", "it")
+    assert entities.link("is new zealand in zealand?") == ("is", "new zealand", "in", "zealand")
+    assert entities.link("[is] [new zealand] x") == ("is", "new zealand", "x")
+    assert entities.link("what [is] new zealand?") == ("what", "is", "new", "zealand"), "only what is in brackets"
+    assert entities.link("who made [What's  up, Doc?]?") == ("who", "made", "what's up, doc?")
+    assert entities.link("[] x [is") == ("[]", "x", "[is"), "no name in brackets"
+    assert Entities([]).link("what is it") == ("what", "is", "it")
 
 
 def test_countries_are_read_where_they_lie(tmp_path, monkeypatch):
@@ -126,7 +126,7 @@ def the_way(question, facts):
 
 
 def test_questions_are_asked_from_both_ends_and_of_two_hops_and_know_all_answers(facts):
-    splits = ask_all(facts, two_hops=60)
+    splits = generate_questions(facts, two_hops=60)
     for part, questions in splits.parts().items():
         assert questions.facts == facts
         for question in questions:
@@ -141,14 +141,14 @@ def test_questions_are_asked_from_both_ends_and_of_two_hops_and_know_all_answers
     assert sum(len(question.relations) == 2 for question in splits.test) == 4
     asked = {(question.words, question.relations) for part in splits for question in part}
     assert len(asked) == sum(map(len, splits)), "nothing is asked twice in the same words"
-    assert splits.fingerprints() == ask_all(facts, two_hops=60).fingerprints()
-    assert splits.fingerprints() != ask_all(facts, two_hops=10).fingerprints()
+    assert splits.fingerprints() == generate_questions(facts, two_hops=60).fingerprints()
+    assert splits.fingerprints() != generate_questions(facts, two_hops=10).fingerprints()
 
 
 def test_no_training_question_joins_the_names_of_a_fact_that_is_held_out(facts):
     turned = [Fact(fact.object, "found at", fact.subject) for fact in facts[::3]]
     facts = (*facts, *turned)
-    splits = ask_all(facts, two_hops=60)
+    splits = generate_questions(facts, two_hops=60)
     held = {frozenset(fact[::2]) for part in (splits.dev, splits.test) for q in part for fact in the_way(q, facts)[0]}
     trained = [the_way(question, facts)[0] for question in splits.train]
     assert held
@@ -159,6 +159,33 @@ def test_no_training_question_joins_the_names_of_a_fact_that_is_held_out(facts):
     lost = [fact for fact in facts if part[fact] == "train" and frozenset(fact[::2]) in pairs]
     assert lost, "a fact of the training part has the names of one that is held out"
     assert not any(fact in way for way in trained for fact in lost)
+
+
+def test_no_training_question_of_two_hops_leads_from_one_name_of_a_held_out_fact_to_the_other(facts):
+    """Every country borders on itself by two hops, and on the neighbors of its neighbors."""
+    around = [Fact(fact.subject, "twin", fact.object) for fact in facts] + [
+        Fact(fact.object, "back", fact.subject) for fact in facts
+    ]
+    facts = (*facts, *around)
+    splits = generate_questions(facts, two_hops=10**6)
+    names = {name for fact in facts for name in (fact.subject, fact.object)}
+    part = {fact: part_of(f"{fact.subject} {fact.relation}") for fact in facts}
+    held = {frozenset(fact[::2]) for fact in facts if part[fact] != "train"}
+    questions = [question for question in splits.train if len(question.relations) == 2]
+    assert questions
+    for question in questions:
+        (asked,) = [word for word in question.words if word in names]
+        assert not any(frozenset((asked, answer)) in held for answer in question.answers)
+
+
+def test_names_may_have_brackets_and_question_marks():
+    entities = Entities([Fact("[rec]", "genre", "horror"), Fact("who am i?", "made by", "[rec] 2 [uncut]")])
+    assert entities.link("what is the genre of [rec]?") == ("what", "is", "the", "genre", "of", "[rec]")
+    assert entities.link("what is the genre of [[rec]]?") == ("what", "is", "the", "genre", "of", "[rec]")
+    assert entities.link("who made who am i?") == ("who", "made", "who am i?")
+    assert entities.link("who made [who am i?], please.") == ("who", "made", "who am i?", "please")
+    assert entities.link("is [[rec] 2 [uncut]] made") == ("is", "[rec] 2 [uncut]", "made")
+    assert entities.link("the country of Horror.") == ("the", "country", "of", "horror")
 
 
 # ---------------------------------------------------------------------------------------------- memories

@@ -77,7 +77,7 @@ def test_questions_about_films_are_made_of_what_no_other_asks_for(call, function
     folder, out = write_films(tmp_path / "films"), tmp_path / "out"
     quick = ["--set", "epochs=1", "--set", "size=4", "--set", "batch_size=8"]
     table = call(TABLES, "--out", out, "--tables", "wikimovies", "--data", folder, *quick)
-    assert cells(table, "names exchanged, 1 epoch")[1] == "100.0"
+    assert cells(table, "entities permuted, 1 epoch")[1] == "100.0"
     files = {
         part: (out / "wikimovies" / f"{part}.tsv").read_text(encoding="utf-8") for part in ("facts", "train", "test")
     }

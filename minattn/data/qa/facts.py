@@ -26,11 +26,12 @@ from minattn.data.splits import PARTS, SHARES, Splits, part_of
 from minattn.data.text.texts import read_text
 from minattn.errors import ConfigError, DataError, MissingDependencyError
 
-Form = Literal["triples", "windows", "centers", "titles", "sentences"]
+Representation = Literal["triples", "windows", "centers", "titles", "sentences"]
 
 WINDOW = 7  # words around an entity, itself included; section 4 of the paper
 REVERSED = "!"  # before the name of a relation that is read from the object to the subject
 CENTER = "center:"  # before the feature of a window's center
+PUNCTUATION = "?!.,"  # after a word of a question
 
 FORWARD = ("what is the {r} of {s}", "tell me the {r} of {s}", "which {r} does {s} have")
 BACKWARD = ("which country has the {r} {o}", "what has {o} as its {r}", "{o} is the {r} of what")
@@ -115,7 +116,7 @@ def read_questions(path: str | Path, facts: Sequence[Fact]) -> FactQuestions:
             continue
         question, tab, answers = line.partition("\t")
         right = tuple(" ".join(answer.lower().split()) for answer in answers.split("|") if answer.strip())
-        features = entities.features(question)
+        features = entities.link(question)
         if not tab or not right or not features or "\t" in answers:
             raise DataError(f"{path}, line {number}: {line[:60]!r} is no question; hint: question<TAB>answer|answer")
         questions.append(FactQuestion(features, right))
@@ -170,7 +171,7 @@ def load_countries() -> tuple[Fact, ...]:
 
 # ---------------------------------------------------------------------------------------------- words and entities
 class Entities:
-    """The names of subjects and objects, each one feature however many words it has."""
+    """Entity linking: the names of subjects and objects in a question, each one feature however many words it has."""
 
     def __init__(self, facts: Iterable[Fact]) -> None:
         names = {name for fact in facts for name in (fact.subject, fact.object)}
@@ -179,47 +180,67 @@ class Entities:
         own = re.findall(r"[a-z]+", " ".join((*FORWARD, *BACKWARD, *TWO_HOPS)))
         self._words = set(own) | {word for fact in facts for word in fact.relation.split()}
 
-    def features(self, question: str) -> tuple[str, ...]:
+    def link(self, question: str) -> tuple[str, ...]:
         """The features of a question: the longest names in it, and its other words.
 
         Where names stand in brackets, as in "what is [is]", there are no others: so a name may be a word of questions
-        too, as "is" is a language code.
+        too, as "is" is a language code.  A name may have brackets and question marks of its own.
         """
-        parts = re.split(r"(\[[^\]]*\])", question.lower())
-        named = {part: " ".join(part[1:-1].split()) for part in parts if part.startswith("[") and part.endswith("]")}
+        question = question.lower()
+        linked = tuple(self._longest_names(question.split()))
+        if "[" not in question or any("[" in name and tuple(name.split()) in self._names for name in linked):
+            return linked
         features: list[str] = []
-        for part in parts:
-            if part in named:
-                features += [named[part]] if named[part] else []
-            else:
-                words = part.replace("?", " ").split()
-                features += words if any(named.values()) else self._found(words)
-        return tuple(features)
+        rest, bracketed = question, False
+        while "[" in rest:
+            before, _, rest = rest.partition("[")
+            name, rest = self._to_bracket(rest)
+            features += without_punctuation(before.split())
+            features += [name] if name else []
+            bracketed |= bool(name)
+        return (*features, *without_punctuation(rest.split())) if bracketed else linked
 
-    def _found(self, words: Sequence[str]) -> Iterator[str]:
+    def _to_bracket(self, text: str) -> tuple[str, str]:
+        """(the name before the bracket that closes, the rest): the first bracket, or a later one that ends a name."""
+        ends = [match.start() for match in re.finditer(r"\]", text)]
+        names = {end: " ".join(text[:end].split()) for end in ends}
+        known = [end for end in ends if tuple(names[end].split()) in self._names]
+        if not ends:
+            return "", text
+        end = max(known, default=ends[0])
+        return names[end], text[end + 1 :]
+
+    def _longest_names(self, words: Sequence[str]) -> Iterator[str]:
         start = 0
         while start < len(words):
             for length in range(min(self._longest, len(words) - start), 0, -1):
-                name = tuple(words[start : start + length])
-                if name in self._names and not self._words.issuperset(name):
+                *first, last = words[start : start + length]
+                names = [(*first, last), (*first, last.rstrip(PUNCTUATION))]
+                if name := next((n for n in names if n in self._names and not self._words.issuperset(n)), None):
                     yield self._names[name]
                     break
             else:
                 length = 1
-                yield words[start]
+                yield from without_punctuation(words[start : start + 1])
             start += length
 
 
+def without_punctuation(words: Iterable[str]) -> Iterator[str]:
+    """The words without what ends a sentence."""
+    return (word for word in (each.rstrip(PUNCTUATION) for each in words) if word)
+
+
 # ---------------------------------------------------------------------------------------------- questions
-def ask_all(facts: Sequence[Fact], two_hops: int, seed: int = 0) -> Splits[FactQuestions]:
+def generate_questions(facts: Sequence[Fact], two_hops: int, seed: int = 0) -> Splits[FactQuestions]:
     """Questions for the object of every (subject, relation), the subject of every (object, relation), and of two hops.
 
     two_hops: how many of the latter at most, drawn with the seed.  What is held out is facts: the hash of a subject and
-    a relation puts all their facts into a part, and training lacks every fact whose two names, in whatever order, a
-    held-out one has.  A question is of the part that all the facts on its way are in; where they are in several it is
-    left out.  So no training question joins the names of a held-out fact: only the memory can answer for it.
+    a relation puts all their facts into a part.  A question is of the part that all the facts on its path are in; where
+    they are in several it is left out.  So is a training question if a fact on its path, or itself with an answer, has
+    the two names of a held-out fact, in whatever order: only the memory can answer for that one.
     """
-    place = _parts_of_facts(facts)
+    part_of_fact = {fact: part_of(f"{fact.subject} {fact.relation}") for fact in facts}
+    held_out = {frozenset((fact.subject, fact.object)) for fact, part in part_of_fact.items() if part != "train"}
     objects, subjects = defaultdict(list), defaultdict(list)
     for fact in facts:
         objects[fact.subject, fact.relation].append(fact)
@@ -228,69 +249,63 @@ def ask_all(facts: Sequence[Fact], two_hops: int, seed: int = 0) -> Splits[FactQ
     parts: dict[str, list[FactQuestion]] = {part: [] for part in PARTS}
 
     def add(
-        way: Iterable[Fact], templates: Sequence[str], answers: Iterable[str], relations: tuple[str, ...], **names: str
+        path: Sequence[Fact], templates: Sequence[str], answers: Sequence[str], relations: tuple[str, ...], **names: str
     ) -> None:
-        part = _common_part(place[fact] for fact in way)
+        part = _common_part(part_of_fact[fact] for fact in path)
         if part is None:
+            return
+        asked = names.get("s", names.get("o"))
+        pairs = {frozenset(pair) for pair in [(f.subject, f.object) for f in path] + [(asked, a) for a in answers]}
+        if part == "train" and not held_out.isdisjoint(pairs):
             return
         chosen = rng.permutation(len(templates))[: 2 if part == "train" else 1]
         for template in (templates[i] for i in chosen):
-            words = tuple(feature for word in template.split() for feature in _filled(word, names))
+            words = tuple(feature for word in template.split() for feature in _fill(word, names))
             parts[part].append(FactQuestion(words, tuple(dict.fromkeys(answers)), relations))
 
     for (subject, relation), found in objects.items():
         add(found, FORWARD, [fact.object for fact in found], (relation,), s=subject, r=relation)
     for (obj, relation), found in subjects.items():
         add(found, BACKWARD, [fact.subject for fact in found], (REVERSED + relation,), o=obj, r=relation)
-    for first, found in _ways_of_two(objects, subjects, place, two_hops, rng):
-        path, answers = (REVERSED + first.relation, found[0].relation), [fact.object for fact in found]
-        add([first, *found], TWO_HOPS, answers, path, o=first.object, first=first.relation, r=found[0].relation)
+    for first, found in _two_hop_paths(objects, subjects, part_of_fact, two_hops, rng):
+        relations, answers = (REVERSED + first.relation, found[0].relation), [fact.object for fact in found]
+        add([first, *found], TWO_HOPS, answers, relations, o=first.object, first=first.relation, r=found[0].relation)
     return Splits(**{part: FactQuestions(tuple(facts), tuple(questions)) for part, questions in parts.items()})
 
 
-def _parts_of_facts(facts: Iterable[Fact]) -> dict[Fact, str | None]:
-    """The part of each fact; None for one that training has to do without."""
-    parts: dict[Fact, str | None] = {fact: part_of(f"{fact.subject} {fact.relation}") for fact in facts}
-    held = {frozenset((fact.subject, fact.object)) for fact, part in parts.items() if part != "train"}
-    return {
-        fact: None if part == "train" and frozenset((fact.subject, fact.object)) in held else part
-        for fact, part in parts.items()
-    }
-
-
-def _common_part(parts: Iterable[str | None]) -> str | None:
+def _common_part(parts: Iterable[str]) -> str | None:
     """The part that all are in, or None."""
     different = set(parts)
     return different.pop() if len(different) == 1 else None
 
 
-def _ways_of_two(
+def _two_hop_paths(
     objects: Mapping[tuple[str, str], Sequence[Fact]],
     subjects: Mapping[tuple[str, str], Sequence[Fact]],
-    place: Mapping[Fact, str | None],
-    most: int,
+    part_of_fact: Mapping[Fact, str],
+    limit: int,
     rng: np.random.Generator,
 ) -> list[tuple[Fact, Sequence[Fact]]]:
-    """A fact that alone has its object, and all of another relation of its subject: so many ways of each part at most
-    as are its share of `most`.
+    """A fact that alone has its object, and all of another relation of its subject: so many paths of each part at most
+    as are its share of `limit`.
     """
     relations = defaultdict(list)
     for subject, relation in objects:
         relations[subject].append(relation)
-    ways: dict[str | None, list[tuple[Fact, Sequence[Fact]]]] = {part: [] for part in (*PARTS, None)}
+    paths: dict[str | None, list[tuple[Fact, Sequence[Fact]]]] = {part: [] for part in (*PARTS, None)}
     for first in (found[0] for found in subjects.values() if len(found) == 1):
         for relation in relations[first.subject]:
             if relation != first.relation:
                 found = objects[first.subject, relation]
-                ways[_common_part(place[fact] for fact in [first, *found])].append((first, found))
+                paths[_common_part(part_of_fact[fact] for fact in [first, *found])].append((first, found))
     chosen = []
     for part in PARTS:
-        drawn = rng.permutation(len(ways[part]))[: round(most * SHARES[part])]
-        chosen += [ways[part][i] for i in drawn]
+        drawn = rng.permutation(len(paths[part]))[: round(limit * SHARES[part])]
+        chosen += [paths[part][i] for i in drawn]
     return chosen
 
 
-def _filled(word: str, names: Mapping[str, str]) -> list[str]:
+def _fill(word: str, names: Mapping[str, str]) -> list[str]:
     """The features of a word of a template: an entity is one, a relation its words."""
     if not word.startswith("{"):
         return [word]
@@ -299,31 +314,31 @@ def _filled(word: str, names: Mapping[str, str]) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------- memories
-def memory_of(facts: Sequence[Fact], form: Form) -> list[Slot]:
+def memory_of(facts: Sequence[Fact], representation: Representation) -> list[Slot]:
     """The slots of a memory of these facts.
 
     triples: subject and relation to object, and reversed.  All others read documents, one of each subject with a
     sentence for each fact.  sentences: a sentence is key and value.  windows: the words around an entity to that
     entity.  centers: the same, the center being a feature of its own.  titles: these, and the same windows with the
     title in the key, to the title.
-    Raises ConfigError for another form.
+    Raises ConfigError for another representation.
     """
-    if form not in get_args(Form):
-        raise ConfigError(f"there is no memory of {form!r}; hint: {', '.join(get_args(Form))}")
-    if form == "triples":
+    if representation not in get_args(Representation):
+        raise ConfigError(f"there is no memory of {representation!r}; hint: {', '.join(get_args(Representation))}")
+    if representation == "triples":
         forward = [Slot((s, f"{r}:"), (o,)) for s, r, o in facts]
         return forward + [Slot((o, f"{REVERSED}{r}:"), (s,)) for s, r, o in facts]
     slots = []
     for fact in facts:
         sentence = sentence_of(fact)
-        if form == "sentences":
+        if representation == "sentences":
             slots.append(Slot(sentence, sentence))
             continue
         for position, word in enumerate(sentence):
             if word in (fact.subject, fact.object):
-                window = window_around(sentence, position, encode_center=form != "windows")
+                window = window_around(sentence, position, encode_center=representation != "windows")
                 slots.append(Slot(window, (word,)))
-                if form == "titles":
+                if representation == "titles":
                     slots.append(Slot((*window, "title", fact.subject), (fact.subject,)))
     return list(dict.fromkeys(slots))
 

@@ -22,7 +22,7 @@ EVALUATION_BATCH = 128
 
 
 class FactBatch(NamedTuple):
-    """Questions, the slots that each found, and the number of a right answer among the candidates."""
+    """Questions, the slots retrieved for each, and the number of a right answer among the candidates."""
 
     question: np.ndarray  # (batch, words)
     keys: np.ndarray  # (batch, slots, words)
@@ -36,8 +36,8 @@ class FactBatch(NamedTuple):
 
 
 class FactAnswer(NamedTuple):
-    """An answer, its probability among the names that the question does not have, the slots that it found, and for
-    every hop their weights.
+    """An answer, its probability among the names that the question does not have, the slots that were retrieved, and
+    for every hop their weights.
     """
 
     answer: str
@@ -56,7 +56,7 @@ class FactAnswerer:
         self.config, self.words, self.facts = config, words, tuple(facts)
         self.entities = Entities(facts)
         self.candidates = sorted({name for fact in facts for name in (fact.subject, fact.object)})
-        self.number = {name: i for i, name in enumerate(self.candidates)}
+        self.candidate_index = {name: i for i, name in enumerate(self.candidates)}
         self.memory = memory_of(facts, config.memory)
         self.keys, _ = pad_sequences([(), *(words.encode(slot.key) for slot in self.memory)])
         self.values, _ = pad_sequences([(), *(words.encode(slot.value) for slot in self.memory)])
@@ -78,27 +78,33 @@ class FactAnswerer:
         return cls(replace(config, network=replace(config.network, features=len(words))), words, facts)
 
     # ------------------------------------------------------------------------------------------ slots
-    def found(self, words: Sequence[str]) -> np.ndarray:
-        """The numbers of the slots that a question finds, from 1; of several hops those that their values find too."""
-        most = self.config.slots
-        first = self.hashing.slots(words, most if self.config.network.hops == 1 else (most + 1) // 2)
-        if self.config.network.hops == 1:
-            return first + 1
-        read = [name for slot in first for name in self.memory[slot].value if name in self.number and name not in words]
-        asked = [word for word in words if word not in self.number]
-        second = self.hashing.slots([*dict.fromkeys(read), *asked], most)
-        return np.array(list(dict.fromkeys([*first, *second]))[:most], np.int64) + 1
+    def retrieved(self, words: Sequence[str]) -> np.ndarray:
+        """The numbers of the slots that are retrieved for a question, from 1.
+
+        The paper retrieves by the words of the question.  With more than one hop the second fact may share none with
+        it, so here slots are retrieved for each further hop too, by the names in the values of those before.
+        """
+        hops, limit = self.config.network.hops, self.config.slots
+        asked = [word for word in words if word not in self.candidate_index]
+        found = new = self.hashing.slots(words, -(-limit // hops))
+        for hop in range(1, hops):
+            read = [name for slot in new for name in self.memory[slot].value if name in self.candidate_index]
+            names = [name for name in dict.fromkeys(read) if name not in words]
+            more = self.hashing.slots([*names, *asked], limit)
+            together = list(dict.fromkeys([*found, *more]))[: -(-limit * (hop + 1) // hops)]
+            new, found = together[len(found) :], together
+        return np.array(found, np.int64) + 1
 
     def batch(self, questions: Sequence[FactQuestion], slots: Sequence[np.ndarray], answers: np.ndarray) -> FactBatch:
-        """The batch of these questions, with the slots that they found and the number of one right answer each."""
+        """The batch of these questions, with their slots and the number of one right answer each."""
         words, _ = pad_sequences([self.words.encode(question.words) for question in questions])
         numbers, mask = pad_sequences(slots)
         if not numbers.shape[1]:
             numbers, mask = np.zeros((len(slots), 1), np.int64), np.zeros((len(slots), 1), bool)
         return FactBatch(words, self.keys[numbers], self.values[numbers], mask, answers)
 
-    def exchanged(self, batch: FactBatch, rng: np.random.Generator) -> FactBatch:
-        """The batch with every name changed for another, the same wherever it stands: K. M. Hermann et al., "Teaching
+    def permuted(self, batch: FactBatch, rng: np.random.Generator) -> FactBatch:
+        """The batch with its entities permuted, each the same wherever it stands: K. M. Hermann et al., "Teaching
         machines to read and comprehend", NIPS 2015, section 2.2.
         """
         other = rng.permutation(len(self.candidates))
@@ -131,7 +137,7 @@ class FactAnswerer:
         """Raise DataError where questions, called `name`, have words or answers that the network does not know."""
         for question in questions:
             self._check_words(question.words, f"{name}: {' '.join(question.words)!r}")
-            if unknown := [answer for answer in question.answers if answer not in self.number]:
+            if unknown := [answer for answer in question.answers if answer not in self.candidate_index]:
                 raise DataError(f"{name}: the answer {unknown[0]!r} is in no fact; hint: add a fact, or leave it out")
 
     def _check_words(self, words: Sequence[str], where: str) -> None:
@@ -151,36 +157,41 @@ class FactAnswerer:
         right, losses = [], []
         for first in range(0, len(questions), EVALUATION_BATCH):
             part = questions.questions[first : first + EVALUATION_BATCH]
-            answers = np.array([self.number[question.answers[0]] for question in part])
-            batch = self.batch(part, [self.found(question.words) for question in part], answers)
+            answers = np.array([self.candidate_index[question.answers[0]] for question in part])
+            batch = self.batch(part, [self.retrieved(question.words) for question in part], answers)
             log_p = asnumpy(ops.log_softmax(self._logits(self.model, batch)).data)
             losses.append(-log_p[np.arange(len(part)), answers])
-            best = np.where([self.open_to(question.words) for question in part], log_p, -np.inf).argmax(1)
+            best = np.where([self.candidate_mask(question.words) for question in part], log_p, -np.inf).argmax(1)
             right += [self.candidates[i] in question.answers for i, question in zip(best, part, strict=True)]
             on_progress(len(right), len(questions))
-        return np.array(right), float(np.concatenate(losses).mean())
+        return np.array(right), float(np.concatenate(losses).mean()) if losses else math.nan
 
-    def open_to(self, words: Sequence[str]) -> np.ndarray:
+    def candidate_mask(self, words: Sequence[str]) -> np.ndarray:
         """True for every candidate that a question does not name: with B = A its own names score high."""
         found = np.ones(len(self.candidates), bool)
-        found[[self.number[word] for word in words if word in self.number]] = False
+        found[[self.candidate_index[word] for word in words if word in self.candidate_index]] = False
         return found
 
     # ------------------------------------------------------------------------------------------ asking
-    @no_grad()
     def ask(self, question: str) -> FactAnswer:
         """The answer to a question.  Raises DataError for words that are not known, and where no fact is found."""
-        words = self.entities.features(question)
+        words = self.entities.link(question)
         self._check_words(words, repr(question))
-        slots = self.found(words)
+        return self.answer(words)
+
+    @no_grad()
+    def answer(self, words: Sequence[str]) -> FactAnswer:
+        """The answer to a question of known words and names.  Raises DataError where no fact shares one with it."""
+        slots = self.retrieved(words)
         if not len(slots):
+            question = " ".join(words)
             raise DataError(f"no fact shares a word with {question!r}; hint: name a thing that the facts are about")
         self.model.eval()
-        batch = self.batch([FactQuestion(words, ())], [slots], np.zeros(1, np.int64))
+        batch = self.batch([FactQuestion(tuple(words), ())], [slots], np.zeros(1, np.int64))
         logits, attention = self.model(
             batch.question, batch.keys, batch.values, self._names, batch.mask, return_attention=True
         )
-        p = asnumpy(ops.softmax(logits, mask=self.open_to(words)).data)[0]
+        p = asnumpy(ops.softmax(logits, mask=self.candidate_mask(words)).data)[0]
         weights = asnumpy(attention["memory"].data)[0].T
         return FactAnswer(
             self.candidates[int(p.argmax())], float(p.max()), [self.memory[slot - 1] for slot in slots], weights
@@ -200,7 +211,7 @@ class FactBatches(SeededBatches[FactBatch]):
     def __init__(self, answerer: FactAnswerer, train: FactQuestions) -> None:
         super().__init__(len(train), answerer.config.batch_size, answerer.config.seed)
         self.answerer, self.train = answerer, train
-        self._slots = [answerer.found(question.words) for question in train]
+        self._slots = [answerer.retrieved(question.words) for question in train]
 
     def order(self, rng: np.random.Generator) -> list[np.ndarray]:
         """The questions of each batch of an epoch."""
@@ -209,11 +220,11 @@ class FactBatches(SeededBatches[FactBatch]):
     def batch(self, examples: np.ndarray, rng: np.random.Generator) -> FactBatch:
         """These questions."""
         questions = [self.train.questions[i] for i in examples]
-        answers = [self.answerer.number[q.answers[int(rng.integers(len(q.answers)))]] for q in questions]
+        answers = [self.answerer.candidate_index[q.answers[int(rng.integers(len(q.answers)))]] for q in questions]
         batch = self.answerer.batch(questions, [self._slots[i] for i in examples], np.array(answers))
-        return self.answerer.exchanged(batch, rng) if self.answerer.config.exchange else batch
+        return self.answerer.permuted(batch, rng) if self.answerer.config.permute_entities else batch
 
 
-def hits(right: np.ndarray) -> float:
+def hits_at_1(right: np.ndarray) -> float:
     """Right answers in percent."""
     return 100 * float(right.mean()) if right.size else math.nan

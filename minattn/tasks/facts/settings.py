@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from minattn.data.qa.facts import Form
+from minattn.data.qa.facts import Representation
 from minattn.models.memory.key_value_network import KeyValueNetwork, KeyValueNetworkConfig
 from minattn.nn import Parameter
 from minattn.tasks.config import TaskConfig
@@ -18,13 +18,13 @@ SMALL = KeyValueNetworkConfig(size=128, rule="coded")
 
 @dataclass(frozen=True, kw_only=True)
 class FactsConfig(TaskConfig):
-    """A run's settings.  Hops are those of the authors' code, and names are exchanged while training (`exchange`)."""
+    """A run's settings.  Hops are those of the authors' code, and entities are permuted in training."""
 
     model: Annotated[Literal["key_value"], "the network"] = "key_value"
     network: KeyValueNetworkConfig = SMALL
-    memory: Annotated[Form, "how the facts are stored: triples, or documents by sentences or windows"] = "triples"
+    memory: Annotated[Representation, "how facts are stored: triples, or documents by sentences or windows"] = "triples"
     slots: Annotated[Count, "slots that a question finds, at most"] = 100
-    exchange: Annotated[bool, "exchange the names at random in every batch, so that none is learned by heart"] = True
+    permute_entities: Annotated[bool, "permute the names in every training batch, so that none is memorized"] = True
     two_hops: Annotated[NonNegative, "questions that need two facts"] = 3000
     batch_size: Annotated[Count, "questions in a batch"] = 64
     epochs: Annotated[Count, "passes over the training questions"] = 4

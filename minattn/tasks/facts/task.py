@@ -4,7 +4,7 @@ The facts are those of `countryinfo` about countries, or a knowledge base of one
 by templates, or one's own too.  The score is hits@1, the share of questions whose best answer is a right one; what is
 named in a question is no answer to it.  What is held out are facts: no training question asks for one that a test
 question needs, in other words, from its other end or as half of a way of two: the answer is in the memory alone.
-So that names are not learned by heart, but to be read, they are exchanged for one another in every training batch.
+So that answers are read from the memory and not memorized, the names are permuted in every training batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,18 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from minattn.data import Splits, Vocabulary
-from minattn.data.qa.facts import REVERSED, Fact, FactQuestions, ask_all, load_countries, read_facts, read_questions
+from minattn.data.qa.facts import (
+    REVERSED,
+    Fact,
+    FactQuestions,
+    generate_questions,
+    load_countries,
+    read_facts,
+    read_questions,
+)
 from minattn.data.splits import PARTS
 from minattn.errors import ConfigError, DataError
-from minattn.tasks.facts.answerer import FactAnswer, FactAnswerer, hits
+from minattn.tasks.facts.answerer import FactAnswer, FactAnswerer, hits_at_1
 from minattn.tasks.facts.settings import FactsConfig
 from minattn.tasks.task import Evaluation, OnProgress, Output, Source, Task, ignore_progress
 from minattn.training import Metric
@@ -53,7 +61,7 @@ class FactSource(Source):
     def load(self, config: FactsConfig) -> Splits[FactQuestions]:
         facts = load_countries() if self.facts is None else read_facts(self.facts)
         if self.train is None:
-            return ask_all(facts, config.two_hops)
+            return generate_questions(facts, config.two_hops)
         return Splits(*(read_questions(getattr(self, part), facts) for part in PARTS))
 
     def name(self, part: str) -> str:
@@ -89,8 +97,8 @@ class FactAnswering(Task):
         """Score a run's best model on its test questions: right answers in percent, for each kind too."""
         right, loss = predictor.score(data, on_progress)
         kinds = np.array([_kind(question.relations) for question in data])
-        by_kind = {kind: hits(right[kinds == kind]) for kind in sorted(set(kinds.tolist()))}
-        return Evaluation({"loss": loss, "hits": hits(right)}, len(data), {"kinds": by_kind})
+        by_kind = {kind: hits_at_1(right[kinds == kind]) for kind in sorted(set(kinds.tolist()))}
+        return Evaluation({"loss": loss, "hits": hits_at_1(right)}, len(data), {"kinds": by_kind})
 
     def read(self, predictor: FactAnswerer, path: str) -> FactQuestions:
         return read_questions(path, predictor.facts)
@@ -103,9 +111,11 @@ class FactAnswering(Task):
         self, predictor: FactAnswerer, test: FactQuestions, evaluation: Evaluation, folder: Path
     ) -> Sequence[str]:
         """The slots that a question of each kind finds, and their weights hop by hop."""
-        first = {_kind(question.relations): question for question in reversed(test.questions)}
-        questions = [" ".join(f"[{w}]" if w in predictor.number else w for w in q.words) for q in first.values()]
-        draw_slots([(question, predictor.ask(question)) for question in questions], folder / HOPS)
+        answered = [question for question in test.questions if len(predictor.retrieved(question.words))]
+        first = {_kind(question.relations): question.words for question in reversed(answered)}
+        if not first:
+            return []
+        draw_slots([(" ".join(words), predictor.answer(words)) for words in first.values()], folder / HOPS)
         return [HOPS]
 
     def predict(
@@ -116,7 +126,7 @@ class FactAnswering(Task):
         *,
         plot: Annotated[Path | None, "draw the hops: FILE.png, .svg or .pdf", "FILE"] = None,
     ) -> None:
-        """Answer a question from the facts, and show those that each hop found."""
+        """Answer a question from the facts, and show those that each hop attends to."""
         from minattn.viz import terminal_alignment
         from minattn.viz.saving import check_figure_path
 
