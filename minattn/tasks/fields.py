@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from minattn.errors import ConfigError
 
+UNIONS = (types.UnionType, typing.Union)
+
 
 class Bound(NamedTuple):
     """The values that a field takes, in words and as a test."""
@@ -47,6 +49,10 @@ class Field(NamedTuple):
             return cls(name, annotation)
         kind, *extra = typing.get_args(annotation)
         texts = [item for item in extra if isinstance(item, str)]
+        if typing.get_origin(kind) in UNIONS:  # the bound of `Count | None` is that of Count
+            parts = [cls.of(name, part) for part in typing.get_args(kind)]
+            kind = typing.Union[tuple(part.kind for part in parts)]  # noqa: UP007  (of types in a variable)
+            extra += [part.bound for part in parts]
         bound = next((item for item in extra if isinstance(item, Bound)), None)
         return cls(name, kind, *texts[:2], **{"bound": bound})  # type: ignore[arg-type]
 
@@ -66,7 +72,6 @@ def check_value(name: str, value: Any, field: Field) -> None:
         raise ConfigError(f"{name} must be {field.bound.words}, got {value}; hint: another value")
 
 
-UNIONS = (types.UnionType, typing.Union)
 KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
 
 

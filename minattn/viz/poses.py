@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from minattn.data.pose.dataset import OCCLUDED, SIDES, Skeleton
+from minattn.data.pose.dataset import OCCLUDED, Skeleton, side_of
 from minattn.errors import ShapeError
 from minattn.viz.alignment import LABEL_GAP, PAGE_MARGIN
 from minattn.viz.maps import CELL_GAP, laid_over
@@ -152,9 +152,8 @@ def _draw_ring(axes: "matplotlib.axes.Axes", x: float, y: float) -> None:
 
 def side_color(*joints: str) -> str:
     """The color of a joint or a limb by the side of the body that the names tell."""
-    words = {word.lower() for name in joints for word in name.replace("-", "_").replace(" ", "_").split("_")}
-    on_left, on_right = (any(words & {pair[side]} for pair in SIDES) for side in (0, 1))
-    return MIDDLE if on_left == on_right else LEFT if on_left else RIGHT
+    sides = {side_of(name) for name in joints} - {None}
+    return {"left": LEFT, "right": RIGHT}[sides.pop()] if len(sides) == 1 else MIDDLE
 
 
 def _write(figure: "matplotlib.figure.Figure", text: str, x: float, y: float, **style: object) -> None:

@@ -51,6 +51,7 @@ def test_complete_leaves_a_page(minattn, pictures, pixel_run):
 def test_what_cannot_be_completed_is_refused(refused, minattn, pictures, pixel_run, tmp_path):
     image = next(pictures.glob("*/00.png"))
     refused("complete", pixel_run, image, "--rows", 9, says=["--rows 9", "8 rows", "hint"], folder=tmp_path)
+    refused("complete", pixel_run, image, "--rows", -1, says=["rows must be at least 0, got -1"], folder=tmp_path)
     refused("complete", pixel_run, image, "--plot", "page.txt", says=["page.txt", ".png"], folder=tmp_path)
     refused("complete", pixel_run, "missing.png", says=["missing.png"], folder=tmp_path)
     refused("complete", pixel_run, image, "--temperature", -1, says=["temperature"], folder=tmp_path)

@@ -140,6 +140,9 @@ def test_joints_may_lie_outside_of_the_image(folder, content):
         ({"bbox": [0, 0, 0, 5]}, r"has the bbox \[0, 0, 0, 5\]; hint: left, top, width and height"),
         ({"bbox": [0, 0, float("inf"), 5]}, "has the bbox"),
         ({"bbox": None}, "has the bbox None"),
+        ({"bbox": [0, 0, 10**400, 5]}, "has the bbox"),
+        ({"keypoints": [10**400, 2, 1] * 16}, "has keypoints that are no numbers"),
+        ({"image_id": [1]}, r"has image_id \[1\]; hint: one of the images"),
         (
             {"bbox": [900, 0, 9, 9]},
             "the annotation 0: a square of 11.25 pixels around 904.5, 4.5 is no part of an image",
@@ -163,6 +166,8 @@ def test_annotations_that_do_not_fit_are_refused(changes, says, folder, content)
         ({"categories": [{"keypoints": ["nose", "nose"]}]}, "the joints are nose, nose; hint: each name once"),
         ({"categories": [{"keypoints": ["nose"], "skeleton": [[0, 1]]}]}, "the skeleton .* two numbers from 1 to 1"),
         ({"categories": [{"keypoints": ["nose"], "flip_pairs": [1]}]}, "the flip_pairs of its category"),
+        ({"categories": [{"keypoints": ["nose"], "flip_pairs": False}]}, "the flip_pairs of its category"),
+        ({"images": [{"id": [1], "file_name": "00.png"}]}, "has an image whose id is no number"),
         ({"annotations": []}, "has no body with a label on a joint"),
     ],
 )
@@ -174,6 +179,9 @@ def test_files_that_are_not_in_the_format_are_refused(change, says, folder, cont
 def test_files_that_cannot_be_read_are_refused(folder):
     (folder / "a.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read: Expecting"):
+        read_coco(folder / "a.json", 30)
+    (folder / "a.json").write_text("[" * 200_000)
+    with pytest.raises(DataError, match=r"cannot be read: .*recursion"):
         read_coco(folder / "a.json", 30)
     (folder / "a.json").write_text("[]")
     with pytest.raises(DataError, match="is no object"):

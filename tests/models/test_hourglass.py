@@ -199,18 +199,25 @@ def test_the_loss_adds_up_the_stacks(seed, stacks):
 
 
 @given(SEEDS)
-def test_a_joint_that_is_not_judged_costs_nothing(seed):
+def test_a_joint_without_a_label_costs_nothing_whatever_its_target(seed):
     rng = np.random.default_rng(seed)
-    maps, targets, judged = rng.normal(size=(2, 3, 4, 2, 5)), rng.normal(size=(2, 4, 2, 5)), rng.random((2, 4)) < 0.6
-    each = [(maps[n, s, j, y, x] - targets[n, j, y, x]) ** 2 * judged[n, j] for n, s, j, y, x in np.ndindex(maps.shape)]
+    maps, targets, labeled = rng.normal(size=(2, 3, 4, 2, 5)), rng.normal(size=(2, 4, 2, 5)), rng.random((2, 4)) < 0.6
+    each = [
+        (maps[n, s, j, y, x] - targets[n, j, y, x]) ** 2 * labeled[n, j] for n, s, j, y, x in np.ndindex(maps.shape)
+    ]
     found = ma.tensor(maps, requires_grad=True)
-    loss = heat_map_loss(found, ma.tensor(targets), judged=judged)
+    unknown = np.where(labeled[:, :, None, None], targets, np.nan)
+    loss = heat_map_loss(found, ma.tensor(unknown), labeled=labeled)
     assert loss.item() == pytest.approx(sum(each) / targets.size)
     loss.backward()
-    assert (found.grad != 0).any((1, 3, 4)).tolist() == judged.tolist()
-    everything = np.ones_like(judged)
+    assert (found.grad != 0).any((1, 3, 4)).tolist() == labeled.tolist()
+    everything = np.ones_like(labeled)
     alone = heat_map_loss(ma.tensor(maps), ma.tensor(targets))
-    assert heat_map_loss(ma.tensor(maps), ma.tensor(targets), judged=everything).item() == alone.item()
+    assert heat_map_loss(ma.tensor(maps), ma.tensor(targets), labeled=everything).item() == alone.item()
+
+
+def test_the_loss_of_no_images_is_0():
+    assert heat_map_loss(ma.tensor(np.zeros((0, 2, 3, 4, 4))), ma.tensor(np.zeros((0, 3, 4, 4)))).item() == 0
 
 
 def test_of_one_stack_intermediate_supervision_is_ordinary_training():
@@ -252,8 +259,8 @@ def test_targets_of_another_shape_are_refused():
     with pytest.raises(ShapeError, match=r"need targets of shape \(2, 3, 4, 5\), got \(2, 1, 4, 5\); hint"):
         inspect.unwrap(heat_map_loss)(ma.tensor(np.zeros((2, 2, 3, 4, 5))), ma.tensor(np.zeros((2, 1, 4, 5))))
     maps, targets = ma.tensor(np.zeros((2, 2, 3, 4, 5))), ma.tensor(np.zeros((2, 3, 4, 5)))
-    with pytest.raises(ShapeError, match=r"maps of 3 joints of 2 images have judged ones of shape \(2, 2\); hint"):
-        inspect.unwrap(heat_map_loss)(maps, targets, judged=np.ones((2, 2), bool))
+    with pytest.raises(ShapeError, match=r"maps of 3 joints of 2 images have labels of shape \(2, 2\); hint"):
+        inspect.unwrap(heat_map_loss)(maps, targets, labeled=np.ones((2, 2), bool))
 
 
 # ---------------------------------------------------------------------------------------------- devices
@@ -262,7 +269,7 @@ def test_the_same_numbers_everywhere_and_no_waiting(backend):
 
     def results(make, model):
         maps = model(make(x))
-        heat_map_loss(maps, make(targets), judged=np.array([[True, False, True], [False, True, True]])).backward()
+        heat_map_loss(maps, make(targets), labeled=np.array([[True, False, True], [False, True, True]])).backward()
         return [maps.data, *(p.grad for p in model.parameters())]
 
     expected = results(ma.tensor, small(dtype=np.float32))

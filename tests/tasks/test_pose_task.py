@@ -123,7 +123,7 @@ def test_the_loss_is_of_the_joints_that_have_labels(config, splits):
     labeled = splits.train.visibility[:2] > 0
     loss = predictor.loss(model, PoseBatch(images, positions, labeled)).item()
     wanted = targets(positions / 4, labeled, (4, 4))
-    assert loss == heat_map_loss(model(Tensor(images)), Tensor(wanted), judged=labeled).item()
+    assert loss == heat_map_loss(model(Tensor(images)), Tensor(wanted), labeled=labeled).item()
     positions[~labeled] = np.nan  # whatever stands where there is no label
     assert predictor.loss(model, PoseBatch(images, positions, labeled)).item() == loss
     labeled = np.zeros_like(labeled)

@@ -28,6 +28,9 @@ from minattn.errors import ConfigError, DataError
 AROUND = 1.25
 """The side of the square that is cut out, in larger sides of the box."""
 
+FARTHEST = 1e9
+"""Pixels that a box may be from the corner of its image."""
+
 LARGEST = 4
 """The side of a square at most, in larger sides of its image: it is made in the memory before it is scaled."""
 
@@ -154,13 +157,16 @@ def read_coco(path: str | Path, size: int, folder: str | Path | None = None) -> 
     content = _content(path)
     category = _category(content, path)
     skeleton = _skeleton(category, path)
-    files = {image.get("id"): image.get("file_name") for image in _dicts(content, "images", path)}
+    images_of_file = _dicts(content, "images", path)
+    if not all(isinstance(image.get("id"), int | str) for image in images_of_file):
+        raise DataError(f"{path} has an image whose id is no number; hint: COCO's keypoint format")
+    files = {image["id"]: image.get("file_name") for image in images_of_file}
     by_image: dict[Any, list[Mapping[str, Any]]] = {}
     for annotation in _dicts(content, "annotations", path):
         if annotation.get("category_id", category.get("id")) == category.get("id") and not annotation.get("iscrowd"):
-            if annotation.get("image_id") not in files:
-                raise _wrong(path, annotation, f"has image_id {annotation.get('image_id')!r}", "one of the images")
-            by_image.setdefault(annotation["image_id"], []).append(annotation)
+            if not isinstance(image_id := annotation.get("image_id"), int | str) or image_id not in files:
+                raise _wrong(path, annotation, f"has image_id {image_id!r}", "one of the images")
+            by_image.setdefault(image_id, []).append(annotation)
     pixels, positions, visibility, torsos, heads, images = [], [], [], [], [], []
     for number, (image_id, found) in enumerate(by_image.items()):
         image = None
@@ -196,12 +202,13 @@ def read_coco(path: str | Path, size: int, folder: str | Path | None = None) -> 
 def torso_of(skeleton: Skeleton, positions: np.ndarray, visibility: np.ndarray) -> float:
     """The length of a torso, NaN where one of its ends has no label.
 
-    Of a body without the joints of a torso: the larger side of the box around the joints that have a label.
+    Of a body without the joints of a torso: the larger side of the box around the joints that have a label, NaN where
+    that is a point.
     """
     if any(skeleton.find(*names) for names in TORSO):
         return _length(skeleton, TORSO, positions, visibility)
     labeled = positions[visibility > UNLABELED]
-    return float((labeled.max(0) - labeled.min(0)).max())
+    return float((labeled.max(0) - labeled.min(0)).max()) or float("nan")
 
 
 def _length(skeleton: Skeleton, ends: tuple, positions: np.ndarray, visibility: np.ndarray) -> float:
@@ -217,7 +224,7 @@ def _content(path: Path) -> Mapping[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; hint: check the path") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {error}; hint: a JSON file in COCO's keypoint format") from error
     if not isinstance(content, dict):
         raise DataError(
@@ -250,7 +257,7 @@ def _skeleton(category: Mapping[str, Any], path: Path) -> Skeleton:
     names, limbs, pairs = category["keypoints"], category.get("skeleton", []), category.get("flip_pairs")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"{path}: the keypoints of its category are no list of names; hint: COCO's keypoint format")
-    for what, found in (("skeleton", limbs), ("flip_pairs", pairs or [])):
+    for what, found in (("skeleton", limbs), ("flip_pairs", [] if pairs is None else pairs)):
         fits = isinstance(found, list) and all(
             isinstance(pair, list) and len(pair) == 2 and all(type(n) is int and 1 <= n <= len(names) for n in pair)
             for pair in found
@@ -277,7 +284,7 @@ def _joints(annotation: Mapping[str, Any], skeleton: Skeleton, path: Path) -> tu
     count = len(skeleton.joints)
     try:
         numbers = np.array(annotation.get("keypoints"), np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _wrong(path, annotation, "has keypoints that are no numbers", f"x, y and v of {count} joints") from None
     if numbers.shape != (3 * count,):
         raise _wrong(
@@ -298,7 +305,7 @@ def _square(annotation: Mapping[str, Any], path: Path) -> Square:
     if (
         not isinstance(box, list)
         or len(box) != 4
-        or not all(isinstance(n, int | float) and np.isfinite(n) for n in box)
+        or not all(isinstance(n, int | float) and abs(n) <= FARTHEST for n in box)
         or min(box[2:]) <= 0
     ):
         raise _wrong(path, annotation, f"has the bbox {box}", "left, top, width and height, the last two above 0")

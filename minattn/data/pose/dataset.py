@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,9 @@ from minattn.errors import ConfigError, DataError
 UNLABELED, OCCLUDED, VISIBLE = 0, 1, 2
 """The visibility of a joint, as in COCO's files: not labeled; labeled but occluded; labeled and visible."""
 
-SIDES = ("left", "right"), ("l", "r")
-"""Words that tell the sides of a body apart in the names of joints."""
+OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}
+SIDES = {"left": "left", "right": "right", "l": "left", "r": "right"}
+WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # of left_hip, leftHip, LEFT-HIP and LHip
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,24 @@ class Skeleton:
         return [self.joints.index(name) for name in names] if set(names) <= set(self.joints) else None
 
 
+def side_of(name: str) -> str | None:
+    """The side of the body that a joint is on by its name: "left", "right" or None."""
+    sides = {SIDES[word.lower()] for word in WORDS.findall(name) if word.lower() in SIDES}
+    return sides.pop() if len(sides) == 1 else None
+
+
 def other_side(name: str) -> str:
-    """The name of the joint on the other side of the body; that of one in the middle is its own."""
-    words = name.replace("-", "_").replace(" ", "_").split("_")
-    for left, right in SIDES:
-        changed = {left: right, right: left, left.title(): right.title(), right.title(): left.title()}
-        if any(word in changed for word in words):
-            separator = next((c for c in name if c in "-_ "), "_")
-            return separator.join(changed.get(word, word) for word in words)
-    return name
+    """The name of the joint on the other side of the body; that of one in the middle is its own.
+
+    The side is a word of the name, however it is written: left_hip, l-hip, leftHip, LEFT HIP, LHip.
+    """
+
+    def other(match: re.Match[str]) -> str:
+        word = match[0]
+        side = OTHER_SIDE.get(word.lower(), word)
+        return side.upper() if word.isupper() else side.title() if word.istitle() else side
+
+    return WORDS.sub(other, name)
 
 
 @dataclass(frozen=True, eq=False)

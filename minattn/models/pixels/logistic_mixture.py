@@ -18,7 +18,8 @@ In (a) sigma(u) - sigma(w) = sigma(u) sigma(-w) (1 - exp(w - u)), so that
 which loses no digits, however unlikely x is.  The letters are this file's.
 
 Deviations from the papers: in place of (d) the authors' code takes the logarithm of (a), at least 1e-12, and below 1e-5
-the density in the middle of the bin.
+the density in the middle of the bin.  Its samples depend by (c) on x_1 and x_2 before these are rounded to levels, so
+that they are not quite of (b); here they depend on the levels.
 """
 
 import math
@@ -31,7 +32,9 @@ from minattn.autograd import Array, Tensor, ops
 from minattn.autograd.backend import as_array, like
 from minattn.errors import ConfigError
 
-LEAST_LOG_SCALE = -7.0
+MIN_LOG_SCALE = -7.0
+FLAT_LOG_SCALE = 60.0
+"""From here on 1 - exp(-2h / s) is 2h / s to the last digit, and exp(-60) is a float32 with room below it."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +66,20 @@ class LogisticMixture:
         self, outputs: Inexact[Tensor, "*batch size"], pixels: Integer[Array, "*batch channels"]
     ) -> Inexact[Tensor, "*batch"]:
         """Return the natural logarithm of p(pixel), (b)."""
-        logits, means, log_scales, coefficients = self._parts(outputs)
+        logits, means, log_scales, coefficients = self._split(outputs)
         x = like(as_array(self.scaled(pixels)).astype(outputs.data.real.dtype), outputs.data)[..., None, :]
-        log_p = log_of_bin(x, self._coupled(means, coefficients, x), log_scales, self.levels)
+        log_p = log_probability(x, self._conditional_means(means, coefficients, x), log_scales, self.levels)
         return ops.logsumexp(ops.log_softmax(logits) + ops.sum(log_p, axis=-1), axis=-1)  # (b)
 
     def draw(
         self, outputs: Float[np.ndarray, "*batch size"], rng: np.random.Generator, temperature: float = 1.0
     ) -> Integer[np.ndarray, "*batch channels"]:
-        """Draw pixels: a logistic by its pi, then channel after channel, the nearest level.
+        """Draw pixels: a logistic by its pi, then channel after channel, the nearest level, on which the next depends.
 
         temperature: divides the logits and multiplies s; at 0 the likeliest logistic's means.
         """
         logits, means, log_scales, coefficients = (
-            np.asarray(part.data, np.float64) for part in self._parts(Tensor(outputs))
+            np.asarray(part.data, np.float64) for part in self._split(Tensor(outputs))
         )
         noise = rng.gumbel(size=logits.shape)
         chosen = np.argmax(logits + temperature * noise, axis=-1)[..., None, None]
@@ -90,22 +93,26 @@ class LogisticMixture:
             mu = mean[..., c]
             for earlier in range(c):
                 mu = mu + coefficient[..., c * (c - 1) // 2 + earlier] * x[..., earlier]
-            x[..., c] = np.clip(mu + deviation[..., c], -1, 1)
-        return np.rint((x + 1) / 2 * (self.levels - 1)).astype(np.int64)
+            x[..., c] = self.scaled(self._nearest(mu + deviation[..., c]))
+        return self._nearest(x)
+
+    def _nearest(self, x: Float[np.ndarray, "*shape"]) -> Integer[np.ndarray, "*shape"]:
+        """The levels whose bins x lies in."""
+        return np.rint((np.clip(x, -1, 1) + 1) / 2 * (self.levels - 1)).astype(np.int64)
 
     def scaled(self, pixels: Integer[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Return levels as x in -1 to 1."""
         return pixels * (2 / (self.levels - 1)) - 1
 
-    def _parts(self, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _split(self, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits (.., K), means and log scales (.., K, C), coefficients (.., K, 0 or 3) of a network's outputs."""
         *batch, _ = outputs.shape
         k, c = self.mixtures, self.channels
         rest = ops.reshape(outputs[..., k:], (*batch, k, 2 * c + self.coefficients))
-        log_scales = ops.maximum(rest[..., c : 2 * c], LEAST_LOG_SCALE)
+        log_scales = ops.maximum(rest[..., c : 2 * c], MIN_LOG_SCALE)
         return outputs[..., :k], rest[..., :c], log_scales, ops.tanh(rest[..., 2 * c :])
 
-    def _coupled(self, means: Tensor, coefficients: Tensor, x: Array) -> Tensor:
+    def _conditional_means(self, means: Tensor, coefficients: Tensor, x: Array) -> Tensor:
         """The means mu of all channels, (c), given those before."""
         if self.channels == 1:
             return means
@@ -115,7 +122,7 @@ class LogisticMixture:
         return ops.stack([means[..., 0], second, third], axis=-1)  # (c)
 
 
-def log_of_bin(
+def log_probability(
     x: Float[Array, "..."], mean: Inexact[Tensor, "..."], log_scale: Inexact[Tensor, "*shape"], levels: int
 ) -> Inexact[Tensor, "*shape"]:
     """Return log p(x | mu, s) of (a), by (d)."""
@@ -123,7 +130,8 @@ def log_of_bin(
     u, w = ((Tensor(x + step) - mean) * ops.exp(-log_scale) for step in (half, -half))
     below = -ops.softplus(-u)  # log sigma(u): x or less, given that the bins go on to -infinity
     above = -ops.softplus(w)
-    between = ops.log(-ops.expm1(-2 * half * ops.exp(-log_scale)))
+    most = ops.minimum(log_scale, FLAT_LOG_SCALE)
+    between = ops.log(-ops.expm1(-2 * half * ops.exp(-most))) + (most - log_scale)
     first, last = x < -1 + half, x > 1 - half
     return ops.where(last, 0.0, below) + ops.where(first, 0.0, above) + ops.where(first | last, 0.0, between)  # (d)
 

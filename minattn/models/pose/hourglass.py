@@ -201,12 +201,13 @@ def heat_map_loss(
     maps: Inexact[Tensor, "batch stacks joints height width"],
     targets: Inexact[Tensor, "batch joints height width"],
     intermediate: bool = True,
-    judged: Bool[np.ndarray, "batch joints"] | None = None,
+    labeled: Bool[np.ndarray, "batch joints"] | None = None,
 ) -> Inexact[Tensor, ""]:
     """Return L, the mean squared error of every stack's maps, added up; intermediate=False: that of the last alone.
 
-    judged: False for a joint whose maps cost nothing, such as one without a label; None: all of them count.
-    Raises ShapeError where the targets are not maps of the same joints and size, and the judged ones not their joints.
+    labeled: False for a joint whose maps cost nothing, whatever its targets are; None: all of them count.  The loss of
+    no images is 0.
+    Raises ShapeError where the targets are not maps of the same joints and size, or the labels not those of the joints.
     """
     batch, _, *rest = maps.shape
     if targets.shape != (batch, *rest):
@@ -214,15 +215,17 @@ def heat_map_loss(
             f"heat maps of shape {maps.shape} need targets of shape {(batch, *rest)}, got {targets.shape}; hint: a map "
             "of each joint, as large as the network's"
         )
-    if judged is not None and judged.shape != targets.shape[:2]:
+    if labeled is not None and labeled.shape != targets.shape[:2]:
         raise ShapeError(
-            f"maps of {targets.shape[1]} joints of {batch} images have judged ones of shape {judged.shape}; hint: True "
-            "or False for each of them"
+            f"maps of {targets.shape[1]} joints of {batch} images have labels of shape {labeled.shape}; hint: True or "
+            "False for each of them"
         )
-    errors = ops.mean(ops.square(maps - ops.expand_dims(targets, 1)), axis=(3, 4))  # (batch, stacks, joints)
-    if judged is not None:
-        errors = errors * to_device(judged[:, None].astype(errors.dtype), errors.device)
-    return ops.sum(ops.mean(errors if intermediate else errors[:, -1:], axis=(0, 2)))  # (f)
+    differences = maps - ops.expand_dims(targets, 1)
+    if labeled is not None:
+        differences = ops.where(to_device(labeled[:, None, :, None, None], maps.device), differences, 0.0)
+    errors = ops.mean(ops.square(differences), axis=(3, 4))  # (batch, stacks, joints)
+    errors = errors if intermediate else errors[:, -1:]
+    return ops.sum(errors) / max(1, batch * targets.shape[1])  # (f)
 
 
 NETWORK = Network(

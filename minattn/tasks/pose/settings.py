@@ -22,7 +22,7 @@ class PoseConfig(TaskConfig):
     batch_size: Annotated[Count, "bodies in a batch"] = 16
     epochs: Annotated[Count, "passes over the bodies to train on"] = 4
     lr: Annotated[Positive, "the highest learning rate; from there it falls along a cosine to 0"] = 4e-3
-    intermediate: Annotated[bool, "the maps of every stack are judged, not the last alone"] = True
+    intermediate: Annotated[bool, "intermediate supervision: the loss of every stack, not of the last alone"] = True
     sigma: Annotated[Positive, "the width of the targets, in pixels of the maps"] = 1.0
     flip: Annotated[bool, "mirror each image with probability 1/2"] = True
     scale: Annotated[NonNegativeFloat, "standard deviation of log2 of a random size"] = 0.0
