@@ -25,13 +25,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from shared import accuracy, check_rows, first, fitted, markdown_table, run
+from shared import (
+    accuracy,
+    add_row_options,
+    by_seed,
+    check_row_options,
+    first,
+    fitted,
+    markdown_table,
+    run,
+    stored_result,
+    wanted,
+)
 
 from minattn.autograd import asnumpy, no_grad, tensor
 from minattn.data.images.dataset import Images, ImageSplits
 from minattn.errors import ConfigError
 from minattn.tasks.config import as_json, replaced
-from minattn.tasks.files import read_json, write_json, write_text
+from minattn.tasks.files import write_json, write_text
 from minattn.tasks.images.classifier import Classifier
 from minattn.tasks.images.settings import ImageConfig
 from minattn.tasks.images.source import ImageSource
@@ -72,13 +83,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, metavar="N", help="train on the first N images only")
     parser.add_argument("--test", type=int, default=2000, metavar="N", help="score on the first N test images")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="1 to N")
-    parser.add_argument("--rows", nargs="+", default=[row.name for row in ROWS], metavar="ROW", help="train these only")
-    parser.add_argument("--only-seed", type=int, metavar="N", help="train this seed only")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change another setting")
+    add_row_options(parser)
     arguments = parser.parse_args()
 
-    check_rows(arguments.rows, [row.name for row in ROWS], arguments.seeds)
+    differing = {key for row in ROWS for key in row.settings} | {"model", "seed"}
+    check_row_options(arguments, [row.name for row in ROWS], differing)
     source = ImageSource(arguments.data)
     configs = {row.name: configuration(row, arguments.epochs, arguments.set, source) for row in ROWS}
     check_writable(arguments.out)
@@ -93,9 +102,8 @@ def main() -> None:
     results = []
     for seed in range(1, arguments.seeds + 1):
         for row in ROWS:
-            wanted = row.name in arguments.rows and arguments.only_seed in (None, seed)
             config = dataclasses.replace(configs[row.name], seed=seed)
-            result = measured(row, config, splits, arguments.out, wanted)
+            result = measured(row, config, splits, arguments.out, wanted(arguments, row.name, seed))
             results += [] if result is None else [result]
     if not results:
         raise ConfigError("there is no network to tabulate; hint: fewer of --rows and --only-seed")
@@ -111,42 +119,30 @@ def main() -> None:
 
 
 def configuration(row: Row, epochs: int, settings: list[str], source: ImageSource) -> ImageConfig:
-    """The settings of a row.  Raises ConfigError for those in which the rows differ."""
-    differing = {key for each in ROWS for key in each.settings} | {"model", "seed"}
-    for setting in settings:
-        if setting.partition("=")[0].removeprefix("network.") in differing:
-            raise ConfigError(f"the rows differ in {', '.join(sorted(differing))}: --set {setting} cannot be given")
+    """The settings of a row."""
     config = ImageClassification().configure([f"epochs={epochs}", *settings], row.model, source)
     return replaced(config, {f"network.{key}": value for key, value in row.settings.items()})
 
 
 # ---------------------------------------------------------------------------------------------- a network
-def measured(row: Row, config: ImageConfig, splits: ImageSplits, out: Path, wanted: bool) -> dict | None:
-    """The score of a network: from its file, or else trained where it is wanted.
-
-    Raises ConfigError where the file is of a network with other settings or images.
-    """
+def measured(row: Row, config: ImageConfig, splits: ImageSplits, out: Path, train: bool) -> dict | None:
+    """The score of a network: from its file, or else trained where it is wanted."""
     folder = out / f"{row.name}-seed-{config.seed}"
-    file = folder.with_suffix(".json")
     given = {"settings": as_json(config), "train": splits.train.fingerprint(), "test": splits.test.fingerprint()}
-    if file.exists():
-        stored = read_json(file)
-        if stored["given"] != given:
-            raise ConfigError(f"{file} is of a network with other settings or images; hint: another --out")
-        return stored["result"]
-    if not wanted:
-        return None
-    classifier, seconds = fitted(config, splits, folder)
-    result = {
-        "row": row.name,
-        "seed": config.seed,
-        "accuracy": accuracy(classifier, splits.test),
-        "parameters": classifier.model.count_parameters(),
-        "seconds": seconds,
-    }
-    write_json(file, {"given": given, "result": result})
-    print(f"{row.title}, seed {config.seed}: {result['accuracy']:.2f} %; {seconds:.0f} s", flush=True)
-    return result
+
+    def result() -> dict:
+        classifier, seconds = fitted(config, splits, folder)
+        score = accuracy(classifier, splits.test)
+        print(f"{row.title}, seed {config.seed}: {score:.2f} %; {seconds:.0f} s", flush=True)
+        return {
+            "row": row.name,
+            "seed": config.seed,
+            "accuracy": score,
+            "parameters": classifier.model.count_parameters(),
+            "seconds": seconds,
+        }
+
+    return stored_result(folder.with_suffix(".json"), given, result if train else None)
 
 
 # ---------------------------------------------------------------------------------------------- what comes out
@@ -157,13 +153,10 @@ def table(results: list[dict]) -> str:
         return np.array([result[key] for result in results if result["row"] == row.name])
 
     def cells(row: Row) -> list[str]:
-        scores = of(row, "accuracy")
-        deviation = f" ± {scores.std(ddof=1):.2f}" if len(scores) > 1 else ""
         return [
             row.title,
             f"{of(row, 'parameters')[0]:,}",
-            " ".join(f"{score:.2f}" for score in scores),
-            f"{scores.mean():.2f}{deviation}",
+            *by_seed(of(row, "accuracy")),
             f"{of(row, 'seconds').mean():.0f}",
         ]
 

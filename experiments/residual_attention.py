@@ -29,7 +29,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from shared import accuracy, check_rows, first, fitted, markdown_table, run
+from shared import (
+    accuracy,
+    add_row_options,
+    by_seed,
+    check_row_options,
+    first,
+    fitted,
+    halved,
+    markdown_table,
+    run,
+    stored_result,
+    wanted,
+)
 
 from minattn.attention.spatial.residual_attention import ResidualAttention
 from minattn.autograd import no_grad, tensor
@@ -37,7 +49,7 @@ from minattn.data.images.dataset import Images, ImageSplits
 from minattn.errors import ConfigError
 from minattn.models.summary import count_macs
 from minattn.tasks.config import as_json, replaced
-from minattn.tasks.files import read_json, write_json, write_text
+from minattn.tasks.files import write_json, write_text
 from minattn.tasks.images.classifier import Classifier
 from minattn.tasks.images.settings import ImageConfig
 from minattn.tasks.images.source import ImageSource
@@ -100,13 +112,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--narrow", type=int, default=4, metavar="N", help="by what numbers of maps are divided")
     parser.add_argument("--halve", action=argparse.BooleanOptionalAction, default=True, help="images of half the side")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of the main rows: 1 to N")
-    parser.add_argument("--rows", nargs="+", default=[row.name for row in ROWS], metavar="ROW", help="train these only")
-    parser.add_argument("--only-seed", type=int, metavar="N", help="train this seed only")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change another setting")
+    add_row_options(parser)
     arguments = parser.parse_args()
 
-    check_rows(arguments.rows, [row.name for row in ROWS], arguments.seeds)
+    check_row_options(
+        arguments, [row.name for row in ROWS], {key for row in ROWS for key in row.settings} | {"model", "seed"}
+    )
     config = configuration(arguments)
     check_writable(arguments.out)
     check_libraries()
@@ -118,8 +129,8 @@ def main() -> None:
     results = []
     for row in ROWS:
         for seed in range(1, arguments.seeds + 1 if row.main else 2):
-            wanted = row.name in arguments.rows and arguments.only_seed in (None, seed)
-            result = measured(row, dataclasses.replace(config, seed=seed), splits, arguments.out, wanted)
+            of_seed = dataclasses.replace(config, seed=seed)
+            result = measured(row, of_seed, splits, arguments.out, wanted(arguments, row.name, seed))
             results += [] if result is None else [result]
     if not results:
         raise ConfigError("there is no network to tabulate; hint: fewer of --rows and --only-seed")
@@ -134,11 +145,7 @@ def main() -> None:
 
 
 def configuration(arguments: argparse.Namespace) -> ImageConfig:
-    """The settings of all rows.  Raises ConfigError for those in which the rows differ."""
-    differing = {key for row in ROWS for key in row.settings} | {"model", "seed"}
-    for setting in arguments.set:
-        if setting.partition("=")[0].removeprefix("network.") in differing:
-            raise ConfigError(f"the rows differ in {', '.join(sorted(differing))}: --set {setting} cannot be given")
+    """The settings of all rows."""
     source = ImageSource(arguments.data)
     crop = ImageClassification().default(MODEL, source).crop // (2 if arguments.halve else 1)
     given = [*SETTINGS, f"crop={crop}", f"epochs={arguments.epochs}", f"narrow={arguments.narrow}", *arguments.set]
@@ -146,14 +153,6 @@ def configuration(arguments: argparse.Namespace) -> ImageConfig:
 
 
 # ---------------------------------------------------------------------------------------------- the images
-def halved(images: Images) -> Images:
-    """The images with half as many rows and columns, each pixel the mean of 2x2; an odd last one is left out."""
-    count, channels, height, width = images.pixels.shape
-    even = images.pixels[:, :, : height // 2 * 2, : width // 2 * 2]
-    means = even.reshape(count, channels, height // 2, 2, width // 2, 2).mean(axis=(3, 5))
-    return Images(np.rint(means).astype(np.uint8), images.labels)
-
-
 def mislabelled(images: Images, percent: int, classes: int, seed: int) -> Images:
     """The images with each label replaced, with that probability, by one of the other classes, all alike."""
     rng = np.random.default_rng([seed, percent])
@@ -163,36 +162,28 @@ def mislabelled(images: Images, percent: int, classes: int, seed: int) -> Images
 
 
 # ---------------------------------------------------------------------------------------------- a network
-def measured(row: Row, config: ImageConfig, splits: ImageSplits, out: Path, wanted: bool) -> dict | None:
-    """The score of a network: from its file, or else trained where it is wanted.
-
-    Raises ConfigError where the file is of a network with other settings or images.
-    """
+def measured(row: Row, config: ImageConfig, splits: ImageSplits, out: Path, train: bool) -> dict | None:
+    """The score of a network: from its file, or else trained where it is wanted."""
     config, folder = of_row(row, config, out)
-    file = folder.with_suffix(".json")
+
+    def result() -> dict:
+        images = mislabelled(splits.train, row.noise, len(splits.classes), config.seed)
+        classifier, seconds = fitted(config, dataclasses.replace(splits, train=images), folder)
+        score = accuracy(classifier, splits.dev)
+        print(f"{row.title}, seed {config.seed}: {score:.2f} %; {seconds:.0f} s", flush=True)
+        return {
+            "row": row.name,
+            "seed": config.seed,
+            "accuracy": score,
+            "train_accuracy": accuracy(classifier, images),
+            "masks": mean_masks(classifier, splits.dev.at(slice(MASKED))),
+            "parameters": classifier.model.count_parameters(),
+            "macs": count_macs(classifier.model, splits.train.shape),
+            "seconds": seconds,
+        }
+
     given = {"settings": as_json(config), "images": splits.train.fingerprint()}
-    if file.exists():
-        stored = read_json(file)
-        if stored["given"] != given:
-            raise ConfigError(f"{file} is of a network with other settings or images; hint: another --out")
-        return stored["result"]
-    if not wanted:
-        return None
-    train = mislabelled(splits.train, row.noise, len(splits.classes), config.seed)
-    classifier, seconds = fitted(config, dataclasses.replace(splits, train=train), folder)
-    result = {
-        "row": row.name,
-        "seed": config.seed,
-        "accuracy": accuracy(classifier, splits.dev),
-        "train_accuracy": accuracy(classifier, train),
-        "masks": mean_masks(classifier, splits.dev.at(slice(MASKED))),
-        "parameters": classifier.model.count_parameters(),
-        "macs": count_macs(classifier.model, splits.train.shape),
-        "seconds": seconds,
-    }
-    write_json(file, {"given": given, "result": result})
-    print(f"{row.title}, seed {config.seed}: {result['accuracy']:.2f} %; {seconds:.0f} s", flush=True)
-    return result
+    return stored_result(folder.with_suffix(".json"), given, result if train else None)
 
 
 def of_row(row: Row, config: ImageConfig, out: Path) -> tuple[ImageConfig, Path]:
@@ -219,13 +210,10 @@ def table(results: list[dict]) -> str:
     """A line a row: its accuracy, seed by seed, and what it cost."""
 
     def cells(row: Row) -> list[str]:
-        scores = of(results, row.name)
         (masks, *_), (macs, *_) = of(results, row.name, "masks"), of(results, row.name, "macs")
-        deviation = f" ± {scores.std(ddof=1):.2f}" if len(scores) > 1 else ""
         return [
             row.title,
-            " ".join(f"{score:.2f}" for score in scores),
-            f"{scores.mean():.2f}{deviation}",
+            *by_seed(of(results, row.name)),
             f"{of(results, row.name, 'train_accuracy').mean():.1f}",
             " ".join(f"{mean:.2f}" for mean in masks),
             f"{of(results, row.name, 'parameters')[0]:,}",

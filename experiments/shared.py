@@ -1,13 +1,17 @@
 """Parts that the experiments share: runs that are trained once, tables in Markdown, and errors as one line."""
 
-from collections.abc import Callable, Iterable, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from minattn.data.images.dataset import Images, ImageSplits
 from minattn.errors import CheckpointError, ConfigError, MinattnError
 from minattn.tasks import driver
 from minattn.tasks.config import settings_of
+from minattn.tasks.files import read_json, write_json
 from minattn.tasks.images.classifier import Classifier
 from minattn.tasks.images.settings import ImageConfig
 from minattn.tasks.images.task import ImageClassification
@@ -34,14 +38,63 @@ def trained(task: Task, config: Any, source: Source, folder: Path) -> Any:
     return driver.load(folder)
 
 
-# ---------------------------------------------------------------------------------------------- images
-def check_rows(wanted: Sequence[str], known: Sequence[str], seeds: int) -> None:
-    """Raise ConfigError for a row of a table that there is not, and for less than one seed."""
-    for name in wanted:
+# ---------------------------------------------------------------------------------------------- rows of a table
+def add_row_options(parser: ArgumentParser) -> None:
+    """Add the options of a table whose rows are trained with several seeds, some now and the others later."""
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="1 to N")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="train these only")
+    parser.add_argument("--only-seed", type=int, metavar="N", help="train this seed only")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change another setting")
+
+
+def check_row_options(arguments: Namespace, known: Sequence[str], differing: Collection[str]) -> None:
+    """Raise ConfigError for a row that there is not, less than one seed, and a setting in which the rows differ."""
+    for name in arguments.rows or ():
         if name not in known:
             raise ConfigError(f"there is no row {name!r}; hint: one of {', '.join(known)}")
-    if seeds < 1:
-        raise ConfigError(f"--seeds must be at least 1, got {seeds}")
+    if arguments.seeds < 1:
+        raise ConfigError(f"--seeds must be at least 1, got {arguments.seeds}")
+    for setting in arguments.set:
+        if setting.partition("=")[0].removeprefix("network.") in differing:
+            raise ConfigError(f"the rows differ in {', '.join(sorted(differing))}: --set {setting} cannot be given")
+
+
+def wanted(arguments: Namespace, row: str, seed: int) -> bool:
+    """True where this row is to be trained with this seed."""
+    return (arguments.rows is None or row in arguments.rows) and arguments.only_seed in (None, seed)
+
+
+def stored_result(file: Path, given: dict[str, Any], train: Callable[[], dict] | None) -> dict | None:
+    """The result in the file, or else that of `train`, which is written there with what it was made from.
+
+    given: the settings and data of the result, as JSON has them; train: None where it is not wanted now.  Raises
+    ConfigError where the file has a result of others.
+    """
+    if file.exists():
+        stored = read_json(file)
+        if stored["given"] != given:
+            raise ConfigError(f"{file} is of a network with other settings or images; hint: another --out")
+        return stored["result"]
+    if train is None:
+        return None
+    result = train()
+    write_json(file, {"given": given, "result": result})
+    return result
+
+
+def by_seed(scores: np.ndarray) -> tuple[str, str]:
+    """Two cells of a table: the scores of all seeds, and their mean with its standard deviation over the seeds."""
+    deviation = f" ± {scores.std(ddof=1):.2f}" if len(scores) > 1 else ""
+    return " ".join(f"{score:.2f}" for score in scores), f"{scores.mean():.2f}{deviation}"
+
+
+# ---------------------------------------------------------------------------------------------- images
+def halved(images: Images) -> Images:
+    """The images with half as many rows and columns, each pixel the mean of 2x2; an odd last one is left out."""
+    count, channels, height, width = images.pixels.shape
+    even = images.pixels[:, :, : height // 2 * 2, : width // 2 * 2]
+    means = even.reshape(count, channels, height // 2, 2, width // 2, 2).mean(axis=(3, 5))
+    return Images(np.rint(means).astype(np.uint8), images.labels)
 
 
 def first(images: Images, count: int | None, option: str = "--images") -> Images:

@@ -1,0 +1,234 @@
+"""Non-local blocks where convolutions do not reach: two far items of one class or not, and which of two moves faster.
+
+    python experiments/non_local.py same
+    python experiments/non_local.py fastest --rows time --only-seed 1      (one network, the others later)
+
+X. Wang, R. Girshick, A. Gupta and K. He, "Non-local neural networks", CVPR 2018, two comparisons of table 2 at a small
+size, with items of Fashion-MNIST at half their side (`canvases.py`) and a small residual network (`clip_network.py`):
+
+    same       pictures of two items that no window of the network sees both of: are they of one class?  The network
+               alone, with one residual block more, and with a non-local block of each pairwise function (table 2a)
+    fastest    clips of two items that move: of which class is the faster one?  C2D alone, and with a non-local block
+               over each frame, over the frames of each place, and over all places of all frames (table 2d)
+
+All rows of a seed learn from the same `--examples` canvases in the same order, whose items are drawn from the images to
+train on; the model of the last step is scored on canvases of items of the test images.
+
+Leaves `same.md`, `same.json` and the picture `same.png`, of where places of one item look, or those of the other
+question, in the folder, and a file for each network that was trained: a second call trains what is missing, and the
+table has what there is.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from canvases import ANSWERS, BEST_SUM, fastest, same, small
+from clip_network import WINDOW, multiply_adds
+from shared import (
+    accuracy,
+    add_row_options,
+    by_seed,
+    check_row_options,
+    fitted,
+    markdown_table,
+    run,
+    stored_result,
+    wanted,
+)
+
+from minattn.autograd import asnumpy, no_grad, tensor
+from minattn.data.images.dataset import Images, ImageSplits
+from minattn.errors import ConfigError
+from minattn.tasks.config import as_json, replaced
+from minattn.tasks.files import write_json, write_text
+from minattn.tasks.images.classifier import Classifier
+from minattn.tasks.images.settings import ImageConfig
+from minattn.tasks.images.source import ImageSource
+from minattn.tasks.images.task import ImageClassification
+from minattn.tasks.run_folder import check_libraries, check_writable
+from minattn.viz import save_figure
+from minattn.viz.maps import laid_over
+from minattn.viz.style import MUTED, styled_figure
+
+SETTINGS = ("batch_size=32", "lr=0.1", "weight_decay=1e-4", "label_smoothing=0", "crop=0", "flip=false")
+TEST_SEED = 0  # of the canvases that all networks are scored on; seeds of training start at 1
+
+
+class Row(NamedTuple):
+    """A network by its name here, what it is in words, and its settings."""
+
+    name: str
+    title: str
+    settings: dict[str, Any]
+
+
+PAIRS = {
+    "gaussian": "Gaussian",
+    "embedded": "embedded Gaussian",
+    "dot": "dot product",
+    "concatenation": "concatenation",
+}
+EXTENTS = {"space": "space", "time": "time", "spacetime": "space and time"}
+ROWS = {
+    "same": [
+        Row("alone", "the network alone", {}),
+        Row("deeper", "one residual block more", {"extra": True}),
+        *(Row(pair, f"non-local block, {title}", {"pair": pair}) for pair, title in PAIRS.items()),
+    ],
+    "fastest": [
+        Row("alone", "C2D", {}),
+        *(
+            Row(extent, f"non-local block, {title}", {"pair": "embedded", "extent": extent})
+            for extent, title in EXTENTS.items()
+        ),
+    ],
+}
+DEFAULTS = {
+    "same": {"canvas": 64, "examples": 10_000, "epochs": 6},
+    "fastest": {"canvas": 48, "examples": 5000, "epochs": 6},
+}
+DRAWN = {"same": "embedded", "fastest": "spacetime"}  # the row, of seed 1, whose weights are in the picture
+SHOWN = 4  # canvases in the picture
+ARROWS = 20  # from a place to those with the largest weights, as in figure 3
+
+
+def main() -> None:
+    """Train the networks that are missing; tabulate and draw those that there are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    questions = parser.add_subparsers(dest="question", required=True, metavar="QUESTION")
+    for question, default in DEFAULTS.items():
+        of = questions.add_parser(question, help=f"rows: {', '.join(row.name for row in ROWS[question])}")
+        of.add_argument("--out", type=Path, default=Path("runs/non_local"), help="folder for the runs and the table")
+        of.add_argument(
+            "--data", default="fashion-mnist", metavar="NAME|FOLDER", help="the items, by a name or a folder"
+        )
+        of.add_argument("--canvas", type=int, default=default["canvas"], metavar="N", help="pixels of a side")
+        of.add_argument("--examples", type=int, default=default["examples"], metavar="N", help="canvases to train on")
+        of.add_argument("--test", type=int, default=2000, metavar="N", help="canvases to score on")
+        of.add_argument("--epochs", type=int, default=default["epochs"])
+        add_row_options(of)
+    arguments = parser.parse_args()
+
+    rows, name = ROWS[arguments.question], arguments.question
+    check_row_options(arguments, [row.name for row in rows], {"pair", "extent", "extra", "model", "seed"})
+    source = ImageSource(arguments.data)
+    config = ImageClassification().configure([*SETTINGS, f"epochs={arguments.epochs}", *arguments.set], "clip_network")
+    check_writable(arguments.out)
+    check_libraries()
+    splits = source.load(config)
+    test = canvases(arguments, splits.test, arguments.test, TEST_SEED)
+    results, drawn = [], None
+    for seed in range(1, arguments.seeds + 1):
+        train = canvases(arguments, splits.train, arguments.examples, seed)
+        of_seed = ImageSplits(train, test, test, ANSWERS if name == "same" else splits.classes)
+        for row in rows:
+            settings = {f"network.{key}": value for key, value in row.settings.items()}
+            config_of_row = replaced(dataclasses.replace(config, seed=seed), settings)
+            folder = arguments.out / f"{name}-{row.name}-seed-{seed}"
+            result = measured(row, config_of_row, of_seed, folder, wanted(arguments, row.name, seed))
+            results += [] if result is None else [result]
+            if result is not None and (row.name, seed) == (DRAWN[name], 1):
+                drawn, _ = fitted(config_of_row, of_seed, folder)
+    if not results:
+        raise ConfigError("there is no network to tabulate; hint: fewer of --rows and --only-seed")
+    write_json(arguments.out / f"{name}.json", {"results": results})
+    text = table(rows, results)
+    if name == "same":
+        text += f"\nA sum of a score for each item is right for at most {100 * BEST_SUM:.1f} %.\n"
+    write_text(arguments.out / f"{name}.md", text)
+    print(f"\n{text}")
+    if drawn is not None:
+        save_figure(draw(drawn, test), arguments.out / f"{name}.png")
+        print(f"figure: {arguments.out / f'{name}.png'}")
+
+
+# ---------------------------------------------------------------------------------------------- a network
+def canvases(arguments: argparse.Namespace, images: Images, count: int, seed: int) -> Images:
+    """`count` canvases of the question with items of these images."""
+    rng = np.random.default_rng(seed)
+    if arguments.question == "same":
+        return same(small(images), count, arguments.canvas, WINDOW, rng)
+    return fastest(small(images), count, arguments.canvas, rng)
+
+
+def measured(row: Row, config: ImageConfig, splits: ImageSplits, folder: Path, train: bool) -> dict | None:
+    """The score of a network: from its file, or else trained where it is wanted."""
+    given = {"settings": as_json(config), "train": splits.train.fingerprint(), "test": splits.test.fingerprint()}
+
+    def result() -> dict:
+        classifier, seconds = fitted(config, splits, folder)
+        score = accuracy(classifier, splits.test)
+        print(f"{row.title}, seed {config.seed}: {score:.2f} %; {seconds:.0f} s", flush=True)
+        return {
+            "row": row.name,
+            "seed": config.seed,
+            "accuracy": score,
+            "parameters": classifier.model.count_parameters(),
+            "multiply_adds": multiply_adds(classifier.model.config, splits.train.shape[-1]),
+        }
+
+    return stored_result(folder.with_suffix(".json"), given, result if train else None)
+
+
+# ---------------------------------------------------------------------------------------------- what comes out
+def table(rows: list[Row], results: list[dict]) -> str:
+    """A line a row: its accuracy, seed by seed, and what it costs."""
+
+    def of(row: Row, key: str) -> np.ndarray:
+        return np.array([result[key] for result in results if result["row"] == row.name])
+
+    header = ["network", "right, %, seed by seed", "mean", "parameters", "million multiply-adds"]
+    return markdown_table(
+        header,
+        [
+            [
+                row.title,
+                *by_seed(of(row, "accuracy")),
+                f"{of(row, 'parameters')[0]:,}",
+                f"{of(row, 'multiply_adds')[0] / 1e6:.1f}",
+            ]
+            for row in rows
+            if len(of(row, "accuracy"))
+        ],
+    )
+
+
+@no_grad()
+def draw(classifier: Classifier, test: Images):
+    """Where the brightest place of the first frame looks, over test canvases: a map, and arrows as in figure 3."""
+    images = test.at(slice(SHOWN))
+    answers = classifier.predict(images).probabilities.argmax(axis=1)
+    _, attention = classifier.model(tensor(classifier.normalization(images.pixels)), return_attention=True)
+    frames = images.pixels[:, ::2] / 255  # those in the middle of what a pool sees
+    count, times, side, _ = frames.shape
+    places = side // 4
+    weights = asnumpy(attention["non_local"].data).reshape(count, times, places, places, times, places, places)
+    brightness = frames[:, 0].reshape(count, places, 4, places, 4).mean(axis=(2, 4)).reshape(count, -1)
+    looking = np.stack(np.unravel_index(brightness.argmax(axis=1), (places, places)), axis=1)
+    columns = SHOWN if times == 1 else 1
+    with styled_figure(7.6, 2.0 * SHOWN // columns) as figure:
+        figure.set_layout_engine("constrained")
+        grid = figure.subplots(SHOWN // columns, columns, squeeze=False).ravel()
+        for axes, i in zip(grid, range(count), strict=False):
+            row, column = looking[i]
+            seen = np.concatenate(list(weights[i, 0, row, column]), axis=1)  # frame beside frame
+            strip = np.concatenate(list(frames[i]), axis=1)
+            (picture,) = laid_over(strip[None, None], seen[None])
+            axes.imshow(picture, interpolation="nearest", extent=(0, times * places, places, 0))
+            axes.set(xticks=(), yticks=(), frame_on=False)
+            axes.plot(column + 0.5, row + 0.5, "o", color="white", fillstyle="none", markersize=6)
+            for place in np.argsort(seen, axis=None)[-ARROWS:]:
+                y, x = np.unravel_index(place, seen.shape)
+                arrow = {"arrowstyle": "->", "color": "white", "linewidth": 0.5, "shrinkA": 3, "shrinkB": 0}
+                axes.annotate("", (x + 0.5, y + 0.5), (column + 0.5, row + 0.5), arrowprops=arrow)
+            right = answers[i] == images.labels[i]
+            title = classifier.classes[images.labels[i]]
+            axes.set_title(title if right else f"{title}, taken for {classifier.classes[answers[i]]}", color=MUTED)
+    return figure
+
+
+if __name__ == "__main__":
+    run(main)
