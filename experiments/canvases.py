@@ -76,32 +76,32 @@ def same(items: Images, count: int, canvas: int, reach: int, rng: np.random.Gene
 def fastest(items: Images, count: int, canvas: int, rng: np.random.Generator) -> Images:
     """`count` clips (count, FRAMES, canvas, canvas) of two items of different classes that move at different speeds.
 
-    Each moves along a line at one of `SPEEDS`, and back from the edge; where both are, the brighter pixel is seen.  The
-    label of a clip is the class of the faster item.  Raises ConfigError where the canvas has no room.
+    Each moves in its half of the canvas, to and fro at one of `SPEEDS`; the halves are above one another or, by a coin,
+    side by side.  The label of a clip is the class of the faster item.  Raises ConfigError where there is no room.
     """
     side, by_class = items.shape[-1], classes_of(items)
-    if canvas - side < max(SPEEDS):
-        raise ConfigError(f"items of {side} pixels do not move on {canvas}; hint: a canvas of {side + max(SPEEDS)}")
+    half, room = canvas // 2, canvas - side
+    if half < side or room < max(SPEEDS):
+        raise ConfigError(f"two items of {side} pixels do not move on {canvas}; hint: a canvas of {2 * side} or more")
     labels, pixels = np.zeros(count, np.int64), np.zeros((count, FRAMES, canvas, canvas), np.uint8)
     for i, clip in enumerate(pixels):
         classes = rng.choice(len(by_class), size=2, replace=False)
         speeds = rng.choice(SPEEDS, size=2, replace=False)
         labels[i] = classes[np.argmax(speeds)]
-        for kind, speed in zip(classes, speeds, strict=True):
+        upright = rng.integers(2)
+        for kind, speed, start in zip(classes, speeds, (0, half), strict=True):
             item = items.pixels[rng.choice(by_class[kind]), 0]
-            for frame, (top, left) in zip(clip, path(canvas - side, speed, rng), strict=True):
-                seen = frame[top : top + side, left : left + side]
-                np.maximum(seen, item, out=seen)
+            across = start + rng.integers(half - side + 1)
+            for frame, along in zip(clip, path(room, speed, rng), strict=True):
+                top, left = (along, across) if upright else (across, along)
+                frame[top : top + side, left : left + side] = item
     return Images(pixels, labels)
 
 
 def path(room: int, speed: int, rng: np.random.Generator) -> np.ndarray:
-    """The top left corner (FRAMES, 2) of an item that moves in any direction and turns back at 0 and at `room`."""
-    angle = rng.uniform(0, 2 * np.pi)
-    start = rng.uniform(0, room, size=2)
-    straight = start + speed * np.arange(FRAMES)[:, None] * np.array([np.sin(angle), np.cos(angle)])
-    folded = np.abs((straight + room) % (2 * room) - room)  # back and forth between 0 and room
-    return np.rint(folded).astype(int)
+    """The places (FRAMES) of an item that moves to and fro between 0 and `room`, at first in either direction."""
+    straight = rng.integers(room + 1) + rng.choice([-1, 1]) * speed * np.arange(FRAMES)
+    return np.abs((straight + room) % (2 * room) - room)
 
 
 def classes_of(items: Images) -> list[np.ndarray]:

@@ -49,7 +49,7 @@ class ClipNetworkConfig:
 
     def __post_init__(self) -> None:
         check_sizes(self, "width", "classes", "channels")
-        check_choices(self, pair=(None, *PAIRS), extent=EXTENTS)
+        check_choices(self, extent=EXTENTS, **{} if self.pair is None else {"pair": PAIRS})
 
 
 @register({"clip_network": ClipNetworkConfig()})

@@ -67,6 +67,7 @@ def test_five_blocks_make_resnet_101_a_sixth_larger(pair):
         (10, (3, 4, 6, 3), [(1, i) for i in range(4)] + [(2, i) for i in range(6)]),
         (1, (3, 4, 23, 3), [(2, 21)]),
         (5, (3, 4, 23, 3), [(1, 1), (1, 3), (2, 6), (2, 13), (2, 20)]),
+        (10, (3, 4, 23, 3), [(1, i) for i in range(4)] + [(2, i) for i in (2, 6, 10, 14, 18, 22)]),
         (1, (3, 3, 3), [(1, 1)]),
     ],
 )
@@ -75,7 +76,7 @@ def test_places_of_the_blocks(count, blocks, places):
 
 
 @pytest.mark.parametrize(
-    ("count", "blocks"), [(2, (3, 4, 6, 3)), (-1, (3, 4, 6, 3)), (10, (3, 4, 23, 3)), (1, (1, 1, 1))]
+    ("count", "blocks"), [(2, (3, 4, 6, 3)), (-1, (3, 4, 6, 3)), (10, (3, 4, 5, 3)), (10, (3, 3, 6, 3)), (1, (1, 1, 1))]
 )
 def test_counts_without_places_are_refused(count, blocks):
     with pytest.raises(ConfigError, match=r"have no places in stages of .*; hint: one of 0"):

@@ -15,12 +15,12 @@ ResNet on every frame of a clip; only its pools mix frames:
               1             mean over all places and frames, dropout 0.5, linear layer to 400 classes
 
 Non-local blocks stand after residual blocks: one before the last block of res4; five after every second block of res3
-and res4 (of ResNet-101 every seventh of res4); ten after every block of res3 and of ResNet-50's res4.  They are
-embedded Gaussians, in the authors' code sub-sampled.
+and res4 (of ResNet-101 every seventh of res4); ten after every block of res3 and of ResNet-50's res4, and in ResNet-101
+after "the corresponding" ones.  They are embedded Gaussians, in the authors' code sub-sampled.
 
 Deviations from the paper: those of the block and of the residual networks; pools pad by 1.  Every seventh block of
-ResNet-101 is from the authors' code; the ten blocks that the paper has in that network are not built, as it does not
-say where they stand.  A bottleneck has its stride in the 3x3 convolution.  `nl_resnet20`, a block after the last one
+ResNet-101 is from the authors' code; which of its 23 are the corresponding six the paper does not say, and here they
+are spread evenly.  A bottleneck has its stride in the 3x3 convolution.  `nl_resnet20`, a block after the last one
 but one of 16x16 places, is not in the paper.
 """
 
@@ -69,7 +69,8 @@ def places_of(count: int, blocks: Sequence[int]) -> list[Place]:
         0: [],
         1: [(last, res4 - 2)],
         5: [(last - 1, i) for i in range(1, res3, 2)] + [(last, i) for i in _spread(res4)],
-        10: [(last - 1, i) for i in range(res3)] + [(last, i) for i in range(res4)],
+        10: [(last - 1, i) for i in range(res3)]
+        + [(last, (i + 1) * res4 // 6 - 1) for i in range(6 if res4 > 5 else 0)],
     }
     if count not in every or len(every[count]) != count or any(i < 0 for _, i in every[count]):
         possible = ", ".join(str(n) for n, places in every.items() if len(places) == n and (n != 1 or res4 > 1))
@@ -166,7 +167,7 @@ class NonLocalResNet(Module):
         attention: Attention = {}
         places = self.config.places()
         for i, block in enumerate(self.backbone.stages[index].blocks):
-            x, gates = block(x)
+            x, gates = self.residual(block, x, frames)
             attention |= prefixed(f"backbone.stages.{index}.blocks.{i}", gates)
             if (index, i) in places:
                 k = places.index((index, i))
@@ -175,6 +176,12 @@ class NonLocalResNet(Module):
                 if weights is not None:
                     attention[f"non_local.{k}"] = weights
         return x, attention
+
+    def residual(
+        self, block: Module, x: Inexact[Tensor, "images filters height width"], frames: int
+    ) -> tuple[Inexact[Tensor, "images more_filters new_height new_width"], Attention]:
+        """Run a residual block on clips of so many frames, each frame alone."""
+        return block(x)
 
 
 def as_frames(
@@ -219,7 +226,7 @@ C2D_CONFIGURATIONS = {
     "c2d_resnet50": C2DConfig(),
     "c2d_resnet101": C2DConfig("resnet101"),
     **{f"c2d_resnet50_nl{blocks}": C2DConfig(blocks=blocks) for blocks in (1, 5, 10)},
-    **{f"c2d_resnet101_nl{blocks}": C2DConfig("resnet101", blocks=blocks) for blocks in (1, 5)},
+    **{f"c2d_resnet101_nl{blocks}": C2DConfig("resnet101", blocks=blocks) for blocks in (1, 5, 10)},
 }
 """Tables 1 and 2: the baselines, and with 1, 5 and 10 non-local blocks."""
 
@@ -244,9 +251,7 @@ class C2D(NonLocalResNet):
                 f"C2D got clips of shape {clips.shape}, expected (batch, channels, frames, height, width) with a frame "
                 "at least; hint: an image is a clip of one, images[:, :, None]"
             )
-        every_second = clips[:, :, ::2]
-        frames = every_second.shape[2]
-        x, frames = pooled_in_time(self.backbone.stem(as_frames(every_second)), frames)  # conv1 and pool1
+        x, frames = self.first(clips)  # conv1 and pool1
         attention: Attention = {}
         for index in range(len(self.backbone.stages)):
             x, found = self.stage(index, x, frames, return_attention)
@@ -255,6 +260,13 @@ class C2D(NonLocalResNet):
                 x, frames = pooled_in_time(x, frames)  # pool2
         logits = self.backbone.classifier(self.dropout(ops.mean(as_clips(x, frames), (2, 3, 4))))
         return (logits, attention) if return_attention else logits
+
+    def first(
+        self, clips: Inexact[Tensor, "batch channels frames height width"]
+    ) -> tuple[Inexact[Tensor, "images filters new_height new_width"], int]:
+        """Return (the maps after conv1, of every second frame, and pool1; how many frames a clip has now)."""
+        every_second = clips[:, :, ::2]
+        return pooled_in_time(self.backbone.stem(as_frames(every_second)), every_second.shape[2])
 
 
 def pooled_in_time(

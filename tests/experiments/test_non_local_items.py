@@ -1,0 +1,218 @@
+"""The experiment on non-local blocks: its canvases, its network, what it trains and leaves, and what it refuses."""
+
+import itertools
+import json
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from canvases import FRAMES, SPEEDS, fastest, path, same, small
+from clip_network import LARGER_WINDOW, WINDOW, ClipNetwork, ClipNetworkConfig, multiply_adds
+
+import minattn as ma
+from minattn.autograd import observe
+from minattn.autograd.observers import Observer
+from minattn.data.images.dataset import Images, ImageSplits
+from minattn.data.images.digits import load_digits
+from minattn.errors import ConfigError, DataError
+from minattn.models.summary import count_macs
+from minattn.tasks.images.source import ImageSource
+
+NAME = "non_local.py"
+
+
+def solid_items(classes=4, each=3, side=6):
+    """Items of one brightness each, by which they are known: class k has k + 1, k + 1 + classes, and so on."""
+    labels = np.tile(np.arange(classes), each)
+    brightness = np.arange(classes * each) + 1
+    pixels = np.broadcast_to(brightness[:, None, None, None], (classes * each, 1, side, side)).astype(np.uint8)
+    return Images(pixels, labels.astype(np.int64))
+
+
+def seen(frame):
+    """{brightness: (top, left, rows, columns)} of the items on a canvas."""
+    found = {}
+    for value in np.unique(frame[frame > 0]):
+        rows, columns = np.nonzero(frame == value)
+        found[int(value)] = rows.min(), columns.min(), np.ptp(rows) + 1, np.ptp(columns) + 1
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- pictures
+def test_half_of_the_pairs_are_of_one_class_and_no_window_sees_both_items():
+    classes, reach, canvas = 4, 15, 32
+    pictures = same(solid_items(classes), 200, canvas, reach, np.random.default_rng(0))
+    assert pictures.labels.sum() == 100
+    for picture, is_same in zip(pictures.pixels[:, 0], pictures.labels, strict=True):
+        items = seen(picture)
+        assert len(items) == 2, "two items, and never one of them twice"
+        (one, other), (a, b) = items, items.values()
+        assert a[2:] == b[2:] == (6, 6)
+        assert ((one - 1) % classes == (other - 1) % classes) == bool(is_same)
+        for top in range(canvas - reach + 1):
+            for left in range(canvas - reach + 1):
+                window = picture[top : top + reach, left : left + reach]
+                assert len(np.unique(window[window > 0])) < 2
+
+
+def test_a_canvas_without_room_for_pairs_is_refused():
+    with pytest.raises(ConfigError, match=r"two items of 6 pixels, 14 between them, do not fit on 25; hint: .* 26"):
+        same(solid_items(), 2, 25, 15, np.random.default_rng(0))
+    with pytest.raises(DataError, match="a class has one item"):
+        same(solid_items(each=1), 2, 32, 15, np.random.default_rng(0))
+
+
+# ---------------------------------------------------------------------------------------------- clips
+def test_the_label_of_a_clip_is_the_class_of_the_faster_item():
+    classes, canvas = 4, 16
+    clips = fastest(solid_items(classes), 100, canvas, np.random.default_rng(0))
+    assert clips.pixels.shape == (100, FRAMES, canvas, canvas)
+    for clip, label in zip(clips.pixels, clips.labels, strict=True):
+        frames = [seen(frame) for frame in clip]
+        names = list(frames[0])
+        assert len(names) == 2
+        assert all(frame[name][2:] == (6, 6) for frame in frames for name in names), "they are always seen whole"
+        way = {name: np.array([frame[name][:2] for frame in frames]) for name in names}
+        steps = {name: np.abs(np.diff(places, axis=0)).sum(axis=1).max() for name, places in way.items()}
+        one, other = names
+        assert steps[one] != steps[other]
+        assert (max(names, key=steps.__getitem__) - 1) % classes == label
+        assert (one - 1) % classes != (other - 1) % classes
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_an_item_turns_back_at_the_edges(speed):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        places = path(10, speed, rng)
+        assert places.min() >= 0
+        assert places.max() <= 10
+        for before, after in itertools.pairwise(places):
+            turned = {20 - before - speed, speed - before}
+            assert abs(after - before) == speed or after in turned
+
+
+def test_clips_without_room_are_refused():
+    with pytest.raises(ConfigError, match="two items of 6 pixels do not move on 11; hint: a canvas of 12 or more"):
+        fastest(solid_items(), 2, 11, np.random.default_rng(0))
+
+
+def test_items_are_small_gray_and_square():
+    pixels = np.arange(2 * 28 * 28).reshape(2, 1, 28, 28).astype(np.uint8)
+    halves = small(Images(pixels, np.zeros(2, np.int64)))
+    assert halves.shape == (1, 14, 14)
+    assert halves.pixels[0, 0, 0, 0] == round(pixels[0, 0, :2, :2].mean())
+    with pytest.raises(DataError, match="items are gray and square, got 4 x 4, RGB"):
+        small(Images(np.zeros((1, 3, 4, 4), np.uint8), np.zeros(1, np.int64)))
+
+
+# ---------------------------------------------------------------------------------------------- the network
+@pytest.mark.parametrize(("extra", "window"), [(False, WINDOW), (True, LARGER_WINDOW)])
+def test_the_window_of_a_place(extra, window):
+    """Without a non-local block a place of the last maps depends on so many pixels and no more; with one, on all."""
+    side, middle = 64, 8
+    x = ma.tensor(np.random.default_rng(0).normal(size=(1, 1, side, side)), requires_grad=True)
+    network = of(extra=extra)
+    one_place(network, x, middle).backward()
+    rows, columns = np.nonzero(x.grad[0, 0])
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (window, window)
+    blocked = of(extra=extra, pair="dot")
+    blocked.non_local.norm.weight.replace_data(blocked.non_local.norm.weight.data + 1)
+    x.grad = None
+    one_place(blocked, x, middle).backward()
+    assert (x.grad != 0).mean() > 0.99
+
+
+def of(**settings):
+    return ClipNetwork(ClipNetworkConfig(**settings), np.random.default_rng(0)).eval()
+
+
+def one_place(network, x, place):
+    """The sum over channels of a place of the maps that the last mean is of."""
+
+    class Maps(Observer):
+        last = None
+
+        def on_forward(self, name, inputs, output):
+            if name == "add_relu":
+                self.last = output
+
+    maps = Maps()
+    with observe(maps):
+        network(x)
+    return ma.ops.sum(maps.last[:, :, place, place])
+
+
+@pytest.mark.parametrize("settings", [{}, {"extra": True}, {"pair": "embedded"}, {"pair": "gaussian"}])
+def test_multiply_adds_of_a_picture(settings):
+    """Those of convolutions and linear layers are as the library counts them; sums over pairs it does not count."""
+    config = ClipNetworkConfig(**settings)
+    places, width = 16 * 16, config.width
+    pairs = {"embedded": 2 * width, "gaussian": 3 * width}.get(config.pair, 0) * places**2
+    assert multiply_adds(config, 64) - pairs == count_macs(of(**settings), (1, 64, 64))
+
+
+@pytest.mark.parametrize(("extent", "shape"), [("spacetime", (2, 256, 256)), ("time", (128, 4, 4))])
+def test_clips_are_seen_at_every_second_frame(extent, shape):
+    network = of(channels=8, classes=3, pair="embedded", extent=extent)
+    clips = ma.tensor(np.random.default_rng(0).normal(size=(2, 8, 32, 32)).astype(np.float32))
+    logits, attention = network(clips, return_attention=True)
+    assert logits.shape == (2, 3)
+    assert attention["non_local"].shape == shape
+
+
+# ---------------------------------------------------------------------------------------------- the script
+FEW = (
+    "--data",
+    "digits",
+    "--examples",
+    "24",
+    "--test",
+    "10",
+    "--epochs",
+    "1",
+    "--seeds",
+    "1",
+    "--set",
+    "batch_size=12",
+)
+
+
+@pytest.fixture
+def few_digits(monkeypatch):
+    if find_spec("sklearn") is None:
+        pytest.skip("needs the extra images")
+    digits = load_digits()
+    few = ImageSplits(digits.train.at(slice(60)), digits.dev.at(slice(9)), digits.test.at(slice(60)), digits.classes)
+    monkeypatch.setattr(ImageSource, "load", lambda *_: few)
+
+
+@pytest.mark.parametrize(
+    ("question", "rows", "first"),
+    [("same", ["alone", "embedded"], "the network alone"), ("fastest", ["alone", "spacetime"], "C2D")],
+)
+def test_rows_are_trained_once_and_tabulated_with_what_a_place_looks_at(
+    call, few_digits, tmp_path, question, rows, first
+):
+    out = tmp_path / "out"
+    call(NAME, question, *FEW, "--out", out, "--rows", rows[0])
+    assert not (out / f"{question}.png").exists()
+    call(NAME, question, *FEW, "--out", out, "--rows", rows[1])
+    results = json.loads((out / f"{question}.json").read_text())["results"]
+    assert [(result["row"], result["seed"]) for result in results] == [(row, 1) for row in rows]
+    assert f"| {first} | {results[0]['accuracy']:.2f} |" in (out / f"{question}.md").read_text()
+    assert (out / f"{question}.png").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["same", "--rows", "time"], "there is no row 'time'; hint: one of alone, deeper"),
+        (["fastest", "--set", "pair=dot"], "the rows differ in"),
+        (["same", "--canvas", "20"], "do not fit on 20"),
+        (["same", "--rows", "alone", "--only-seed", "2"], "there is no network to tabulate"),
+    ],
+)
+def test_what_it_refuses(call, few_digits, tmp_path, arguments, says):
+    with pytest.raises(SystemExit, match=says):
+        call(NAME, arguments[0], *FEW, "--out", tmp_path / "out", *arguments[1:])
