@@ -19,7 +19,7 @@ from minattn.errors import ConfigError, DataError
 
 Question = Literal["same", "fastest"]
 ANSWERS = ("different", "same")  # to the first question
-SPEEDS = (1, 2, 3, 4)  # pixels a frame
+SPEEDS = (1, 2, 3)  # pixels a frame
 FRAMES = 8
 BEST_SUM = 23 / 36
 
@@ -76,13 +76,15 @@ def same(items: Images, count: int, canvas: int, reach: int, rng: np.random.Gene
 def fastest(items: Images, count: int, canvas: int, rng: np.random.Generator) -> Images:
     """`count` clips (count, FRAMES, canvas, canvas) of two items of different classes that move at different speeds.
 
-    Each moves in its half of the canvas, to and fro at one of `SPEEDS`; the halves are above one another or, by a coin,
-    side by side.  The label of a clip is the class of the faster item.  Raises ConfigError where there is no room.
+    Each moves in its half of the canvas, straight at one of `SPEEDS` and in either direction; the halves are above one
+    another or, by a coin, side by side.  The label of a clip is the class of the faster item.  Raises ConfigError where
+    there is no room.
     """
     side, by_class = items.shape[-1], classes_of(items)
     half, room = canvas // 2, canvas - side
-    if half < side or room < max(SPEEDS):
-        raise ConfigError(f"two items of {side} pixels do not move on {canvas}; hint: a canvas of {2 * side} or more")
+    least = max(2 * side, side + max(SPEEDS) * (FRAMES - 1))
+    if canvas < least:
+        raise ConfigError(f"two items of {side} pixels do not move on {canvas}; hint: a canvas of {least} or more")
     labels, pixels = np.zeros(count, np.int64), np.zeros((count, FRAMES, canvas, canvas), np.uint8)
     for i, clip in enumerate(pixels):
         classes = rng.choice(len(by_class), size=2, replace=False)
@@ -99,9 +101,10 @@ def fastest(items: Images, count: int, canvas: int, rng: np.random.Generator) ->
 
 
 def path(room: int, speed: int, rng: np.random.Generator) -> np.ndarray:
-    """The places (FRAMES) of an item that moves to and fro between 0 and `room`, at first in either direction."""
-    straight = rng.integers(room + 1) + rng.choice([-1, 1]) * speed * np.arange(FRAMES)
-    return np.abs((straight + room) % (2 * room) - room)
+    """The places (FRAMES) of an item that moves between 0 and `room`, to the one or to the other."""
+    way = speed * np.arange(FRAMES)
+    places = rng.integers(room - way[-1] + 1) + way
+    return places if rng.integers(2) else places[::-1]
 
 
 def classes_of(items: Images) -> list[np.ndarray]:

@@ -37,6 +37,7 @@ from minattn.models.vision.highway import (
     ThinHighwayConfig,
 )
 from minattn.models.vision.inception import GoogLeNet, GoogLeNetConfig
+from minattn.models.vision.inflated_resnet import I3D, I3DConfig
 from minattn.models.vision.non_local_resnet import C2D, C2DConfig, NonLocalResNet, NonLocalResNetConfig
 from minattn.models.vision.residual_attention import ResidualAttentionConfig, ResidualAttentionNetwork
 from minattn.models.vision.resnet import ResNet, ResNetConfig
@@ -46,6 +47,7 @@ from minattn.models.vision.wide_resnet import WideResNet, WideResNetConfig
 
 __all__ = [
     "C2D",
+    "I3D",
     "VGG",
     "AlexNet",
     "AlexNetConfig",
@@ -72,6 +74,7 @@ __all__ = [
     "GoogLeNetConfig",
     "HourglassConfig",
     "Hypothesis",
+    "I3DConfig",
     "ImageTransformer",
     "ImageTransformerConfig",
     "KeyValueNetwork",

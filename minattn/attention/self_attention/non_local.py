@@ -203,4 +203,5 @@ MECHANISM = Mechanism(
     code="NonLocalBlock",
     model="minattn.models.NonLocalResNet",
     command="minattn train images --data fashion-mnist --model nl_resnet20",
+    experiment="experiments/non_local.py",
 )

@@ -280,8 +280,9 @@ def pooled_in_time(
 
 
 NETWORK = Network(
-    name="non-local networks, C2D",
+    name="non-local networks, C2D, I3D",
     paper=Paper("Wang et al.", 2018, "Non-local neural networks"),
     code="NonLocalResNet",
     command="minattn train images --data fashion-mnist --model nl_resnet20",
+    experiment="experiments/non_local.py",
 )
