@@ -17,17 +17,18 @@ A place of the last maps sees a window of 31 pixels, and 47 with one residual bl
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import numpy as np
 from jaxtyping import Inexact
 
 from minattn.attention.self_attention.non_local import EXTENTS, PAIRS, Extent, NonLocalBlock, Pair
 from minattn.autograd import Tensor, ops
-from minattn.models.registry import register
 from minattn.models.settings import Channels, Classes, check_choices, check_sizes
 from minattn.models.vision.non_local_resnet import as_clips, as_frames, pooled_in_time
 from minattn.models.vision.residual_blocks import BasicBlock
 from minattn.nn import ConvNorm, Linear, Module
 from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
+from minattn.tasks.images.settings import ImageConfig
 
 WINDOW = 31  # pixels on a side that a place of the last maps sees
 LARGER_WINDOW = 47  # with a residual block more
@@ -52,7 +53,6 @@ class ClipNetworkConfig:
         check_choices(self, extent=EXTENTS, **{} if self.pair is None else {"pair": PAIRS})
 
 
-@register({"clip_network": ClipNetworkConfig()})
 class ClipNetwork(Module):
     """A residual network on every frame, and what mixes them.  rng draws the parameters."""
 
@@ -86,6 +86,13 @@ class ClipNetwork(Module):
         x, _ = self.last(x)
         logits = self.classifier(ops.mean(as_clips(x, frames), (2, 3, 4)))
         return (logits, attention) if return_attention else logits
+
+
+class ClipConfig(ImageConfig):
+    """The settings of a run with this network, of images with a channel for each frame."""
+
+    def build(self) -> ClipNetwork:
+        return ClipNetwork(self.network, np.random.default_rng(self.seed))
 
 
 def multiply_adds(config: ClipNetworkConfig, side: int) -> int:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from canvases import ANSWERS, BEST_SUM, fastest, same, small
-from clip_network import WINDOW, multiply_adds
+from clip_network import WINDOW, ClipConfig, ClipNetworkConfig, multiply_adds
 from shared import (
     accuracy,
     add_row_options,
@@ -42,12 +42,11 @@ from shared import (
 from minattn.autograd import asnumpy, no_grad, tensor
 from minattn.data.images.dataset import Images, ImageSplits
 from minattn.errors import ConfigError
-from minattn.tasks.config import as_json, replaced
+from minattn.tasks.config import as_json, replaced, with_settings
 from minattn.tasks.files import write_json, write_text
 from minattn.tasks.images.classifier import Classifier
 from minattn.tasks.images.settings import ImageConfig
 from minattn.tasks.images.source import ImageSource
-from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.run_folder import check_libraries, check_writable
 from minattn.viz import save_figure
 from minattn.viz.maps import laid_over
@@ -115,7 +114,8 @@ def main() -> None:
     rows, name = ROWS[arguments.question], arguments.question
     check_row_options(arguments, [row.name for row in rows], {"pair", "extent", "extra", "model", "seed"})
     source = ImageSource(arguments.data)
-    config = ImageClassification().configure([*SETTINGS, f"epochs={arguments.epochs}", *arguments.set], "clip_network")
+    config = ClipConfig(model="clip_network", network=ClipNetworkConfig())
+    config = with_settings(config, [*SETTINGS, f"epochs={arguments.epochs}", *arguments.set])
     check_writable(arguments.out)
     check_libraries()
     splits = source.load(config)
