@@ -50,8 +50,7 @@ class Evaluate(Runs):
     def command_of(self, task: Task, run: str) -> TyperCommand:
         def evaluate(device: str, test: str | None, **options: Any) -> None:
             own.check(options)
-            progress = BarProgress() if sys.stdout.isatty() else Progress()
-            score = driver.evaluate(run, device, test, progress, **options)
+            score = driver.evaluate(run, device, test, Terminal().progress(), **options)
             console.print(task.summary(score))
             note_unfinished(Path(run))
 
@@ -93,6 +92,9 @@ class Terminal:
 
     def note(self, text: str) -> None:
         errors.print(f"note: {text}")
+
+    def progress(self) -> Progress:
+        return BarProgress() if sys.stdout.isatty() else Progress()
 
 
 RUN = "RUN [OPTIONS]"

@@ -170,6 +170,9 @@ class Output(Protocol):
     def note(self, text: str) -> None:
         """Remark on something, apart from the predictions."""
 
+    def progress(self) -> Progress:
+        """Return what tells how far a long prediction is, where somebody watches."""
+
 
 # ---------------------------------------------------------------------------------------------- the task
 class Task:

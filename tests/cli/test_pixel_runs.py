@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from small_pixels import train_arguments, write_pixels
 
+from minattn.cli.runs import Terminal
 from minattn.tasks.files import read_json
 from minattn.tasks.run_folder import REPORT
+from minattn.training import Progress
 
 RUN_FILES = ["best.safetensors", "config.json", "curves.png", "last.safetensors", "log.jsonl", "report.json"]
 
@@ -66,3 +68,22 @@ def test_colored_images_are_read_as_the_model_has_them(minattn, pictures, pixel_
 
     Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save("colored.png")
     assert minattn("complete", pixel_run, "colored.png", "--count", 1).status == 0
+
+
+def test_complete_tells_how_far_it_is_where_somebody_watches(minattn, pictures, pixel_run, monkeypatch):
+    told = []
+
+    class Told(Progress):
+        def advance(self, fraction):
+            told.append(fraction)
+
+    monkeypatch.setattr(Terminal, "progress", lambda self: Told())
+    minattn("complete", pixel_run, next(pictures.glob("*/00.png")), "--rows", 6, "--count", 1)
+    assert told == [n / 64 for n in range(49, 65)]
+
+
+def test_a_run_of_super_resolution(minattn, pictures):
+    assert minattn(*train_arguments("run", "encoder_layers=1", "factor=4", "epochs=1")).status == 0
+    assert Path("run", "samples.png").stat().st_size
+    result = minattn("complete", "run", next(pictures.glob("*/00.png")), "--count", 1)
+    assert (result.status, result.err) == (0, "")

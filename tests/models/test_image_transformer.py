@@ -241,6 +241,136 @@ def test_draws_have_the_probabilities_of_the_model():
     np.testing.assert_allclose(counts, np.exp(model.log_likelihood(images).numpy()[:, 0]), atol=0.015)
 
 
+# ---------------------------------------------------------------------------------------------- super-resolution
+LARGER = {"height": 4, "width": 4, "encoder_layers": 2, "factor": 2}
+enlarged = pytest.mark.parametrize(
+    "form", [{**form, **LARGER} for form in FORMS], ids=lambda form: f"{form['likelihood']} {form['blocks']}"
+)
+
+
+def smaller_for(model, count=2, seed=2):
+    config = model.config
+    return np.random.default_rng(seed).integers(0, config.levels, (count, *config.smaller))
+
+
+def test_parameters_of_super_resolution():
+    """Encoder layers have attention and a feed-forward network, those of the decoder attention twice."""
+    config = CONFIGURATIONS["super_resolution"]
+    assert (config.smaller, config.shape) == ((3, 8, 8), (3, 32, 32))
+    with unallocated():
+        model = ImageTransformer(config, np.random.default_rng(0))
+    d, d_ff, rows = 512, 2048, 3 * 256
+    attention, feed_forward, norm = 4 * d * d, 2 * d * d_ff + d_ff + d, 2 * d
+    encoder_layer, decoder_layer = attention + feed_forward + 2 * norm, 2 * attention + feed_forward + 3 * norm
+    expected = 4 * encoder_layer + 8 * decoder_layer + 2 * rows * d + d * 256 + 256
+    assert model.count_parameters() == expected == 47_118_592
+
+
+@enlarged
+def test_with_the_smaller_image_the_decoder_is_causal_all_the_same(form):
+    model = small(form)
+    images, smaller = images_for(model, 1), smaller_for(model, 1)
+    outputs, tokens = model(images, smaller).numpy(), model.tokens(images)
+    for t in range(model.config.length):
+        changed = tokens.copy()
+        changed[:, t] = (changed[:, t] + 1) % model.config.levels
+        found = model(model.images(changed), smaller).numpy()
+        np.testing.assert_allclose(found[:, : t + 1], outputs[:, : t + 1], rtol=1e-11, atol=1e-13)
+
+
+@enlarged
+def test_every_position_depends_on_every_pixel_of_the_smaller_image(form):
+    model = small(form)
+    images, smaller = images_for(model, 1), smaller_for(model, 1)
+    outputs = model(images, smaller).numpy()
+    for place in np.ndindex(smaller.shape):
+        changed = smaller.copy()
+        changed[place] = (changed[place] + 1) % model.config.levels
+        assert (np.abs(model(images, changed).numpy() - outputs).max(axis=-1) > 1e-12).all()
+
+
+def test_the_decoder_layer_by_hand():
+    """(b) and (d), in turn: local attention, attention over the encoder's output, the feed-forward network."""
+    model = small(FORMS[0] | LARGER, layers=1)
+    images, smaller = images_for(model, 1), smaller_for(model, 1)
+    memory, _ = model.encoder(smaller)
+    (layer,) = model.layers
+    x = model._embedded(model.tokens(images)).numpy()
+    q = ma.tensor(np.concatenate([np.zeros_like(x[:, :1]), x[:, :-1]], axis=1) + model._positions(0, 16))
+    context, _, _ = layer.self_attention.self_attend(q, causal=True)
+    q = layer.norm_1(q + context)
+    context, weights = layer.cross_attention(q, memory)
+    q = layer.norm_2(q + context)
+    q = layer.norm_3(q + layer.feed_forward(q))
+    outputs, attention = model(images, smaller, return_attention=True)
+    np.testing.assert_allclose(outputs.numpy(), model.output(q).numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(attention["layers.0.cross_attention"].numpy(), weights.numpy(), rtol=1e-10)
+    assert {path: each.shape for path, each in attention.items()} == {
+        "encoder.layers.0.self_attention": (1, 2, 4, 4),
+        "encoder.layers.1.self_attention": (1, 2, 4, 4),
+        "layers.0.self_attention": (1, 2, 16, 16),
+        "layers.0.cross_attention": (1, 2, 16, 4),
+    }
+
+
+@enlarged
+def test_the_encoder_reads_channels_of_pixels_row_by_row(form):
+    """Without layers: the level of each channel, and its row and column."""
+    model = small(form)
+    config, smaller = model.config, smaller_for(model, 1)
+    encoder, d = model.encoder, config.d_model
+    encoder.layers = []
+    channels, height, width = config.smaller
+    expected = np.zeros((height * width * channels, d))
+    for i, (row, column, channel) in enumerate(np.ndindex(height, width, channels)):
+        level = smaller[0, channel, row, column]
+        expected[i] = np.sqrt(d) * encoder.embedding.numpy()[channel * config.levels + level]
+        place = column * channels + channel
+        if config.positions == "learned":
+            expected[i] += np.concatenate([encoder.P_row.numpy()[row], encoder.P_column.numpy()[place]])
+        else:
+            expected[i] += np.concatenate([sines(np.array([n]), d // 2)[0] for n in (row, place)])
+    x, _ = encoder(smaller)
+    np.testing.assert_allclose(x.numpy()[0], expected, rtol=1e-10, atol=1e-12)
+
+
+@enlarged
+def test_an_enlarged_image_is_drawn_one_position_after_another(form):
+    model = small(form)
+    images, smaller = images_for(model), smaller_for(model)
+    outputs, tokens = model(images, smaller).numpy(), model.tokens(images)
+    memory, state, new = model.encode(smaller), None, tokens[:, :0]
+    for t in range(model.config.length):
+        state, found = model.step(state, new, memory)
+        np.testing.assert_allclose(found.numpy()[:, -1], outputs[:, t], rtol=1e-9, atol=1e-11)
+        new = tokens[:, t : t + 1]
+    nothing = np.zeros(model.config.length, bool)
+    *_, drawn = model.draw(tokens, nothing, np.random.default_rng(0), 0.0, smaller)
+    if form["likelihood"] == "categorical":
+        likeliest = model(model.images(drawn), smaller).numpy().argmax(axis=-1)
+        np.testing.assert_array_equal(drawn[..., 0], likeliest)
+
+
+def test_gradients_reach_the_encoder():
+    model = small(FORMS[1] | LARGER, layers=1)
+    images, smaller = images_for(model, 1), smaller_for(model, 1)
+    check_gradients(lambda: model.log_likelihood(images, smaller), parameters=model.encoder.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("encoder_layers", "smaller", "message"),
+    [
+        (1, None, "the encoder got no smaller images; hint: give those"),
+        (0, np.zeros((1, 1, 2, 2), int), "has no encoder for smaller images; hint: encoder_layers=4"),
+        (1, np.zeros((1, 1, 4, 4), int), r"expected whole numbers \(batch, 1, 2, 2\)"),
+    ],
+)
+def test_smaller_images_that_do_not_fit_are_refused(encoder_layers, smaller, message):
+    model = small(FORMS[0] | LARGER, encoder_layers=encoder_layers)
+    with pytest.raises(ShapeError, match=message):
+        model.log_likelihood(images_for(model, 1), smaller)
+
+
 # ---------------------------------------------------------------------------------------------- what is refused
 @pytest.mark.parametrize(
     ("changes", "message"),
@@ -250,6 +380,9 @@ def test_draws_have_the_probabilities_of_the_model():
         ({"heads": 3}, "heads must divide d_model = 512, got 3"),
         ({"d_model": 6, "heads": 2}, "share d_model by halves and quarters, got 6"),
         ({"likelihood": "mixture", "channels": 2}, "1 or 3 channels"),
+        ({"encoder_layers": -1}, "at least 0 layers, got -1"),
+        ({"encoder_layers": 1, "factor": 5}, "divide 32 rows and 32 columns, got 5"),
+        ({"encoder_layers": 1, "factor": 1}, "factor must be at least 2"),
         ({"query": 0}, "query must be a whole number of at least 1"),
     ],
 )
@@ -300,6 +433,19 @@ def test_the_same_numbers_on_every_device(backend, form):
     expected = {name: parameter.grad for name, parameter in model.named_parameters().items()}
     there = small(form, dtype=np.float32).to(backend.device)
     there.log_likelihood(ma.to_device(images, backend.device)).mean().backward()
+    for name, parameter in there.named_parameters().items():
+        found = asnumpy(parameter.grad)
+        np.testing.assert_allclose(found, expected[name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_the_same_numbers_of_super_resolution_on_every_device(backend):
+    form = FORMS[0] | LARGER
+    model, there = small(form, dtype=np.float32), small(form, dtype=np.float32).to(backend.device)
+    images, smaller = images_for(model), smaller_for(model)
+    model.log_likelihood(images, smaller).mean().backward()
+    expected = {name: parameter.grad for name, parameter in model.named_parameters().items()}
+    images, smaller = (ma.to_device(each, backend.device) for each in (images, smaller))
+    there.log_likelihood(images, smaller).mean().backward()
     for name, parameter in there.named_parameters().items():
         found = asnumpy(parameter.grad)
         np.testing.assert_allclose(found, expected[name], rtol=1e-3, atol=1e-5, err_msg=name)

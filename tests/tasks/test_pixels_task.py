@@ -126,6 +126,33 @@ def test_what_is_below_the_rows_that_stay_does_not_matter(blocks):
     np.testing.assert_array_equal(predictor.completed(pixels, 3), predictor.completed(other, 3))
 
 
+# ---------------------------------------------------------------------------------------------- super-resolution
+def test_a_smaller_image_has_the_means_of_its_blocks():
+    predictor = model(encoder_layers=1, factor=2)
+    levels = predictor.levels(some_images(2))
+    smaller = predictor.smaller(levels)
+    assert smaller.shape == (2, 1, 2, 3)
+    for n, c, y, x in np.ndindex(smaller.shape):
+        block = levels[n, c, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
+        assert smaller[n, c, y, x] == round(block.mean())
+    assert model().smaller(levels) is None
+
+
+def test_the_score_of_super_resolution_is_of_images_given_their_smaller_ones():
+    predictor, images = model(encoder_layers=1, factor=2), some_images()
+    levels = predictor.levels(images)
+    found = predictor.model.eval().log_likelihood(levels, predictor.smaller(levels)).numpy()
+    assert predictor.mean_loss(images) == pytest.approx(-found.mean(), rel=1e-5)
+
+
+def test_images_are_drawn_from_their_smaller_ones():
+    predictor, pixels = model(encoder_layers=1, factor=2), some_images(2).pixels
+    drawn = predictor.completed(pixels, 0, seed=1)
+    shuffled = pixels.copy()
+    shuffled[:, :, :2, :2] = pixels[:, :, :2, :2].swapaxes(2, 3)  # the same mean
+    np.testing.assert_array_equal(predictor.completed(shuffled, 0, seed=1), drawn)
+
+
 # ---------------------------------------------------------------------------------------------- settings
 def test_known_data_have_settings_of_their_own():
     assert TASK.configure().network.levels == 16

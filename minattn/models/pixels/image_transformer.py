@@ -16,11 +16,18 @@ t counts positions in the order of generation, which in blocks of two dimensions
 numbers for the row of position t and d / 2 for its column, C columns a pixel in the categorical form: sines and
 cosines, half of each, or learned.
 
+Super-resolution (section 3) has an encoder of the smaller image, layers of the Transformer that see all of its
+positions, a channel of a pixel each; every layer of the decoder attends to what it returns, after its local attention:
+
+    M = encoder(smaller image);  q_b = LayerNorm(q_a + Dropout(attention(q_a, M)))                          (d)
+
+and the feed-forward network of (b) takes q_b.
+
 The letters are this file's.
 
 Deviations from the paper: the embeddings are drawn from N(0, 1 / d) and multiplied by sqrt(d), as in the Transformer;
-other weights Glorot-uniform.  The mixture's position is its pixel, of any number of channels that `logistic_mixture.py`
-has.
+other weights Glorot-uniform.  The sizes for super-resolution are those of the authors' code.  The mixture's position is
+its pixel, of any number of channels that `logistic_mixture.py` has.
 """
 
 import math
@@ -31,16 +38,17 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Inexact, Integer
 
+from minattn.attention.self_attention import KeyValues
 from minattn.attention.self_attention.local_attention import Block, LocalMultiHeadAttention, blocks_1d, blocks_2d
 from minattn.autograd import Array, Tensor, asnumpy, no_grad, ops
 from minattn.autograd.backend import as_array, like
 from minattn.errors import ConfigError, DataError, ShapeError
 from minattn.models.pixels.logistic_mixture import LogisticMixture
 from minattn.models.sequence.search import refuse_nan
-from minattn.models.sequence.transformer_layers import Cache, EncoderLayer, LayerConfig
+from minattn.models.sequence.transformer_layers import Cache, DecoderLayer, EncoderLayer, LayerConfig
 from minattn.models.settings import Channels, DropoutRate, check_choices, check_sizes
-from minattn.nn import Dropout, Linear, Module, cross_entropy, initializers
-from minattn.nn.attention_paths import Attention, prefixed
+from minattn.nn import Dropout, Linear, Module, Parameter, cross_entropy, initializers
+from minattn.nn.attention_paths import Attention, in_sequence, prefixed
 from minattn.nn.initializers import Rng
 from minattn.published import Network, Paper
 
@@ -69,6 +77,8 @@ class ImageTransformerConfig:
     dropout: DropoutRate = 0.3
     positions: Annotated[Literal["sines", "learned"], "encoding of rows and columns"] = "sines"
     layer_norm_eps: Annotated[float, "epsilon of layer norm"] = 1e-6
+    encoder_layers: Annotated[int, "layers of the encoder of a smaller image, in super-resolution; 0: without one"] = 0
+    factor: Annotated[int, "how many times as high and wide as that the image is"] = 4
 
     def __post_init__(self) -> None:
         sizes = ("height", "width", "channels", "mixtures", "query", "query_height", "query_width")
@@ -82,12 +92,29 @@ class ImageTransformerConfig:
             raise ConfigError(f"heads must divide d_model = {self.d_model}, got {self.heads}; hint: or give d_k")
         if self.d_model % 4:
             raise ConfigError(f"rows and columns share d_model by halves and quarters, got {self.d_model}; hint: 4 n")
+        if self.encoder_layers < 0:
+            raise ConfigError(f"an encoder has at least 0 layers, got {self.encoder_layers}; hint: 0 is without one")
+        if self.encoder_layers and (self.factor < 2 or self.height % self.factor or self.width % self.factor):
+            raise ConfigError(
+                f"factor must be at least 2 and divide {self.height} rows and {self.width} columns, got {self.factor}; "
+                "hint: a common divisor"
+            )
         if self.likelihood == "mixture":
             self.mixture()
 
     def mixture(self) -> LogisticMixture:
         """The distribution of a pixel, where it is a mixture."""
         return LogisticMixture(self.channels, self.mixtures, self.levels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.channels, self.height, self.width
+
+    @property
+    def smaller(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what the encoder takes."""
+        return self.channels, self.height // self.factor, self.width // self.factor
 
     @property
     def columns(self) -> int:
@@ -113,6 +140,7 @@ CONFIGURATIONS = {
     "cifar10_mixture": ImageTransformerConfig(**MIXTURE),
     "cifar10_2d": ImageTransformerConfig(blocks="2d"),
     "imagenet32": ImageTransformerConfig(heads=8, dropout=0.1),
+    "super_resolution": ImageTransformerConfig(encoder_layers=4, layers=8, heads=8, query=128, dropout=0.1),
 }
 """The published sizes."""
 
@@ -129,36 +157,42 @@ class ImageTransformer(Module):
             self.embedding = initializers.normal((config.channels * config.levels, d), rng, d**-0.5)
         else:
             self.color = initializers.glorot_uniform((config.channels, d), rng)
-        self.P_row = self.P_column = None
-        if config.positions == "learned":
-            self.P_row, self.P_column = (
-                initializers.normal((n, d // 2), rng, d**-0.5) for n in (config.height, config.columns)
-            )
+        self.P_row, self.P_column = position_tables(config, config.height, config.columns, rng)
         self.dropout = Dropout(config.dropout, rng)
-        self.layers = [LocalLayer(config, blocks, rng) for _ in range(config.layers)]
+        self.encoder = ImageEncoder(config, rng) if config.encoder_layers else None
+        kind = LocalLayer if self.encoder is None else LocalDecoderLayer
+        self.layers = [kind(config, blocks, rng) for _ in range(config.layers)]
         self.output = Linear(d, config.levels if categorical else config.mixture().size, rng)
 
     # ------------------------------------------------------------------------------------------ all positions at once
     def forward(
-        self, images: Integer[Array, "batch channels height width"], return_attention: bool = False
+        self,
+        images: Integer[Array, "batch channels height width"],
+        smaller: Integer[Array, "batch channels rows columns"] | None = None,
+        return_attention: bool = False,
     ) -> Inexact[Tensor, "batch n outputs"] | tuple[Inexact[Tensor, "batch n outputs"], Attention]:
         """Return what (c) makes a distribution of, for all positions in the order of generation.
 
-        With return_attention=True (outputs, attention): the weights (batch, heads, n, n) of every layer, in that order.
-        Raises ShapeError for images of another size, DataError for levels that there are not.
+        smaller: the images that the encoder takes, where there is one.  With return_attention=True (outputs,
+        attention): the weights (batch, heads, n, n) of every layer, in that order, and (batch, heads, n, m) over the
+        encoder's positions.  Raises ShapeError for images of another size, DataError for levels that there are not.
         """
         embedded = self._embedded(self.tokens(images))
+        memory, attention = self._memory(smaller, return_attention)
         x = self.dropout(shifted(embedded) + self._positions(0, self.config.length))  # (a)
-        attention: Attention = {}
-        for i, layer in enumerate(self.layers):
-            x, inner = layer(x, causal=True, need_weights=return_attention)  # (b)
+        for i in range(len(self.layers)):
+            x, _, inner = self._layer(i, x, None, memory, return_attention)
             attention |= prefixed(f"layers.{i}", inner)
         outputs = self.output(x)  # (c)
         return (outputs, attention) if return_attention else outputs
 
-    def log_likelihood(self, images: Integer[Array, "batch channels height width"]) -> Inexact[Tensor, "batch n"]:
-        """Return log p of every position, given those before, in the order of generation."""
-        outputs, tokens = self(images), self.tokens(images)
+    def log_likelihood(
+        self,
+        images: Integer[Array, "batch channels height width"],
+        smaller: Integer[Array, "batch channels rows columns"] | None = None,
+    ) -> Inexact[Tensor, "batch n"]:
+        """Return log p of every position, given those before and the smaller image, in the order of generation."""
+        outputs, tokens = self(images, smaller), self.tokens(images)
         if self.config.likelihood == "mixture":
             return self.config.mixture().log_likelihood(outputs, tokens)
         return -cross_entropy(outputs, tokens[..., 0], reduction="none")
@@ -168,18 +202,8 @@ class ImageTransformer(Module):
 
         Raises ShapeError for images of another size, DataError for levels that there are not.
         """
-        config, images = self.config, as_array(images)
-        shape = config.channels, config.height, config.width
-        if images.ndim != 4 or images.shape[1:] != shape or images.dtype.kind not in "iu":
-            raise ShapeError(
-                f"the Image Transformer got images {images.dtype} {images.shape}, expected whole numbers (batch, "
-                f"{config.channels}, {config.height}, {config.width}); hint: images of the size it was trained on"
-            )
-        if isinstance(images, np.ndarray) and images.size and not 0 <= images.min() <= images.max() < config.levels:
-            raise DataError(
-                f"images have levels from {images.min()} to {images.max()}, expected 0 to {config.levels - 1}; hint: "
-                "images with as many levels as the model was trained on"
-            )
+        config = self.config
+        images = checked_levels(images, config.shape, config.levels)
         rows = images.transpose(0, 2, 3, 1)
         size = config.channels if config.likelihood == "mixture" else 1
         return rows.reshape(len(images), config.length, size)[:, like(self.order, images)]
@@ -201,25 +225,50 @@ class ImageTransformer(Module):
             scaled = self.config.mixture().scaled(tokens)
             return ops.linear(like(scaled.astype(self.color.data.real.dtype), self.color.data), self.color)
         channel = self.order[start : start + tokens.shape[1]] % self.config.channels
-        ids = like(channel * self.config.levels, tokens) + tokens[..., 0]
-        return ops.embedding(self.embedding, ids) * math.sqrt(self.config.d_model)
+        return embedded_levels(self.embedding, channel, tokens[..., 0], self.config.levels)
 
     def _positions(self, start: int, end: int) -> Any:
         """P of positions start to end - 1, (n, d)."""
-        row, column = np.divmod(self.order[start:end], self.config.columns)
-        if self.P_row is not None:
-            return ops.concat([ops.embedding(self.P_row, row), ops.embedding(self.P_column, column)], axis=-1)
-        table = np.concatenate([sines(row, self.config.d_model // 2), sines(column, self.config.d_model // 2)], axis=-1)
-        return like(table.astype(self.output.weight.data.real.dtype), self.output.weight.data)
+        tables = self.P_row, self.P_column
+        return position_vectors(self.order[start:end], self.config, self.config.columns, tables, self.output.weight)
+
+    def encode(self, smaller: Integer[Array, "batch channels rows columns"]) -> tuple[KeyValues, ...]:
+        """Return the keys and values of the encoder's output, for every layer of the decoder.
+
+        Raises ShapeError where there is no encoder, and for images of another size.
+        """
+        return self._memory(smaller, need_weights=False)[0]
+
+    def _memory(self, smaller: Array | None, need_weights: bool) -> tuple[tuple[KeyValues, ...] | None, Attention]:
+        """What `encode` returns, None without an encoder, and the encoder's attention."""
+        if self.encoder is None and smaller is not None:
+            raise ShapeError("this Image Transformer has no encoder for smaller images; hint: encoder_layers=4")
+        if self.encoder is not None and smaller is None:
+            raise ShapeError("the encoder got no smaller images; hint: give those that are to be enlarged")
+        if self.encoder is None:
+            return None, {}
+        x, attention = self.encoder(smaller, need_weights)
+        return tuple(layer.cross_attention.keys_values(x) for layer in self.layers), prefixed("encoder", attention)
+
+    def _layer(
+        self, i: int, x: Any, past: KeyValues | None, memory: tuple[KeyValues, ...] | None, need_weights: bool
+    ) -> tuple[Any, KeyValues, Attention]:
+        """A layer of (b), with (d) where there is an encoder, on positions that follow those of `past`."""
+        source = () if memory is None else (memory[i],)
+        return self.layers[i].step(x, past, *source, need_weights=need_weights)
 
     # ------------------------------------------------------------------------------------------ one after another
     def step(
-        self, state: Cache | None, tokens: Integer[Array, "batch n together"]
+        self,
+        state: Cache | None,
+        tokens: Integer[Array, "batch n together"],
+        memory: tuple[KeyValues, ...] | None = None,
     ) -> tuple[Cache, Inexact[Tensor, "batch new outputs"]]:
         """Return (state, outputs) of the positions that follow those of `state`, the first of all if it is None.
 
         tokens: the levels that were generated since; the outputs are of the positions after them, and at first of
-        position 0 too.  The state holds keys and values, so that none is computed twice.
+        position 0 too.  The state holds keys and values, so that none is computed twice.  memory: what `encode` returns
+        of the smaller images, where there is an encoder.
         """
         if state is None:
             state = Cache((None,) * len(self.layers))
@@ -229,8 +278,8 @@ class ImageTransformer(Module):
             before = ops.pad(before, [(0, 0), (1, 0), (0, 0)])
         x = self.dropout(before + self._positions(start, start + before.shape[1]))  # (a)
         layers = []
-        for layer, past in zip(self.layers, state.layers, strict=True):
-            x, past, _ = layer.step(x, past, need_weights=False)  # (b)
+        for i, past in enumerate(state.layers):
+            x, past, _ = self._layer(i, x, past, memory, need_weights=False)
             layers.append(past)
         return Cache(tuple(layers)), self.output(x)  # (c)
 
@@ -240,27 +289,36 @@ class ImageTransformer(Module):
         given: Bool[np.ndarray, " n"],
         rng: np.random.Generator,
         temperature: float = 1.0,
+        smaller: Integer[np.ndarray, "batch channels rows columns"] | None = None,
     ) -> Iterator[Integer[np.ndarray, "batch made together"]]:
         """Iterate over the levels so far, in the order of generation, one position more each time.
 
         Positions that are `given` keep their `tokens`, the others are drawn: of an image whose upper half is given, the
         lower half; where nothing is given, images.  temperature: divides the logits, and multiplies the deviations of a
-        mixture; 0 takes the likeliest.  Call `eval()` first: in training mode dropout is on here too.  Raises
-        ConfigError for a temperature that is none.
+        mixture; 0 takes the likeliest.  smaller: the images that the encoder takes, where there is one.  Call `eval()`
+        first: in training mode dropout is on here too.  Raises ConfigError for a temperature that is none, ShapeError
+        for smaller images that do not fit.
         """
         if not 0 <= temperature < math.inf:
             raise ConfigError(f"a temperature is a finite number of at least 0, got {temperature}; hint: 1")
-        return self._draw(tokens, given, rng, temperature)
+        with no_grad():
+            memory, _ = self._memory(smaller, need_weights=False)
+        return self._draw(tokens, given, rng, temperature, memory)
 
     def _draw(
-        self, tokens: np.ndarray, given: np.ndarray, rng: np.random.Generator, temperature: float
+        self,
+        tokens: np.ndarray,
+        given: np.ndarray,
+        rng: np.random.Generator,
+        temperature: float,
+        memory: tuple[KeyValues, ...] | None,
     ) -> Iterator[np.ndarray]:
         first = int(np.argmin(given)) if not given.all() else self.config.length  # those before pass at once
         made = new = tokens[:, :first]
         state = None
         while made.shape[1] < self.config.length:
             with no_grad():  # not across the yield: the caller may want gradients
-                state, outputs = self.step(state, new)
+                state, outputs = self.step(state, new, memory)
             position = made.shape[1]
             new = tokens[:, position : position + 1]
             if not given[position]:
@@ -283,6 +341,96 @@ class LocalLayer(EncoderLayer):
     def __init__(self, config: ImageTransformerConfig, blocks: list[Block], rng: Rng) -> None:
         super().__init__(LayerConfig.of(config), rng)
         self.self_attention = LocalMultiHeadAttention(config.d_model, config.heads, rng, blocks, config.d_k, config.d_k)
+
+
+class LocalDecoderLayer(DecoderLayer):
+    """A layer (b) with attention (d) over the encoder's output between its two parts."""
+
+    def __init__(self, config: ImageTransformerConfig, blocks: list[Block], rng: Rng) -> None:
+        super().__init__(LayerConfig.of(config, d_v=config.d_k), rng)
+        self.self_attention = LocalMultiHeadAttention(config.d_model, config.heads, rng, blocks, config.d_k, config.d_k)
+
+
+class ImageEncoder(Module):
+    """The encoder of super-resolution: of the smaller image each channel of a pixel is a position that sees all."""
+
+    def __init__(self, config: ImageTransformerConfig, rng: Rng) -> None:
+        self.config = config
+        channels, height, width = config.smaller
+        self.embedding = initializers.normal((channels * config.levels, config.d_model), rng, config.d_model**-0.5)
+        self.P_row, self.P_column = position_tables(config, height, width * channels, rng)
+        self.dropout = Dropout(config.dropout, rng)
+        layer = LayerConfig.of(config, d_v=config.d_k)
+        self.layers = [EncoderLayer(layer, rng) for _ in range(config.encoder_layers)]
+
+    def forward(
+        self, smaller: Integer[Array, "batch channels rows columns"], need_weights: bool = True
+    ) -> tuple[Inexact[Tensor, "batch m d_model"], Attention]:
+        """Return (M of (d), the weights (batch, heads, m, m) of every layer), positions row by row.
+
+        Raises ShapeError for images of another size, DataError for levels that there are not.
+        """
+        config = self.config
+        channels, height, width = config.smaller
+        images = checked_levels(smaller, config.smaller, config.levels)
+        tokens, places = images.transpose(0, 2, 3, 1).reshape(len(images), -1), np.arange(height * width * channels)
+        tables = self.P_row, self.P_column
+        x = embedded_levels(self.embedding, places % channels, tokens, config.levels)
+        x = self.dropout(x + position_vectors(places, config, width * channels, tables, self.embedding))
+        return in_sequence("layers", self.layers, x, None, False, need_weights)
+
+
+# ---------------------------------------------------------------------------------------------- levels and positions
+def checked_levels(
+    images: Array, shape: tuple[int, int, int], levels: int
+) -> Integer[Array, "batch channels height width"]:
+    """The images as an array.  Raises ShapeError for another shape, DataError for levels that there are not."""
+    images = as_array(images)
+    if images.ndim != 4 or images.shape[1:] != shape or images.dtype.kind not in "iu":
+        raise ShapeError(
+            f"the Image Transformer got images {images.dtype} {images.shape}, expected whole numbers (batch, "
+            f"{shape[0]}, {shape[1]}, {shape[2]}); hint: images of the size it was trained on"
+        )
+    if isinstance(images, np.ndarray) and images.size and not 0 <= images.min() <= images.max() < levels:
+        raise DataError(
+            f"images have levels from {images.min()} to {images.max()}, expected 0 to {levels - 1}; hint: "
+            "images with as many levels as the model was trained on"
+        )
+    return images
+
+
+def embedded_levels(
+    table: Inexact[Tensor, "rows d"], channel: Integer[np.ndarray, " n"], tokens: Integer[Array, "batch n"], levels: int
+) -> Inexact[Tensor, "batch n d"]:
+    """sqrt(d) times the rows of the table, which has those of all levels of a channel after one another."""
+    ids = like(channel * levels, tokens) + tokens
+    return ops.embedding(table, ids) * math.sqrt(table.shape[1])
+
+
+def position_tables(
+    config: ImageTransformerConfig, height: int, columns: int, rng: Rng
+) -> tuple[Parameter, Parameter] | tuple[None, None]:
+    """Vectors of d / 2 for rows and columns, where they are learned."""
+    if config.positions != "learned":
+        return None, None
+    d = config.d_model
+    rows, of_columns = (initializers.normal((n, d // 2), rng, d**-0.5) for n in (height, columns))
+    return rows, of_columns
+
+
+def position_vectors(
+    places: Integer[np.ndarray, " n"],
+    config: ImageTransformerConfig,
+    columns: int,
+    tables: tuple[Parameter | None, Parameter | None],
+    parameter: Parameter,
+) -> Any:
+    """P (n, d) of places, counted row by row; of the tables, or sines of the type and on the device of `parameter`."""
+    row, column = np.divmod(places, columns)
+    if tables[0] is not None:
+        return ops.concat([ops.embedding(tables[0], row), ops.embedding(tables[1], column)], axis=-1)
+    table = np.concatenate([sines(row, config.d_model // 2), sines(column, config.d_model // 2)], axis=-1)
+    return like(table.astype(parameter.data.real.dtype), parameter.data)
 
 
 def shifted(x: Inexact[Tensor, "batch n d"]) -> Inexact[Tensor, "batch n d"]:

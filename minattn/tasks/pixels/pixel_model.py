@@ -35,12 +35,24 @@ class PixelModel:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
-        network = self.config.network
-        return network.channels, network.height, network.width
+        return self.config.network.shape
+
+    @property
+    def has_encoder(self) -> bool:
+        """True for super-resolution."""
+        return self.config.network.encoder_layers > 0
 
     def levels(self, images: Images) -> Levels:
         """The images in as many levels as the model has."""
         return to_levels(images.pixels, self.config.network.levels)
+
+    def smaller(self, images: Levels) -> Levels | None:
+        """What the encoder takes of the images, each level the mean of factor x factor; None without an encoder."""
+        if not self.has_encoder:
+            return None
+        factor, (channels, height, width) = self.config.network.factor, self.config.network.smaller
+        blocks = images.reshape(len(images), channels, height, factor, width, factor)
+        return np.rint(blocks.mean(axis=(3, 5))).astype(np.int64)
 
     # ------------------------------------------------------------------------------------------ training and scoring
     tokens = None  # the speed of training is not logged
@@ -60,7 +72,7 @@ class PixelModel:
     def loss(self, model: Any, batch: LevelBatch) -> Tensor:
         """-log p of the images in nats, for each channel of a pixel."""
         channels, height, width = self.shape
-        total = ops.sum(model.log_likelihood(batch.images))
+        total = ops.sum(model.log_likelihood(batch.images, self.smaller(batch.images)))
         return -total / (len(batch.images) * channels * height * width)
 
     @blas_threads()
@@ -86,12 +98,17 @@ class PixelModel:
         seed: int = 0,
         on_progress: OnProgress = ignore_progress,
     ) -> np.ndarray:
-        """Images (count, channels, height, width), bytes, whose first `rows` rows stay, and whose others are drawn."""
+        """Images (count, channels, height, width), bytes, whose first `rows` rows stay, and whose others are drawn.
+
+        With an encoder, which takes the smaller images of all rows.
+        """
         network, model = self.config.network, self.model.eval()
-        tokens = model.tokens(to_levels(pixels, network.levels))
+        images = to_levels(pixels, network.levels)
+        tokens = model.tokens(images)
         given = model.order // network.columns < rows
         made = tokens
-        for made in model.draw(tokens, given, np.random.default_rng(seed), temperature):
+        rng = np.random.default_rng(seed)
+        for made in model.draw(tokens, given, rng, temperature, self.smaller(images)):
             on_progress(made.shape[1], network.length)
         return from_levels(model.images(made), network.levels)
 

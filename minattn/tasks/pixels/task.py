@@ -4,6 +4,9 @@ The data are the 8x8 digits that scikit-learn ships, Fashion-MNIST, CIFAR-10 or 
 not looked at.  The score is bits per dimension, -log2 p of a channel of a pixel given those generated before, the mean
 over the test images, beside what histograms and PNG need for the same images (`minattn.tasks.pixels.baselines`).  At
 every evaluation the model draws a row of images, and in the end completes the lower halves of test images too.
+
+`--set encoder_layers=2` is super-resolution: the model is given each image with `factor` times fewer rows and columns,
+and its score is that of the image given the smaller one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -72,9 +75,10 @@ class PixelGeneration(Task):
     def on_evaluation(
         self, predictor: PixelModel, metrics: Mapping[str, float], step: int, folder: Path, progress: Progress
     ) -> None:
-        """Let the model draw a few images."""
-        draw_page(predictor, folder / PAGE)
-        progress.note(f"drawn: {folder / PAGE}")
+        """Let the model draw a few images, unless it needs smaller ones for that."""
+        if not predictor.has_encoder:
+            draw_page(predictor, folder / PAGE)
+            progress.note(f"drawn: {folder / PAGE}")
 
     def report(self, predictor: PixelModel, splits: ImageSplits) -> dict[str, Any]:
         train, test = (predictor.levels(images) for images in (splits.train, splits.test))
@@ -85,7 +89,7 @@ class PixelGeneration(Task):
         return {"baselines": others}
 
     def figures(self, predictor: PixelModel, test: Images, evaluation: Evaluation, folder: Path) -> Sequence[str]:
-        """Images that the best model draws, and test images whose lower half it completes."""
+        """Images that the best model draws, and test images whose lower half it completes, or that it enlarges."""
         draw_page(predictor, folder / PAGE, test)
         return [PAGE]
 
@@ -95,7 +99,9 @@ class PixelGeneration(Task):
         output: Output,
         paths: Annotated[list[str], "image files", "IMAGE"],
         *,
-        rows: Annotated[NonNegative | None, "rows that stay, from the top  [default: half of them]", "N"] = None,
+        rows: Annotated[
+            NonNegative | None, "rows that stay, from the top  [default: half of them; of super-resolution none]", "N"
+        ] = None,
         count: Annotated[int, "completions of each image  [default: 4]", "N", AT_LEAST_ONE] = 4,
         temperature: Annotated[
             NonNegativeFloat, "below 1 likely levels become likelier; 0: the likeliest  [default: 1]", "T"
@@ -103,18 +109,24 @@ class PixelGeneration(Task):
         seed: Annotated[NonNegative, "another seed, other images  [default: 1]", "S"] = 1,
         plot: Annotated[str, "the page of pictures  [default: completed.png]", "FILE"] = "completed.png",
     ) -> None:
-        """Complete images: the rows below those that stay."""
+        """Complete images: the rows below those that stay; of super-resolution, all from the smaller image."""
         from minattn.viz.image_page import image_page
         from minattn.viz.saving import check_figure_path
 
         channels, height, _ = predictor.shape
-        kept = height // 2 if rows is None else rows
+        kept = rows if rows is not None else 0 if predictor.has_encoder else height // 2
         if kept > height:
             raise ConfigError(f"--rows {kept} is more than the {height} rows of the images; hint: {height // 2}")
         check_figure_path(Path(plot))
         color = "gray" if channels == 1 else "rgb"
         given = np.stack([read_image(path, predictor.shape[1:], color) for path in paths])
-        made = predictor.completed(np.repeat(given, count, axis=0), kept, temperature, seed)
+
+        def on_progress(done: int, total: int) -> None:
+            progress.advance(done / total)
+            progress.report(f"{done:,} of {total:,} positions")
+
+        with output.progress() as progress:
+            made = predictor.completed(np.repeat(given, count, axis=0), kept, temperature, seed, on_progress)
         page = [
             (name, np.concatenate([image[None], images]))
             for name, image, images in zip(
@@ -133,13 +145,17 @@ def draw_page(predictor: PixelModel, path: Path, images: Images | None = None) -
     from minattn.viz.image_page import image_page
 
     config, (channels, height, width) = predictor.config, predictor.shape
-    nothing = np.zeros((config.samples, channels, height, width), np.uint8)
-    rows = [("drawn", predictor.completed(nothing, 0, config.temperature, config.seed))]
+    rows = []
+    if not predictor.has_encoder:
+        nothing = np.zeros((config.samples, channels, height, width), np.uint8)
+        rows.append(("drawn", predictor.completed(nothing, 0, config.temperature, config.seed)))
     if images is not None:
-        kept, levels = height // 2, config.network.levels
-        whole = from_levels(predictor.levels(images.at(slice(config.samples))), levels)
-        upper = whole.copy()
+        kept, levels = 0 if predictor.has_encoder else height // 2, config.network.levels
+        whole = predictor.levels(images.at(slice(config.samples)))
+        upper, smaller = from_levels(whole, levels), predictor.smaller(whole)
         upper[:, :, kept:] = 0
+        given = ("upper half", upper) if smaller is None else ("smaller image", from_levels(smaller, levels))
+        whole = from_levels(whole, levels)
         completed = predictor.completed(whole, kept, config.temperature, config.seed)
-        rows += [("upper half", upper), ("completed", completed), ("test image", whole)]
+        rows += [given, ("completed" if smaller is None else "drawn", completed), ("test image", whole)]
     image_page(rows, path)
