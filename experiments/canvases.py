@@ -1,7 +1,8 @@
 """Pictures and clips of two items on a dark canvas, with a question about both.
 
     same       a picture: are the two items of one class?  No window of `reach` pixels on a side sees both
-    fastest    a clip: of which class is the item that moves faster?
+    fastest    a clip: of which class is the item that moves faster?  Every third frame is lit, the others are dark, so
+               that no three frames one after another show that anything moves
 
 Where a network ends in the mean of what windows of `reach` pixels see and a linear layer, its score of "same" is a sum
 s(one) + s(other), as no window sees both.  Even if it knew every class without error, such a sum is right for 23 of 36
@@ -20,7 +21,7 @@ from minattn.errors import ConfigError, DataError
 Question = Literal["same", "fastest"]
 ANSWERS = ("different", "same")  # to the first question
 SPEEDS = (1, 2, 3)  # pixels a frame
-FRAMES = 8
+FRAMES, LIT = 8, slice(0, None, 3)
 BEST_SUM = 23 / 36
 
 
@@ -76,15 +77,13 @@ def same(items: Images, count: int, canvas: int, reach: int, rng: np.random.Gene
 def fastest(items: Images, count: int, canvas: int, rng: np.random.Generator) -> Images:
     """`count` clips (count, FRAMES, canvas, canvas) of two items of different classes that move at different speeds.
 
-    Each moves in its half of the canvas, straight at one of `SPEEDS` and in either direction; the halves are above one
-    another or, by a coin, side by side.  The label of a clip is the class of the faster item.  Raises ConfigError where
-    there is no room.
+    Each moves in its half of the canvas, to and fro at one of `SPEEDS`; the halves are above one another or, by a coin,
+    side by side.  The label of a clip is the class of the faster item.  Raises ConfigError where there is no room.
     """
     side, by_class = items.shape[-1], classes_of(items)
     half, room = canvas // 2, canvas - side
-    least = max(2 * side, side + max(SPEEDS) * (FRAMES - 1))
-    if canvas < least:
-        raise ConfigError(f"two items of {side} pixels do not move on {canvas}; hint: a canvas of {least} or more")
+    if half < side:
+        raise ConfigError(f"two items of {side} pixels do not move on {canvas}; hint: a canvas of {2 * side} or more")
     labels, pixels = np.zeros(count, np.int64), np.zeros((count, FRAMES, canvas, canvas), np.uint8)
     for i, clip in enumerate(pixels):
         classes = rng.choice(len(by_class), size=2, replace=False)
@@ -94,17 +93,19 @@ def fastest(items: Images, count: int, canvas: int, rng: np.random.Generator) ->
         for kind, speed, start in zip(classes, speeds, (0, half), strict=True):
             item = items.pixels[rng.choice(by_class[kind]), 0]
             across = start + rng.integers(half - side + 1)
-            for frame, along in zip(clip, path(room, speed, rng), strict=True):
+            for frame, along in zip(clip[LIT], path(room, speed, rng)[LIT], strict=True):
                 top, left = (along, across) if upright else (across, along)
                 frame[top : top + side, left : left + side] = item
     return Images(pixels, labels)
 
 
 def path(room: int, speed: int, rng: np.random.Generator) -> np.ndarray:
-    """The places (FRAMES) of an item that moves between 0 and `room`, to the one or to the other."""
-    way = speed * np.arange(FRAMES)
-    places = rng.integers(room - way[-1] + 1) + way
-    return places if rng.integers(2) else places[::-1]
+    """The places (FRAMES) of an item that moves to and fro between 0 and `room`, at first in either direction.
+
+    In any one frame all places are alike, whatever the speed.
+    """
+    straight = rng.integers(2 * room) + speed * np.arange(FRAMES)
+    return np.abs(straight % (2 * room) - room)  # on the way down from `room`, and up again
 
 
 def classes_of(items: Images) -> list[np.ndarray]:

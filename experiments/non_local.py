@@ -8,8 +8,9 @@ size, with items of Fashion-MNIST at half their side (`canvases.py`) and a small
 
     same       pictures of two items that no window of the network sees both of: are they of one class?  The network
                alone, with one residual block more, and with a non-local block of each pairwise function (table 2a)
-    fastest    clips of two items that move: of which class is the faster one?  C2D alone, and with a non-local block
-               over each frame, over the frames of each place, and over all places of all frames (table 2d)
+    fastest    clips of two items that move, of which every third frame is lit: of which class is the faster one?  C2D
+               alone, and with a non-local block over each frame, over the frames of each place, and over all places of
+               all frames (table 2d)
 
 All rows of a seed learn from the same `--examples` canvases in the same order, whose items are drawn from the images to
 train on; the model of the last step is scored on canvases of items of the test images.
@@ -202,8 +203,9 @@ def draw(classifier: Classifier, test: Images):
     images = test.at(slice(SHOWN))
     answers = classifier.predict(images).probabilities.argmax(axis=1)
     _, attention = classifier.model(tensor(classifier.normalization(images.pixels)), return_attention=True)
-    frames = images.pixels[:, ::2] / 255  # those in the middle of what a pool sees
-    count, times, side, _ = frames.shape
+    pixels = images.pixels / 255
+    frames = np.stack([pixels[:, max(0, t - 1) : t + 2].max(axis=1) for t in range(0, pixels.shape[1], 2)], axis=1)
+    count, times, side, _ = frames.shape  # what the pool sees
     places = side // 4
     weights = asnumpy(attention["non_local"].data).reshape(count, times, places, places, times, places, places)
     brightness = frames[:, 0].reshape(count, places, 4, places, 4).mean(axis=(2, 4)).reshape(count, -1)
