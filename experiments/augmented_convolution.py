@@ -7,9 +7,9 @@ I. Bello et al., "Attention augmented convolutional networks", ICCV 2019, two of
 
     equal parameters    ResNet-20, and the same with attention beside the 3x3 convolutions of the last stage, kappa = 2
                         upsilon = 0.2, which has 408 parameters more
-    attention alone     ResNet-20 whose blocks have attention in place of their first 3x3 convolution in the last two
-                        stages (kappa = upsilon = 1, maps of 14x14 and 7x7), knowing nothing of places, with sines, with
-                        two channels of coordinates, and with relative positions
+    attention alone     ResNet-20 whose blocks have attention in place of both 3x3 convolutions in the last two stages
+                        (kappa = upsilon = 1, maps of 14x14 and 7x7), knowing nothing of positions, with sines, with two
+                        channels of coordinates, and with relative positions
 
 The networks learn from the first `--images` of the training images, all rows of a seed from the same ones in the same
 order; the model of the last step is scored on the first `--test` of the test images.
@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
 
 POSITIONS = {"none": "no positions", "sines": "sines", "coordinates": "coordinates", "relative": "relative positions"}
-ALONE = {"stages": 2, "heads": 4}
+ALONE = {"stages": 2, "heads": 4, "both": True}
 ROWS = [
     Row("plain", "ResNet-20", "resnet20", {}),
     Row("beside", "ResNet-20, attention beside the last stage", "aa_resnet20", {}),

@@ -119,6 +119,27 @@ def test_basic_blocks_by_hand(backbone):
     np.testing.assert_allclose(network(x).numpy(), logits.numpy(), rtol=1e-10, atol=1e-12)
 
 
+def test_basic_blocks_of_which_both_convolutions_are_augmented_by_hand():
+    """With kappa = upsilon = 1 nothing but the stem is a 3x3 convolution."""
+    network = small("resnet8", both=True, kappa=1.0, upsilon=1.0).eval()
+    x = ma.tensor(np.random.default_rng(1).normal(size=(2, 16, 6, 5)))
+    block = network.backbone.stages[0].blocks[0]
+    first, first_weights = block.augmented(x)
+    last, last_weights = block.last.augmented(ma.ops.relu(block.norm(first)))
+    y, attention = block(x)
+    np.testing.assert_allclose(y.numpy(), np.maximum((block.last.norm(last) + x).numpy(), 0), rtol=1e-10, atol=1e-12)
+    assert {name: weights.numpy().tolist() for name, weights in attention.items()} == {
+        "augmented": first_weights.numpy().tolist(),
+        "last.augmented": last_weights.numpy().tolist(),
+    }
+    shapes = [parameter.shape for parameter in network.parameters()]
+    assert sum(shape[2:] == (3, 3) for shape in shapes) == 1
+    bottlenecks = small("resnet50", both=True, sides=(8, 8)).backbone.stages[1].blocks[0]
+    assert bottlenecks.last is None
+    with pytest.raises(ConfigError, match="in a wide block one convolution is augmented"):
+        AugmentedResNetConfig("wrn_16_8", both=True)
+
+
 def test_bottlenecks_by_hand():
     network = small("resnet50", sides=(16, 8), upsilon=0.5).eval()
     block = network.backbone.stages[1].blocks[0]

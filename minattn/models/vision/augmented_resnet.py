@@ -13,7 +13,8 @@ kappa = 2 upsilon = 0.2 and N_h = 8.
 
 Deviations from the paper: those of the backbones.  AA-ResNet-34 has kappa = upsilon = 0.25, which gives the printed
 20.7 million parameters; AA-WRN-28-10 has 36.1 million, printed are 36.2.  `aa_resnet20`, the last stage of ResNet-20
-for small images, is not in the paper: 4 heads, keys of at least 4 numbers.
+for small images, is not in the paper: 4 heads, keys of at least 4 numbers.  Nor is `both`, by which attention can stand
+in place of all 3x3 convolutions of basic blocks, as with kappa = upsilon = 1 it does in bottlenecks, which have one.
 """
 
 import math
@@ -32,7 +33,7 @@ from minattn.models.vision.cifar_resnet import CifarResNet, CifarResNetConfig
 from minattn.models.vision.residual_blocks import BasicBlock, Bottleneck, Stage
 from minattn.models.vision.resnet import ResNet, ResNetConfig
 from minattn.models.vision.wide_resnet import WideBlock, WideResNet, WideResNetConfig
-from minattn.nn import Conv2d, Module
+from minattn.nn import Conv2d, ConvNorm, Module
 from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
 from minattn.published import Network, Paper
@@ -58,6 +59,7 @@ class AugmentedResNetConfig:
     least_key: Annotated[int, "least size of a head's keys"] = 20
     positions: Annotated[Positions, "what attention knows of places"] = "relative"
     stages: Annotated[int, "how many stages are augmented, the last ones"] = 3
+    both: Annotated[bool, "augment both 3x3 convolutions of a basic block, not the first alone"] = False
     classes: Classes = 1000
     channels: Channels = 3
     sides: Annotated[tuple[int, int], "height and width of the images"] = (224, 224)
@@ -71,6 +73,8 @@ class AugmentedResNetConfig:
             raise ConfigError(
                 f"kappa is at least 0 and upsilon a share, got {self.kappa} and {self.upsilon}; hint: 0.2 and 0.1"
             )
+        if self.both and isinstance(self.network, WideResNetConfig):
+            raise ConfigError("in a wide block one convolution is augmented; hint: both=False, or another backbone")
         if min(self.sides) < 1:
             raise ConfigError(f"sides are the height and width of the images, got {self.sides}; hint: (224, 224)")
 
@@ -125,8 +129,22 @@ def augmented(conv: Conv2d, config: AugmentedResNetConfig, sides: tuple[int, int
     )
 
 
+class AugmentedConvNorm(Module):
+    """BN(aug(x)), without the ReLU: the last of a block has its ReLU after the sum."""
+
+    def __init__(self, convolution: ConvNorm, config: AugmentedResNetConfig, sides: tuple[int, int], rng: Rng) -> None:
+        self.augmented, self.norm = augmented(convolution.conv, config, sides, rng), convolution.norm
+
+    def forward(
+        self, x: Inexact[Tensor, "batch inputs height width"]
+    ) -> tuple[Inexact[Tensor, "batch outputs height width"], Attention]:
+        """Return (y, the weights under "augmented")."""
+        y, weights = self.augmented(x)
+        return self.norm(y), found(weights)
+
+
 class AugmentedBlock(Module):
-    """y = ReLU(F(x) + shortcut(x)), one of the convolutions of F being augmented."""
+    """y = ReLU(F(x) + shortcut(x)), one of the convolutions of F being augmented, or both."""
 
     def __init__(
         self, block: BasicBlock | Bottleneck, config: AugmentedResNetConfig, sides: tuple[int, int], rng: Rng
@@ -136,21 +154,28 @@ class AugmentedBlock(Module):
         self.before, self.after = block.convolutions[:place], block.convolutions[place + 1 :]
         self.augmented = augmented(replaced.conv, config, sides, rng)
         self.norm = replaced.norm
+        self.last = None
+        if config.both and isinstance(block, BasicBlock):
+            self.last = AugmentedConvNorm(self.after.pop(), config, sides, rng)
         self.shortcut = block.shortcut
 
     def forward(
         self, x: Inexact[Tensor, "batch inputs height width"]
     ) -> tuple[Inexact[Tensor, "batch outputs new_height new_width"], Attention]:
-        """Return (y, the weights under "augmented")."""
+        """Return (y, the weights under "augmented", and "last.augmented" where both convolutions are)."""
         residual = x
         for convolution in self.before:
             residual = convolution(residual)
         residual, weights = self.augmented(residual)
         residual = self.norm(residual, relu=True)
+        attention = found(weights)
         for convolution in self.after:
             residual = convolution(residual)
+        if self.last is not None:
+            residual, last = self.last(residual)
+            attention |= prefixed("last", last)
         shortcut = x if self.shortcut is None else self.shortcut(x)
-        return ops.add_relu(residual, shortcut), found(weights)
+        return ops.add_relu(residual, shortcut), attention
 
 
 class AugmentedWideBlock(Module):
