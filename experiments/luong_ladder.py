@@ -6,7 +6,7 @@
 
 Every row is Luong's network with another attention, and all else equal: data, size, updates, seed.  Leaves a table in
 the folder, with the perplexity and the score of the test data and the time of training; for dates, whose alignments are
-known, also the alignment error rate, as it is and with all links moved one character on: a character that a reversed
+known, also the alignment error rate, as it is and with all links shifted by one character: a character that a reversed
 encoder has read is in the state at its own place and, more and more, in those before it.  A row that is trained there
 already is not trained again.
 """
@@ -31,7 +31,7 @@ HEADINGS = {
     "exact": "exact (%)",
     "bleu": "BLEU",
     "aer": "AER (%)",
-    "aer_moved": "AER, moved (%)",
+    "aer_moved": "AER, shifted (%)",
     "per": "PER (%)",
     "wer": "WER (%)",
 }
