@@ -6,6 +6,8 @@ Importing a file enters its networks in the `registry`.
 if __name__ != "minattn.models":
     raise ImportError(f"{__name__!r} is a link to a part of minattn, for readers; hint: import minattn.models")
 
+from minattn.models.captions.captioner import Captioner
+from minattn.models.captions.show_attend_tell import ShowAttendTell, ShowAttendTellConfig
 from minattn.models.memory.key_value_network import KeyValueNetwork, KeyValueNetworkConfig
 from minattn.models.memory.memn2n import MemN2N, MemN2NConfig
 from minattn.models.memory.memn2n_language_model import MemoryLanguageModel, MemoryLanguageModelConfig
@@ -62,6 +64,7 @@ __all__ = [
     "C2DConfig",
     "CamConfig",
     "CamNetwork",
+    "Captioner",
     "CifarHighway",
     "CifarHighwayConfig",
     "CifarResNeXt",
@@ -101,6 +104,8 @@ __all__ = [
     "Restarts",
     "SENet",
     "SENetConfig",
+    "ShowAttendTell",
+    "ShowAttendTellConfig",
     "StackedHourglass",
     "ThinHighway",
     "ThinHighwayConfig",

@@ -1,5 +1,6 @@
 """Every task by name."""
 
+from minattn.tasks.captions.task import Captions
 from minattn.tasks.config import unknown
 from minattn.tasks.facts.task import FactAnswering
 from minattn.tasks.g2p.task import G2P
@@ -22,6 +23,7 @@ TASKS: dict[str, Task] = {
         FactAnswering(),
         Pose(),
         PixelGeneration(),
+        Captions(),
     )
 }
 """A further task is a further entry."""

@@ -38,9 +38,14 @@ def lstm_step(
 ) -> tuple[Array, Array]:
     """The next hidden state and cell; leaves [i | f | o | g] in `gates`, 1 - [i | f | o] in `closed` and tanh c in
     `squashed`."""
-    n = cell.shape[-1]
     matmul(hidden, U, gates)
     gates += projected
+    return lstm_pointwise(cell, gates, closed, squashed)
+
+
+def lstm_pointwise(cell: Array, gates: Array, closed: Array, squashed: Array) -> tuple[Array, Array]:
+    """The same, from what goes into sigma and tanh, which lies in `gates`."""
+    n = cell.shape[-1]
     sigmoid_of(gates[:, : 3 * n], gates[:, : 3 * n], closed)
     i, f, o, g = _blocks(gates)
     xp(g).tanh(g, g)

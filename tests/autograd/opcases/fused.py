@@ -3,10 +3,13 @@ tests/attention; here they are held to their equations, to the oracle, and to a 
 
 import numpy as np
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from minattn.testing import strategies
 
 from .case import Call, Case, drawn, dtypes
+
+STATE = ("B", "n")
 
 
 @st.composite
@@ -60,6 +63,48 @@ def attending_lstms(draw):
     call = draw(sized(*shapes[:count], mask=("B", "S")))
     window = 1 if count == 12 and window is None else window
     return Call(call.inputs, {**call.parameters, "window": window, "sigma": draw(st.sampled_from([0.5, 2.0]))})
+
+
+DRAWS = st.sampled_from([0.0, 0.13, 0.46, 0.79, 0.99])  # far from where two or three equal weights meet
+
+
+@st.composite
+def looking_lstms(draw):
+    """The decoder of captions with a gate or without, its places drawn or not."""
+    shapes = [("B", "T", "4n"), STATE, STATE, ("B", "S", "a"), ("B", "S", "d"), ("n", "a"), ("a",), ("M",)]
+    shapes += [("d", "4n"), ("n", "4n"), ("n", "M"), ("M",)]
+    call = draw(sized(*shapes[: draw(st.sampled_from([10, 12]))]))
+    batch, time, _ = call.inputs[0].shape
+    if draw(st.booleans()):
+        return call
+    return Call(call.inputs, draw(sampling((batch, time), (batch,))))
+
+
+@st.composite
+def sampling(draw, draws, sampled):
+    """Uniform numbers, and which of what they stand for is drawn; given these shapes."""
+    return {
+        "draws": draw(arrays(np.float64, draws, elements=DRAWS)),
+        "sampled": draw(arrays(bool, sampled, elements=st.booleans())),
+    }
+
+
+def one_hot_where_drawn(weights, draws, sampled):
+    """Row by row: the first place where the weights so far, as shares of all, are more than the draw."""
+    result = weights.copy()
+    for row in np.ndindex(weights.shape[:-1]):
+        if sampled[row]:
+            shares = np.cumsum(weights[row]) / weights[row].sum()
+            result[row] = np.eye(len(shares))[np.argmax(shares > draws[row])]
+    return result
+
+
+@st.composite
+def drawn_weights(draw):
+    """Positive weights, a few of which are drawn."""
+    shape = (*draw(strategies.shapes(max_dims=2, max_side=3)), draw(st.integers(1, 4)))
+    weights = np.exp(draw(strategies.arrays(shape, draw(dtypes()), plain=True)))
+    return Call((weights,), draw(sampling(shape[:-1], shape[:-1])))
 
 
 @st.composite
@@ -135,7 +180,6 @@ def gating(draw):
     return Call(inputs, {"activation": draw(st.sampled_from(["relu", "tanh"]))})
 
 
-STATE = ("B", "n")
 CASES = {
     "maxout": Case(pieces()),
     "gru_cell": Case(sized(("B", "3n"), STATE, ("n", "3n"))),
@@ -152,6 +196,8 @@ CASES = {
         )
     ),
     "attentional_lstm": Case(attending_lstms()),
+    "visual_lstm": Case(looking_lstms()),
+    "hard_weights": Case(drawn_weights(), numpy=one_hot_where_drawn),
     "additive_attention": Case(sized(("B", "n"), ("B", "T", "n"), ("n",), ("B", "T", "d"), mask=("B", "T"))),
     "attention": Case(attended()),
     "attention_context": Case(attended()),

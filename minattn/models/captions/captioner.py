@@ -1,0 +1,134 @@
+"""From pixels to words: a convolutional network, and the decoder that attends to its last maps.
+
+K. Xu et al. 2015, section 3.1.1, take the maps of a network that was trained to classify, and leave it as it is.  Here
+it is any network that ends in maps, frozen as there, or trained together with the decoder.
+"""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from jaxtyping import Inexact, Integer
+
+from minattn.attention.sequence import HardAttentionLoss
+from minattn.autograd import Array, Tensor, no_grad, ops, xp
+from minattn.errors import ConfigError
+from minattn.models.captions.show_attend_tell import Draws, ShowAttendTell, Source, State
+from minattn.models.settings import Channels
+from minattn.nn import ConvNorm, Module, initializers
+from minattn.nn.attention_paths import Attention, prefixed
+from minattn.nn.initializers import Rng
+
+
+@dataclass(frozen=True)
+class SmallEncoderConfig:
+    """Four convolutions, which a CPU core trains in minutes."""
+
+    channels: Channels = 1
+    widths: Annotated[tuple[int, ...], "maps of each convolution"] = (16, 32, 64, 128)
+
+    def __post_init__(self) -> None:
+        initializers.check_sizes(channels=self.channels, **{f"widths[{i}]": n for i, n in enumerate(self.widths)})
+        if len(self.widths) != 4:
+            raise ConfigError(f"the small encoder has four convolutions, got {len(self.widths)} widths; hint: four")
+
+
+class SmallEncoder(Module):
+    """ReLU(BN(x * W)) four times, with strides 2, 2, 1 and 2, so that the maps have an eighth of the image's sides.
+
+    Attention cannot tell where a place is but by its annotation, and captions may speak of left and right.  So the
+    network sees two more channels: how far each pixel lies from the left and from the top, from -1 to 1.
+    """
+
+    def __init__(self, config: SmallEncoderConfig, rng: Rng) -> None:
+        first, *others = config.widths
+        self.convs = [ConvNorm(config.channels + 2, first, 5, rng, stride=2, padding=2)]
+        for inputs, outputs, stride in zip(config.widths, others, (2, 1, 2), strict=False):
+            self.convs.append(ConvNorm(inputs, outputs, 3, rng, stride=stride, padding=1))
+
+    def features(
+        self, images: Inexact[Tensor, "batch channels height width"]
+    ) -> Inexact[Tensor, "batch maps new_height new_width"]:
+        """Return the last maps."""
+        x = ops.concat([images, Tensor(_coordinates(images.data))], axis=1)
+        for conv in self.convs:
+            x = conv(x)
+        return x
+
+
+def _coordinates(images: Array) -> Array:
+    """(batch, 2, height, width): across and down, from -1 to 1."""
+    batch, _, height, width = images.shape
+    module, dtype = xp(images), images.dtype
+    across, down = (module.linspace(-1, 1, side).astype(dtype) for side in (width, height))
+    places = module.stack([module.broadcast_to(axis, (height, width)) for axis in (across, down[:, None])])
+    return module.broadcast_to(places, (batch, 2, height, width))
+
+
+def maps_shape(encoder: Any, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the (channels, height, width) of the maps of images of this shape (channels, height, width)."""
+    with no_grad():
+        channels, rows, columns = encoder.eval().features(Tensor(np.zeros((0, *shape), np.float32))).shape[1:]
+    return channels, rows, columns
+
+
+class Captioner(Module):
+    """An encoder, whose `features(images)` are maps, and a decoder.
+
+    frozen: the encoder stays as it is.  hard_loss: what trains hard attention, whose places rng draws.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        decoder: ShowAttendTell,
+        rng: Rng,
+        frozen: bool = False,
+        hard_loss: HardAttentionLoss | None = None,
+    ) -> None:
+        self.encoder, self.decoder, self.frozen = encoder, decoder, frozen
+        self.hard_loss, self.rng = hard_loss, rng
+        if frozen:
+            for parameter in encoder.parameters():
+                parameter.requires_grad = False
+
+    def annotations(
+        self, images: Inexact[Tensor, "batch channels height width"]
+    ) -> Inexact[Tensor, "batch places annotation"]:
+        """Return the maps as one annotation for each place, row by row from the top."""
+        if self.frozen:
+            self.encoder.eval()  # its batch normalization too
+        with no_grad() if self.frozen else nullcontext():
+            maps = self.encoder.features(images)
+        batch, channels, height, width = maps.shape
+        return ops.reshape(ops.transpose(maps, (0, 2, 3, 1)), (batch, height * width, channels))
+
+    def draw(self, captions: int, words: int, sampled: float, per_batch: bool = False) -> Draws:
+        """Draw the chance of hard attention: with the probability `sampled`, a caption's places are drawn.
+
+        per_batch: whether they are is decided once for all captions, and not for each.
+        """
+        chosen = np.broadcast_to(self.rng.random(1 if per_batch else captions) < sampled, (captions,))
+        return Draws(self.rng.random((captions, words), np.float32), chosen)
+
+    def encode(self, images: Inexact[Tensor, "batch channels height width"]) -> Source:
+        """Encode images for `step`."""
+        return self.decoder.encode(self.annotations(images))
+
+    def step(
+        self, state: State, previous: Integer[Array, " batch"], source: Source
+    ) -> tuple[State, Inexact[Tensor, "batch vocab"], Inexact[Tensor, "batch places"]]:
+        """One step of decoding, as the decoder's."""
+        return self.decoder.step(state, previous, source)
+
+    def forward(
+        self,
+        images: Inexact[Tensor, "batch channels height width"],
+        previous: Integer[Array, "batch words"],
+        draws: Draws | None = None,
+        return_attention: bool = False,
+    ) -> Inexact[Tensor, "batch words vocab"] | tuple[Inexact[Tensor, "batch words vocab"], Attention]:
+        """Teacher forcing, as the decoder's `forward`; the weights are under "decoder.attention"."""
+        logits, attention = self.decoder(self.annotations(images), previous, draws, return_attention=True)
+        return (logits, prefixed("decoder", attention)) if return_attention else logits
