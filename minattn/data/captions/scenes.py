@@ -14,7 +14,7 @@ installed, the things are scikit-learn's handwritten digits: "a three left of a 
 from __future__ import annotations
 
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -162,7 +162,7 @@ def _cells(size: int, count: int, rng: np.random.Generator) -> list[tuple[int, i
     borders = np.linspace(0, size, count + 1)
     borders[1:-1] += rng.uniform(-0.06, 0.06, count - 1) * size / count
     ends = np.round(borders).astype(int).tolist()
-    return list(zip(ends[:-1], ends[1:], strict=True))
+    return list(pairwise(ends))
 
 
 def draw(canvas: Float32[np.ndarray, "size size"], thing: np.ndarray, place: Place) -> tuple[int, int, int, int]:
