@@ -95,7 +95,7 @@ class HardAttentionLoss(Module):
 
     def __init__(self, reward_weight: float = 1.0, entropy_weight: float = 0.0, per_word: bool = False) -> None:
         self.reward_weight, self.entropy_weight, self.per_word = reward_weight, entropy_weight, per_word
-        self.baseline = Buffer(np.zeros((), np.float32))
+        self.baseline = Buffer(np.zeros(1, np.float32))
 
     def forward(
         self,
@@ -112,13 +112,13 @@ class HardAttentionLoss(Module):
         """
         real = like(mask, weights.data).astype(weights.dtype)
         drawn = real * like(sampled, real)[:, None]
-        log_p_y = ops.sum(real * log_p_words, axis=1)
-        log_p_s = ops.sum(drawn * log_probability(Tensor(places.data), weights), axis=1)
+        log_p_y = ops.sum(log_p_words * real, axis=1)
+        log_p_s = ops.sum(log_probability(Tensor(places.data), weights) * drawn, axis=1)
         reward = log_p_y.data / real.sum(1) if self.per_word else log_p_y.data
         loss = hard_loss(
             log_p_y,
             log_p_s,
-            ops.sum(real * entropy(weights), axis=1),
+            ops.sum(entropy(weights) * real, axis=1),
             reward,
             self.baseline.data,
             self.reward_weight,
