@@ -55,7 +55,7 @@ ROWS = {
 MARGIN = 1  # pixels between a thing and the border of its cell
 LARGEST, LEAST_SHARE = 27, 0.72  # the largest side of a thing, and the least as a share of what its cell has room for
 SWAY = 8  # pixels: the most that things in a row differ in height
-FRAGMENT = 9  # pixels: the side of a fragment
+FRAGMENT = 7  # pixels: the side of a fragment
 OPAQUE = 70  # a thing's pixels that are darker than this are see-through, the more the darker
 
 
@@ -182,11 +182,11 @@ def ground(things: Things, size: int, rng: np.random.Generator) -> Float32[np.nd
     """A ground of changing brightness with noise, and on it fragments of things."""
     coarse = rng.uniform(5, 60) + rng.normal(scale=15, size=(4, 4)).astype(np.float32)
     canvas = _enlarging(4, size) @ coarse @ _enlarging(4, size).T
-    for _ in range(rng.integers(3, 8)):
+    for _ in range(rng.integers(3, 7)):
         thing = resized(things.pixels[rng.integers(len(things.pixels))], LARGEST)
         y, x = rng.integers(4, LARGEST - FRAGMENT - 3, 2)
         top, left = rng.integers(0, size - FRAGMENT + 1, 2)
-        canvas[top : top + FRAGMENT, left : left + FRAGMENT] = 0.8 * thing[y : y + FRAGMENT, x : x + FRAGMENT]
+        canvas[top : top + FRAGMENT, left : left + FRAGMENT] = 0.6 * thing[y : y + FRAGMENT, x : x + FRAGMENT]
     return (canvas + rng.normal(scale=rng.uniform(0, 10), size=canvas.shape)).astype(np.float32)
 
 
