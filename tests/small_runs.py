@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import small_captions
 import small_facts
 import small_g2p
 import small_images
@@ -14,6 +15,8 @@ import small_qa
 import small_toy
 import small_translation
 
+from minattn.tasks.captions.source import CaptionSource
+from minattn.tasks.captions.task import Captions
 from minattn.tasks.facts.task import FactAnswering, FactSource
 from minattn.tasks.g2p.task import G2P, LexiconFiles
 from minattn.tasks.images.source import ImageSource
@@ -76,6 +79,11 @@ SMALL_RUNS = {
         FactAnswering(),
         (*small_facts.SMALL, "threads=2"),
         lambda folder: FactSource(small_facts.write_facts(folder)),
+    ),
+    "captions": SmallRun(
+        Captions(),
+        (*small_captions.SMALL, "model=hard", "dropout=0.1", "threads=2"),
+        lambda folder: CaptionSource(small_captions.write_pictures(folder)),
     ),
     "toy": SmallRun(
         small_toy.Toy(), small_toy.SMALL, lambda folder: small_toy.PointsFile(small_toy.write_points(folder))

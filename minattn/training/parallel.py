@@ -42,8 +42,8 @@ class DataParallel:
     takes by default, is none where rows have different numbers of words: take the sum, over the number of rows.
     loss_fn runs in all threads at the same time, on its own replica of the model, and may not write to anything else
     that they share.  Random generators among the model's
-    attributes, such as dropout's, are another stream in each replica; buffers, such as running means, are kept of the
-    first part alone.
+    attributes, such as dropout's, are another stream in each replica; every part starts from the model's buffers, such
+    as running means, and those that the first part leaves are kept.
     Raises ConfigError for threads below 1 and for a model on a GPU, which one thread keeps busy.
     """
 
@@ -67,7 +67,7 @@ class DataParallel:
         parts: Sequence[tuple[Any, float]] = batch.split(1 + len(self.replicas))
         replicas = self.replicas[: len(parts) - 1]
         for replica in replicas:
-            _share_parameters(self.model, replica)
+            _share_state(self.model, replica)
         with one_blas_thread():
             others = [
                 self._helpers.submit(contextvars.copy_context().run, self._part, replica, part, share)
@@ -102,11 +102,14 @@ def _replica(model: Module, number: int) -> Module:
     return replica
 
 
-def _share_parameters(model: Module, replica: Module) -> None:
-    """Give the replica the model's parameters, in the same memory, frozen or not, and the model's mode."""
+def _share_state(model: Module, replica: Module) -> None:
+    """Give the replica the model's parameters, in the same memory, frozen or not, its buffers and its mode."""
     for parameter, own in zip(model.parameters(), replica.parameters(), strict=True):
         own.replace_data(parameter.data)
         own.requires_grad, own.grad = parameter.requires_grad, None
+    buffers = zip(model.named_buffers().values(), replica.named_buffers().values(), strict=True)
+    for buffer, its_own in buffers:
+        its_own.replace_data(buffer.data.copy())
     modules = zip(model.named_modules().values(), replica.named_modules().values(), strict=True)
     for module, its_own in modules:
         its_own.training = module.training

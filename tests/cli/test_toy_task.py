@@ -130,7 +130,7 @@ def test_the_help_of_every_task_lists_every_setting_with_its_default_and_every_m
             assert path == "model" or str(setting.value) in told
     options = {option for parameter in train_command(task).params for option in parameter.opts}
     assert ("--model" in options) == (len(task.models) > 1)
-    assert ("--data" in options) == (name in ("images", "pixels", "pose", "translate", "qa"))
+    assert ("--data" in options) == (name in ("captions", "images", "pixels", "pose", "translate", "qa"))
     assert ("--train" in options) == (name in ("g2p", "lm", "translate", "facts"))
 
 
