@@ -41,4 +41,12 @@ def write_pictures(folder: Path) -> str:
 
 def train_arguments(folder: Path | str, *settings: str) -> list[str]:
     """What to give `minattn` to train such a run in `folder`, on what `write_pictures` wrote there."""
-    return ["train", "captions", "--out", str(folder), "--data", "pictures", *(f"--set={s}" for s in (*SMALL, *settings))]
+    return [
+        "train",
+        "captions",
+        "--out",
+        str(folder),
+        "--data",
+        "pictures",
+        *(f"--set={s}" for s in (*SMALL, *settings)),
+    ]

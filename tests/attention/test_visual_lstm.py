@@ -45,7 +45,7 @@ SHAPES = [(2, 3, 8), (2, 2), (2, 2), (2, 5, 4), (2, 5, 3), (2, 4), (4,), (1,), (
 def test_sizes_that_do_not_fit_are_named(wrong):
     shapes = list(SHAPES)
     shapes[wrong] = (*shapes[wrong][:-1], shapes[wrong][-1] + 1)
-    with pytest.raises(ShapeError, match="sizes that do not fit: .*expected"):
+    with pytest.raises(ShapeError, match=r"sizes that do not fit: .*expected"):
         visual_lstm(*(np.zeros(shape) for shape in shapes))
 
 

@@ -304,7 +304,7 @@ def test_places_are_read_row_by_row():
     logits, attention = model(ma.tensor(images), words, return_attention=True)
     np.testing.assert_array_equal(logits.data, model.decoder(ma.tensor(annotations), words).data)
     assert attention["decoder.attention"].shape == (3, 4, 6)
-    assert "decoder.attention" in model.named_modules().keys()
+    assert model.named_modules()["decoder.attention"] is model.decoder.attention
 
 
 def test_the_small_encoder_sees_where_it_is():

@@ -20,9 +20,9 @@ The paper says of f_att that it is a multilayer perceptron; the authors' code ha
 
     f_att(a_i, h) = tanh(p_i + h W_d) U + c,   p_i = a_i W_c + b       (f)
 
-which is additive attention, and with more layers p_i = tanh((a_i W_c + b) W_1 + b_1), and so on.  p_i does not depend on
-t and is computed once per image, the `keys`.  c moves all energies alike, and so no weight: it is in the code, and in
-the number of parameters.
+which is additive attention, and with more layers p_i = tanh((a_i W_c + b) W_1 + b_1), and so on.  p_i does not depend
+on t and is computed once per image, the `keys`.  c moves all energies alike, and so no weight: it is in the code, and
+in the number of parameters.
 
 Deviations from the paper: none in the equations.  `init="glorot"` is not the paper's.
 """
@@ -121,8 +121,8 @@ MECHANISM = Mechanism(
     name="soft visual attention",
     paper=PAPER,
     equation=(
-        "section 4.2: z_t = beta_t sum_i alpha_ti a_i, alpha_t = softmax of f_att(a_i, h_t-1); section 4.2.1: the doubly "
-        "stochastic penalty lambda sum_i (1 - sum_t alpha_ti)^2"
+        "section 4.2: z_t = beta_t sum_i alpha_ti a_i, alpha_t = softmax of f_att(a_i, h_t-1); section 4.2.1: the "
+        "doubly stochastic penalty lambda sum_i (1 - sum_t alpha_ti)^2"
     ),
     code="VisualAttention",
     model="minattn.models.ShowAttendTell",

@@ -7,8 +7,8 @@ With the weights alpha_t of `visual.py` and one-hot s_t, a sampled place:
     L_s = sum_s p(s | a) log p(y | s, a)  <=  log sum_s p(s | a) p(y | s, a) = log p(y | a)    (b)  what is maximized
     dL_s/dW = sum_s p(s | a) [d log p(y | s, a)/dW + log p(y | s, a) d log p(s | a)/dW]        (c)  its gradient
 
-The sum goes over L^C sequences of places, so it is estimated with N of them, s~^n drawn by (a).  With a baseline b, which
-changes the variance of the estimate and not its mean, and with the entropy H of the weights:
+The sum goes over L^C sequences of places, so it is estimated with N of them, s~^n drawn by (a).  With a baseline b,
+which changes the variance of the estimate and not its mean, and with the entropy H of the weights:
 
     b_k = 0.9 b_{k-1} + 0.1 log p(y | s~_k, a)                                                 (d)  after minibatch k
     dL_s/dW ~ (1/N) sum_n [d log p(y | s~^n, a)/dW

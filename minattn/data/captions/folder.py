@@ -6,9 +6,9 @@ A line of the file has the name of an image, a tab and a caption; an image with 
     street.jpg<TAB>somebody walks to the other side
 
 So has the file of Flickr8k (M. Hodosh, P. Young and J. Hockenmaier, "Framing image description as a ranking task",
-JAIR 2013), Flickr8k.token.txt, with "#0" and so on behind the names.  Where its lists of images, Flickr_8k.trainImages.txt
-and so on, lie beside it, they divide the images as published.  Other images are divided by their names: of the SHA-256
-of a name it is decided whether it is to test on, for dev, or to train on.
+JAIR 2013), Flickr8k.token.txt, with "#0" and so on behind the names.  Where its lists of images lie beside it,
+Flickr_8k.trainImages.txt and so on, they divide the images as published.  Other images are divided by the SHA-256 of
+their names: the smallest are to test on, the next for dev, the others to train on.
 
 Captions are put into lower case; words are what spaces divide.
 """

@@ -221,7 +221,7 @@ class ShowAttendTell(Module):
 NETWORK = Network(
     name="Show, Attend and Tell",
     paper=Paper("Xu et al.", 2015, "Show, attend and tell: neural image caption generation with visual attention"),
-    equation="section 3.1.2: p(y_t) = softmax(L_o (E y_t-1 + L_h h_t + L_z z_t)), h_t an LSTM of E y_t-1, h_t-1 and z_t",
+    equation="section 3.1.2: p(y_t) = softmax(L_o (E y_t-1 + L_h h_t + L_z z_t)), h_t an LSTM of E y_t-1, h_t-1, z_t",
     code="ShowAttendTell",
     command="minattn train captions",
     experiment="experiments/captions_attention.py",

@@ -22,7 +22,7 @@ class CaptionSource(Source):
     data: Annotated[
         str | None,
         "the data: scenes (drawn ones, of Fashion-MNIST's clothes where it is installed, else of digits), a folder of "
-        "images with a file captions.txt of lines IMAGE<TAB>CAPTION, or such a file, also Flickr8k's  [default: scenes]",
+        "images with a file captions.txt of lines IMAGE<TAB>CAPTION, or that file, also Flickr8k's  [default: scenes]",
         "scenes|FOLDER|FILE",
     ] = None
 
