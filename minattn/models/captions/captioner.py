@@ -38,29 +38,32 @@ class SmallEncoder(Module):
     """ReLU(BN(x * W)) four times, with strides 2, 2, 1 and 2, so that the maps have an eighth of the image's sides.
 
     Attention cannot tell where a place is but by its annotation, and captions may speak of left and right.  So the
-    network sees two more channels: how far each pixel lies from the left and from the top, from -1 to 1.
+    last convolution sees two more channels: how far each place lies from the left and from the top, from -1 to 1.
     """
 
     def __init__(self, config: SmallEncoderConfig, rng: Rng) -> None:
-        first, *others = config.widths
-        self.convs = [ConvNorm(config.channels + 2, first, 5, rng, stride=2, padding=2)]
-        for inputs, outputs, stride in zip(config.widths, others, (2, 1, 2), strict=False):
-            self.convs.append(ConvNorm(inputs, outputs, 3, rng, stride=stride, padding=1))
+        a, b, c, d = config.widths
+        self.convs = [
+            ConvNorm(config.channels, a, 5, rng, stride=2, padding=2),
+            ConvNorm(a, b, 3, rng, stride=2, padding=1),
+            ConvNorm(b, c, 3, rng, padding=1),
+        ]
+        self.last = ConvNorm(c + 2, d, 3, rng, stride=2, padding=1)
 
     def features(
         self, images: Inexact[Tensor, "batch channels height width"]
     ) -> Inexact[Tensor, "batch maps new_height new_width"]:
         """Return the last maps."""
-        x = ops.concat([images, Tensor(_coordinates(images.data))], axis=1)
+        x = images
         for conv in self.convs:
             x = conv(x)
-        return x
+        return self.last(ops.concat([x, Tensor(_coordinates(x.data))], axis=1))
 
 
-def _coordinates(images: Array) -> Array:
+def _coordinates(maps: Array) -> Array:
     """(batch, 2, height, width): across and down, from -1 to 1."""
-    batch, _, height, width = images.shape
-    module, dtype = xp(images), images.dtype
+    batch, _, height, width = maps.shape
+    module, dtype = xp(maps), maps.dtype
     across, down = (module.linspace(-1, 1, side).astype(dtype) for side in (width, height))
     places = module.stack([module.broadcast_to(axis, (height, width)) for axis in (across, down[:, None])])
     return module.broadcast_to(places, (batch, 2, height, width))
