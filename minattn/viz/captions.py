@@ -100,7 +100,8 @@ def _draw(figure: "matplotlib.figure.Figure", row: CaptionRow, heading: list[tup
         axes = axes_at(figure, x, y, CELL, CELL)
         axes.imshow(picture, interpolation="nearest")
         axes.set_axis_off()
-        _write(figure, word, x + CELL / 2, y - LABEL_GAP, ha="center", va="baseline", color=INK)
+        if word:
+            _write(figure, word, x + CELL / 2, y - LABEL_GAP, ha="center", va="baseline", color=INK)
 
 
 def _write(figure: "matplotlib.figure.Figure", text: str, x: float, y: float, **style: object) -> None:

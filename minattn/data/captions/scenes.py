@@ -7,8 +7,8 @@ A scene has one to three rows, one above the other, and a row one to three thing
 its row, so that no two overlap, and its box is known.  Behind them are a ground of changing brightness, noise, and
 fragments of other images.  Things of the train, dev and test scenes are different images.
 
-Shirts, pullovers and sandals are left out: at this size they are hard to tell from T-shirts, coats and sneakers.  Where Fashion-MNIST is not
-installed, the things are scikit-learn's handwritten digits: "a three left of a nine".
+Shirts, pullovers and sandals are left out: at this size they are hard to tell from T-shirts, coats and sneakers.  Where
+Fashion-MNIST is not installed, the things are scikit-learn's handwritten digits: "a three left of a nine".
 """
 
 from __future__ import annotations
