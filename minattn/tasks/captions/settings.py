@@ -32,8 +32,8 @@ class CaptionConfig(TaskConfig):
     color: Annotated[Color, "colors of a folder's images: as they are, all gray, or all RGB"] = "keep"
     vocabulary: Annotated[Count, "the most words"] = 10_000
     batch_size: Annotated[Count, "captions in a batch"] = 32
-    epochs: Annotated[Count, "passes over the captions to train on"] = 4
-    lr: Annotated[Positive, "the highest learning rate; from there it falls along a cosine to lr / 50"] = 2e-3
+    epochs: Annotated[Count, "passes over the captions to train on"] = 8
+    lr: Annotated[Positive, "the highest learning rate; from there it falls along a cosine to lr / 50"] = 3e-3
     warmup: Annotated[Count, "steps in which the learning rate rises, at most a tenth of all"] = 100
     max_norm: Annotated[Positive, "the norm that the gradient is clipped to"] = 5.0
     doubly_stochastic: Annotated[NonNegativeFloat, "lambda: weight of the penalty on places looked at too little"] = 0.0
@@ -64,7 +64,7 @@ class CaptionConfig(TaskConfig):
         return LinearWarmup(Cosine(self.lr, steps, self.lr / 50), min(self.warmup, max(1, steps // 10)))
 
 
-SMALL = ShowAttendTellConfig(embedding=64, hidden=256, attention_layers=1, init_layers=1, dropout=0.0, init="glorot")
+SMALL = ShowAttendTellConfig(embedding=64, hidden=128, attention_layers=1, init_layers=1, dropout=0.0, init="glorot")
 
 MODELS = {
     "soft": CaptionConfig(model="soft", network=SMALL),
