@@ -80,7 +80,10 @@ class Captions(Task):
         *,
         beam: Beam = None,
     ) -> Evaluation:
-        """Score a run's best model on its test images: BLEU, exact captions, attention on what is named."""
+        """Score a run's best model on its test images: BLEU, exact captions, attention on what is named.
+
+        "uneven" is the mean over the captions of the doubly stochastic penalty, without lambda.
+        """
         found = predictor.describe(data.pixels, beam, on_progress)
         score = score_captions([one.caption for one in found], data.captions)
         loss, perplexity = predictor.mean_loss(data)
@@ -90,9 +93,12 @@ class Captions(Task):
             "signature": score.signature,
             "beam": beam or predictor.config.beam,
         }
-        if data.named is not None and predictor.config.attends:
-            pointing = score_pointing(predictor.weights_with(data), data.named, data.shape[1:])
-            details["pointing"] = None if pointing is None else pointing._asdict()
+        if predictor.config.attends:
+            weights = predictor.weights_with(data)
+            details["uneven"] = float(np.mean([((1 - of_image.sum(0)) ** 2).sum() for of_image in weights]))
+            if data.named is not None:
+                pointing = score_pointing(weights, data.named, data.shape[1:])
+                details["pointing"] = None if pointing is None else pointing._asdict()
         metrics = {"loss": loss, "bleu": score.bleu[-1], "exact": score.exact}
         return Evaluation(metrics, len(data), details, found)
 
