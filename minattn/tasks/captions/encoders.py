@@ -19,6 +19,9 @@ from minattn.tasks.config import as_json, from_json
 
 SMALL = "small"
 
+HEAD = ("classifier", "fc1", "fc2", "fc3")
+"""The linear layers behind the maps of the networks of the registry."""
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -45,7 +48,10 @@ class Encoder:
         if setting in registry.ENTRIES:
             if not issubclass(registry.ENTRIES[setting].network, PooledNetwork):
                 raise ConfigError(f"{setting} does not end in maps; hint: a network that does, such as resnet20")
-            return cls(setting, registry.configuration(setting, channels=shape[0]))
+            head = (
+                {"head": "mean"} if hasattr(registry.ENTRIES[setting].config, "head") else {}
+            )  # of VGG, for a small one
+            return cls(setting, registry.configuration(setting, channels=shape[0], **head))
         if not Path(setting).is_dir():
             raise ConfigError(
                 f"there is no encoder {setting!r}; hint: small, a network that minattn summary lists, or the folder of "
@@ -78,13 +84,14 @@ class Encoder:
         return cls(name, from_json(template, meta["network"], Path("the checkpoint")), frozen is True)
 
     def build(self, rng: Rng) -> Module:
-        """The network, without its linear layer to the classes."""
+        """The network, without the linear layers behind its maps."""
         if self.name == SMALL:
             return SmallEncoder(self.network, rng)
         network = registry.ENTRIES[self.name].network(self.network, rng)
         if self.state is not None:
             network.load_state_dict(dict(self.state))
-        del network.classifier  # type: ignore[attr-defined]
+        for name in HEAD:
+            vars(network).pop(name, None)
         return network
 
     def meta(self) -> dict[str, Any]:
