@@ -35,9 +35,9 @@ class Inputs(NamedTuple):
     annotations: Array  # (B, L, D)
     from_state: Array  # (n, q), [U | W_d | W_beta]
     U_att: Array  # (a)
-    c_att: Array  # (1)
+    c_att: Array  # (1,)
     W_z: Array  # (D, 4n)
-    b_beta: Array | None  # (1), None without a gate
+    b_beta: Array | None  # (1,), None without a gate
     draws: Array | None  # (B, T), None where nothing is drawn
     sampled: Array | None  # (B, 1)
 
@@ -64,7 +64,7 @@ class StepGradients(NamedTuple):
     d_sums: Array  # (B, T, D), of sum_i s_ti a_i
     d_keys: Array  # (B, L, a)
     d_U_att: Array  # (B, 1, a)
-    d_c_att: Array  # (1)
+    d_c_att: Array  # (1,)
 
 
 def drawn_places(weights: Array, draws: Array) -> Array:
