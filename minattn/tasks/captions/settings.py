@@ -41,7 +41,7 @@ class CaptionConfig(TaskConfig):
     sampled_per_batch: Annotated[bool, "whether they are is decided once for a batch, as the authors' code does"] = (
         False
     )
-    reward_weight: Annotated[NonNegativeFloat, "lambda_r: weight of the reward of drawn places"] = 1.0
+    reward_weight: Annotated[NonNegativeFloat, "lambda_r: weight of the reward of drawn places"] = 0.1
     reward_per_word: Annotated[bool, "the reward is a mean over the words, as in the authors' code, not a sum"] = False
     entropy_weight: Annotated[NonNegativeFloat, "lambda_e: weight of the entropy of hard attention"] = 0.002
     beam: Annotated[Count, "beam width for the test data; development data are decoded greedily"] = 4
