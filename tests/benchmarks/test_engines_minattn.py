@@ -32,6 +32,7 @@ from benchmarks.workloads import (
     non_local,
     rnnsearch,
     rows,
+    show_attend_tell,
     tiny_ops,
     transformer,
 )
@@ -58,6 +59,7 @@ def small(monkeypatch):
         mlp: {"LAYERS": (12, 9, 8, 5), "BATCH": 6},
         rnnsearch: {"WORDS": 9, "EMBEDDING": 4, "STATE": 6, "ALIGNMENT": 5, "LENGTH": 3, "PAIRS": 4},
         rows: {"ROWS": 7, "COLUMNS": 16, "ELEMENT": (3, 11)},
+        show_attend_tell: {"BATCHES": 1, "LENGTH": 4, "IMAGES": 3},
         transformer: {"SIZE": Stack(2, 8, 12, 2), "WORDS": 9, "LENGTH": 3, "PAIRS": 4},
     }
     for module, values in sizes.items():
@@ -155,6 +157,34 @@ def test_the_image_transformer_learns(small):
     assert second < first
 
 
+def test_show_attend_and_tell_learns(small):
+    p, [batch] = show_attend_tell.data()
+    first, second = losses_of("W16")
+    assert first == pytest.approx(show_attend_tell_loss(p, *batch), rel=1e-5)
+    assert second < first
+
+
+def show_attend_tell_loss(p, annotations, previous, target):
+    """Step by step, in float64, the blocks of the LSTM in the order input, forget, candidate, output."""
+    p, annotations = {name: array.astype(np.float64) for name, array in p.items()}, annotations.astype(np.float64)
+
+    def layer(name, x):
+        return x @ p[f"{name}_W"] + p[f"{name}_b"]
+
+    mean = annotations.mean(1)
+    hidden, cell, logits = np.tanh(layer("init_h", mean)), np.tanh(layer("init_c", mean)), []
+    for words in previous.T:
+        scores = (np.tanh(layer("keys", annotations) + (hidden @ p["W_d"])[:, None]) @ p["U_att"])[:, :, 0]
+        weights = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+        context = sigmoid(layer("beta", hidden)) * (weights[:, :, None] * annotations).sum(1)
+        x = np.concatenate([p["embedding"][words], context], 1)
+        i, f, g, o = np.split(x @ p["W"] + p["b"] + hidden @ p["U"], 4, 1)
+        cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(g)
+        hidden = sigmoid(o) * np.tanh(cell)
+        logits.append(layer("L_o", np.tanh(p["embedding"][words] + layer("L_h", hidden) + layer("L_z", context))))
+    return cross_entropy(np.stack(logits, 1), target)
+
+
 def test_the_transformer_learns(small):
     p, [batch] = transformer.data()
     first, second = losses_of("W4")
@@ -202,6 +232,10 @@ ROW_FUNCTIONS = {
 
 
 # ---------------------------------------------------------------------------------------------- W3 by hand
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
 def cross_entropy(logits, labels):
     """The mean, one row after another."""
     return np.mean([-np.log(softmax(row)[label]) for row, label in zip(logits, labels, strict=True)])

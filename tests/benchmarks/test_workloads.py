@@ -15,6 +15,7 @@ from benchmarks.workloads import (
     mlp,
     resnet,
     rnnsearch,
+    show_attend_tell,
     transformer,
 )
 from minattn.models import registry
@@ -113,6 +114,17 @@ def test_operations_of_the_language_model():
     multiplications = 4 * attention_and_feed_forward(16, 128, 256, 1024, 4)
     multiplications += 16 * 128 * 256 * 256  # logits
     assert language_model.work() == 3 * 2 * multiplications
+
+
+def test_operations_of_show_attend_and_tell():
+    """Step by step, as the network goes; the annotations need no gradient."""
+    from_annotations = 32 * 64 * 128 * 128 + 2 * 32 * 128 * 256  # the keys, the first state
+    multiplications = 0
+    for _ in range(12):  # words
+        multiplications += 32 * 256 * 128  # the query
+        multiplications += 32 * (64 + 128 + 256) * 1024  # the LSTM
+        multiplications += 32 * ((256 + 128) * 64 + 64 * 100)  # logits
+    assert show_attend_tell.work() == 2 * (3 * multiplications + 2 * from_annotations)
 
 
 @pytest.mark.parametrize("se", [False, True])
