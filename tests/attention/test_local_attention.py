@@ -223,3 +223,13 @@ def test_the_same_numbers_everywhere_and_no_waiting(backend, blocks):
     for result, value in zip(there, expected, strict=True):
         assert result.dtype == np.float32
         np.testing.assert_allclose(asnumpy(result), value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mask_and_more_positions_than_the_blocks_have_are_refused():
+    layer = LocalMultiHeadAttention(4, 2, np.random.default_rng(0), blocks_1d(4, 2))
+    x = ma.tensor(np.zeros((1, 4, 4), np.float32))
+    with pytest.raises(ConfigError, match="local attention takes no mask"):
+        layer(x, x, x, mask=np.ones((1, 4, 4), bool))
+    one, many = (ma.tensor(np.zeros((1, n, 4), np.float32)) for n in (1, 9))
+    with pytest.raises(ShapeError, match="the blocks are of 4 positions, got one more"):
+        layer(one, many, many)

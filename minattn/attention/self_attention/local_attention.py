@@ -89,14 +89,14 @@ def blocks_2d(
     corners = [(y, x) for y in range(0, height, rows) for x in range(0, width, columns)]
     positions = np.arange(height * width).reshape(height, width)
     order = np.concatenate([positions[y : y + rows, x : x + columns].ravel() for y, x in corners])
-    place = np.empty_like(positions)  # when each position is generated
-    place.ravel()[order] = np.arange(height * width)
+    rank = np.empty_like(positions)  # when each position is generated
+    rank.ravel()[order] = np.arange(height * width)
     blocks = []
     for y, x in corners:
         left, right = max(0, x - beside), x + columns + beside
-        strip = place[max(0, y - above) : y, left:right]
-        before = np.concatenate([strip.ravel(), place[y : y + rows, left:x].ravel()])
-        own = place[y : y + rows, x : x + columns]
+        strip = rank[max(0, y - above) : y, left:right]
+        before = np.concatenate([strip.ravel(), rank[y : y + rows, left:x].ravel()])
+        own = rank[y : y + rows, x : x + columns]
         blocks.append(Block(int(own.min()), int(own.max()) + 1, before))
     return order, blocks
 
@@ -123,15 +123,15 @@ def local_attention(
     contexts, rows = [], []
     for block in (Block(b.start, min(b.end, n), b.before) for b in blocks if b.start < n):
         queries = q[..., block.start : block.end, :]
-        keys, values = (_taken(x, block) for x in (k, v))
+        keys, values = (_gather(x, block) for x in (k, v))
         context, weights = scaled_dot_product_attention(queries, keys, values, None, True, need_weights)  # (a)
         contexts.append(context)
         if weights is not None:
-            rows.append(_spread(weights, block.memory, n))
+            rows.append(_scatter(weights, block.memory, n))
     return ops.concat(contexts, axis=-2), ops.concat(rows, axis=-2) if need_weights else None
 
 
-def _taken(x: Inexact[Tensor, "*batch n d"], block: Block) -> Inexact[Tensor, "*batch memory d"]:
+def _gather(x: Inexact[Tensor, "*batch n d"], block: Block) -> Inexact[Tensor, "*batch memory d"]:
     """The memory of a block, without a copy where its positions are one after another."""
     memory = block.memory
     first, end = int(memory[0]), int(memory[0]) + len(memory)
@@ -140,7 +140,7 @@ def _taken(x: Inexact[Tensor, "*batch n d"], block: Block) -> Inexact[Tensor, "*
     return ops.take(x, memory, axis=-2)
 
 
-def _spread(weights: Any, memory: np.ndarray, n: int) -> Any:
+def _scatter(weights: Any, memory: np.ndarray, n: int) -> Any:
     """Weights (.., n_q, memory) as (.., n_q, n), 0 for positions that are not in the memory."""
     column = np.full(n, len(memory))
     column[memory] = np.arange(len(memory))
@@ -168,15 +168,22 @@ class LocalMultiHeadAttention(MultiHeadAttention):
         causal: bool,
         need_weights: bool,
     ) -> tuple[Inexact[Tensor, "batch heads n_q d_v"], Inexact[Tensor, "batch heads n_q n_k"] | None]:
-        """Return (context, weights) of all positions, or of a single one, the last, that is generated now."""
+        """Return (context, weights) of all positions, or of a single one, the last, that is generated now.
+
+        Raises ConfigError for a mask, since the blocks say what is attended to, and ShapeError for a position beyond.
+        """
+        if mask is not None:
+            raise ConfigError("local attention takes no mask, its blocks say what is attended to; hint: mask=None")
         position = memory.keys.shape[2] - 1
         if queries.shape[2] != 1 or position == 0:
             return local_attention(queries, *memory, self.blocks, need_weights)
-        block = next(block for block in self.blocks if block.start <= position < block.end)
+        block = next((block for block in self.blocks if block.start <= position < block.end), None)
+        if block is None:
+            raise ShapeError(f"the blocks are of {self.blocks[-1].end} positions, got one more; hint: larger blocks")
         so_far = Block(block.start, position + 1, block.before)
-        keys, values = (_taken(x, so_far) for x in memory)
+        keys, values = (_gather(x, so_far) for x in memory)
         context, weights = scaled_dot_product_attention(queries, keys, values, need_weights=need_weights)
-        return context, _spread(weights, so_far.memory, position + 1) if need_weights else None
+        return context, _scatter(weights, so_far.memory, position + 1) if need_weights else None
 
 
 MECHANISM = Mechanism(

@@ -134,7 +134,16 @@ class ImageTransformerConfig:
         return blocks_2d(self.height, self.columns, rectangle, rectangle)
 
 
-MIXTURE = {"likelihood": "mixture", "d_model": 256, "d_ff": 512, "heads": 8, "d_k": 64, "dropout": 0.2, "layers": 14}
+MIXTURE = {
+    "likelihood": "mixture",
+    "d_model": 256,
+    "d_ff": 512,
+    "heads": 8,
+    "d_k": 64,
+    "dropout": 0.2,
+    "layers": 14,
+    "positions": "learned",
+}
 CONFIGURATIONS = {
     "cifar10": ImageTransformerConfig(),
     "cifar10_mixture": ImageTransformerConfig(**MIXTURE),
@@ -266,9 +275,9 @@ class ImageTransformer(Module):
     ) -> tuple[Cache, Inexact[Tensor, "batch new outputs"]]:
         """Return (state, outputs) of the positions that follow those of `state`, the first of all if it is None.
 
-        tokens: the levels that were generated since; the outputs are of the positions after them, and at first of
-        position 0 too.  The state holds keys and values, so that none is computed twice.  memory: what `encode` returns
-        of the smaller images, where there is an encoder.
+        tokens: at first the levels of any number of positions, later that of the one position generated since; the
+        outputs are of the positions after them, and at first of position 0 too.  The state holds keys and values, so
+        that none is computed twice.  memory: what `encode` returns of the smaller images, where there is an encoder.
         """
         if state is None:
             state = Cache((None,) * len(self.layers))
@@ -438,10 +447,10 @@ def shifted(x: Inexact[Tensor, "batch n d"]) -> Inexact[Tensor, "batch n d"]:
     return ops.pad(x, [(0, 0), (1, 0), (0, 0)])[:, :-1]
 
 
-def sines(place: Integer[np.ndarray, " n"], d: int) -> Float[np.ndarray, "n d"]:
+def sines(position: Integer[np.ndarray, " n"], d: int) -> Float[np.ndarray, "n d"]:
     """Sines, then cosines, of rows or columns at d / 2 wavelengths from 2 pi to 2 pi 10^4."""
     rates = 10000.0 ** -(np.arange(d // 2) / max(1, d // 2 - 1))
-    angles = place[:, None] * rates
+    angles = position[:, None] * rates
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)
 
 
