@@ -10,15 +10,16 @@ import numpy as np
 from minattn.data.images.dataset import Images, ImageSplits
 from minattn.errors import CheckpointError, ConfigError, MinattnError
 from minattn.tasks import driver
-from minattn.tasks.config import settings_of
+from minattn.tasks.config import TaskConfig, settings_of
 from minattn.tasks.files import read_json, write_json
 from minattn.tasks.images.classifier import Classifier
-from minattn.tasks.images.settings import ImageConfig
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.run_folder import CONFIG, has_started, is_finished
 from minattn.tasks.task import Source, Task
 from minattn.tasks.threads import blas_threads
-from minattn.training import LAST, Plan, Progress, load_checkpoint
+from minattn.training import LAST, Progress, load_checkpoint
+
+CLASSIFICATION = ImageClassification()
 
 
 def trained(task: Task, config: Any, source: Source, folder: Path) -> Any:
@@ -105,20 +106,20 @@ def first(images: Images, count: int | None, option: str = "--images") -> Images
 
 
 @blas_threads()
-def fitted(config: ImageConfig, splits: ImageSplits, folder: Path) -> tuple[Classifier, float]:
-    """(a network of images after its last step, the seconds it took), without a look at the dev or test images.
+def fitted(config: TaskConfig, splits: ImageSplits, folder: Path, task: Task = CLASSIFICATION) -> tuple[Any, float]:
+    """(the task's predictor after its last step, the seconds it took), without a look at the dev or test images.
 
     One that is trained already is read from its folder, one that was stopped goes on.  Raises CheckpointError where the
     folder's is one with other settings or images.
     """
-    classifier = Classifier.of(config, splits)
+    predictor = task.build(config, splits)
     meta = {
-        **driver.checkpoint_meta(ImageClassification(), classifier.config),
-        **classifier.meta(),
+        **driver.checkpoint_meta(task, predictor.config),
+        **predictor.meta(),
         "images": splits.train.fingerprint(),
     }
-    batches = classifier.batches(splits.train)
-    trainer = driver.make_trainer(classifier, batches, folder, Plan(epochs=config.epochs), Progress(), meta)
+    batches = predictor.batches(splits.train)
+    trainer = driver.make_trainer(predictor, batches, folder, config.plan(), Progress(), meta)
     if has_started(folder):
         _, stored = load_checkpoint(folder / LAST)
         if any(stored.get(key) != meta[key] for key in meta):
@@ -127,7 +128,7 @@ def fitted(config: ImageConfig, splits: ImageSplits, folder: Path) -> tuple[Clas
     outcome = driver.run_quietly(trainer)
     if outcome.interrupted:
         raise SystemExit(f"{folder}: stopped after step {outcome.step:,}; the same command goes on")
-    return classifier, outcome.seconds
+    return predictor, outcome.seconds
 
 
 def accuracy(classifier: Classifier, images: Images) -> float:
