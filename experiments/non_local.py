@@ -51,7 +51,7 @@ from minattn.tasks.images.source import ImageSource
 from minattn.tasks.run_folder import check_libraries, check_writable
 from minattn.viz import save_figure
 from minattn.viz.maps import laid_over
-from minattn.viz.style import MUTED, styled_figure
+from minattn.viz.style import INK, PALETTE, styled_figure
 
 SETTINGS = ("batch_size=32", "lr=0.1", "weight_decay=1e-4", "label_smoothing=0", "crop=0", "flip=false")
 TEST_SEED = 0  # of the canvases that all networks are scored on; seeds of training start at 1
@@ -91,7 +91,7 @@ DEFAULTS = {
     "fastest": {"canvas": 40, "examples": 6000, "epochs": 6},
 }
 DRAWN = {"same": "embedded", "fastest": "spacetime"}  # the row, of seed 1, whose weights are in the picture
-SHOWN = 4  # canvases in the picture
+SHOWN = 8, 3  # pictures and clips that are drawn
 ARROWS = 20  # from a place to those with the largest weights, as in figure 3
 
 
@@ -200,36 +200,43 @@ def table(rows: list[Row], results: list[dict]) -> str:
 @no_grad()
 def draw(classifier: Classifier, test: Images):
     """Where the brightest place of the first frame looks, over test canvases: a map, and arrows as in figure 3."""
-    images = test.at(slice(SHOWN))
+    images = test.at(slice(SHOWN[test.shape[0] > 1]))
     answers = classifier.predict(images).probabilities.argmax(axis=1)
     _, attention = classifier.model(tensor(classifier.normalization(images.pixels)), return_attention=True)
-    pixels = images.pixels / 255
+    pixels = np.sqrt(images.pixels / 255)  # brighter
     frames = np.stack([pixels[:, max(0, t - 1) : t + 2].max(axis=1) for t in range(0, pixels.shape[1], 2)], axis=1)
     count, times, side, _ = frames.shape  # what the pool sees
     places = side // 4
     weights = asnumpy(attention["non_local"].data).reshape(count, times, places, places, times, places, places)
     brightness = frames[:, 0].reshape(count, places, 4, places, 4).mean(axis=(2, 4)).reshape(count, -1)
     looking = np.stack(np.unravel_index(brightness.argmax(axis=1), (places, places)), axis=1)
-    columns = SHOWN if times == 1 else 1
-    with styled_figure(7.6, 2.0 * SHOWN // columns) as figure:
-        figure.set_layout_engine("constrained")
-        grid = figure.subplots(SHOWN // columns, columns, squeeze=False).ravel()
-        for axes, i in zip(grid, range(count), strict=False):
-            row, column = looking[i]
-            seen = np.concatenate(list(weights[i, 0, row, column]), axis=1)  # frame beside frame
-            strip = np.concatenate(list(frames[i]), axis=1)
-            (picture,) = laid_over(strip[None, None], seen[None])
+    columns = 4 if times == 1 else 1
+    with styled_figure(7.6, 2.1 * count // columns) as figure:
+        figure.set_layout_engine("constrained", h_pad=0.04)
+        grid = figure.subplots(count // columns, columns, squeeze=False).ravel()
+        for axes, i in zip(grid, range(count), strict=True):
+            seen = np.concatenate(list(weights[i, 0, *looking[i]]), axis=1)  # frame beside frame
+            (picture,) = laid_over(np.concatenate(list(frames[i]), axis=1)[None, None], seen[None])
             axes.imshow(picture, interpolation="nearest", extent=(0, times * places, places, 0))
             axes.set(xticks=(), yticks=(), frame_on=False)
-            axes.plot(column + 0.5, row + 0.5, "o", color="white", fillstyle="none", markersize=6)
-            for place in np.argsort(seen, axis=None)[-ARROWS:]:
-                y, x = np.unravel_index(place, seen.shape)
-                arrow = {"arrowstyle": "->", "color": "white", "linewidth": 0.5, "shrinkA": 3, "shrinkB": 0}
-                axes.annotate("", (x + 0.5, y + 0.5), (column + 0.5, row + 0.5), arrowprops=arrow)
-            right = answers[i] == images.labels[i]
-            title = classifier.classes[images.labels[i]]
-            axes.set_title(title if right else f"{title}, taken for {classifier.classes[answers[i]]}", color=MUTED)
+            axes.vlines(np.arange(1, times) * places, 0, places, color="white", linewidth=2)
+            draw_arrows(axes, looking[i], seen)
+            right, title = answers[i] == images.labels[i], classifier.classes[images.labels[i]]
+            note = "" if right else f", taken for {classifier.classes[answers[i]]}"
+            axes.set_title(f"{title}{note}", weight="normal", color=INK if right else PALETTE[1])
     return figure
+
+
+def draw_arrows(axes, place: np.ndarray, seen: np.ndarray) -> None:
+    """A ring around a place, and arrows to those that have the most of its weights, the thicker the more."""
+    row, column = place + 0.5
+    axes.plot(column, row, "o", color="white", fillstyle="none", markersize=6)
+    for largest in np.argsort(seen, axis=None)[-ARROWS:]:
+        y, x = np.unravel_index(largest, seen.shape)
+        width = 2 * np.sqrt(max(0, seen[y, x]) / seen.max())
+        if width > 0.3 and (y, x) != tuple(place):
+            arrow = {"arrowstyle": "->", "color": "white", "linewidth": width, "shrinkA": 3, "shrinkB": 0}
+            axes.annotate("", (x + 0.5, y + 0.5), (column, row), arrowprops=arrow)
 
 
 if __name__ == "__main__":
