@@ -30,6 +30,7 @@ from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
 from minattn.tasks.images.settings import ImageConfig
 
+STRIDE = 4  # pixels from a place of the last maps to the next
 WINDOW = 31  # pixels on a side that a place of the last maps sees
 LARGER_WINDOW = 47  # with a residual block more
 

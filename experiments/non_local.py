@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from canvases import ANSWERS, BEST_SUM, fastest, same, small
-from clip_network import WINDOW, ClipConfig, ClipNetworkConfig, multiply_adds
+from clip_network import STRIDE, WINDOW, ClipConfig, ClipNetworkConfig, multiply_adds
 from shared import (
     accuracy,
     add_row_options,
@@ -91,7 +91,7 @@ DEFAULTS = {
     "fastest": {"canvas": 40, "examples": 6000, "epochs": 6},
 }
 DRAWN = {"same": "embedded", "fastest": "spacetime"}  # the row, of seed 1, whose weights are in the picture
-SHOWN = 8, 3  # pictures and clips that are drawn
+SHOWN = {"same": 8, "fastest": 3}  # canvases in the picture
 ARROWS = 20  # from a place to those with the largest weights, as in figure 3
 
 
@@ -114,6 +114,8 @@ def main() -> None:
 
     rows, name = ROWS[arguments.question], arguments.question
     check_row_options(arguments, [row.name for row in rows], {"pair", "extent", "extra", "model", "seed"})
+    if arguments.canvas % STRIDE:
+        raise ConfigError(f"--canvas must be a multiple of {STRIDE}, the pixels of a place; got {arguments.canvas}")
     source = ImageSource(arguments.data)
     config = ClipConfig(model="clip_network", network=ClipNetworkConfig())
     config = with_settings(config, [*SETTINGS, f"epochs={arguments.epochs}", *arguments.set])
@@ -142,7 +144,7 @@ def main() -> None:
     write_text(arguments.out / f"{name}.md", text)
     print(f"\n{text}")
     if drawn is not None:
-        save_figure(draw(drawn, test), arguments.out / f"{name}.png")
+        save_figure(draw(drawn, test.at(slice(SHOWN[name]))), arguments.out / f"{name}.png")
         print(f"figure: {arguments.out / f'{name}.png'}")
 
 
@@ -198,23 +200,25 @@ def table(rows: list[Row], results: list[dict]) -> str:
 
 
 @no_grad()
-def draw(classifier: Classifier, test: Images):
-    """Where the brightest place of the first frame looks, over test canvases: a map, and arrows as in figure 3."""
-    images = test.at(slice(SHOWN[test.shape[0] > 1]))
+def draw(classifier: Classifier, images: Images):
+    """Where the brightest place of the first frame looks, over canvases: a map, and arrows as in figure 3."""
     answers = classifier.predict(images).probabilities.argmax(axis=1)
     _, attention = classifier.model(tensor(classifier.normalization(images.pixels)), return_attention=True)
     pixels = np.sqrt(images.pixels / 255)  # brighter
     frames = np.stack([pixels[:, max(0, t - 1) : t + 2].max(axis=1) for t in range(0, pixels.shape[1], 2)], axis=1)
     count, times, side, _ = frames.shape  # what the pool sees
-    places = side // 4
+    places = side // STRIDE
     weights = asnumpy(attention["non_local"].data).reshape(count, times, places, places, times, places, places)
-    brightness = frames[:, 0].reshape(count, places, 4, places, 4).mean(axis=(2, 4)).reshape(count, -1)
+    brightness = frames[:, 0].reshape(count, places, STRIDE, places, STRIDE).mean(axis=(2, 4)).reshape(count, -1)
     looking = np.stack(np.unravel_index(brightness.argmax(axis=1), (places, places)), axis=1)
     columns = 4 if times == 1 else 1
-    with styled_figure(7.6, 2.1 * count // columns) as figure:
+    lines = -(-count // columns)
+    with styled_figure(7.6, 2.1 * lines) as figure:
         figure.set_layout_engine("constrained", h_pad=0.04)
-        grid = figure.subplots(count // columns, columns, squeeze=False).ravel()
-        for axes, i in zip(grid, range(count), strict=True):
+        grid = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axes in grid[count:]:
+            axes.set_axis_off()
+        for axes, i in zip(grid, range(count), strict=False):
             seen = np.concatenate(list(weights[i, 0, *looking[i]]), axis=1)  # frame beside frame
             (picture,) = laid_over(np.concatenate(list(frames[i]), axis=1)[None, None], seen[None])
             axes.imshow(picture, interpolation="nearest", extent=(0, times * places, places, 0))

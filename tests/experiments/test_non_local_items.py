@@ -212,6 +212,7 @@ def test_rows_are_trained_once_and_tabulated_with_what_a_place_looks_at(
         (["same", "--rows", "time"], "there is no row 'time'; hint: one of alone, deeper"),
         (["fastest", "--set", "pair=dot"], "the rows differ in"),
         (["same", "--canvas", "20"], "do not fit on 20"),
+        (["same", "--canvas", "62"], "--canvas must be a multiple of 4"),
         (["same", "--rows", "alone", "--only-seed", "2"], "there is no network to tabulate"),
     ],
 )

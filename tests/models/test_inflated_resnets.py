@@ -15,7 +15,7 @@ from minattn.models.vision.inflated_resnet import (
     InflatedConv2d,
     inflated,
 )
-from minattn.models.vision.non_local_resnet import C2D, C2D_CONFIGURATIONS, C2DConfig, as_clips, as_frames
+from minattn.models.vision.non_local_resnet import C2D, C2DConfig, as_clips, as_frames
 from minattn.nn.initializers import unallocated
 from minattn.testing import check_gradients
 
@@ -161,9 +161,3 @@ def test_settings_that_do_not_fit_are_refused(changes, message):
 def test_an_even_number_of_frames_is_refused():
     with pytest.raises(ConfigError, match="got 4 frames; hint: 3 or 5"):
         InflatedConv2d(1, 1, 1, 4, np.random.default_rng(0))
-
-
-def test_c2d_has_ten_blocks_in_resnet_101_too():
-    with unallocated():
-        network = C2D(C2D_CONFIGURATIONS["c2d_resnet101_nl10"], np.random.default_rng(0))
-    assert network.count_parameters() == 43_319_760 + 4 * 526_592 + 6 * 2_101_760

@@ -48,6 +48,26 @@ def test_parameters_of_the_baselines(name, all_of_them, without_batch_norm):
     assert ordinary_parameters(network) == without_batch_norm
 
 
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("c2d_resnet50_nl1", 26_429_392),
+        ("c2d_resnet50_nl5", 31_686_096),
+        ("c2d_resnet50_nl10", 39_044_560),
+        ("c2d_resnet101_nl1", 45_421_520),
+        ("c2d_resnet101_nl5", 50_678_224),
+        ("c2d_resnet101_nl10", 58_036_688),
+    ],
+)
+def test_parameters_with_blocks(name, count):
+    """A block has 526,592 parameters in res3, 2,101,760 in res4: weights, biases and batch norm."""
+    config = C2D_CONFIGURATIONS[name]
+    res3 = sum(stage == 1 for stage, _ in config.places())
+    base = {"resnet50": 24_327_632, "resnet101": 43_319_760}[config.backbone]
+    assert unbuilt(name).count_parameters() == count
+    assert count == base + res3 * 526_592 + (config.blocks - res3) * 2_101_760
+
+
 @pytest.mark.parametrize("pair", ["embedded", "dot"])
 def test_five_blocks_make_resnet_101_a_sixth_larger(pair):
     """Their weights are 7,340,032; the paper prints 1.2 times the parameters of C2D."""
