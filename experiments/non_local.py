@@ -88,7 +88,7 @@ ROWS = {
 }
 DEFAULTS = {
     "same": {"canvas": 64, "examples": 10_000, "epochs": 6},
-    "fastest": {"canvas": 40, "examples": 6000, "epochs": 6},
+    "fastest": {"canvas": 40, "examples": 4000, "epochs": 6},
 }
 DRAWN = {"same": "embedded", "fastest": "spacetime"}  # the row, of seed 1, whose weights are in the picture
 SHOWN = {"same": 8, "fastest": 3}  # canvases in the picture
