@@ -4,6 +4,7 @@ Every one is a `MinattnError` and also the built-in error a NumPy user would exp
 """
 
 import errno
+from collections.abc import Iterable
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -58,3 +59,19 @@ def hint_for_write_error(error: OSError) -> str:
     if error.errno == errno.ENAMETOOLONG:
         return "a shorter name"
     return "another folder"
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """Names with commas between them: the first of them, and how many more there are."""
+    found = list(names)
+    more = f" and {len(found) - most:,} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more
+
+
+STEERING = (*range(32), *range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in STEERING if chr(code) not in "\t\n"}
+
+
+def visible(text: str) -> str:
+    """The text with the characters that steer a terminal, or turn what stands beside them, as Python writes them."""
+    return text.translate(ESCAPES)

@@ -203,8 +203,8 @@ def threads() -> int:
     """
     wanted = os.environ.get(VARIABLE)
     if wanted is not None:
-        if not wanted.isdecimal() or int(wanted) == 0:
-            raise ConfigError(f"{VARIABLE} must be a number of threads, 1 or more; got {wanted!r}")
+        if not wanted.isdecimal() or len(wanted) > 4 or int(wanted) == 0:
+            raise ConfigError(f"{VARIABLE} must be a number of threads, 1 or more; got {wanted[:40]!r}; hint: 1")
         return int(wanted)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         given = os.environ.get(name, "")

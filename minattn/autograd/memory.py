@@ -21,6 +21,7 @@ import ctypes
 import os
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 from minattn.errors import ConfigError
 
@@ -69,3 +70,33 @@ def _is_glibc() -> bool:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
     except (AttributeError, ValueError, OSError):  # no such question on this system
         return False
+
+
+def machine_memory() -> int | None:
+    """The bytes of memory that this machine has, or that its container may use; None where nothing tells."""
+    try:
+        most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    try:
+        container = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return most
+    return min(most, int(container)) if container.isdecimal() else most
+
+
+def refuse_more_memory() -> None:
+    """Let this process raise MemoryError where it wants more than the machine has.
+
+    Otherwise the system may grant it, and end the process without a word when it makes use of it.
+    """
+    if (most := machine_memory()) is None:
+        return
+    try:
+        import resource
+
+        limit, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if limit == resource.RLIM_INFINITY:
+            resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    except (ImportError, ValueError, OSError):  # a system without such limits
+        return

@@ -1,12 +1,16 @@
 """The application, its two consoles, its options and exit statuses."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
+from rich.text import Text
 from typer.core import TyperGroup
 
+from minattn.errors import visible
 from minattn.tasks.run_folder import has_started, is_finished
 from minattn.training import BEST
 
@@ -21,6 +25,24 @@ class Commands(TyperGroup):
         return sorted(super().list_commands(ctx), key=place)
 
 
+class SafeConsole(Console):
+    """A console that no text can steer: file names, words of a damaged checkpoint, and the like come out as text."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        width, height = super().size
+        return ConsoleDimensions(max(width, NARROWEST), height)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error on, which the command line ends by."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+NARROWEST = 20  # characters of a line, also where COLUMNS or the terminal say less
+
 app = typer.Typer(
     cls=Commands,
     add_completion=False,
@@ -29,10 +51,11 @@ app = typer.Typer(
     help="Attention, readable, tested and fast: train the classic papers' models and look at what they attend to.",
 )
 plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}  # paths and words as they are
-console = Console(**plain, soft_wrap=True)
-errors = Console(**plain, soft_wrap=True, stderr=True)
+console = SafeConsole(**plain, soft_wrap=True)
+errors = SafeConsole(**plain, soft_wrap=True, stderr=True)
 
-FAILED, INTERRUPTED = 1, 130  # exit statuses; the second is that of a program that Ctrl-C has ended
+# Exit statuses; the last two are those of a program that Ctrl-C, or nobody reading what it writes, has ended.
+FAILED, INTERRUPTED, UNREAD = 1, 130, 141
 
 
 def option(text: str, *names: str, metavar: str | None = None, **more: Any) -> Any:

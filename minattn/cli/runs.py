@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from typer.core import TyperCommand
 
 from minattn.cli.app import Device, app, console, errors, note_unfinished, option
 from minattn.cli.options import CommandsOfTasks, TaskParameters, command, parameter
-from minattn.errors import CheckpointError, ConfigError
+from minattn.errors import CheckpointError, ConfigError, visible
 from minattn.tasks import driver
 from minattn.tasks.registry import TASKS
 from minattn.tasks.task import Task
@@ -70,7 +71,8 @@ class Predict(Runs):
             own.check(values)
             predictor = driver.load(run, device)
             arguments = [values.pop(name) for name in own.positional]
-            task.predict(predictor, Terminal(), *arguments, **values)
+            with np.errstate(all="ignore"):
+                task.predict(predictor, Terminal(), *arguments, **values)
             note_unfinished(Path(run))
 
         own = TaskParameters(task.predict, Task.predict)
@@ -87,7 +89,7 @@ class Terminal:
         console.print(drawing, soft_wrap=False)
 
     def write(self, text: str) -> None:
-        sys.stdout.write(text)
+        sys.stdout.write(visible(text))
         sys.stdout.flush()
 
     def note(self, text: str) -> None:

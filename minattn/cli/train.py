@@ -13,10 +13,10 @@ from typer.core import TyperCommand
 from minattn import __version__
 from minattn.cli.app import INTERRUPTED, Device, app, console, option
 from minattn.cli.options import CommandsOfTasks, command, options_of, parameter
-from minattn.errors import ConfigError
+from minattn.errors import CheckpointError, ConfigError
+from minattn.kinds import type_name
 from minattn.tasks import driver
 from minattn.tasks.config import Setting, settings_of, short_key
-from minattn.tasks.fields import type_name
 from minattn.tasks.files import read_json
 from minattn.tasks.registry import TASKS, task_named
 from minattn.tasks.run_folder import REPORT, has_started, is_finished
@@ -178,10 +178,15 @@ def results(task: Task, folder: Path) -> str:
     """The score of a finished run, its figures, and what to do next."""
     report = read_json(folder / REPORT)
     example = task.example(driver.StoredRun.read(folder).source)
-    lines = {
-        "test": task.summary(report["test"]),
-        **task.remarks(report),
-        "figures": "  ".join(str(folder / name) for name in report["figures"] if (folder / name).exists()),
-        "now try": f"minattn {task.command} {shlex.quote(str(folder))} {example}".rstrip(),
-    }
+    try:
+        lines = {
+            "test": task.summary(report["test"]),
+            **task.remarks(report),
+            "figures": "  ".join(str(folder / name) for name in report["figures"] if (folder / name).exists()),
+            "now try": f"minattn {task.command} {shlex.quote(str(folder))} {example}".rstrip(),
+        }
+    except (AttributeError, LookupError, TypeError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{folder / REPORT} is damaged: it is no report of {task.name} ({error!r}); hint: remove it, and resume"
+        ) from error
     return "\n".join(f"{heading + ':':<{max(map(len, lines)) + 2}} {line}" for heading, line in lines.items())

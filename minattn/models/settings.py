@@ -5,6 +5,7 @@ import typing
 from typing import Annotated, Any
 
 from minattn.errors import ConfigError
+from minattn.kinds import described, fits, shown
 from minattn.nn import initializers
 
 Reduction = Annotated[int | None, "r: reduction of squeeze-and-excitation; none: without it"]
@@ -15,12 +16,14 @@ DropoutRate = Annotated[float, "rate of dropout in training"]
 
 
 def check_sizes(config: Any, *names: str) -> None:
-    """Raise ConfigError unless these settings are whole numbers from 1 on, and what is annotated as bool is one."""
+    """Raise ConfigError unless these settings are whole numbers from 1 on, and all are what their annotations say."""
     initializers.check_sizes(**{name: getattr(config, name) for name in names})
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if typing.get_args(field.type)[:1] == (bool,) and not isinstance(value, bool):
-            raise ConfigError(f"{field.name} must be True or False, got {value!r}; hint: one of these")
+        kind, value = (typing.get_args(field.type) or (field.type,))[0], getattr(config, field.name)
+        if not (dataclasses.is_dataclass(kind) or fits(value, kind)):
+            raise ConfigError(f"{field.name} must be {described(kind)}, got {shown(value)}; hint: another value")
+        if isinstance(value, int) and abs(value) > initializers.LARGEST:
+            raise ConfigError(f"{field.name} must be at most {initializers.LARGEST:,}, got {shown(value)}; hint: less")
 
 
 def check_settings(config: Any, *sizes: str) -> None:

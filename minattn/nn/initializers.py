@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -16,7 +17,47 @@ from minattn.nn.module import Parameter
 
 Rng = np.random.Generator
 
+LARGEST = 10**9  # size: a vector of such a length has 4 GB
+
 _allocating: ContextVar[bool] = ContextVar("allocating", default=True)
+
+
+@dataclass
+class Budget:
+    """The memory that parameters may take; `numbers` and `arrays` are those that were drawn."""
+
+    most: int  # bytes
+    numbers: int = 0
+    arrays: int = 0
+
+    def take(self, shape: tuple[int, ...]) -> None:
+        """Raise ConfigError where parameters and their gradients take more with those of this shape."""
+        self.numbers += math.prod(shape)
+        self.arrays += 1
+        if (needed := 2 * 4 * self.numbers) > self.most:
+            raise ConfigError(
+                f"the parameters and their gradients take {needed / 2**30:,.3g} GiB or more, this machine has "
+                f"{self.most / 2**30:,.3g} GiB of memory; hint: smaller sizes"
+            )
+        if self.arrays > MOST_ARRAYS:
+            raise ConfigError(f"the network has more than {MOST_ARRAYS:,} arrays of parameters; hint: fewer layers")
+
+
+_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
+MOST_ARRAYS = 30_000  # a network of ten thousand layers
+
+
+@contextmanager
+def within_memory(most: int | None) -> Iterator[None]:
+    """Within the block raise ConfigError for parameters that, with their gradients, take more than `most` bytes.
+
+    They are counted as they are drawn, and refused before they take the memory.  None: any number may.
+    """
+    token = _budget.set(None if most is None else Budget(most))
+    try:
+        yield
+    finally:
+        _budget.reset(token)
 
 
 @contextmanager
@@ -25,17 +66,25 @@ def unallocated() -> Iterator[None]:
 
     For looking at a model too large to build: names, shapes and counts are right, values are not.
     """
-    token = _allocating.set(False)
+    token, outer = _allocating.set(False), _budget.get()
     try:
-        yield
+        with within_memory(outer.most if outer else None):  # a network that is looked at only is counted by itself
+            yield
     finally:
         _allocating.reset(token)
+
+
+def _allocates(shape: tuple[int, ...]) -> bool:
+    """False where parameters take no memory; raises ConfigError where this one takes too much."""
+    if budget := _budget.get():
+        budget.take(shape)
+    return _allocating.get()
 
 
 def constant(shape: tuple[int, ...], value: float = 0.0) -> Parameter:
     """Every element `value`."""
     _check_shape(shape)
-    if not _allocating.get():
+    if not _allocates(shape):
         return Parameter(np.broadcast_to(np.zeros((), np.float32), shape))
     return Parameter(np.full(shape, value, np.float32))
 
@@ -45,6 +94,8 @@ def check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise ConfigError(f"{name} must be a whole number of at least 1, got {size!r}; hint: {name}=1 or more")
+        if size > LARGEST:
+            raise ConfigError(f"{name} must be at most {LARGEST:,}, got {float(size):.3g}; hint: {name}=1 or more")
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
@@ -73,7 +124,7 @@ def ones(shape: tuple[int, ...]) -> Parameter:
 
 def normal(shape: tuple[int, ...], rng: Rng, std: float = 0.01) -> Parameter:
     """Independent draws from N(0, std^2)."""
-    if not _allocating.get():
+    if not _allocates(shape):
         return zeros(shape)
     _check_drawing(shape, rng)
     return Parameter(rng.standard_normal(shape, np.float32) * np.float32(std))
@@ -81,7 +132,7 @@ def normal(shape: tuple[int, ...], rng: Rng, std: float = 0.01) -> Parameter:
 
 def uniform(shape: tuple[int, ...], rng: Rng, bound: float = 0.1) -> Parameter:
     """Independent draws from the uniform distribution on [-bound, bound)."""
-    if not _allocating.get():
+    if not _allocates(shape):
         return zeros(shape)
     _check_drawing(shape, rng)
     return Parameter((rng.random(shape, np.float32) * 2 - 1) * np.float32(bound))
@@ -121,7 +172,7 @@ def orthogonal(shape: tuple[int, ...], rng: Rng, blocks: int = 1) -> Parameter:
     m, rest = divmod(columns, blocks)
     if rest:
         raise ShapeError(f"orthogonal: {columns} columns do not make {blocks} equal blocks")
-    if not _allocating.get():
+    if not _allocates(shape):
         return zeros(shape)
     _check_drawing(shape, rng)
     return Parameter(np.concatenate([_orthogonal_block(n, m, rng) for _ in range(blocks)], 1))

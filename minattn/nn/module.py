@@ -11,7 +11,7 @@ import numpy as np
 from minattn.autograd import Array, Tensor, asnumpy, to_device
 from minattn.autograd.backend import is_array
 from minattn.autograd.faults import FAULTS, describe
-from minattn.errors import ConfigError, ShapeError
+from minattn.errors import ConfigError, ShapeError, listed
 
 
 class Parameter(Tensor):
@@ -116,22 +116,21 @@ class Module:
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Put the arrays of `state` in the parameters and buffers of the same names.
 
-        Strict: raises `ShapeError` that lists every missing, unexpected and mis-shaped name, and then changes
-        nothing.
+        Strict: raises `ShapeError` that says how many names are missing, unexpected, mis-shaped or of another kind of
+        number, and which the first are, and then changes nothing.
         """
         own = self._state()
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
-        shapes = [
-            f"{name} is {state[name].shape}, expected {own[name].shape}"
-            for name in own
-            if name in state and tuple(state[name].shape) != own[name].shape
+        both = [(name, state[name], own[name]) for name in own if name in state]
+        shapes = [f"{name} is {a.shape}, expected {p.shape}" for name, a, p in both if tuple(a.shape) != p.shape]
+        kinds = [
+            f"{name} is {a.dtype}, expected {p.dtype}"
+            for name, a, p in both
+            if np.dtype(a.dtype).kind != np.dtype(p.dtype).kind and not (a.dtype.kind == "f" and p.dtype.kind == "c")
         ]
-        problems = [
-            f"{what}: {', '.join(names)}"
-            for what, names in (("missing", missing), ("unexpected", unexpected), ("wrong shapes", shapes))
-            if names
-        ]
+        found = {"missing": missing, "unexpected": unexpected, "wrong shapes": shapes, "wrong kinds of numbers": kinds}
+        problems = [f"{what}: {listed(names)}" for what, names in found.items() if names]
         if problems:
             raise ShapeError(
                 f"this state does not fit {type(self).__name__}; {'; '.join(problems)}; hint: build the model with "

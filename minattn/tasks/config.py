@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 from minattn.errors import CheckpointError, ConfigError
+from minattn.kinds import described, fits, parsed, shown
 from minattn.nn import Parameter
-from minattn.tasks.fields import Count, Field, NonNegative, Positive, check_value, described, fields_of, fits, parsed
+from minattn.tasks.fields import Count, Field, NonNegative, Positive, check_value, fields_of
 from minattn.training import Optimizer, Plan, Schedule
 
 Config = TypeVar("Config")
@@ -92,14 +93,15 @@ def with_settings(config: TaskConfig, settings: Iterable[str]) -> Any:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise ConfigError(f"a setting has the form key=value, got {setting!r}; hint: --set lr=1e-3")
+            raise ConfigError(f"a setting has the form key=value, got {shown(setting)}; hint: --set lr=1e-3")
         path = _path_of(key, known)
         field = known[path].field
         try:
             changes[path] = parsed(text, field.kind)
         except ValueError:
             raise ConfigError(
-                f"{key} must be {described(field.kind)}, got {text!r}; hint: {key}={known[path].value} is the default"
+                f"{key} must be {described(field.kind)}, got {shown(text)}; "
+                f"hint: {key}={known[path].value} is the default"
             ) from None
     return replaced(config, changes)
 
@@ -130,7 +132,7 @@ def unknown(what: str, name: str, names: Iterable[str], others: str = "") -> Con
     names = list(dict.fromkeys(names))
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
     hint = " or ".join(near) + others if near else f"one of {', '.join(names)}"
-    return ConfigError(f"there is no {what} {name!r}; hint: {hint}")
+    return ConfigError(f"there is no {what} {shown(name)}; hint: {hint}")
 
 
 # ---------------------------------------------------------------------------------------------- JSON
@@ -153,7 +155,7 @@ def from_json(template: Config, stored: Any, path: Path) -> Config:
     if wrong:
         kind = type(template).__name__
         raise CheckpointError(
-            f"{path} does not hold the settings of this version's {kind}: {'; '.join(wrong)}; "
+            f"{path} does not hold the settings of this version's {kind}: {'; '.join(wrong[:5])}; "
             "hint: the minattn version that made the run, or a new run"
         )
     return config
@@ -172,7 +174,7 @@ def _restored(template: Any, stored: Any, prefix: str, wrong: list[str]) -> Any:
             value = stored[field.name]
             values[field.name] = tuple(value) if isinstance(value, list) else value
             if not fits(values[field.name], field.kind):
-                wrong.append(f"{prefix}{field.name} is {json.dumps(value)} and must be {described(field.kind)}")
+                wrong.append(f"{prefix}{field.name} is {shown(value)} and must be {described(field.kind)}")
     for name in names:
         if name in stored and dataclasses.is_dataclass(inner := getattr(template, name)):
             values[name] = _restored(inner, stored[name], f"{prefix}{name}.", wrong)

@@ -5,6 +5,7 @@ It refuses wrong arguments before it writes anything.
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import Any
 import numpy as np
 
 from minattn.autograd import check_device
+from minattn.autograd.memory import machine_memory
 from minattn.data import Splits
 from minattn.data.splits import PARTS, fingerprint
 from minattn.errors import CheckpointError, ConfigError, DataError, MinattnError
+from minattn.nn import Module
+from minattn.nn.initializers import within_memory
 from minattn.tasks.config import as_json, from_json
 from minattn.tasks.files import write_json
 from minattn.tasks.registry import task_named
@@ -25,13 +29,17 @@ from minattn.tasks.run_folder import (
     REPORT,
     check_libraries,
     check_unused,
+    check_writable,
     has_started,
+    locked,
     new_run,
     read_run,
 )
 from minattn.tasks.task import Evaluation, Predictor, Source, Task
 from minattn.tasks.threads import blas_threads
-from minattn.training import BEST, LAST, LOG, Batches, Outcome, Plan, Trainer, arrays_under, load_checkpoint
+from minattn.training import BEST, LAST, LOG, Batches, Outcome, Plan, Trainer, arrays_under
+from minattn.training.checkpoint import Checkpoint, check_numbers
+from minattn.training.loop import expected_of
 from minattn.training.progress import Progress, default_progress
 
 NEW_DATA = "start a new run with the new ones"
@@ -64,7 +72,8 @@ def start(
     check_unused(folder)
     progress = make_progress()
     splits = load_data(task, source, config, progress, announce)
-    predictor = task.build(config, splits)
+    with within_memory(machine_memory()):
+        predictor = task.build(config, splits)
     for part, data in splits.parts().items():
         predictor.check(data, f"the {part} {task.items} of {source.name(part)}")
     trainer = _trainer(task, predictor, splits, folder, device, progress)
@@ -76,8 +85,7 @@ def start(
         "data": splits.fingerprints(),
     }
     with new_run(folder, content):
-        outcome = run_quietly(trainer)
-    return _finished(task, outcome, folder, splits, device, make_progress())
+        return _finished(task, run_quietly(trainer), folder, splits, device, make_progress())
 
 
 @blas_threads()
@@ -96,15 +104,21 @@ def resume(
     task = stored.task
     check_libraries()
     check_device(device)
-    progress = make_progress()
-    splits = load_data(task, stored.source, stored.config, progress, announce)
-    stored.check_same(splits.fingerprints(), NEW_DATA)
-    trainer = _trainer(task, task.build(stored.config, splits), splits, folder, device, progress)
-    if has_started(folder):
-        check_checkpoint(folder / LAST, trainer.meta)
-        trainer.resume()
-        progress.note(f"resuming after step {trainer.state.step:,}")
-    return _finished(task, run_quietly(trainer), folder, splits, device, make_progress())
+    check_writable(folder)
+    with locked(folder):
+        progress = make_progress()
+        splits = load_data(task, stored.source, stored.config, progress, announce)
+        stored.check_same(splits.fingerprints(), NEW_DATA)
+        with within_memory(machine_memory()):
+            predictor = task.build(stored.config, splits)
+        trainer = _trainer(task, predictor, splits, folder, device, progress)
+        if has_started(folder):
+            for name in (LAST, BEST):
+                if name == LAST or os.path.lexists(folder / name):
+                    check_checkpoint(folder / name, trainer.meta, trainer.model)
+            trainer.resume()
+            progress.note(f"resuming after step {trainer.state.step:,}")
+        return _finished(task, run_quietly(trainer), folder, splits, device, make_progress())
 
 
 def evaluate(
@@ -139,29 +153,24 @@ def load(folder: str | Path, device: str = "cpu", task: str | None = None) -> An
     check_device(device)
     folder = Path(folder)
     stored = StoredRun.read(folder, task)
-    path = folder / BEST if (folder / BEST).exists() else folder / LAST
-    if not path.exists():
+    path = folder / BEST if os.path.lexists(folder / BEST) else folder / LAST
+    if not os.path.lexists(path):
         raise CheckpointError(
             f"{folder} has no checkpoint yet; hint: minattn train {stored.task.name} --resume {folder}"
         )
-    arrays, meta = load_checkpoint(path)
-    if any(meta.get(key) != value for key, value in checkpoint_meta(stored.task, stored.config).items()):
+    checkpoint = Checkpoint.open(path)
+    if any(checkpoint.meta.get(key) != value for key, value in checkpoint_meta(stored.task, stored.config).items()):
         raise CheckpointError(
             f"{path} belongs to another run: its settings are not those of {folder / CONFIG}; "
             "hint: put the run's own checkpoint back"
         )
-    parameters = arrays_under("model", arrays)
-    if not all(np.isfinite(array).all() for array in parameters.values()):
-        raise CheckpointError(
-            f"{path} has parameters that are not finite: its training diverged; "
-            "hint: a new run with a lower learning rate"
-        )
     try:
-        predictor = stored.task.restored(stored.config, meta)
-        predictor.model.load_state_dict(parameters)
-    except KeyError as error:
-        raise _damaged(path, f"it lacks {error}") from error
-    except (MinattnError, TypeError, ValueError) as error:
+        with within_memory(machine_memory()):
+            predictor = stored.task.restored(stored.config, checkpoint.meta)
+        arrays = checkpoint.arrays(expected_of(predictor.model), "model/")
+        check_numbers(arrays)
+        predictor.model.load_state_dict(arrays_under("model", arrays))
+    except MinattnError as error:
         raise _damaged(path, str(error).partition("; hint: ")[0]) from error
     predictor.model.to(device)
     return predictor
@@ -215,14 +224,18 @@ def checkpoint_meta(task: Task, config: Any) -> dict[str, Any]:
     return {"task": task.name, "config": as_json(config)}
 
 
-def check_checkpoint(path: Path, expected: Mapping[str, Any]) -> None:
-    """Raise CheckpointError where a checkpoint is of another run: something in its `meta` is not as expected."""
-    _, meta = load_checkpoint(path)
-    other = [key for key in expected if meta.get(key) != expected[key]]
+def check_checkpoint(path: Path, expected: Mapping[str, Any], model: Module) -> None:
+    """Raise CheckpointError where a checkpoint is of another run: its `meta` or its arrays are not as expected."""
+    checkpoint = Checkpoint.open(path)
+    other = [key for key in expected if checkpoint.meta.get(key) != expected[key]]
     if other:
         raise CheckpointError(
             f"{path} belongs to another run: it differs in {', '.join(other)}; hint: put the run's own checkpoint back"
         )
+    try:
+        checkpoint.check(expected_of(model), "model/")
+    except CheckpointError as error:
+        raise _damaged(path, str(error)) from error
 
 
 # ---------------------------------------------------------------------------------------------- the steps of a run

@@ -8,14 +8,12 @@ has the type, the bounds, the meaning and, if it is to be another than the type'
 
 import dataclasses
 import math
-import types
 import typing
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from minattn.errors import ConfigError
-
-UNIONS = (types.UnionType, typing.Union)
+from minattn.kinds import UNIONS, described, fits, shown
 
 
 class Bound(NamedTuple):
@@ -67,68 +65,6 @@ def fields_of(config: Any) -> list[Field]:
 def check_value(name: str, value: Any, field: Field) -> None:
     """Raise ConfigError for a value of another type than the field's or out of its bounds."""
     if not fits(value, field.kind):
-        raise ConfigError(f"{name} must be {described(field.kind)}, got {value!r}; hint: another value")
+        raise ConfigError(f"{name} must be {described(field.kind)}, got {shown(value)}; hint: another value")
     if field.bound and value is not None and not field.bound.holds(value):
-        raise ConfigError(f"{name} must be {field.bound.words}, got {value}; hint: another value")
-
-
-KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
-
-
-def described(kind: Any) -> str:
-    """A type in words."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return f"one of {', '.join(map(str, arguments))}"
-    if origin in UNIONS:
-        return " or ".join(map(described, arguments))
-    if origin is tuple:
-        return "values with commas between them, each " + described(arguments[0])
-    return KIND_NAMES.get(kind, "another value")
-
-
-def type_name(kind: Any) -> str:
-    """A type as the help names it, such as "int" or "int or none"."""
-    if typing.get_origin(kind) is Literal:
-        return " or ".join(map(str, typing.get_args(kind)))
-    if typing.get_origin(kind) in UNIONS:
-        return " or ".join("none" if one is types.NoneType else type_name(one) for one in typing.get_args(kind))
-    return getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else str(kind)
-
-
-def fits(value: Any, kind: Any) -> bool:
-    """True where a value is of this type; floats may be whole, and whole numbers are no booleans."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return any(value == choice and type(value) is type(choice) for choice in arguments)
-    if origin in UNIONS:
-        return any(fits(value, choice) for choice in arguments)
-    if origin is tuple:
-        kinds = arguments[:1] * len(value) if arguments[-1] is ... and isinstance(value, tuple) else arguments
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
-    if kind is float:
-        return type(value) in (int, float)
-    return kind is Any or type(value) is kind
-
-
-def parsed(text: str, kind: Any) -> Any:
-    """The value of this type that a text writes.  Raises ValueError where it writes none."""
-    value = _read(text, kind)
-    if not fits(value, kind):
-        raise ValueError(f"{text!r} is not {described(kind)}")
-    return value
-
-
-def _read(text: str, kind: Any) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return {str(choice): choice for choice in arguments}.get(text, text)
-    if origin in UNIONS:
-        if text == "none" and types.NoneType in arguments:
-            return None
-        return _read(text, next(choice for choice in arguments if choice is not types.NoneType))
-    if origin is tuple:
-        return tuple(_read(part.strip(), arguments[0]) for part in text.split(","))
-    if kind is bool:
-        return {"true": True, "false": False}.get(text.lower(), text)
-    return kind(text)
+        raise ConfigError(f"{name} must be {field.bound.words}, got {shown(value)}; hint: another value")

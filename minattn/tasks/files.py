@@ -1,11 +1,14 @@
-"""Text and JSON files that are written whole or not at all."""
+"""Text and JSON files that are written whole or not at all, and JSON that is read with care."""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 from minattn.errors import CheckpointError, hint_for_write_error
+from minattn.whole_files import read_at_most, write_whole
+
+LONGEST = 64 << 20  # bytes of a JSON file
+HINT = "hint: restore the file, or a new run"
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -18,14 +21,10 @@ def write_text(path: Path, text: str) -> None:
 
     Raises CheckpointError where it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
+        write_whole(path, text.encode("utf-8"))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise CheckpointError(
             f"{path} cannot be written: {error.strerror}; hint: {hint_for_write_error(error)}"
         ) from error
@@ -37,13 +36,11 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises CheckpointError where it is missing, cut off or something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_at_most(path, LONGEST))
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path} is damaged: it is no JSON ({error}); hint: restore the file, or a new run"
-        ) from error
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; {HINT}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: it is no JSON ({error}); {HINT}") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is damaged: it holds no JSON object; hint: restore the file, or a new run")
+        raise CheckpointError(f"{path} is damaged: it holds no JSON object; {HINT}")
     return content

@@ -12,6 +12,7 @@ and what the task draws and writes, such as figures of where the model looks.
 import contextlib
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from minattn import __version__
 from minattn.errors import CheckpointError, MissingDependencyError, hint_for_write_error
 from minattn.tasks.files import read_json, write_json
 from minattn.training import LAST, LOG
+from minattn.whole_files import TEMPORARY
 
 CONFIG, REPORT, CURVES = "config.json", "report.json", "curves.png"
 
@@ -29,7 +31,8 @@ FORMAT = 2
 1: minattn 0.1.0 and before, which wrote no number.
 """
 
-LIBRARIES = {"safetensors": "checkpoints", "matplotlib": "figures"}  # of the extra `train`: what a run needs them for
+LIBRARIES = {"safetensors": "checkpoints", "msgspec": "checkpoints", "matplotlib": "figures"}
+"""Of the extra `train`: what a run needs them for."""
 
 
 def check_libraries() -> None:
@@ -46,12 +49,12 @@ def check_libraries() -> None:
 def check_unused(folder: Path) -> None:
     """Raise CheckpointError where a new run would mix with what is in `folder` already."""
     check_writable(folder)
-    if (folder / CONFIG).exists():
+    if os.path.lexists(folder / CONFIG):
         raise CheckpointError(
             f"{folder} holds a run already; hint: continue it by --resume {folder}, choose another folder by "
             "--out, or delete this one"
         )
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and set(folder.iterdir()) - set(folder.glob(TEMPORARY)):
         raise CheckpointError(f"{folder} is not empty; hint: a new folder by --out")
 
 
@@ -70,6 +73,36 @@ def check_writable(folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Within the block no other process trains in this folder, and what a killed one left unfinished is removed.
+
+    The lock is the system's and ends with the process, however that ends.  (Windows, and some network file systems,
+    have no such lock for a folder; there nothing is locked.)
+    Raises CheckpointError where another process has the lock.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(
+                f"another process is training in {folder}; hint: wait until it is done, or another folder"
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        for path in folder.glob(TEMPORARY):
+            path.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def new_run(folder: Path, content: dict[str, Any]) -> Iterator[None]:
     """Make the folder of a new run, with `content` and the versions as its config.json; it starts within the block.
 
@@ -77,16 +110,27 @@ def new_run(folder: Path, content: dict[str, Any]) -> Iterator[None]:
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        write_json(folder / CONFIG, {"format": FORMAT, "minattn": __version__, **content})
-        yield
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"{folder} cannot be made: {error.strerror}; hint: {hint_for_write_error(error)}"
+            ) from error
+        with locked(folder):
+            check_unused(folder)  # again: another process may have been quicker
+            try:
+                write_json(folder / CONFIG, {"format": FORMAT, "minattn": __version__, **content})
+                yield
+            except BaseException:
+                if not (folder / LAST).exists():
+                    for name in (CONFIG, LOG):
+                        with contextlib.suppress(OSError):
+                            (folder / name).unlink()
+                raise
     except BaseException:
-        if not (folder / LAST).exists():
-            for name in (CONFIG, LOG):
-                with contextlib.suppress(OSError):
-                    (folder / name).unlink()
-            for path in made:  # the last of them may not have been made
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+        for path in made:  # those that are empty
+            with contextlib.suppress(OSError):
+                path.rmdir()
         raise
 
 
@@ -100,7 +144,7 @@ def read_run(folder: Path, task: str | None = None) -> dict[str, Any]:
     if not folder.is_dir():
         problem = "is a file, not a run's folder" if folder.exists() else "does not exist"
         raise CheckpointError(f"{folder} {problem}; {hint}")
-    if not (folder / CONFIG).exists():
+    if not os.path.lexists(folder / CONFIG):
         raise CheckpointError(f"{folder} is not a run's folder: it has no {CONFIG}; {hint}")
     content = read_json(folder / CONFIG)
     if content.get("format") != FORMAT:
@@ -124,4 +168,4 @@ def is_finished(folder: Path) -> bool:
 def has_started(folder: Path) -> bool:
     """True where training has left something: a checkpoint, or a log with a line in it."""
     log = folder / LOG
-    return (folder / LAST).exists() or (log.exists() and log.stat().st_size > 0)
+    return os.path.lexists(folder / LAST) or (log.exists() and log.stat().st_size > 0)

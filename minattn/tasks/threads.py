@@ -22,8 +22,11 @@ def blas_threads() -> Iterator[None]:
     Raises ConfigError where the variable is no such number, MissingDependencyError without threadpoolctl.
     """
     wanted = os.environ.get(VARIABLE, "1")
-    if not wanted.isdecimal():
-        raise ConfigError(f"{VARIABLE} must be a number of threads, or 0 to leave BLAS as it is; got {wanted!r}")
+    if not (wanted.isdecimal() and len(wanted) < 5):
+        raise ConfigError(
+            f"{VARIABLE} must be a number of threads up to 9999, or 0 to leave BLAS as it is; got {wanted[:40]!r}; "
+            "hint: 1 or 2"
+        )
     try:
         from threadpoolctl import threadpool_limits
     except ImportError as error:

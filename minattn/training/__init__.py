@@ -1,6 +1,13 @@
 """Training: optimizers, schedules, clipping, checkpoints, metrics and the loop."""
 
-from minattn.training.checkpoint import arrays_under, load_checkpoint, restore_rng, rng_state, save_checkpoint
+from minattn.training.checkpoint import (
+    arrays_under,
+    as_kind,
+    load_checkpoint,
+    restore_rng,
+    rng_state,
+    save_checkpoint,
+)
 from minattn.training.clipping import clip_grad_norm, clip_grad_norms, clip_grad_value, grad_norm
 from minattn.training.loop import BEST, LAST, LOG, Batches, Trainer
 from minattn.training.metrics import Metric
@@ -49,6 +56,7 @@ __all__ = [
     "StepDecay",
     "Trainer",
     "arrays_under",
+    "as_kind",
     "clip_grad_norm",
     "clip_grad_norms",
     "clip_grad_value",

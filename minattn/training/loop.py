@@ -17,16 +17,24 @@ import numpy as np
 
 from minattn.autograd import Tensor, keep_freed_memory, no_grad
 from minattn.autograd.backend import Array
-from minattn.errors import CheckpointError, ConfigError, DataError, ShapeError, TrainingError
+from minattn.errors import CheckpointError, ConfigError, DataError, MinattnError, TrainingError, listed
 from minattn.nn import Module
-from minattn.training.checkpoint import Arrays, arrays_under, load_checkpoint, restore_rng, rng_state, save_checkpoint
+from minattn.training.checkpoint import (
+    Checkpoint,
+    arrays_under,
+    as_kind,
+    check_numbers,
+    restore_rng,
+    rng_state,
+    save_checkpoint,
+)
 from minattn.training.clipping import clip_grad_norm, clip_grad_norms, grad_norm
 from minattn.training.interrupt import CtrlC
 from minattn.training.log import JsonLog
 from minattn.training.metrics import Metric
 from minattn.training.optimizers import Optimizer
 from minattn.training.parallel import DataParallel
-from minattn.training.plan import Outcome, Plan, State
+from minattn.training.plan import Outcome, Plan, Saved, State
 from minattn.training.progress import Progress, Speed, default_progress
 from minattn.training.schedules import Constant, Schedule
 
@@ -309,30 +317,41 @@ class Trainer:
     def resume(self) -> None:
         """Put model, optimizer, schedule, random generators and state where the folder's last checkpoint has them.
 
-        Raises CheckpointError where there is none, or where it belongs to another model or another optimizer.
+        Raises CheckpointError where there is none, where it belongs to another model or another optimizer, and where it
+        is damaged; no file has changed then.
         """
         path = self.folder / LAST
-        arrays, meta = load_checkpoint(path)
+        checkpoint = Checkpoint.open(path)
         try:
-            self._restore(arrays, meta)
-        except (CheckpointError, ShapeError) as error:
+            self._restore(checkpoint, as_kind(checkpoint.meta, Saved))
+        except MinattnError as error:
             raise CheckpointError(f"{path} does not fit this run: {error}") from error
-        except KeyError as error:
-            raise CheckpointError(f"{path} was not saved by a training run: it has no {error}") from error
+        if self.state.best < math.inf:
+            Checkpoint.open(self.folder / BEST)  # or there would be nothing to load at the end
         self._resumed = True
 
-    def _restore(self, arrays: Arrays, meta: Mapping[str, Any]) -> None:
+    def _restore(self, checkpoint: Checkpoint, saved: Saved) -> None:
+        saved.check(len(self.batches))
+        layout = self.optimizer.layout(saved.optimizer.t)
+        arrays = checkpoint.arrays(
+            expected_of(self.model) | {f"optimizer/{name}": array for name, array in layout.items()}
+        )
+        check_numbers(arrays)
         self.model.load_state_dict(arrays_under("model", arrays))
-        self.optimizer.load_state_dict({**meta["optimizer"], "arrays": arrays_under("optimizer", arrays)})
-        self.schedule.load_state_dict(meta["schedule"])
-        if meta["generators"].keys() != self.generators.keys():
+        self.optimizer.load_state_dict({**asdict(saved.optimizer), "arrays": arrays_under("optimizer", arrays)})
+        if saved.schedule.keys() != self.schedule.state_dict().keys():
             raise CheckpointError(
-                f"it has the random generators {sorted(meta['generators'])}, this run {sorted(self.generators)}; "
+                f"it is of another schedule of learning rates, with {listed(saved.schedule) or 'none'}"
+            )
+        self.schedule.load_state_dict(saved.schedule)
+        if saved.generators.keys() != self.generators.keys():
+            raise CheckpointError(
+                f"it has the random generators {sorted(saved.generators)}, this run {sorted(self.generators)}; "
                 "hint: resume with those the run was started with"
             )
         for name, generator in self.generators.items():
-            restore_rng(generator, meta["generators"][name])
-        self.state = State(**meta["state"])
+            restore_rng(generator, saved.generators[name])
+        self.state = saved.state
 
     def _outcome(self, interrupted: bool) -> Outcome:
         state = self.state
@@ -352,6 +371,11 @@ class Trainer:
             last=self.folder / LAST,
             best_checkpoint=self.folder / BEST if evaluated else None,
         )
+
+
+def expected_of(model: Module) -> dict[str, Tensor]:
+    """The parameters and buffers of a model by the names that their arrays have in a checkpoint."""
+    return {f"model/{name}": tensor for name, tensor in {**model.named_parameters(), **model.named_buffers()}.items()}
 
 
 def _told(metrics: Mapping[str, float], between: str = "  ") -> str:

@@ -6,13 +6,13 @@ the parameter is long, `update` is given one block of it after the other, small 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from minattn.autograd.backend import Array, asnumpy, device_of, to_device, xp
-from minattn.errors import CheckpointError, ConfigError, ShapeError
+from minattn.autograd.backend import Array, asnumpy, to_device, xp
+from minattn.errors import CheckpointError, ConfigError, ShapeError, listed
 from minattn.nn import Parameter
 
 BLOCK = 1 << 15
@@ -130,6 +130,15 @@ class Optimizer:
             },
         }
 
+    def layout(self, names: Iterable[str]) -> dict[str, Parameter]:
+        """The arrays in the state of the parameters of these names: by "slot/parameter" one of the same kind.
+
+        Raises CheckpointError for a name that no parameter has.
+        """
+        if unknown := [name for name in names if name not in self.parameters]:
+            raise CheckpointError(f"the saved optimizer state has {listed(unknown)}, which this model has not")
+        return {f"{slot}/{name}": self.parameters[name] for name in names for slot in self.slots}
+
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave, on the parameters' devices.
 
@@ -141,21 +150,18 @@ class Optimizer:
                 f"the saved optimizer is {saved['kind']}, this one is {type(self).__name__}; "
                 "hint: resume with the optimizer the run was started with"
             )
-        states = {name: self._loaded_state(name, t, saved["arrays"]) for name, t in saved["t"].items()}
+        arrays = saved["arrays"]
+        for place, p in self.layout(saved["t"]).items():
+            array = arrays.get(place)
+            if array is None or array.shape != p.shape or array.dtype != p.dtype:
+                found = "nothing" if array is None else f"{array.dtype} {array.shape}"
+                raise CheckpointError(f"optimizer state {place}: expected {p.dtype} {p.shape}, found {found}")
+        states = {name: self._loaded_state(name, t, arrays) for name, t in saved["t"].items()}
         self.lr, self.states = saved["lr"], states
 
     def _loaded_state(self, name: str, t: int, arrays: Mapping[str, np.ndarray]) -> State:
-        if name not in self.parameters:
-            raise CheckpointError(f"the saved optimizer state has a parameter {name!r}, which this model has not")
-        p = self.parameters[name].data
-        state: State = {"t": t}
-        for slot in self.slots:
-            array = arrays.get(f"{slot}/{name}")
-            if array is None or array.shape != p.shape or array.dtype != p.dtype:
-                found = "nothing" if array is None else f"{array.dtype} {array.shape}"
-                raise CheckpointError(f"optimizer state {slot}/{name}: expected {p.dtype} {p.shape}, found {found}")
-            state[slot] = to_device(np.array(array), device_of(p))
-        return state
+        device = self.parameters[name].device
+        return {"t": t, **{slot: to_device(np.array(arrays[f"{slot}/{name}"]), device) for slot in self.slots}}
 
 
 class SGD(Optimizer):

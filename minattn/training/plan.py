@@ -3,8 +3,9 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from minattn.errors import ConfigError
+from minattn.errors import CheckpointError, ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,44 @@ class State:
             return True
         self.stale += 1
         return False
+
+
+@dataclass
+class OptimizerState:
+    """The state of an optimizer beside its arrays; t: the updates that each parameter has had."""
+
+    kind: str
+    lr: float
+    t: dict[str, int]
+
+
+@dataclass
+class Saved:
+    """What a checkpoint says of training beside the arrays, with the types that it must have."""
+
+    state: State
+    optimizer: OptimizerState
+    schedule: dict[str, int | float]
+    generators: dict[str, dict[str, Any]]
+
+    def check(self, batches_per_epoch: int) -> None:
+        """Raise CheckpointError where these numbers are none that training comes to."""
+        state = self.state
+        counts = (state.step, state.position, state.best_step, state.stale, state.evaluated_step, state.log_bytes)
+        numbers = (state.best, *state.losses, *state.norms, *self.schedule.values())
+        evaluations = max(state.best_step, state.evaluated_step, state.stale)
+        for holds, words in (
+            (min(counts) >= 0 <= state.epoch, "counts from 0 on"),
+            (state.position < batches_per_epoch, f"one of the {batches_per_epoch} batches of an epoch"),
+            (state.step == state.epoch * batches_per_epoch + state.position, "the step that its batch belongs to"),
+            (evaluations <= state.step, "no evaluation after its last step"),
+            (len(state.losses) == len(state.norms) <= state.step, "as many norms as losses"),
+            (all(0 <= t <= state.step for t in self.optimizer.t.values()), "no more updates than steps"),
+            (-math.inf not in numbers and not any(map(math.isnan, numbers)), "numbers, none of them NaN or -Infinity"),
+            (0 <= state.seconds < math.inf, "the seconds that it took"),
+        ):
+            if not holds:
+                raise CheckpointError(f"its state is none of a run: expected {words}")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Self
 
-from minattn.errors import MissingDependencyError
+from minattn.errors import MissingDependencyError, visible
 
 
 class Progress:
@@ -31,7 +31,7 @@ class Progress:
 
 class PlainProgress(Progress):
     """Prints lines: all notes, and at most once every `seconds` a report, with the share that is done and an estimate
-    of the time that is left.
+    of the time that is left; where none comes for so long, these two alone.
     """
 
     def __init__(self, seconds: float = 10.0) -> None:
@@ -41,14 +41,17 @@ class PlainProgress(Progress):
         self._fraction = 0.0
 
     def advance(self, fraction: float) -> None:
-        self._first = self._first or (time.monotonic(), fraction)
+        now = time.monotonic()
+        self._first = self._first or (now, fraction)
         self._fraction = fraction
+        if now - max(self._reported, self._first[0]) >= self._seconds:
+            self.report("")
 
     def report(self, line: str) -> None:
         now = time.monotonic()
         if now - self._reported >= self._seconds:
             self._reported = now
-            self.note(self._done(now) + line)
+            self.note((self._done(now) + line).rstrip())
 
     def _done(self, now: float) -> str:
         """The share, and the time left if all goes on as it did since the first step."""
@@ -61,7 +64,7 @@ class PlainProgress(Progress):
         return f"{self._fraction:4.0%}  {timedelta(seconds=round(seconds))} left  "
 
     def note(self, line: str) -> None:
-        print(line, flush=True)
+        print(visible(line), flush=True)
 
 
 class BarProgress(Progress):
@@ -85,10 +88,10 @@ class BarProgress(Progress):
         self._bar.update(self._task, completed=fraction)
 
     def report(self, line: str) -> None:
-        self._bar.update(self._task, report=line)
+        self._bar.update(self._task, report=visible(line))
 
     def note(self, line: str) -> None:
-        self._bar.console.print(line, markup=False, highlight=False)
+        self._bar.console.print(visible(line), markup=False, highlight=False)
 
 
 def default_progress() -> Progress:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from minattn.errors import ConfigError, MinattnError, hint_for_write_error
 from minattn.viz.style import drawing_style, require_matplotlib
+from minattn.whole_files import temporary_beside, write_whole
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -48,7 +49,7 @@ def check_file_place(path: Path) -> None:
         raise ConfigError(f"cannot save {path}: there is no folder {path.parent}; create it first")
     if path.is_dir():
         raise ConfigError(f"cannot save {path}: it is a folder; hint: the name of a file")
-    temporary = _beside(path)
+    temporary = temporary_beside(path)
     try:
         temporary.touch()
         temporary.unlink()
@@ -57,20 +58,9 @@ def check_file_place(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` to a temporary file in the same folder and move it to `path`; on failure leave nothing behind.
-
-    Raises `MinattnError` where it cannot be written.
-    """
-    temporary = _beside(path)
+    """`write_whole`, which raises `MinattnError` where the file cannot be written."""
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        write_whole(path, content)
     except OSError as error:
         hint = hint_for_write_error(error)
         raise MinattnError(f"{path} cannot be written: {error.strerror}; hint: {hint}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")

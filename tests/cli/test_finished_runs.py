@@ -1,6 +1,7 @@
 """What can be done with a run that was trained: evaluate it, ask it for words, and try to resume it."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_a_disk_too_full_for_the_plot(refused, a_run, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     says = ["p.png", "No space left on device"]
     refused("predict", a_run, "bad", "--plot", "p.png", says=says, folder=a_run.parent)
 

@@ -166,7 +166,7 @@ def full_disk_after(monkeypatch, target, name, calls):
     monkeypatch.setattr(target, name, limited)
 
 
-@pytest.mark.parametrize(("target", "name"), [(Path, "write_text"), (os, "fsync"), (Path, "mkdir")])
+@pytest.mark.parametrize(("target", "name"), [(os, "replace"), (os, "fsync"), (Path, "mkdir")])
 def test_a_disk_that_is_full_from_the_start_leaves_nothing(refused, words, tmp_path, monkeypatch, target, name):
     full_disk_after(monkeypatch, target, name, 0)
     refused(*train_arguments(tmp_path / "a" / "run"), says=["No space left on device", "hint"], folder=tmp_path)

@@ -13,7 +13,7 @@ from minattn.tasks.files import read_json, write_json
 def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "new" / "config.json"
     write_json(path, {"a": 1})
-    monkeypatch.setattr(Path, "replace", _full_disk)
+    monkeypatch.setattr(os, "replace", _full_disk)
     with pytest.raises(CheckpointError, match="cannot be written: No space left on device"):
         write_json(path, {"a": 2})
     assert read_json(path) == {"a": 1}

@@ -62,7 +62,7 @@ def test_of_folders_that_were_made_none_stays_where_the_last_cannot_be(tmp_path,
         mkdir(path, *arguments, **options)
 
     monkeypatch.setattr(Path, "mkdir", fail)
-    says = "cannot be written: Read-only file system; hint: a folder that can be written to"
+    says = "cannot be made: Read-only file system; hint: a folder that can be written to"
     with pytest.raises(CheckpointError, match=says), new_run(tmp_path / "first" / "last", {}):
         pytest.fail("there is no folder to begin in")
     assert not list(tmp_path.iterdir())
@@ -146,7 +146,7 @@ def test_a_run_has_started_when_it_has_a_checkpoint_or_a_line_of_log(tmp_path):
     assert has_started(tmp_path)
 
 
-@pytest.mark.parametrize("library", ["safetensors", "matplotlib"])
+@pytest.mark.parametrize("library", ["safetensors", "msgspec", "matplotlib"])
 def test_a_missing_library_is_named_with_its_cure(monkeypatch, library):
     check_libraries()
     monkeypatch.setitem(sys.modules, library, None)

@@ -9,8 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import pytest
 
 from minattn.errors import CheckpointError, ConfigError
+from minattn.kinds import described, parsed
 from minattn.tasks.config import TaskConfig, as_json, from_json, settings_of, short_key, with_settings
-from minattn.tasks.fields import Count, Field, Positive, described, parsed
+from minattn.tasks.fields import Count, Field, Positive
 from minattn.tasks.g2p.settings import MODELS
 
 

@@ -265,10 +265,14 @@ def test_resuming_needs_the_same_model_and_a_training_run(tmp_path):
     tiny_trainer(tmp_path, steps=2).run()
     arrays, meta = load_checkpoint(tmp_path / LAST)
     save_checkpoint(tmp_path / LAST, {**arrays, "model/output.bias": np.zeros(9)}, meta)
-    with pytest.raises(CheckpointError, match=r"last\.safetensors does not fit this run: .*output\.bias is \(9,\)"):
+    with pytest.raises(
+        CheckpointError, match=r"last\.safetensors does not fit this run: .*output\.bias is float64 \(9,\)"
+    ):
         tiny_trainer(tmp_path).resume()
     save_checkpoint(tmp_path / LAST, arrays, {"model": "tiny"})
-    with pytest.raises(CheckpointError, match=r"last\.safetensors was not saved by a training run"):
+    with pytest.raises(
+        CheckpointError, match=r"last\.safetensors does not fit .*: object missing required field state"
+    ):
         tiny_trainer(tmp_path).resume()
 
 

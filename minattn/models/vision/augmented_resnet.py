@@ -17,7 +17,6 @@ for small images, is not in the paper: 4 heads, keys of at least 4 numbers.  Nor
 in place of all 3x3 convolutions of basic blocks, as with kappa = upsilon = 1 it does in bottlenecks, which have one.
 """
 
-import math
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -69,7 +68,7 @@ class AugmentedResNetConfig:
         check_choices(self, positions=POSITIONS)
         if self.backbone not in BACKBONES:
             raise ConfigError(f"there is no backbone {self.backbone!r}; hint: one of {', '.join(BACKBONES)}")
-        if not (0 <= self.kappa < math.inf and 0 <= self.upsilon <= 1):
+        if not (0 <= self.kappa <= 1000 and 0 <= self.upsilon <= 1):
             raise ConfigError(
                 f"kappa is at least 0 and upsilon a share, got {self.kappa} and {self.upsilon}; hint: 0.2 and 0.1"
             )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -45,6 +45,14 @@ class FactAnswer(NamedTuple):
     slots: list[Slot]
     weights: np.ndarray
     """(slots, hops)."""
+
+
+@dataclass
+class StoredFacts:
+    """What a checkpoint says beside the network's parameters."""
+
+    words: list[str]
+    facts: list[Fact]
 
 
 class FactAnswerer:

@@ -17,7 +17,6 @@ import numpy as np
 from minattn.data import Splits, Vocabulary
 from minattn.data.qa.facts import (
     REVERSED,
-    Fact,
     FactQuestions,
     generate_questions,
     load_countries,
@@ -26,10 +25,10 @@ from minattn.data.qa.facts import (
 )
 from minattn.data.splits import PARTS
 from minattn.errors import ConfigError, DataError
-from minattn.tasks.facts.answerer import FactAnswer, FactAnswerer, hits_at_1
+from minattn.tasks.facts.answerer import FactAnswer, FactAnswerer, StoredFacts, hits_at_1
 from minattn.tasks.facts.settings import FactsConfig
 from minattn.tasks.task import Evaluation, OnProgress, Output, Source, Task, ignore_progress
-from minattn.training import Metric
+from minattn.training import Metric, as_kind
 
 HOPS = "hops.png"
 
@@ -86,7 +85,8 @@ class FactAnswering(Task):
         return FactAnswerer.of(config, splits)
 
     def restored(self, config: FactsConfig, meta: Mapping[str, Any]) -> FactAnswerer:
-        return FactAnswerer(config, Vocabulary.from_list(meta["words"]), [Fact(*fact) for fact in meta["facts"]])
+        stored = as_kind(meta, StoredFacts)
+        return FactAnswerer(config, Vocabulary.from_list(stored.words), stored.facts)
 
     def describe(self, splits: Splits[FactQuestions]) -> str:
         return f"about {len(splits.train.facts):,} facts"

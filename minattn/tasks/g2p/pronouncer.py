@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -42,6 +43,14 @@ class Pronunciation(NamedTuple):
         from minattn.viz import Alignment
 
         return Alignment(self.alignment, list(self.word), self.phonemes, self.word, self.probability)
+
+
+@dataclass
+class StoredSymbols:
+    """What a checkpoint says beside the model's parameters."""
+
+    letters: list[str]
+    phonemes: list[str]
 
 
 class Pronouncer(Transducer):

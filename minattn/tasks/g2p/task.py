@@ -14,12 +14,12 @@ from minattn.data import Lexicon, LexiconSplits, Vocabulary, hold_out, load_cmud
 from minattn.data.text.lexicon import CANONICAL_DEV_WORDS
 from minattn.tasks.fields import AT_LEAST_ONE
 from minattn.tasks.g2p.error_rates import score
-from minattn.tasks.g2p.pronouncer import Pronouncer
+from minattn.tasks.g2p.pronouncer import Pronouncer, StoredSymbols
 from minattn.tasks.g2p.settings import MODELS
 from minattn.tasks.sequences.answers import Plot, alignments_of_run, check_plot, show_answers
 from minattn.tasks.sequences.settings import SequenceConfig
 from minattn.tasks.task import Evaluation, Files, OnProgress, Output, Task, ignore_progress
-from minattn.training import Metric
+from minattn.training import Metric, as_kind
 
 SHOWN_WORDS = ("attention", "knight", "through", "bookkeeper", "phoenix", "extraordinary")
 """The words of the figure of alignments."""
@@ -71,8 +71,8 @@ class G2P(Task):
         return Pronouncer.of(config, splits.train)
 
     def restored(self, config: SequenceConfig, meta: Mapping[str, Any]) -> Pronouncer:
-        letters, phonemes = (Vocabulary.from_list(meta[name]) for name in ("letters", "phonemes"))
-        return Pronouncer(config, letters, phonemes)
+        stored = as_kind(meta, StoredSymbols)
+        return Pronouncer(config, Vocabulary.from_list(stored.letters), Vocabulary.from_list(stored.phonemes))
 
     def evaluate(
         self,

@@ -1,6 +1,7 @@
 """A network with its classes and its pixels' mean: trained, scored, and asked what it sees."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -44,6 +45,20 @@ class Predictions(NamedTuple):
     def errors(self, images: Images) -> np.ndarray:
         """(images,): True where the likeliest class is not the right one."""
         return self.probabilities.argmax(axis=1) != images.labels
+
+
+@dataclass
+class StoredClasses:
+    """What a checkpoint says beside the network's parameters."""
+
+    classes: list[str]
+    shape: tuple[int, int, int]
+    mean: list[float]
+    std: list[float]
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1 or len(self.mean) != self.shape[0]:
+            raise ConfigError(f"images of shape {self.shape} with means of {len(self.mean)} channels")
 
 
 class Classifier:
@@ -184,24 +199,6 @@ class Classifier:
             "mean": list(self.normalization.mean),
             "std": list(self.normalization.std),
         }
-
-
-def check_meta(meta: Mapping[str, Any]) -> None:
-    """Raise CheckpointError, or KeyError, where a checkpoint does not say what `Classifier.meta` does."""
-    classes, shape = meta["classes"], meta["shape"]
-    if not (isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)):
-        raise CheckpointError(f"its classes are {classes!r}, expected a list of names")
-    if not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)):
-        raise CheckpointError(f"its shape is {shape!r}, expected [channels, height, width]")
-    for name in ("mean", "std"):
-        numbers = meta[name]
-        kinds = [type(number) for number in numbers] if isinstance(numbers, list) else []
-        if len(kinds) != shape[0] or not set(kinds) <= {int, float} or not np.isfinite(numbers).all():
-            raise CheckpointError(
-                f"its {name} is {numbers!r}, expected a finite number for each of {shape[0]} channels"
-            )
-    if min(meta["std"]) <= 0:
-        raise CheckpointError(f"its std is {meta['std']!r}, expected numbers above 0")
 
 
 def on_device(model: Any, images: np.ndarray) -> Tensor:

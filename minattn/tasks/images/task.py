@@ -15,11 +15,11 @@ from minattn.data import ImageSplits, Normalization
 from minattn.data.images.dataset import Images, described
 from minattn.errors import DataError
 from minattn.models import registry
-from minattn.tasks.images.classifier import Classifier, Predictions, check_meta
+from minattn.tasks.images.classifier import Classifier, Predictions, StoredClasses
 from minattn.tasks.images.settings import DEFAULTS, MODEL_DEFAULTS, ImageConfig
 from minattn.tasks.images.source import ImageSource
 from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_progress
-from minattn.training import Metric
+from minattn.training import Metric, as_kind
 
 MAPS = "maps.png"
 
@@ -59,9 +59,8 @@ class ImageClassification(Task):
         return Classifier.of(config, splits)
 
     def restored(self, config: ImageConfig, meta: Mapping[str, Any]) -> Classifier:
-        check_meta(meta)
-        channels, height, width = meta["shape"]
-        return Classifier(config, meta["classes"], (channels, height, width), Normalization(meta["mean"], meta["std"]))
+        stored = as_kind(meta, StoredClasses)
+        return Classifier(config, stored.classes, stored.shape, Normalization(stored.mean, stored.std))
 
     def evaluate(self, predictor: Classifier, data: Images, on_progress: OnProgress = ignore_progress) -> Evaluation:
         """Score a run's best model on its test images: accuracy."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self
 
@@ -18,10 +19,20 @@ EVALUATION_BATCH = 16
 """Windows that are scored at a time."""
 
 
+@dataclass
+class StoredAlphabet:
+    """What a checkpoint says beside the model's parameters."""
+
+    alphabet: str
+    prompt: str
+
+
 class CharacterModel:
     """A language model with its alphabet, and the prompt that its samples begin with."""
 
     def __init__(self, config: LanguageConfig, alphabet: Alphabet, prompt: str) -> None:
+        if config.network.vocab_size != len(alphabet):
+            raise ConfigError(f"the model is for {config.network.vocab_size} characters, and there are {len(alphabet)}")
         self.config, self.alphabet, self.prompt = config, alphabet, prompt
         self.model = config.build()
 

@@ -19,11 +19,11 @@ from minattn.data.text.texts import cut_tail
 from minattn.tasks.fields import AT_LEAST_ONE, NonNegative, Positive
 from minattn.tasks.files import write_text
 from minattn.tasks.lm.baselines import baselines
-from minattn.tasks.lm.character_model import CharacterModel
+from minattn.tasks.lm.character_model import CharacterModel, StoredAlphabet
 from minattn.tasks.lm.settings import MODELS, LanguageConfig
 from minattn.tasks.task import Evaluation, Files, OnProgress, Output, Task, ignore_progress
 from minattn.tasks.threads import blas_threads
-from minattn.training import Metric
+from minattn.training import Metric, as_kind
 from minattn.training.progress import Progress
 
 SAMPLES = "samples.txt"
@@ -83,7 +83,8 @@ class LanguageModeling(Task):
         return CharacterModel.of(config, Alphabet("".join(splits)), first_line[:PROMPT] or "\n")
 
     def restored(self, config: LanguageConfig, meta: Mapping[str, Any]) -> CharacterModel:
-        return CharacterModel(config, Alphabet(meta["alphabet"]), meta["prompt"])
+        stored = as_kind(meta, StoredAlphabet)
+        return CharacterModel(config, Alphabet(stored.alphabet), stored.prompt)
 
     def evaluate(self, predictor: CharacterModel, data: str, on_progress: OnProgress = ignore_progress) -> Evaluation:
         """Score a run's best model on its test text: bits per character."""

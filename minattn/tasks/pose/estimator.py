@@ -1,6 +1,5 @@
 """A network with the joints that it predicts: trained, scored, and asked."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from minattn.autograd import Tensor, asnumpy, no_grad, to_device
 from minattn.data.pose.batches import PoseBatch, PoseBatches, evaluation_poses, in_unit
 from minattn.data.pose.dataset import Poses, PoseSplits, Skeleton
-from minattn.errors import CheckpointError, ConfigError, DataError
+from minattn.errors import ConfigError, DataError
 from minattn.models.pose.heat_maps import decode_heat_maps, flip_averaged, targets
 from minattn.models.pose.hourglass import REDUCTION, heat_map_loss
 from minattn.tasks.pose.settings import PoseConfig
@@ -120,19 +119,6 @@ class PoseEstimator:
             "limbs": [list(limb) for limb in skeleton.limbs],
             "mirrored": list(skeleton.mirrored),
         }
-
-
-def skeleton_of(meta: Mapping[str, Any]) -> Skeleton:
-    """The skeleton of a checkpoint.  Raises CheckpointError, KeyError or ConfigError where it does not say one."""
-    joints, limbs, mirrored = meta["joints"], meta["limbs"], meta["mirrored"]
-    if not (isinstance(joints, list) and all(isinstance(name, str) for name in joints)):
-        raise CheckpointError(f"its joints are {joints!r}, expected a list of names")
-    whole = isinstance(mirrored, list) and isinstance(limbs, list) and all(isinstance(limb, list) for limb in limbs)
-    if not whole or not all(type(n) is int for n in (*mirrored, *(n for limb in limbs for n in limb))):
-        raise CheckpointError(
-            f"its limbs are {limbs!r} and its mirrored joints {mirrored!r}, expected numbers of joints"
-        )
-    return Skeleton(tuple(joints), tuple((limb[0], limb[-1]) for limb in limbs), tuple(mirrored))
 
 
 def on_device(model: Any, images: np.ndarray) -> Tensor:

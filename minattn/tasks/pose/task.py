@@ -14,16 +14,16 @@ import numpy as np
 from minattn.autograd import Tensor
 from minattn.data.images.folder import read_image
 from minattn.data.pose.coco import Square, read_coco
-from minattn.data.pose.dataset import OCCLUDED, UNLABELED, VISIBLE, Poses, PoseSplits
+from minattn.data.pose.dataset import OCCLUDED, UNLABELED, VISIBLE, Poses, PoseSplits, Skeleton
 from minattn.errors import ConfigError, DataError
 from minattn.models.pose.heat_maps import decode_heat_maps
 from minattn.models.pose.hourglass import REDUCTION
 from minattn.tasks.config import replaced
-from minattn.tasks.pose.estimator import PoseEstimator, PosePredictions, skeleton_of
+from minattn.tasks.pose.estimator import PoseEstimator, PosePredictions
 from minattn.tasks.pose.settings import MODELS, PHOTOGRAPHS, PoseConfig
 from minattn.tasks.pose.source import PoseSource
 from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_progress
-from minattn.training import Metric
+from minattn.training import Metric, as_kind
 from minattn.training.pose_metrics import PCK, PCKH, correct_keypoints, distances
 
 SKELETONS, HEAT_MAPS, STACKS = "skeletons.png", "heat_maps.png", "stacks.png"
@@ -55,7 +55,7 @@ class Pose(Task):
         return PoseEstimator.of(config, splits)
 
     def restored(self, config: PoseConfig, meta: Mapping[str, Any]) -> PoseEstimator:
-        return PoseEstimator(config, skeleton_of(meta))
+        return PoseEstimator(config, as_kind(meta, Skeleton))
 
     def describe(self, splits: PoseSplits) -> str:
         _, height, width = splits.train.shape

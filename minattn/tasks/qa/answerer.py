@@ -46,6 +46,14 @@ class Answered:
         return min(range(len(self.right)), key=lambda i: (-int(self.right[i].sum()), float(self.losses[i].mean())))
 
 
+@dataclass
+class StoredWords:
+    """What a checkpoint says beside the networks' parameters."""
+
+    words: list[str]
+    places: int
+
+
 class Answerer:
     """Memory networks with the words that they know.
 
@@ -56,6 +64,8 @@ class Answerer:
     def __init__(self, config: QAConfig, words: Vocabulary, places: int, dev: Stories | None = None) -> None:
         if config.network.vocab_size != len(words):
             raise ConfigError(f"the network is for {config.network.vocab_size} words, and there are {len(words)}")
+        if not 1 <= places <= config.network.memory:
+            raise ConfigError(f"the memory has {config.network.memory} places, and {places} are to be used")
         self.config, self.words, self.places, self.dev = config, words, places, dev
         self.model = config.build()
 

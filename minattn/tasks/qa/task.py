@@ -15,10 +15,10 @@ from minattn.data.qa.stories import Question, Sentence, Stories, read_babi, read
 from minattn.data.text.texts import read_text
 from minattn.errors import DataError
 from minattn.tasks.config import with_settings
-from minattn.tasks.qa.answerer import Answer, Answerer, percent_wrong
+from minattn.tasks.qa.answerer import Answer, Answerer, StoredWords, percent_wrong
 from minattn.tasks.qa.settings import ALL_TASKS, ONE_TASK, QAConfig
 from minattn.tasks.task import Evaluation, OnProgress, Output, Source, Task, ignore_progress
-from minattn.training import Metric
+from minattn.training import Metric, as_kind
 
 HOPS = "hops.png"
 
@@ -68,7 +68,8 @@ class QuestionAnswering(Task):
         return Answerer.of(config, splits)
 
     def restored(self, config: QAConfig, meta: Mapping[str, Any]) -> Answerer:
-        return Answerer(config, Vocabulary.from_list(meta["words"]), meta["places"])
+        stored = as_kind(meta, StoredWords)
+        return Answerer(config, Vocabulary.from_list(stored.words), stored.places)
 
     def describe(self, splits: Splits[Stories]) -> str:
         longest = max(len(question.story) for part in splits for question in part)

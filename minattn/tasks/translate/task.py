@@ -18,8 +18,8 @@ from minattn.tasks.sequences.answers import Plot, alignments_of_run, check_plot,
 from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_progress
 from minattn.tasks.translate.settings import MODELS, TEXT, TOKENIZED, TranslationConfig
 from minattn.tasks.translate.source import ParallelSource
-from minattn.tasks.translate.translator import Translator
-from minattn.training import Metric
+from minattn.tasks.translate.translator import StoredTokenizers, Translator
+from minattn.training import Metric, as_kind
 from minattn.training.translation_metrics import load_sacrebleu, score_translations
 
 SHOWN, SHOWN_SYMBOLS, COLUMNS = 4, 40, 2
@@ -58,7 +58,8 @@ class Translation(Task):
         return Translator.of(config, splits.train)
 
     def restored(self, config: TranslationConfig, meta: Mapping[str, Any]) -> Translator:
-        return Translator(config, *(tokenizer_from_json(meta[side]) for side in ("source", "target")))
+        stored = as_kind(meta, StoredTokenizers)
+        return Translator(config, tokenizer_from_json(stored.source), tokenizer_from_json(stored.target))
 
     def evaluate(
         self,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -64,6 +65,14 @@ class Translated(NamedTuple):
         from minattn.viz import Alignment
 
         return Alignment(self.alignment, self.source_symbols, self.target_symbols, None, self.probability)
+
+
+@dataclass
+class StoredTokenizers:
+    """What a checkpoint says beside the model's parameters."""
+
+    source: dict[str, Any]
+    target: dict[str, Any]
 
 
 class Translator(Transducer):
