@@ -18,10 +18,10 @@ from minattn.models.pose.hourglass import heat_map_loss
 from minattn.tasks import driver
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.pose import source as pose_source
-from minattn.tasks.pose.estimator import PoseEstimator, PosePredictions, skeleton_of
+from minattn.tasks.pose.estimator import PoseEstimator, PosePredictions
 from minattn.tasks.pose.source import PoseSource
 from minattn.tasks.pose.task import HEAT_MAPS, SKELETONS, STACKS, Pose, examples, most_gained, scores, square_of
-from minattn.training import Progress
+from minattn.training import Progress, as_kind
 
 pytestmark = pytest.mark.skipif(find_spec("PIL") is None, reason="needs the extra images")
 
@@ -280,16 +280,16 @@ def test_without_a_box_all_of_the_image_is_seen():
 def test_a_skeleton_comes_back_from_its_checkpoint(config, splits):
     predictor = PoseEstimator.of(config, splits)
     meta = json.loads(json.dumps(predictor.meta()))
-    assert skeleton_of(meta) == predictor.skeleton
+    assert as_kind(meta, Skeleton) == predictor.skeleton
     assert TASK.restored(predictor.config, meta).skeleton == predictor.skeleton
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"joints": 3}, "its joints are 3"),
-        ({"limbs": [1]}, "are not numbers of joints|expected numbers of joints"),
-        ({"mirrored": ["x"]}, "are not numbers of joints|expected numbers of joints"),
+        ({"joints": 3}, "joints: expected array, got int"),
+        ({"limbs": [1]}, r"limbs\[0\]: expected array, got int"),
+        ({"mirrored": ["x"]}, r"mirrored\[0\]: expected int, got str"),
         ({"mirrored": list(range(1, 17))}, "do not pair 16 joints"),
         ({"joints": ["one"], "mirrored": [0], "limbs": []}, "the network is for 16 joints"),
     ],
