@@ -69,7 +69,11 @@ def _read(text: str, kind: Any) -> Any:
     return kind(text)
 
 
-def shown(value: Any, most: int = 60) -> str:
-    """A value as it stands in a message: its repr, of which the middle may be left out."""
-    text = repr(value)
+def shortened(text: str, most: int = 60) -> str:
+    """A text as it stands in a message: of a long one the middle is left out."""
     return text if len(text) <= most else f"{text[: most // 2]} .. {text[-(most // 3) :]}"
+
+
+def shown(value: Any) -> str:
+    """The repr of a value, shortened."""
+    return shortened(repr(value))

@@ -53,6 +53,14 @@ class Tensor:
         self._version = 0
         self._hooks: list[Callable[[Array], Array | None]] | None = None
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copies and pickles are of leaves; the graph of another tensor belongs to this process."""
+        if self._inputs is not None:
+            raise GradientError(
+                f"a tensor in a graph (made by {self._name}) cannot be copied or pickled; hint: detach() it first"
+            )
+        return super().__reduce_ex__(protocol)
+
     # ------------------------------------------------------------------------------------------ data
     @property
     def data(self) -> Array:

@@ -48,6 +48,8 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:
         status = UNREAD
+    except SystemExit as end:  # in which typer turns a broken pipe
+        status = UNREAD if isinstance(end.__context__, BrokenPipeError) else end.code
     except Exception as error:
         status = _told(error)
     for stream in (sys.stdout, sys.stderr):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 from minattn.errors import CheckpointError, ConfigError
-from minattn.kinds import described, fits, parsed, shown
+from minattn.kinds import described, fits, parsed, shortened, shown
 from minattn.nn import Parameter
 from minattn.tasks.fields import Count, Field, NonNegative, Positive, check_value, fields_of
 from minattn.training import Optimizer, Plan, Schedule
@@ -174,7 +174,9 @@ def _restored(template: Any, stored: Any, prefix: str, wrong: list[str]) -> Any:
             value = stored[field.name]
             values[field.name] = tuple(value) if isinstance(value, list) else value
             if not fits(values[field.name], field.kind):
-                wrong.append(f"{prefix}{field.name} is {shown(value)} and must be {described(field.kind)}")
+                wrong.append(
+                    f"{prefix}{field.name} is {shortened(json.dumps(value))} and must be {described(field.kind)}"
+                )
     for name in names:
         if name in stored and dataclasses.is_dataclass(inner := getattr(template, name)):
             values[name] = _restored(inner, stored[name], f"{prefix}{name}.", wrong)

@@ -44,8 +44,11 @@ class JsonLog:
 
     @property
     def length(self) -> int:
-        """Bytes in the file."""
-        return self.path.stat().st_size
+        """Bytes in the file.  Raises TrainingError where it is gone."""
+        try:
+            return self.path.stat().st_size
+        except OSError as error:
+            raise self._failure(error) from error
 
     def _failure(self, error: OSError) -> TrainingError:
         return TrainingError(

@@ -279,7 +279,7 @@ def test_gradients(position):
         ({"se": 0}, "se must be a whole number"),
         ({"dropout": 1.0}, "dropout must be in"),
         ({"dropout": -0.1}, "dropout must be in"),
-        ({"blocks": (3, 8)}, "blocks are those of 4 stages"),
+        ({"blocks": (3, 8)}, "blocks must be 4 values"),
         ({"groups": 0}, "groups must be a whole number"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,16 @@ import pytest
 from minattn import __version__
 from minattn.errors import CheckpointError, MissingDependencyError
 from minattn.tasks.files import read_json, write_json
-from minattn.tasks.run_folder import CONFIG, FORMAT, check_libraries, check_unused, has_started, new_run, read_run
+from minattn.tasks.run_folder import (
+    CONFIG,
+    FORMAT,
+    check_libraries,
+    check_unused,
+    has_started,
+    locked,
+    new_run,
+    read_run,
+)
 from minattn.training import LAST, LOG
 
 
@@ -152,3 +162,45 @@ def test_a_missing_library_is_named_with_its_cure(monkeypatch, library):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingDependencyError, match=rf"{library}, which is not installed: pip install 'minattn\[trai"):
         check_libraries()
+
+
+# ---------------------------------------------------------------------------------------------- other processes
+def test_what_a_killed_process_left_unfinished_does_not_count_and_is_removed(tmp_path):
+    left = [tmp_path / ".config.json.123.tmp", tmp_path / ".curves.png.7.tmp"]
+    for path in left:
+        path.touch()
+    check_unused(tmp_path)
+    with new_run(tmp_path, {}):
+        assert [path.name for path in tmp_path.iterdir()] == [CONFIG]
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from minattn.tasks.run_folder import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are not locked")
+def test_a_folder_is_locked_for_one_process_as_long_as_it_lives(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "locked\n"
+    says = "another process is training in .*; hint: wait until it is done, or another folder"
+    with pytest.raises(CheckpointError, match=says), locked(tmp_path):
+        pytest.fail("two processes in one folder")
+    with pytest.raises(CheckpointError, match=says), new_run(tmp_path, {}):
+        pytest.fail("two processes in one folder")
+    assert list(tmp_path.iterdir()) == []
+    holder.kill()
+    holder.communicate()
+    with locked(tmp_path):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_ends_with_its_block(tmp_path):
+    for _ in range(3):
+        with locked(tmp_path):
+            pass
