@@ -170,7 +170,9 @@ def load(folder: str | Path, device: str = "cpu", task: str | None = None) -> An
         arrays = checkpoint.arrays(expected_of(predictor.model), "model/")
         check_numbers(arrays)
         predictor.model.load_state_dict(arrays_under("model", arrays))
-    except MinattnError as error:
+    except KeyError as error:
+        raise _damaged(path, f"it lacks {error}") from error
+    except (MinattnError, TypeError, ValueError) as error:
         raise _damaged(path, str(error).partition("; hint: ")[0]) from error
     predictor.model.to(device)
     return predictor

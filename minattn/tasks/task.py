@@ -233,7 +233,7 @@ class Task:
     def restored(self, config: Any, meta: Mapping[str, Any]) -> Predictor:
         """Return an untrained model by its configuration and its `Predictor.meta`.
 
-        Raises KeyError or a MinattnError where the latter is damaged.
+        Raises KeyError or a MinattnError where the latter is damaged, as `as_kind` does.
         """
         raise NotImplementedError
 

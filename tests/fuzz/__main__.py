@@ -11,10 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from . import checkpoints, environments, settings
+from . import checkpoints, environments, files, settings
 from .runs import Workshop
 
-KINDS = {"checkpoints": checkpoints.case, "settings": settings.case, "environments": environments.case}
+KINDS = {
+    "checkpoints": checkpoints.case,
+    "files": files.case,
+    "settings": settings.case,
+    "environments": environments.case,
+}
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
-from small_runs import SMALL_RUNS
+from small_runs import SMALL_RUNS, SmallRun
 
 from minattn.tasks import driver
 from minattn.tasks.registry import TASKS
@@ -38,6 +38,10 @@ class Workshop:
         self._sources: dict[str, Source] = {}
         TASKS["toy"] = SMALL_RUNS["toy"].task
         driver.draw_figures = lambda *_: []  # they take longer than all the rest
+
+    def small(self, task: str) -> SmallRun:
+        """The task with its settings."""
+        return SMALL_RUNS[task]
 
     def source(self, task: str) -> Source:
         """The data of a task."""
