@@ -130,7 +130,7 @@ class Module:
             if np.dtype(a.dtype).kind != np.dtype(p.dtype).kind and not (a.dtype.kind == "f" and p.dtype.kind == "c")
         ]
         found = {"missing": missing, "unexpected": unexpected, "wrong shapes": shapes, "wrong kinds of numbers": kinds}
-        problems = [f"{what}: {listed(names)}" for what, names in found.items() if names]
+        problems = [f"{what}: {listed(names, 100)}" for what, names in found.items() if names]
         if problems:
             raise ShapeError(
                 f"this state does not fit {type(self).__name__}; {'; '.join(problems)}; hint: build the model with "
