@@ -4,9 +4,9 @@
     python experiments/hourglass_supervision.py --data ranges --epochs 2 --seeds 1
 
 A. Newell, K. Yang and J. Deng, "Stacked hourglass networks for human pose estimation", ECCV 2016, section 4.3: two
-stacks whose maps are both judged, two stacks of which the last alone is judged, and one stack with as many parameters.
-They learn the joints of drawn people.  The table has PCK@0.2 of all test joints, of those in sight and of hidden ones,
-for each stack.
+stacks with intermediate supervision, two stacks of which the last alone is supervised, and one stack with as many
+parameters.  They learn the joints of drawn people.  The table has PCK@0.2 of all test joints, of visible and of
+occluded ones, for each stack.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from minattn.tasks.pose.task import Pose
 from minattn.tasks.run_folder import REPORT, check_writable
 
 NETWORKS = {
-    "two stacks, both judged": ("model=small_hourglass2",),
-    "two stacks, the last judged": ("model=small_hourglass2", "intermediate=false"),
+    "two stacks, intermediate supervision": ("model=small_hourglass2",),
+    "two stacks, final supervision": ("model=small_hourglass2", "intermediate=false"),
     "one wide stack": ("model=small_hourglass1", "features=68"),  # 203,081 parameters; two stacks have 195,032
 }
 SHARES = {"pck": "all joints", "visible": "visible joints", "occluded": "occluded joints"}

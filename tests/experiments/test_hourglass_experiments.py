@@ -37,20 +37,20 @@ def test_every_network_is_trained_once_with_every_seed_and_tabulated(call, peopl
     arguments = ("--data", people, "--out", tmp_path / "out", "--epochs", 1, "--seeds", 1, 2)
     output = call(SUPERVISION, *arguments)
     reports = sorted((tmp_path / "out").glob("*/report.json"))
-    names = ["one_wide_stack", "two_stacks-both_judged", "two_stacks-the_last_judged"]
+    names = ["one_wide_stack", "two_stacks-final_supervision", "two_stacks-intermediate_supervision"]
     assert [path.parent.name for path in reports] == [f"{name}-seed-{seed}" for name in names for seed in (1, 2)]
     before = [path.stat().st_mtime_ns for path in reports]
     table = (tmp_path / "out" / "supervision.md").read_text()
     assert table in output
     lines = [line.split(" | ")[0].strip("| ") for line in table.splitlines()[2:]]
     assert lines == [
-        "two stacks, both judged: stack 1",
-        "two stacks, both judged: stack 2",
-        "two stacks, the last judged: stack 1",
-        "two stacks, the last judged: stack 2",
+        "two stacks, intermediate supervision: stack 1",
+        "two stacks, intermediate supervision: stack 2",
+        "two stacks, final supervision: stack 1",
+        "two stacks, final supervision: stack 2",
         "one wide stack",
     ]
-    settings = json.loads((tmp_path / "out" / "two_stacks-the_last_judged-seed-2" / "config.json").read_text())[
+    settings = json.loads((tmp_path / "out" / "two_stacks-final_supervision-seed-2" / "config.json").read_text())[
         "config"
     ]
     assert (settings["intermediate"], settings["seed"], settings["network"]["stacks"]) == (False, 2, 2)
