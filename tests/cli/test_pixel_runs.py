@@ -7,6 +7,7 @@ import pytest
 from small_pixels import train_arguments, write_pixels
 
 from minattn.cli.runs import Terminal
+from minattn.models import ImageTransformer
 from minattn.tasks.files import read_json
 from minattn.tasks.run_folder import REPORT
 from minattn.training import Progress
@@ -42,7 +43,7 @@ def test_complete_leaves_a_page(minattn, pictures, pixel_run):
     first, second = sorted(pictures.glob("*/00.png"))[:2]
     result = minattn("complete", pixel_run, first, second, "--count", 2, "--plot", "page.png")
     assert (result.status, result.err) == (0, "")
-    assert result.out == "page.png: 00.png, 00.png, each with 2 completions of its lower rows\n"
+    assert result.out == "page.png: 00.png, 00.png, each with 2 drawn with other lower rows\n"
     page = Path("page.png").read_bytes()
     minattn("complete", pixel_run, first, second, "--count", 2, "--plot", "page.png")
     assert Path("page.png").read_bytes() == page
@@ -87,3 +88,23 @@ def test_a_run_of_super_resolution(minattn, pictures):
     assert Path("run", "samples.png").stat().st_size
     result = minattn("complete", "run", next(pictures.glob("*/00.png")), "--count", 1)
     assert (result.status, result.err) == (0, "")
+    assert result.out == "completed.png: 00.png, each with 1 drawn in full size\n"
+
+
+def test_a_small_image_goes_to_the_encoder_as_it_is(minattn, pictures, monkeypatch):
+    from PIL import Image
+
+    assert minattn(*train_arguments("run", "encoder_layers=1", "factor=4", "epochs=1", "levels=256")).status == 0
+    small = np.arange(4, dtype=np.uint8).reshape(2, 2) * 60
+    Image.fromarray(small).save("small.png")
+    taken = []
+    encode = ImageTransformer.draw
+    monkeypatch.setattr(
+        ImageTransformer,
+        "draw",
+        lambda self, tokens, given, rng, temperature, smaller: (
+            taken.append(smaller) or encode(self, tokens, given, rng, temperature, smaller)
+        ),
+    )
+    assert minattn("complete", "run", "small.png", "--count", 1).status == 0
+    np.testing.assert_array_equal(taken[0], small[None, None])

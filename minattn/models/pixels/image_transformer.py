@@ -382,10 +382,11 @@ class ImageEncoder(Module):
         config = self.config
         channels, height, width = config.smaller
         images = checked_levels(smaller, config.smaller, config.levels)
-        tokens, places = images.transpose(0, 2, 3, 1).reshape(len(images), -1), np.arange(height * width * channels)
+        positions = np.arange(height * width * channels)
+        tokens = images.transpose(0, 2, 3, 1).reshape(len(images), len(positions))
         tables = self.P_row, self.P_column
-        x = embedded_levels(self.embedding, places % channels, tokens, config.levels)
-        x = self.dropout(x + position_vectors(places, config, width * channels, tables, self.embedding))
+        x = embedded_levels(self.embedding, positions % channels, tokens, config.levels)
+        x = self.dropout(x + position_vectors(positions, config, width * channels, tables, self.embedding))
         return in_sequence("layers", self.layers, x, None, False, need_weights)
 
 

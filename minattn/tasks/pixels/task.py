@@ -109,7 +109,7 @@ class PixelGeneration(Task):
         seed: Annotated[NonNegative, "another seed, other images  [default: 1]", "S"] = 1,
         plot: Annotated[str, "the page of pictures  [default: completed.png]", "FILE"] = "completed.png",
     ) -> None:
-        """Complete images: the rows below those that stay; of super-resolution, all from the smaller image."""
+        """Complete images: the rows below those that stay; super-resolution enlarges a small image."""
         from minattn.viz.image_page import image_page
         from minattn.viz.saving import check_figure_path
 
@@ -119,7 +119,11 @@ class PixelGeneration(Task):
             raise ConfigError(f"--rows {kept} is more than the {height} rows of the images; hint: {height // 2}")
         check_figure_path(Path(plot))
         color = "gray" if channels == 1 else "rgb"
-        given = np.stack([read_image(path, predictor.shape[1:], color) for path in paths])
+        enlarges = predictor.has_encoder and not kept
+        factor = predictor.config.network.factor if enlarges else 1
+        height, width = (side // factor for side in predictor.shape[1:])
+        given = np.stack([read_image(path, (height, width), color) for path in paths])
+        given = given.repeat(factor, axis=2).repeat(factor, axis=3)  # the encoder takes means of factor x factor
 
         def on_progress(done: int, total: int) -> None:
             progress.advance(done / total)
@@ -134,7 +138,8 @@ class PixelGeneration(Task):
             )
         ]
         image_page(page, plot)
-        output.line(f"{plot}: {', '.join(name for name, _ in page)}, each with {count} completions of its lower rows")
+        what = "in full size" if enlarges else "with other lower rows"
+        output.line(f"{plot}: {', '.join(name for name, _ in page)}, each with {count} drawn {what}")
 
     def example(self, source: ImageSource) -> str:
         return "IMAGE.png"
