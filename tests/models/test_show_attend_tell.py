@@ -307,6 +307,21 @@ def test_places_are_read_row_by_row():
     assert model.named_modules()["decoder.attention"] is model.decoder.attention
 
 
+def test_a_place_lies_in_the_middle_of_what_its_annotation_sees():
+    encoder = captioner().encoder.eval()
+    images = ma.tensor(np.random.default_rng(0).normal(size=(1, 1, 64, 48)).astype(np.float32), requires_grad=True)
+    maps = encoder.features(images)
+    seen = np.zeros((64, 48))
+    for channel in range(maps.shape[1]):
+        images.grad = None
+        encoder.features(images)[0, channel, 4, 2].backward()
+        seen += np.abs(images.grad[0, 0])
+    rows, columns = np.nonzero(seen.any(1))[0], np.nonzero(seen.any(0))[0]
+    assert (rows[0] + rows[-1] + 1) / 2 == 4 * 8 + 4
+    assert (columns[0] + columns[-1] + 1) / 2 == 2 * 8 + 4
+    assert len(rows) == len(columns) == 22
+
+
 def test_the_small_encoder_sees_where_it_is():
     """A thing of the same form has other annotations on the left than on the right, far from the border."""
     encoder = captioner().encoder.eval()

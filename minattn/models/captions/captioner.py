@@ -37,6 +37,8 @@ class SmallEncoderConfig:
 class SmallEncoder(Module):
     """ReLU(BN(x * W)) four times, with strides 2, 2, 1 and 2, so that the maps have an eighth of the image's sides.
 
+    Kernels with a stride have even sides, 4, 4 and 2: so a place, 8x8 pixels, lies in the middle of the 22x22 that its
+    annotation is made of.
     Attention cannot tell where a place is but by its annotation, and captions may speak of left and right.  So the
     last convolution sees two more channels: how far each place lies from the left and from the top, from -1 to 1.
     """
@@ -44,11 +46,11 @@ class SmallEncoder(Module):
     def __init__(self, config: SmallEncoderConfig, rng: Rng) -> None:
         a, b, c, d = config.widths
         self.convs = [
-            ConvNorm(config.channels, a, 5, rng, stride=2, padding=2),
-            ConvNorm(a, b, 3, rng, stride=2, padding=1),
+            ConvNorm(config.channels, a, 4, rng, stride=2, padding=1),
+            ConvNorm(a, b, 4, rng, stride=2, padding=1),
             ConvNorm(b, c, 3, rng, padding=1),
         ]
-        self.last = ConvNorm(c + 2, d, 3, rng, stride=2, padding=1)
+        self.last = ConvNorm(c + 2, d, 2, rng, stride=2)
 
     def features(
         self, images: Inexact[Tensor, "batch channels height width"]
