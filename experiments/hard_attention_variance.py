@@ -3,8 +3,8 @@
     python experiments/hard_attention_variance.py --out runs/variance
 
 K. Xu et al., "Show, attend and tell: neural image caption generation with visual attention", ICML 2015, section 4.1.
-With L = 4 places and C = 3 words there are 64 sequences of places, so that everything can be enumerated: the gradient of
-L_s = sum_s p(s | a) log p(y | s, a) itself, and the mean and variance of the rule that estimates it,
+With L = 4 places and C = 3 words there are 64 sequences of places, so that everything can be enumerated: the gradient
+of L_s = sum_s p(s | a) log p(y | s, a) itself, and the mean and variance of the rule that estimates it,
 
     d log p(y | s~, a)/dW + (log p(y | s~, a) - b) d log p(s~ | a)/dW,   s~ drawn from p(s | a),
 
@@ -62,8 +62,8 @@ def main() -> None:
 class Problem:
     """A random network, one image and one caption, and for each sequence of places what the rule is made of.
 
-    p: (64,) the probability of each sequence; log_p: (64,) log p(y | s, a); likelihood, score: (64, W) d log p(y | s, a)
-    and d log p(s | a) by all parameters; exact: (W,) the gradient of L_s.
+    p: (64,) the probability of each sequence; log_p: (64,) log p(y | s, a); likelihood, score: (64, W), the gradients
+    of log p(y | s, a) and log p(s | a) by all parameters; exact: (W,) the gradient of L_s.
     """
 
     def __init__(self, seed: int) -> None:
@@ -145,7 +145,7 @@ class Problem:
 def table(problem: Problem, seed: int) -> str:
     """The baselines, the distance of the enumerated mean from the exact gradient, and the variance."""
     rows = []
-    for name, b in (("0", 0.0), ("E[log p(y | s, a)]", problem.mean), ("the best constant", problem.best)):
+    for name, b in (("0", 0.0), ("E[log p(y given s, a)]", problem.mean), ("the best constant", problem.best)):
         bias = np.abs(problem.p @ problem.rule(b) - problem.exact).max()
         rows.append([name, f"{b:.3f}", f"{bias:.1e}", f"{problem.variance(b):.3f}"])
     largest = np.abs(problem.exact).max()
