@@ -18,7 +18,7 @@ from minattn.tasks import driver
 from minattn.tasks.captions.describer import Describer
 from minattn.tasks.captions.encoders import Encoder
 from minattn.tasks.captions.source import CaptionSource
-from minattn.tasks.captions.task import ATTENTION, Captions, examples
+from minattn.tasks.captions.task import ATTENTION, SCENE, Captions, examples
 from minattn.tasks.files import read_json
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.run_folder import REPORT
@@ -262,6 +262,14 @@ def test_figures_show_right_captions_and_wrong_ones(run, splits, tmp_path):
     found = evaluation.predictions
     data = CaptionedImages(splits.test.pixels, [[one.caption or "-"] for one in found])
     assert len(examples(found, data)) == min(3, sum(bool(one.words) for one in found))
+
+
+def test_scenes_leave_one_to_ask_about(run, splits, tmp_path):
+    predictor = driver.load(run)
+    data = CaptionedImages(splits.test.pixels, splits.test.captions, [[] for _ in splits.test.captions])
+    drawn = TASK.figures(predictor, data, TASK.evaluate(predictor, data), tmp_path)
+    assert drawn == [ATTENTION, SCENE]
+    np.testing.assert_array_equal(predictor.read(tmp_path / SCENE), data.pixels[0])
 
 
 def test_predict_describes_images_and_draws_them(run, source, tmp_path):

@@ -5,6 +5,7 @@ above a sneaker", or a folder of images with a file of captions.  The scores are
 where it is known what a word names, the share of its attention that falls on that, against chance.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -15,6 +16,7 @@ from minattn.data import Normalization, tokenizer_from_json
 from minattn.data.captions.dataset import CaptionedImages, CaptionSplits
 from minattn.data.captions.folder import read_captioned
 from minattn.data.images.dataset import described
+from minattn.data.images.folder import require_pillow
 from minattn.errors import ConfigError
 from minattn.tasks.captions.describer import Described, Describer, check_meta
 from minattn.tasks.captions.encoders import Encoder
@@ -26,11 +28,15 @@ from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_prog
 from minattn.training import Metric
 from minattn.training.caption_metrics import score_captions, score_pointing
 from minattn.training.translation_metrics import load_sacrebleu
+from minattn.viz.saving import write_atomically
 
 if TYPE_CHECKING:
     from minattn.viz.captions import CaptionRow
 
 ATTENTION = "attention.png"
+
+SCENE = "scene.png"
+"""A test scene, to ask `predict` about."""
 
 SHOWN = 3
 """Right captions in the figure of a run, and as many wrong ones."""
@@ -127,17 +133,18 @@ class Captions(Task):
     def figures(
         self, predictor: Describer, test: CaptionedImages, evaluation: Evaluation, folder: Path
     ) -> Sequence[str]:
-        """An image for every word, with the attention over it, of a few right and wrong captions."""
+        """An image for every word, with the attention over it, of a few right and wrong captions; and a scene."""
         from minattn.viz.captions import draw_captions
 
+        drawn = [write_scene(folder / SCENE, test.pixels[0])] if test.named is not None else []
         if not predictor.config.attends:
-            return []
+            return drawn
         rows = [
             caption_row(test.pixels[i], evaluation.predictions[i], test.captions[i])
             for i in examples(evaluation.predictions, test)
         ]
         draw_captions(rows, folder / ATTENTION)
-        return [ATTENTION]
+        return [ATTENTION, *drawn]
 
     def predict(
         self,
@@ -165,6 +172,15 @@ class Captions(Task):
 
     def example(self, source: CaptionSource) -> str:
         return "IMAGE.png --plot FILE.png"
+
+
+def write_scene(path: Path, pixels: np.ndarray) -> str:
+    """Write a gray image (1, height, width) of bytes as PNG; returns the file's name."""
+    pillow, _ = require_pillow()
+    content = io.BytesIO()
+    pillow.fromarray(pixels[0]).save(content, "PNG")
+    write_atomically(path, content.getvalue())
+    return path.name
 
 
 def check_attends(predictor: Describer) -> None:
