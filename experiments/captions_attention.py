@@ -13,7 +13,8 @@ all with the same encoder, images, steps and seeds.  Each is scored on test scen
 exact captions, and what the paper could only show in pictures: the share of the attention, when a thing is named, that
 falls into its box, and how often the place with the largest weight lies in it (the pointing game), both against chance.
 "uneven" is the doubly stochastic penalty without lambda; the least that captions of so many words can have is given
-below the table.  Hard attention is tested with the expectation of its context, as in the authors' code.
+below the table.  Hard attention is tested with the expectation of its context and, in a row of its own, with the
+likeliest place alone; the authors' code has both.
 
 Leaves `captions.md`, `captions.json`, `curves.png` and `words.png` in the folder.  A network that is trained there
 already is not trained again, one that was stopped goes on; the table has those that are finished.
@@ -52,6 +53,8 @@ NETWORKS = {
     "hard": Network("hard", "hard"),
     "none": Network("no attention", "none"),
 }
+LIKELIEST = "likeliest"  # the row of hard attention that looks at the likeliest place
+TITLES = {name: network.name for name, network in NETWORKS.items()} | {LIKELIEST: "hard, likeliest place"}
 MOST_SEEDS = 9
 SHOWN = 2  # images in the figure that both networks describe rightly, and as many that one of them does not
 
@@ -85,26 +88,36 @@ def main() -> None:
 # ---------------------------------------------------------------------------------------------- the table
 def finished(out: Path) -> list[dict[str, Any]]:
     """The test scores of every run in the folder that is finished, by row and seed."""
-    return [
-        {"row": name, "seed": seed, "seconds": report["training"]["seconds"], **report["test"]}
-        for name in NETWORKS
-        for seed in range(1, MOST_SEEDS + 1)
-        if is_finished(out / f"{name}-{seed}")
-        for report in [read_json(out / f"{name}-{seed}" / REPORT)]
-    ]
+    results = []
+    for name, network in NETWORKS.items():
+        for seed in range(1, MOST_SEEDS + 1):
+            folder = out / f"{name}-{seed}"
+            if is_finished(folder):
+                results.append({"row": name, "seed": seed, **read_json(folder / REPORT)["test"]})
+                if network.model == "hard":
+                    results.append({"row": LIKELIEST, "seed": seed, **by_likeliest(folder)})
+    return results
+
+
+def by_likeliest(folder: Path) -> dict[str, Any]:
+    """The test scores of a run that looks at the likeliest place alone; they are kept beside the run."""
+    file = folder.with_name(f"{folder.name}-{LIKELIEST}.json")
+    if not file.exists():
+        write_json(file, driver.evaluate(folder, likeliest=True))
+    return read_json(file)
 
 
 def table(results: list[dict[str, Any]]) -> str:
     """A line a network: means over its seeds, and for exact captions and attention the spread."""
     header = ["attention", "BLEU-1", "2", "3", "4", "exact %", "loss", "in the box %", "peak in the box %", "uneven"]
     rows = []
-    for name, network in NETWORKS.items():
+    for name, title in TITLES.items():
         of_row = [result for result in results if result["row"] == name]
         if of_row:
             pointing = [result.get("pointing") or {} for result in of_row]
             rows.append(
                 [
-                    f"{network.name} ({len(of_row)})",
+                    f"{title} ({len(of_row)})",
                     *(mean([result[f"bleu{order}"] for result in of_row]) for order in (1, 2, 3, 4)),
                     mean([result["exact"] for result in of_row], spread=True),
                     mean([result["loss"] for result in of_row], digits=2),

@@ -30,7 +30,8 @@ def test_a_run_from_its_start_to_the_caption_of_an_image(minattn, folder):
     assert report["figures"][0] == "curves.png"
     bleu = report["test"]["bleu"]
     assert minattn("evaluate", "run").out.startswith(f"BLEU-4 {bleu:.2f}, exact ")
-    assert "over 24 images" in minattn("evaluate", "run", "--beam", "1", "--test", "pictures/captions.txt").out
+    options = ("--beam", "1", "--likeliest", "--test", "pictures/captions.txt")
+    assert "over 24 images" in minattn("evaluate", "run", *options).out
 
     found = minattn("predict", "run", "pictures/03.png", "pictures/04.png", "--plot", "found.png")
     assert (found.status, found.err) == (0, "")

@@ -167,6 +167,19 @@ def test_with_the_gate_closed_only_the_first_state_knows_the_image(seed, data):
     np.testing.assert_allclose(first, second, rtol=1e-8, atol=1e-9)
 
 
+def test_steps_may_look_at_the_likeliest_place_alone():
+    """Which is the same as attention whose energies are large."""
+    model, (annotations, previous, _) = random_network(4, attention="hard"), some_batch()
+    source = model.encode(annotations, likeliest=True)
+    _, log_p, weights = model.step(source.state, previous[:, 0], source.select(np.array([0, 1])))
+    _, expected, soft = model.step(source.state, previous[:, 0], model.encode(annotations))
+    np.testing.assert_array_equal(weights.data, soft.data)
+    assert np.abs(log_p.data - expected.data).max() > 1e-3
+    model.attention.U.data = 1e6 * model.attention.U.data
+    _, sharp, _ = model.step(source.state, previous[:, 0], model.encode(annotations))
+    np.testing.assert_allclose(log_p.data, sharp.data, rtol=1e-9, atol=1e-12)
+
+
 @KINDS
 def test_dropout_is_of_training_alone(attention):
     model = random_network(attention=attention, dropout=0.5)

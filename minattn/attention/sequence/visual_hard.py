@@ -24,6 +24,8 @@ Deviations from the paper:
   of the sum, and decides (f) once for a whole batch.  `per_word=True` is its mean.
 * Where (f) takes the expectation, the caption learns as soft attention does, through its weights.
 * log alpha is taken of no less than 1e-20.
+* Once trained, the decoder takes the expectation of its context, as soft attention does, or the likeliest place, as in
+  the authors' code.
 """
 
 from typing import Any
@@ -55,6 +57,13 @@ def hard_weights(weights: Array, /, draws: Any, sampled: Any) -> Result:
     draws, sampled = like(draws, weights), like(sampled, weights)[..., None]
     places = xp(weights).where(sampled, drawn_places(weights, draws), weights)  # (a) (f)
     return places, lambda g: xp(g).where(sampled, 0, g)
+
+
+def likeliest_places(weights: Inexact[Tensor, "*batch places"]) -> Inexact[Tensor, "*batch places"]:
+    """One-hot: the place with the largest weight, the first of equal ones.  It has no gradient."""
+    module, values = xp(weights.data), weights.data
+    largest = values.argmax(-1)[..., None]
+    return Tensor((module.arange(values.shape[-1]) == largest).astype(values.dtype))
 
 
 # ---------------------------------------------------------------------------------------------- the learning rule

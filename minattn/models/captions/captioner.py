@@ -117,9 +117,9 @@ class Captioner(Module):
         chosen = np.broadcast_to(self.rng.random(1 if per_batch else captions) < sampled, (captions,))
         return Draws(self.rng.random((captions, words), np.float32), chosen)
 
-    def encode(self, images: Inexact[Tensor, "batch channels height width"]) -> Source:
-        """Encode images for `step`."""
-        return self.decoder.encode(self.annotations(images))
+    def encode(self, images: Inexact[Tensor, "batch channels height width"], likeliest: bool = False) -> Source:
+        """Encode images for `step`, as the decoder's `encode`."""
+        return self.decoder.encode(self.annotations(images), likeliest)
 
     def step(
         self, state: State, previous: Integer[Array, " batch"], source: Source

@@ -24,8 +24,9 @@ from typing import Annotated, Literal, NamedTuple, get_args
 
 from jaxtyping import Bool, Float, Inexact, Integer
 
-from minattn.attention.sequence import VisualAttention, hard_weights, visual_lstm
+from minattn.attention.sequence import VisualAttention, visual_lstm
 from minattn.attention.sequence.visual import Init, gated_context, start, visual_weights
+from minattn.attention.sequence.visual_hard import likeliest_places
 from minattn.autograd import Array, Tensor, ops, xp
 from minattn.errors import ConfigError, ShapeError
 from minattn.models.settings import check_choices, check_sizes
@@ -86,6 +87,7 @@ class Source(NamedTuple):
     annotations: Tensor  # a (B, L, D); without attention the mean annotation (B, 1, D)
     keys: Tensor | None  # p (B, L, D); None without attention
     state: State  # before the first step
+    likeliest: bool = False  # in steps of hard attention, the likeliest place and not the expectation
 
     @property
     def batch(self) -> int:
@@ -95,7 +97,7 @@ class Source(NamedTuple):
     def select(self, rows: Array) -> "Source":
         """Return the images with these row numbers, each as often as it is given."""
         keys = None if self.keys is None else ops.take(self.keys, rows)
-        return Source(ops.take(self.annotations, rows), keys, self.state[rows])
+        return Source(ops.take(self.annotations, rows), keys, self.state[rows], self.likeliest)
 
 
 class Draws(NamedTuple):
@@ -136,8 +138,11 @@ class ShowAttendTell(Module):
             layer.weight = start("paper", inputs, outputs, rng)
         return layer
 
-    def encode(self, annotations: Inexact[Tensor, "batch places annotation"]) -> Source:
-        """Prepare annotations for the steps.  Raises ShapeError for images of a single place, with attention."""
+    def encode(self, annotations: Inexact[Tensor, "batch places annotation"], likeliest: bool = False) -> Source:
+        """Prepare annotations for the steps; likeliest: these look at the likeliest place alone, one for each word.
+
+        Raises ShapeError for images of a single place, with attention.
+        """
         places = annotations.shape[1]
         if places < 1 + (self.attention is not None):
             raise ShapeError(
@@ -150,7 +155,7 @@ class ShowAttendTell(Module):
         state = State(ops.tanh(self.init_h(summary)), ops.tanh(self.init_c(summary)))  # (a)
         if self.attention is None:
             return Source(ops.expand_dims(mean, 1), None, state)
-        return Source(annotations, self.attention.keys(annotations), state)
+        return Source(annotations, self.attention.keys(annotations), state, likeliest)
 
     def forward(
         self,
@@ -182,20 +187,20 @@ class ShowAttendTell(Module):
         return (logits, {"attention": weights}) if return_attention else logits
 
     def step(
-        self, state: State, previous: Integer[Array, " batch"], source: Source, draws: Draws | None = None
+        self, state: State, previous: Integer[Array, " batch"], source: Source
     ) -> tuple[State, Inexact[Tensor, "batch vocab"], Inexact[Tensor, "batch places"]]:
         """One step of decoding: return (state, log p(y_t), alpha_t) from the state before and y_{t-1}.
 
-        Without attention alpha_t is (B, 1), all of it on the image as a whole.  draws: (B, 1), as in `forward`.
+        Without attention alpha_t is (B, 1), all of it on the image as a whole.
         """
         embedded = self.embedding(previous)
-        context, weights = self._look(state.hidden, source, draws)
+        context, weights = self._look(state.hidden, source)
         projected = ops.linear(embedded, self.W, self.b) + context @ self.W_z
         after = State(*lstm_cell(projected, state.hidden, state.cell, self.U))  # (c)
         return after, ops.log_softmax(self._logits(embedded, after.hidden, context)), weights
 
     def _look(
-        self, hidden: Inexact[Tensor, "batch hidden"], source: Source, draws: Draws | None
+        self, hidden: Inexact[Tensor, "batch hidden"], source: Source
     ) -> tuple[Inexact[Tensor, "batch annotation"], Inexact[Tensor, "batch places"]]:
         """Return (z_t, alpha_t) for the state h_{t-1}."""
         of = self.attention
@@ -203,8 +208,8 @@ class ShowAttendTell(Module):
             only = source.annotations.data
             return source.annotations[:, 0], Tensor(xp(only).ones(only.shape[:2], only.dtype))
         weights = places = visual_weights(hidden @ of.W_d, source.keys, of.U, of.c)
-        if draws is not None:
-            places = hard_weights(weights, draws.uniform[:, 0], draws.sampled)
+        if source.likeliest:
+            places = likeliest_places(weights)
         return gated_context(places, source.annotations, of.gate(hidden)), weights  # (b)
 
     def _logits(

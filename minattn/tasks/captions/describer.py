@@ -149,17 +149,23 @@ class Describer:
     @no_grad()
     @np.errstate(all="ignore")
     def describe(
-        self, pixels: np.ndarray, beam: int | None = None, on_progress: OnProgress = ignore_progress
+        self,
+        pixels: np.ndarray,
+        beam: int | None = None,
+        on_progress: OnProgress = ignore_progress,
+        likeliest: bool = False,
     ) -> list[Described]:
         """The likeliest caption that beam search finds for each image (images, channels, height, width) of bytes.
 
-        beam: None for the run's; `on_progress` counts the images.
+        beam: None for the run's; likeliest: attention looks at the likeliest place alone; `on_progress` counts the
+        images.
         """
         self.model.eval()
         beam, found = beam or self.config.beam, []
         for first in range(0, len(pixels), EVALUATION_BATCH):
             images = on_device(self.model, self.normalization(pixels[first : first + EVALUATION_BATCH]))
-            best = beam_search(self.model, self.model.encode(images), beam, BOS, EOS, self.config.longest)
+            source = self.model.encode(images, likeliest)
+            best = beam_search(self.model, source, beam, BOS, EOS, self.config.longest)
             found += [self._described(hypotheses[0]) for hypotheses in best]
             on_progress(len(found), len(pixels))
         return found

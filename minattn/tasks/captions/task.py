@@ -44,6 +44,9 @@ SHOWN = 3
 Beam = Annotated[int | None, "beam width; 1 is greedy  [default: the run's]", "N", AT_LEAST_ONE]
 
 
+Likeliest = Annotated[bool, "look at the likeliest place alone for each word, as hard attention may"]
+
+
 class Captions(Task):
     """Captions of images."""
 
@@ -85,12 +88,13 @@ class Captions(Task):
         on_progress: OnProgress = ignore_progress,
         *,
         beam: Beam = None,
+        likeliest: Likeliest = False,
     ) -> Evaluation:
         """Score a run's best model on its test images: BLEU, exact captions, attention on what is named.
 
         "uneven" is the mean over the captions of the doubly stochastic penalty, without lambda.
         """
-        found = predictor.describe(data.pixels, beam, on_progress)
+        found = predictor.describe(data.pixels, beam, on_progress, likeliest)
         score = score_captions([one.caption for one in found], data.captions)
         loss, perplexity = predictor.mean_loss(data)
         details: dict[str, Any] = {
@@ -153,6 +157,7 @@ class Captions(Task):
         paths: Annotated[list[str], "image files", "IMAGE"],
         *,
         beam: Beam = None,
+        likeliest: Likeliest = False,
         plot: Annotated[Path | None, "draw where each word was looked for: FILE.png, .svg or .pdf", "FILE"] = None,
     ) -> None:
         """Describe images, word by word."""
@@ -163,7 +168,7 @@ class Captions(Task):
             check_figure_path(plot)
             check_attends(predictor)
         pixels = np.stack([predictor.read(path) for path in paths])
-        found = predictor.describe(pixels, beam)
+        found = predictor.describe(pixels, beam, likeliest=likeliest)
         for path, one in zip(paths, found, strict=True):
             output.line(f"{path}  {one.caption or '(nothing)'}  (probability {one.probability:.3f})")
         if plot is not None:
