@@ -114,7 +114,9 @@ def test_the_loss_is_the_mean_of_the_negative_log_likelihoods(splits):
 
 
 def test_the_loss_of_hard_attention_is_the_learning_rule(splits):
-    predictor = predictor_of(splits, "reward_weight=0.7", "entropy_weight=0.2", "sampled=0.6", model="hard")
+    predictor = predictor_of(
+        splits, "reward_weight=0.7", "entropy_weight=0.2", "sampled=0.6", "reward_per_word=false", model="hard"
+    )
     (batch, *_) = predictor.batches(splits.train).iterate(0)
     model = predictor.model.train()
     model.hard_loss.baseline.replace_data(np.array([-2.0], np.float32))

@@ -42,7 +42,7 @@ class CaptionConfig(TaskConfig):
         False
     )
     reward_weight: Annotated[NonNegativeFloat, "lambda_r: weight of the reward of drawn places"] = 0.1
-    reward_per_word: Annotated[bool, "the reward is a mean over the words, as in the authors' code, not a sum"] = False
+    reward_per_word: Annotated[bool, "the reward is a mean over the words, as in the authors' code, not a sum"] = True
     entropy_weight: Annotated[NonNegativeFloat, "lambda_e: weight of the entropy of hard attention"] = 0.002
     beam: Annotated[Count, "beam width for the test data; development data are decoded greedily"] = 4
     longest: Annotated[Count, "the most words of a caption that is written"] = 40
