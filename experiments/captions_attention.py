@@ -56,7 +56,7 @@ NETWORKS = {
 LIKELIEST = "likeliest"  # the row of hard attention that looks at the likeliest place
 TITLES = {name: network.name for name, network in NETWORKS.items()} | {LIKELIEST: "hard, likeliest place"}
 MOST_SEEDS = 9
-SHOWN = 2  # images in the figure that both networks describe rightly, and as many that one of them does not
+SHOWN = 1  # images in the figure that both networks describe rightly, and as many that one of them does not
 
 
 def main() -> None:
@@ -100,11 +100,11 @@ def finished(out: Path) -> list[dict[str, Any]]:
 
 
 def by_likeliest(folder: Path) -> dict[str, Any]:
-    """The test scores of a run that looks at the likeliest place alone; they are kept beside the run."""
+    """The scores of a run's captions when it looks at the likeliest place alone; they are kept beside the run."""
     file = folder.with_name(f"{folder.name}-{LIKELIEST}.json")
     if not file.exists():
         write_json(file, driver.evaluate(folder, likeliest=True))
-    return read_json(file)
+    return {key: value for key, value in read_json(file).items() if key.startswith("bleu") or key == "exact"}
 
 
 def table(results: list[dict[str, Any]]) -> str:
@@ -120,7 +120,7 @@ def table(results: list[dict[str, Any]]) -> str:
                     f"{title} ({len(of_row)})",
                     *(mean([result[f"bleu{order}"] for result in of_row]) for order in (1, 2, 3, 4)),
                     mean([result["exact"] for result in of_row], spread=True),
-                    mean([result["loss"] for result in of_row], digits=2),
+                    mean([result["loss"] for result in of_row if "loss" in result], digits=2),
                     *(mean([one[key] for one in pointing if one], spread=True) for key in ("share", "hits")),
                     mean([result["uneven"] for result in of_row if "uneven" in result]),
                 ]

@@ -92,7 +92,8 @@ class Captions(Task):
     ) -> Evaluation:
         """Score a run's best model on its test images: BLEU, exact captions, attention on what is named.
 
-        "uneven" is the mean over the captions of the doubly stochastic penalty, without lambda.
+        "uneven" is the mean over the captions of the doubly stochastic penalty, without lambda.  The loss, and what is
+        said of the attention, are those with right captions and the expectation of hard attention.
         """
         found = predictor.describe(data.pixels, beam, on_progress, likeliest)
         score = score_captions([one.caption for one in found], data.captions)
