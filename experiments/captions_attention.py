@@ -11,7 +11,8 @@ K. Xu et al., "Show, attend and tell: neural image caption generation with visua
 
 all with the same encoder, images, steps and seeds.  Each is scored on test scenes of other things: BLEU-1 to BLEU-4,
 exact captions, and what the paper could only show in pictures: the share of the attention, when a thing is named, that
-falls into its box, and how often the place with the largest weight lies in it (the pointing game), both against chance.
+falls into its box, and how often the place with the largest weight lies in it (the pointing game), both against chance;
+and the same one word before, at the "a" of "a bag".
 "uneven" is the doubly stochastic penalty without lambda; the least that captions of so many words can have is given
 below the table.  Hard attention is tested with the expectation of its context and, in a row of its own, with the
 likeliest place alone; the authors' code has both.
@@ -27,13 +28,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from shared import add_row_options, check_row_options, markdown_table, run, trained, wanted
 
-from minattn.data.captions.dataset import CaptionedImages
+from minattn.data.captions.dataset import CaptionedImages, Named
 from minattn.tasks import driver
 from minattn.tasks.captions.source import CaptionSource
 from minattn.tasks.captions.task import Captions, caption_row
 from minattn.tasks.files import read_json, write_json, write_text
 from minattn.tasks.run_folder import REPORT, check_libraries, check_writable, is_finished
 from minattn.training import LOG
+from minattn.training.caption_metrics import score_pointing
 from minattn.viz import read_records, save_figure
 from minattn.viz.captions import CaptionRow, draw_captions
 from minattn.viz.style import PALETTE, LineName, name_lines, styled_figure
@@ -76,17 +78,17 @@ def main() -> None:
             if wanted(arguments, name, seed):
                 config = task.configure((*network.settings, *arguments.set, f"seed={seed}"), network.model, source)
                 trained(task, config, source, arguments.out / f"{name}-{seed}")
-    results = finished(arguments.out)
-    write_json(arguments.out / "captions.json", {"results": results})
     test = source.load_test(task.configure(arguments.set, source=source))
-    text = f"{table(results)}\n{least_uneven(test, results)}"
+    results = finished(arguments.out, test)
+    write_json(arguments.out / "captions.json", {"results": results})
+    text = f"{captions_table(results)}\n{places_table(results)}\n{least_uneven(test, results)}"
     write_text(arguments.out / "captions.md", text)
     figures = draw(arguments.out, results, test)
     print(f"\n{text}\nfigures: {'  '.join(map(str, figures))}")
 
 
 # ---------------------------------------------------------------------------------------------- the table
-def finished(out: Path) -> list[dict[str, Any]]:
+def finished(out: Path, test: CaptionedImages) -> list[dict[str, Any]]:
     """The test scores of every run in the folder that is finished, by row and seed."""
     results = []
     for name, network in NETWORKS.items():
@@ -94,6 +96,8 @@ def finished(out: Path) -> list[dict[str, Any]]:
             folder = out / f"{name}-{seed}"
             if is_finished(folder):
                 results.append({"row": name, "seed": seed, **read_json(folder / REPORT)["test"]})
+                if results[-1].get("pointing"):
+                    results[-1]["before"] = looked_before(folder, test)
                 if network.model == "hard":
                     results.append({"row": LIKELIEST, "seed": seed, **by_likeliest(folder)})
     return results
@@ -107,29 +111,50 @@ def by_likeliest(folder: Path) -> dict[str, Any]:
     return {key: value for key, value in read_json(file).items() if key.startswith("bleu") or key == "exact"}
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """A line a network: means over its seeds, and for exact captions and attention the spread."""
-    header = ["attention", "BLEU-1", "2", "3", "4", "exact %", "loss", "in the box %", "peak in the box %", "uneven"]
+def captions_table(results: list[dict[str, Any]]) -> str:
+    """A line a network: means over its seeds, and for exact captions the spread."""
+    header = ["attention", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "exact %", "loss"]
     rows = []
     for name, title in TITLES.items():
-        of_row = [result for result in results if result["row"] == name]
-        if of_row:
-            pointing = [result.get("pointing") or {} for result in of_row]
+        if of_row := [result for result in results if result["row"] == name]:
             rows.append(
                 [
                     f"{title} ({len(of_row)})",
                     *(mean([result[f"bleu{order}"] for result in of_row]) for order in (1, 2, 3, 4)),
                     mean([result["exact"] for result in of_row], spread=True),
                     mean([result["loss"] for result in of_row if "loss" in result], digits=2),
-                    *(mean([one[key] for one in pointing if one], spread=True) for key in ("share", "hits")),
-                    mean([result["uneven"] for result in of_row if "uneven" in result]),
                 ]
             )
-    chance = next((result["pointing"] for result in results if result.get("pointing")), None)
-    if chance is not None:
-        by_chance = [f"{chance[key]:.1f}" for key in ("chance_share", "chance_hits")]
-        rows.append(["chance", *[""] * 6, *by_chance, ""])
     return markdown_table(header, rows)
+
+
+def places_table(results: list[dict[str, Any]]) -> str:
+    """A line a network: where it looks when a thing is named, and one word before, seed by seed."""
+    pairs = [(when, score) for when in ("pointing", "before") for score in ("share", "hits")]
+    header = ["attention", "in the box %", "peak in the box %", "the same one word before", "peak", "uneven"]
+    rows = []
+    for name, title in TITLES.items():
+        of_row = [result for result in results if result["row"] == name and result.get("pointing")]
+        if of_row:
+            cells = [" ".join(f"{result[when][score]:.0f}" for result in of_row) for when, score in pairs]
+            rows.append([title, *cells, " ".join(f"{result['uneven']:.1f}" for result in of_row)])
+            chance = [f"{of_row[0][when][f'chance_{score}']:.0f}" for when, score in pairs]
+    return markdown_table(header, [*rows, ["chance", *chance, ""]]) if rows else ""
+
+
+def looked_before(folder: Path, test: CaptionedImages) -> dict[str, Any]:
+    """The pointing scores of a run one word before a thing is named; they are kept beside the run.
+
+    What names is the second word of "a bag", and a network may look at the bag before the first and remember it.
+    """
+    file = folder.with_name(f"{folder.name}-before.json")
+    if not file.exists():
+        earlier = [
+            [Named(thing.word - 1, thing.box) for thing in things if thing.word > 0] for things in test.named or ()
+        ]
+        score = score_pointing(driver.load(folder).weights_with(test), earlier, test.shape[1:])
+        write_json(file, {} if score is None else score._asdict())
+    return read_json(file)
 
 
 def mean(values: list[float], digits: int = 1, spread: bool = False) -> str:
@@ -149,8 +174,9 @@ def least_uneven(test: CaptionedImages, results: list[dict[str, Any]]) -> str:
     words = np.array([len(captions[0].split()) for captions in test.captions])
     evenly, one = np.mean(places * (1 - words / places) ** 2), np.mean(places - words)
     return (
-        f"In brackets the number of seeds.  Uneven: {evenly:.1f} for weights that are all alike, {one:.1f} for words "
-        "that each look at one place of their own.\n"
+        "In brackets the number of seeds, whose attention stands below, one after the other.  "
+        f"Uneven: {evenly:.1f} for weights that are all alike, {one:.1f} for words that each look at one place of their "
+        "own.\n"
     )
 
 
