@@ -175,8 +175,8 @@ def least_uneven(test: CaptionedImages, results: list[dict[str, Any]]) -> str:
     evenly, one = np.mean(places * (1 - words / places) ** 2), np.mean(places - words)
     return (
         "In brackets the number of seeds, whose attention stands below, one after the other.  "
-        f"Uneven: {evenly:.1f} for weights that are all alike, {one:.1f} for words that each look at one place of their "
-        "own.\n"
+        f"Uneven: {evenly:.1f} for weights that are all alike, {one:.1f} for words that each look at one place of "
+        "their own.\n"
     )
 
 
