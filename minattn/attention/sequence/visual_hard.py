@@ -19,9 +19,9 @@ which changes the variance of the estimate and not its mean, and with the entrop
 batch, as in the authors' code, and more where images are repeated.
 
 Deviations from the paper:
-* (b) is the gradient's own for lambda_r = 1, lambda_e = 0 and a caption whose every place is drawn.  The paper leaves
-  both lambdas open; the authors' code has 1/10 and 0.002, takes the mean of log p(y | s~, a) over the words in place
-  of the sum, and decides (f) once for a whole batch.  `per_word=True` is its mean.
+* none in (a) to (f).  The mean of (e) is (c) for lambda_r = 1, lambda_e = 0 and captions whose every place is drawn.
+  The paper leaves both lambdas open; the authors' code has 1/10 and 0.002, takes the mean of log p(y | s~, a) over
+  the words in place of the sum, and decides (f) once for a whole batch.  `per_word=True` is its mean.
 * Where (f) takes the expectation, the caption learns as soft attention does, through its weights.
 * log alpha is taken of no less than 1e-20.
 * Once trained, the decoder takes the expectation of its context, as soft attention does, or the likeliest place, as in

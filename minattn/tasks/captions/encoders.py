@@ -48,9 +48,8 @@ class Encoder:
         if setting in registry.ENTRIES:
             if not issubclass(registry.ENTRIES[setting].network, PooledNetwork):
                 raise ConfigError(f"{setting} does not end in maps; hint: a network that does, such as resnet20")
-            head = (
-                {"head": "mean"} if hasattr(registry.ENTRIES[setting].config, "head") else {}
-            )  # of VGG, for a small one
+            vgg = hasattr(registry.ENTRIES[setting].config, "head")
+            head = {"head": "mean"} if vgg else {}  # there are no large layers then, which would be left out anyway
             return cls(setting, registry.configuration(setting, channels=shape[0], **head))
         if not Path(setting).is_dir():
             raise ConfigError(
