@@ -269,10 +269,10 @@ def test_parameters_start_as_in_the_authors_code():
     ("settings", "message"),
     [
         ({"hidden": 0}, "hidden must be a whole number of at least 1"),
-        ({"attention": "firm"}, 'attention must be one of "soft", "hard", "none"'),
-        ({"init": "he"}, 'init must be one of "paper", "glorot"'),
+        ({"attention": "firm"}, "attention must be one of .*got 'firm'"),
+        ({"init": "he"}, "init must be one of .*got 'he'"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
-        ({"gate": 1}, "gate must be True or False"),
+        ({"gate": 1}, "gate must be .*got 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
