@@ -33,8 +33,8 @@ and memory layouts in which they come in life:
     assert_equation(ma.softmax, lambda x: ma.exp(x) / ma.exp(x).sum(-1, keepdims=True), x)
 """
 
+from minattn.testing.checker import Checked, check_gradients, check_vjp
 from minattn.testing.equations import assert_equation
 from minattn.testing.mismatch import GradientMismatch, Tolerance
-from minattn.testing.oracle import check_gradients
 
-__all__ = ["GradientMismatch", "Tolerance", "assert_equation", "check_gradients"]
+__all__ = ["Checked", "GradientMismatch", "Tolerance", "assert_equation", "check_gradients", "check_vjp"]

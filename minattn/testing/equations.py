@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from minattn.autograd import asnumpy
-from minattn.testing.mismatch import EXACT, GradientMismatch, require_close, tolerance
-from minattn.testing.problem import Parameters, Problem, or_zeros
+from minattn.autograd.backend import like
+from minattn.testing.mismatch import GradientMismatch, require_close, tolerance
+from minattn.testing.problem import Parameters, TensorProblem, or_zeros
 
 
 def assert_equation(
@@ -26,18 +27,18 @@ def assert_equation(
     in float64, also for float32 inputs, for which `fast` runs in float32 and is held to its tolerance.  `fast` is
     also required to do no harm, as by `check_gradients`, whose arguments these are.
     """
-    problem = Problem(fast, inputs, parameters, upstream, seed)
+    problem = TensorProblem(fast, inputs, parameters, upstream, seed)
     captured = dict(zip(problem.names[len(problem.places) :], problem.parameters, strict=True))
-    equation = Problem(reference, inputs, captured, None, seed)
+    equation = TensorProblem(reference, inputs, captured, None, seed)
     _require_same_shapes(problem, equation)
     equation.upstream = problem.upstream
-    within = tolerance(EXACT, problem.dtypes, rtol, atol)
+    within = tolerance(problem.dtypes, rtol, atol)
 
     def compare(subject: str, actual: np.ndarray, expected: np.ndarray) -> None:
         require_close(subject, actual, expected, within, names=("fast", "reference"), seed=seed)
 
     gradients = problem.gradients()
-    point = problem.point()
+    point = [like(p, a) for p, a in zip(problem.point(), problem.arrays, strict=True)]
     for i, y, expected in zip(problem.judged, problem.result_arrays, equation.values(point), strict=True):
         compare(f"result {i}", asnumpy(y), expected)
     expectations = equation.gradients(point)
@@ -46,7 +47,7 @@ def assert_equation(
         compare(subject, or_zeros(gradients[k], array), or_zeros(expectations[k], array))
 
 
-def _require_same_shapes(problem: Problem, equation: Problem) -> None:
+def _require_same_shapes(problem: TensorProblem, equation: TensorProblem) -> None:
     fast, reference = ([tuple(y.shape) for y in p.result_arrays] for p in (problem, equation))
     if fast != reference:
         raise GradientMismatch(f"fast returns results of shapes {fast}, the reference of {reference}")

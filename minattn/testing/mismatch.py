@@ -1,5 +1,6 @@
 """The comparison of arrays, and the message when two are not equal."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,15 +27,12 @@ class Tolerance(NamedTuple):
 
 
 EXACT = {"float64": Tolerance(1e-10, 1e-12), "float32": Tolerance(1e-4, 1e-5)}
-"""For comparisons whose reference is exact to rounding: the complex step, or an equation in float64."""
-
-DIFFERENCE = {"float64": Tolerance(1e-6, 1e-7), "float32": Tolerance(1e-4, 1e-5)}
-"""For comparisons with central differences, which lose half of the digits."""
+"""What a gradient may be off, by the coarsest dtype of the variables; the error of the oracle itself is added to it."""
 
 
-def tolerance(table: dict[str, Tolerance], dtypes: set[str], rtol: float | None, atol: float | None) -> Tolerance:
-    """The entry for the coarsest of `dtypes`; `rtol` and `atol` replace its numbers where given."""
-    chosen = table["float32" if "float32" in dtypes else "float64"]
+def tolerance(dtypes: set[str], rtol: float | None = None, atol: float | None = None) -> Tolerance:
+    """The entry of `EXACT` for the coarsest of `dtypes`; `rtol` and `atol` replace its numbers where given."""
+    chosen = EXACT["float32" if "float32" in dtypes else "float64"]
     return Tolerance(chosen.rtol if rtol is None else rtol, chosen.atol if atol is None else atol)
 
 
@@ -46,14 +44,17 @@ def require_close(
     *,
     names: tuple[str, str],
     seed: int,
+    slack: np.ndarray | float = 0.0,
+    notes: Callable[[np.ndarray], Sequence[str]] = lambda wrong: (),
 ) -> None:
     """Raise GradientMismatch unless every element of `actual` is as near to `expected` as `within` allows.
 
-    names: what the two numbers of the message are called.  NaN is equal to nothing.
+    names: what the two numbers of the message are called.  NaN is equal to nothing.  slack: the error of `expected`
+    itself.  notes(wrong): further lines of the message, from the mask of the elements that are wrong.
     """
     with np.errstate(invalid="ignore"):  # inf - inf
         error = np.where(actual == expected, 0.0, np.abs(actual - expected))
-    allowed = within.allowed(expected)
+    allowed = within.allowed(expected) + slack
     wrong = ~(error <= allowed)
     if not wrong.any():
         return
@@ -68,6 +69,7 @@ def require_close(
     if error.size > 1:
         factor = _common_factor(actual[wrong], expected[wrong])
         lines.append(f"  {wrong.sum()} of {wrong.size} elements are wrong{factor}")
+    lines += [f"  {note}" for note in notes(wrong)]
     lines.append(f"  to reproduce: seed={seed}")
     raise GradientMismatch("\n".join(lines))
 

@@ -10,6 +10,7 @@ quicker to make so.
 """
 
 from collections.abc import Sequence
+from math import factorial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ Shape = tuple[int, ...]
 Strategy = st.SearchStrategy
 
 DTYPES = (np.float64, np.float32)
+EITHER = st.sampled_from(DTYPES)
+SEEDS = st.integers(0, 2**32 - 1)
 
 
 # ---------------------------------------------------------------------------------------------- shapes and axes
@@ -80,8 +83,8 @@ def arrays(
     plain memory; else permuted, reversed, strided or read-only memory is drawn (see `layouts`).
     """
     shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
-    dtype = draw(st.sampled_from(DTYPES)) if dtype is None else dtype
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    dtype = draw(EITHER) if dtype is None else dtype
+    rng = np.random.default_rng(draw(SEEDS))
     size = int(np.prod(shape, dtype=int))
     if distinct:
         places = rng.permutation((np.arange(size) + rng.uniform(0.3, 0.7, size)) / max(size, 1))
@@ -119,17 +122,34 @@ def _between(places: np.ndarray, intervals: Sequence[tuple[float, float]]) -> np
 def layouts(draw: Any, values: np.ndarray) -> Any:
     """Arrays equal to `values` whose memory differs: axes in permuted order, every axis forward or backward and
     dense or with gaps (which hold NaN), writeable or read-only."""
-    if values.ndim and draw(st.booleans()):
-        order = draw(st.permutations(range(values.ndim)))
-        steps = [draw(st.sampled_from((1, -1, 2, -2))) for _ in range(values.ndim)]
+    kind = draw(KINDS)
+    if values.ndim and kind & 1:
+        order, steps = _arrangement(values.ndim, draw(st.integers(0, factorial(values.ndim) * 4**values.ndim - 1)))
         room = np.full([values.shape[axis] * abs(steps[axis]) for axis in order], _gap(values.dtype), values.dtype)
         window = room.transpose(np.argsort(order))[tuple(slice(None, None, step) for step in steps)]
         window[...] = values
         values = window
-    if draw(st.booleans()):
+    if kind & 2:
         values = values.view()
         values.flags.writeable = False
     return values
+
+
+KINDS = st.integers(0, 3)
+"""Of memory: 1 for rearranged, 2 for read-only; so 0, to which they shrink, is plain."""
+
+
+def _arrangement(ndim: int, number: int) -> tuple[list[int], list[int]]:
+    """The arrangement of axes with that number: their order, and the step along each.  Number 0 is plain."""
+    axes, order = list(range(ndim)), []
+    for n in range(ndim, 0, -1):
+        number, place = divmod(number, n)
+        order.append(axes.pop(place))
+    steps = []
+    for _ in range(ndim):
+        number, place = divmod(number, 4)
+        steps.append((1, -1, 2, -2)[place])
+    return order, steps
 
 
 def _gap(dtype: np.dtype) -> Any:

@@ -1,0 +1,365 @@
+"""What a wrong gradient looks like: one line that says what was probably forgotten, where the evidence is clear.
+
+Each rule compares the whole wrong gradient with the right one, element by element, and says nothing unless one simple
+mistake explains all of it: a factor, a transpose, another input's gradient, a region, a missing term.  A wrong
+diagnosis costs more time than none; where two regions would explain the same elements, none is named.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minattn.autograd import asnumpy
+from minattn.testing.mismatch import Tolerance
+
+if TYPE_CHECKING:
+    from minattn.testing.circumstances import Circumstance
+    from minattn.testing.problem import Problem
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A wrong gradient and everything that is known around it."""
+
+    problem: "Problem"
+    k: int
+    """The variable whose gradient is wrong."""
+    gradients: Sequence[np.ndarray]
+    """Of every variable, what the backward pass gives .."""
+    expected: Sequence[np.ndarray]
+    """.. and what the oracle says .."""
+    for_ones: Sequence[np.ndarray] | None
+    """.. and what it says for an upstream gradient of ones; None where that is not known."""
+    wrong: np.ndarray
+    """Which elements are wrong."""
+    within: Tolerance
+    missing: bool = False
+    """No gradient arrived."""
+    alone: bool = False
+    """Only variable k's gradients are known."""
+    elsewhere: Callable[[list[np.ndarray]], np.ndarray | None] = lambda point: None
+    """What the oracle says of variable k's gradient at another point; None where it cannot be had."""
+    again: Callable[[float], np.ndarray | None] = lambda factor: None
+    """What the backward pass gives for so many times the upstream gradient in another run; None if it fails."""
+
+    @property
+    def actual(self) -> np.ndarray:
+        return self.gradients[self.k]
+
+    @property
+    def right(self) -> np.ndarray:
+        return self.expected[self.k]
+
+    def same(self, a: np.ndarray, b: np.ndarray) -> bool:
+        """Whether two gradients are equal as a wrong one and its explanation are: nearly to the tolerance."""
+        if a.shape != b.shape or not np.isfinite(a).all():
+            return False
+        return bool((np.abs(a - b) <= 10 * self.within.allowed(b)).all())
+
+    def others(self) -> Iterator[int]:
+        """The other variables of the same shape."""
+        if not self.alone:
+            yield from (j for j, e in enumerate(self.expected) if j != self.k and e.shape == self.right.shape)
+
+
+def looks_like(evidence: Evidence) -> list[str]:
+    """The line of the first rule that explains the evidence, or no line."""
+    for rule in RULES:
+        if said := rule(evidence):
+            return [f"looks like {said}"]
+    return []
+
+
+# ---------------------------------------------------------------------------------------------- the whole gradient
+def nothing_arrives(e: Evidence) -> str | None:
+    if e.missing:
+        return "a gradient that is None: the pullback says nothing of it, or its values were taken out of the graph"
+    if e.actual.size and not e.actual.any() and e.right.any():
+        return "a gradient that is lost on its way: zeros arrive, as from a constant"
+    return None
+
+
+def upstream_ignored(e: Evidence) -> str | None:
+    if e.for_ones is not None and e.same(e.actual, e.for_ones[e.k]) and e.right.size:
+        return "the upstream gradient ignored: this is the gradient for ones in its place"
+    return None
+
+
+def another_gradient_every_time(e: Evidence) -> str | None:
+    once, scaled = e.again(1.0), e.again(-2.0)
+    if once is None or scaled is None:
+        return None
+    if not np.array_equal(once, e.actual, equal_nan=True):
+        return "a backward pass that gives another gradient every time: random numbers, or something kept from before"
+    if not np.allclose(scaled, -2.0 * once, rtol=1e-9, atol=1e-12, equal_nan=True):
+        return NOT_LINEAR
+    return None
+
+
+NOT_LINEAR = "a gradient that is not linear in the upstream gradient (clipped, rounded, its size taken, a term added)"
+
+
+def other_input(e: Evidence) -> str | None:
+    for j in e.others():
+        if e.same(e.actual, e.expected[j]):
+            one, other = e.problem.names[e.k], e.problem.names[j]
+            if e.same(e.gradients[j], e.right):
+                return f"the gradients of {one} and {other} swapped"
+            return f"the gradient of {other} given to {one}"
+    return None
+
+
+def rearranged(e: Evidence) -> str | None:
+    right = e.right
+    if right.ndim >= 2 and right.shape[-1] == right.shape[-2] and e.same(e.actual, np.swapaxes(right, -1, -2)):
+        return "the transpose of the right gradient"
+    for axis, n in enumerate(right.shape):
+        if n < 3:
+            continue
+        if e.same(e.actual, np.flip(right, axis)):
+            return f"the right gradient in reversed order along axis {axis}"
+        inner = tuple(slice(None) for _ in range(axis))
+        for ahead, behind in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+            if e.same(e.actual[(*inner, ahead)], right[(*inner, behind)]) and np.ptp(right, axis).any():
+                return f"the right gradient shifted by one along axis {axis}"
+    return None
+
+
+# ---------------------------------------------------------------------------------------------- a factor, a region
+def factor(e: Evidence) -> str | None:
+    """One number by which every element is too large."""
+    ratio = common_ratio(e.actual[e.wrong], e.right[e.wrong])
+    if ratio is None or ratio == 0 or (e.right[~e.wrong] != 0).any():
+        return None
+    if e.wrong.sum() == 1 and not any(abs(ratio - likely) < 1e-9 for likely in (-1.0, 2.0, 0.5)):
+        return None  # one element has a factor, whatever is wrong
+    if abs(ratio + 1) < 1e-6:
+        return "the sign lost (a factor -1)"
+    return f"a factor {_shown(ratio)} too many" + _origin(e, ratio)
+
+
+def _shown(ratio: float) -> str:
+    return f"{ratio:.6g}" if abs(ratio - 1) > 1e-4 else f"{ratio:.12g}"
+
+
+def _origin(e: Evidence, ratio: float) -> str:
+    """Of which axis the factor is the length."""
+    lengths = [(f"axis {i} of {e.problem.names[e.k]}", n) for i, n in enumerate(e.right.shape)]
+    for i, y in enumerate(e.problem.result_arrays):
+        lengths += [(f"axis {axis} of result {i}", n) for axis, n in enumerate(y.shape)]
+    if e.right.ndim > 1:
+        lengths.append((f"all of {e.problem.names[e.k]}", e.right.size))
+    named = [name for name, n in lengths if n > 2 and abs(ratio * n - 1) < 1e-6]
+    if named:
+        return f", 1/n with the length n of {named[0]}: a mean where there is a sum"
+    named = [name for name, n in lengths if n > 2 and abs(ratio / n - 1) < 1e-6]
+    if named:
+        return f", the length of {named[0]}: summed twice, or a mean taken for a sum"
+    return ""
+
+
+def region(e: Evidence) -> str | None:
+    """Only in one region, and everywhere there."""
+    explained = [name for name, where in regions(e) if _explains(e, where)]
+    if len(explained) != 1:
+        return None
+    ratio = common_ratio(e.actual[e.wrong], e.right[e.wrong])
+    if not np.isfinite(e.actual[e.wrong]).all():
+        how = "gradients that are not finite"
+    elif not e.actual[e.wrong].any():
+        how = "no gradient"
+    elif ratio is not None and e.wrong.sum() > 1:
+        how = f"a factor {_shown(ratio)}"
+    elif not e.right[e.wrong].any():
+        how = "a gradient where there is none"
+    else:
+        how = "a mistake"
+    return f"{how} only {explained[0]}"
+
+
+def _explains(e: Evidence, where: np.ndarray) -> bool:
+    """Whether elements are wrong inside alone, and wrong or without any gradient everywhere inside."""
+    silent = (e.actual == 0) & (e.right == 0)
+    inside = where & ~silent
+    return bool(inside.any() and (e.wrong == inside).all() and (~where & ~silent).any())
+
+
+def regions(e: Evidence) -> Iterator[tuple[str, np.ndarray]]:
+    """What could set elements of variable k apart from the others."""
+    shape, problem = e.right.shape, e.problem
+    if e.right.size < 3:
+        return
+    values = asnumpy(problem.arrays[e.k])
+    for axis, n in enumerate(shape):
+        place = np.arange(n).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        here = f"along axis {axis}" if len(shape) > 1 else ""
+        if n > 2:
+            yield f"at the last place {here}".rstrip(), np.broadcast_to(place == n - 1, shape)
+            yield f"at the first place {here}".rstrip(), np.broadcast_to(place == 0, shape)
+            yield f"at the two borders {here}".rstrip(), np.broadcast_to((place == 0) | (place == n - 1), shape)
+    name = problem.names[e.k]
+    if (np.sign(values) != np.sign(values).flat[0]).any():
+        yield f"where {name} is negative", values < 0
+        yield f"where {name} is positive", values > 0
+        yield f"where {name} is 0", values == 0
+    yield f"where values of {name} tie", tied(values)
+    for j in range(len(problem.arrays)):
+        other = asnumpy(problem.arrays[j])
+        if j != e.k and other.shape == shape and (other == values).any():
+            yield f"where {name} and {problem.names[j]} are equal", other == values
+    for i, array in enumerate(problem.inputs):
+        if i in problem.places:
+            continue
+        constant = asnumpy(array)
+        if constant.dtype == bool and _broadcasts(constant.shape, shape):
+            mask = np.broadcast_to(constant, shape)
+            yield f"where the mask, input {i}, is False", ~mask
+            yield f"where the mask, input {i}, is True", mask
+        elif constant.dtype.kind in "iu" and shape and constant.size:
+            counts = np.bincount(constant.reshape(-1) % shape[0], minlength=shape[0])
+            if counts.max() > 1 and len(counts) == shape[0]:
+                repeated = (counts > 1).reshape([-1] + [1] * (len(shape) - 1))
+                yield f"where an index of input {i} is repeated", np.broadcast_to(repeated, shape)
+
+
+def tied(values: np.ndarray) -> np.ndarray:
+    """Where an element is equal to another one."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    where: np.ndarray = counts[inverse].reshape(values.shape) > 1
+    return where
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
+
+
+# ---------------------------------------------------------------------------------------------- a missing term
+def missing_term(e: Evidence) -> str | None:
+    if not np.isfinite(e.actual).all():
+        return None
+    missing = e.right - e.actual
+    for j in e.others():
+        if e.same(missing, e.expected[j]):
+            return f"a term missing that is the gradient of {e.problem.names[j]}"
+        if e.same(-missing, e.expected[j]):
+            return f"the gradient of {e.problem.names[j]} added to that of {e.problem.names[e.k]}"
+    for axis, n in enumerate(missing.shape):
+        if n < 3 or not e.wrong.any():
+            continue
+        if _constant(missing, axis) and not _constant(e.right, axis):
+            return f"a term missing that is constant along axis {axis}: the gradient through a sum or mean over it"
+        for y in (asnumpy(result).astype(np.float64) for result in e.problem.result_arrays):
+            if y.shape == missing.shape and y.all() and not _constant(y, axis) and _constant(missing / y, axis):
+                return (
+                    f"a term missing that is the value times a constant along axis {axis}: the gradient through "
+                    "the sum that normalizes it"
+                )
+    return None
+
+
+def _constant(values: np.ndarray, axis: int) -> bool:
+    spread = np.ptp(values, axis=axis)
+    size = np.abs(values).max(axis=axis)
+    return bool((spread <= 1e-7 * size).all() and size.any())
+
+
+def value_for_input(e: Evidence) -> str | None:
+    """The derivative at the value in place of that at the input."""
+    problem = e.problem
+    y = asnumpy(problem.result_arrays[0]).astype(np.float64)
+    if e.alone or len(problem.result_arrays) != 1 or y.shape != e.right.shape:
+        return None
+    point = problem.point()
+    point[e.k] = y
+    try:
+        with np.errstate(all="ignore"):
+            twice = problem.values(point)[0]
+    except Exception:  # outside the domain of fn
+        return None
+    if np.allclose(twice, y):  # fn does nothing to its own value, as sorting or clipping
+        return None
+    found = e.elsewhere(point)
+    if found is not None and e.same(e.actual, found):
+        return f"the value used where {problem.names[e.k]} stands in the derivative"
+    return None
+
+
+def single_precision(e: Evidence) -> str | None:
+    actual, right = e.actual[e.wrong], e.right[e.wrong]
+    if e.actual.dtype != np.float64 or e.wrong.sum() < 2 or not np.isfinite(actual).all():
+        return None
+    if (actual.astype(np.float32) == actual).all() and (np.abs(actual - right) <= 1e-6 * np.abs(right).max()).all():
+        return "float32 inside: these are numbers of float32, and as near as its rounding leaves them"
+    return None
+
+
+RULES: tuple[Callable[[Evidence], str | None], ...] = (
+    nothing_arrives,
+    upstream_ignored,
+    another_gradient_every_time,
+    factor,
+    other_input,
+    rearranged,
+    region,
+    missing_term,
+    value_for_input,
+    single_precision,
+)
+
+
+def common_ratio(actual: np.ndarray, expected: np.ndarray) -> float | None:
+    """The factor between all elements of two arrays; None without one."""
+    if not actual.size or not np.isfinite(actual).all() or not np.isfinite(expected).all() or not expected.all():
+        return None
+    ratios = actual / expected
+    if np.ptp(ratios) > min(1e-7 * np.abs(ratios[0]), 1e-3 * np.abs(ratios[0] - 1)):
+        return None
+    return float(ratios[0])
+
+
+# ---------------------------------------------------------------------------------------------- a shape, a circumstance
+def not_summed(gradient: Any, array: Any) -> str:
+    """What a gradient of another shape than its variable's looks like; '' if that is not clear."""
+    found, shape = tuple(gradient.shape), tuple(array.shape)
+    lead = len(found) - len(shape)
+    if lead >= 0 and all(n in (1, m) for n, m in zip(shape, found[lead:], strict=True)) and found != shape:
+        axes = [*range(lead), *(i + lead for i, n in enumerate(shape) if n != found[i + lead])]
+        if axes:
+            which = f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
+            return f"\n  looks like a gradient that was not summed over the broadcast {which}"
+    if found == shape[::-1] and found != shape and len(shape) > 1:
+        return "\n  looks like the transpose of the right gradient"
+    if [n for n in found if n != 1] == [n for n in shape if n != 1] and found != shape:
+        return "\n  looks like an axis of length 1 that was lost or added (keepdims)"
+    if not found and shape:
+        return "\n  looks like a gradient that was summed over all axes"
+    return ""
+
+
+@cache
+def in_circumstance(circumstance: "Circumstance", found: str = "") -> tuple[str, ...]:
+    """What a gradient looks like that is right in a first run and wrong in `circumstance`.
+
+    found: "kept" for the gradient of the first run, although the upstream gradient is another one; "NaN".
+    """
+    line = f"right in a first run, wrong with {circumstance}"
+    if len(circumstance.parts()) > 2:
+        return (line,)
+    if found == "kept":
+        said = "something kept from the first call: a cache of its gradient"
+    elif found == "NaN":
+        said = "0 / 0 or 0 * inf where the upstream gradient is 0"
+    elif circumstance.elsewhere:
+        said = "something kept outside the call that another forward pass replaces"
+    elif circumstance.inputs_memory == "strided" or circumstance.upstream_memory in ("strided", "broadcast"):
+        said = "code that takes memory to be contiguous"
+    elif circumstance.row or circumstance.factor != 1:
+        said = NOT_LINEAR
+    elif "read-only" in (circumstance.inputs_memory, circumstance.upstream_memory):
+        said = "code that writes into what it is given"
+    else:
+        said = "something kept from the first call: a cache, or a gradient that adds up"
+    return (line, f"looks like {said}")
