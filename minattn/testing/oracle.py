@@ -20,7 +20,7 @@ smooth, and to the jump of the slope where it is not.  At a kink every slope bet
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,32 +86,23 @@ def difference(
     until no error is larger and what looks like a kink has been seen twice.  point: where, if not at the
     problem's own.
     """
-    best: Slope | None = None
-    for dtype, first in _tables():
+    best = _table(problem, rows, direction, np.float64, FIRST_STEPS[0], point)
+    seen, dtype = best.jump == 0, LONG
+    for first in FIRST_STEPS[1:]:
+        if (seen & (best.error <= wanted * np.maximum(1.0, np.abs(best.value)))).all():
+            break
         try:
             slope = _table(problem, rows, direction, dtype, first, point)
         except Exception:
-            if best is None:
+            if dtype is np.float64:
                 raise
-            break  # fn does not take long doubles
-        if best is None:
-            seen = slope.jump == 0
-        else:
-            seen = np.abs(slope.jump - best.jump) <= 0.1 * np.abs(slope.jump)
-            first_one = ~(slope.error < best.error)
-            slope = Slope(*(np.where(first_one, a, b) for a, b in zip(best[:2], slope[:2], strict=True)), slope.jump)
-        best = slope
-        if (seen & (best.error <= wanted * np.maximum(1.0, np.abs(best.value)))).all():
-            break
-    assert best is not None
+            dtype = np.float64  # fn does not take long doubles
+            slope = _table(problem, rows, direction, dtype, first, point)
+        seen = np.abs(slope.jump - best.jump) <= 0.1 * np.abs(slope.jump)
+        worse = ~(slope.error < best.error)
+        value, error = (np.where(worse, a, b) for a, b in zip(best[:2], slope[:2], strict=True))
+        best = Slope(value, error, slope.jump)
     return best
-
-
-def _tables() -> Iterator[tuple[Any, float]]:
-    """(dtype, first step) of the tables in the order in which they are tried."""
-    yield np.float64, FIRST_STEPS[0]
-    for first in FIRST_STEPS[1:]:
-        yield LONG, first
 
 
 def _table(
@@ -131,15 +122,13 @@ def _table(
         return problem.output([a + step * moves[k] if k in moves else a for k, a in enumerate(origin)])
 
     with np.errstate(all="ignore"):  # near the edge of fn's domain
-        middle = at(0.0)
-        here = weights @ middle
         steps = np.array([first / 2**i for i in range(LEVELS)])
-        ahead = np.array([weights @ at(s) for s in steps])
-        behind = np.array([weights @ at(-s) for s in steps])
+        middle, ahead, behind = at(0.0), [at(s) for s in steps], [at(-s) for s in steps]
+        size = np.abs(weights) @ np.max(np.abs([middle, ahead[0], behind[0]]), axis=0)
+        here, ahead, behind = weights @ middle, np.array(ahead) @ weights.T, np.array(behind) @ weights.T
         column = steps.astype(dtype)[:, None]
         value, error = _extrapolated((ahead - behind) / (2 * column), [4, 16, 64])
         jump, doubt = _extrapolated((ahead + behind - 2 * here) / column, [2, 8, 32])
-        size = np.abs(weights) @ np.abs(middle)
         for k, d in moves.items():  # x + s d is rounded, too
             size = size + np.abs(value) * np.max(np.abs(origin[k]) * (d != 0), initial=0.0)
         rounding = np.finfo(middle.dtype).eps * size / steps[-1]
