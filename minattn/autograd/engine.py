@@ -90,10 +90,16 @@ OPS: dict[str, Op] = {}
 
 
 @overload
-def op(function: Callable[..., Any], /, *, equation: Callable[..., Any] | None = None) -> Callable[..., Any]: ...
+def op(
+    function: Callable[..., Any], /, *, equation: Callable[..., Any] | None = None, listed: bool = True
+) -> Callable[..., Any]: ...
 @overload
-def op(*, equation: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
-def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., Any] | None = None) -> Any:
+def op(
+    *, equation: Callable[..., Any] | None = None, listed: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+def op(
+    function: Callable[..., Any] | None = None, *, equation: Callable[..., Any] | None = None, listed: bool = True
+) -> Any:
     """Make an op of `function`, entered into the table: `@op`, `@op(equation=..)` or `op(function, equation=..)`.
 
     `function` takes raw arrays.  Its arguments before `/` (or its `*args`) are the tensor arguments: a caller may
@@ -107,9 +113,10 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
     An op whose result has no gradient, such as a comparison, returns None for its pullback.
 
     `equation` is for fused ops: the function on tensors, composed of other ops, that this one must equal.
+    `listed=False` keeps the op out of the table: for ops of one's own, which may then share a name.
     """
     if function is None:
-        return functools.partial(op, equation=equation)
+        return functools.partial(op, equation=equation, listed=listed)
     tensors = _tensor_arity(function)
     named = _tensor_parameters(function)
     optional = any(p.default is None for p in named)
@@ -161,12 +168,14 @@ def op(function: Callable[..., Any] | None = None, *, equation: Callable[..., An
             return _constants(value)
         return _record(name, inputs, value, pullback, _versions(inputs))
 
-    if name in OPS:
-        raise ValueError(f"an op named {name!r} exists already")
+    if listed and name in OPS:
+        raise ValueError(f"an op named {name!r} exists already; hint: op(.., listed=False) for one of your own")
     of_tensors_only = len(inspect.signature(function).parameters) == tensors
     quick = {1: _unary, 2: _binary}.get(tensors or 0) if of_tensors_only else None
-    OPS[name] = Op(name, function, quick(name, function, apply) if quick else apply, equation)
-    return OPS[name].apply
+    made = Op(name, function, quick(name, function, apply) if quick else apply, equation)
+    if listed:
+        OPS[name] = made
+    return made.apply
 
 
 def _unary(name: str, function: Callable[..., Any], apply: Callable[..., Any]) -> Callable[..., Any]:

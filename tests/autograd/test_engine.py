@@ -697,3 +697,16 @@ def test_a_gradient_that_a_hook_keeps_stays_as_it_was():
     for _ in range(2):
         (x * 2 + x * 3).sum().backward()
     assert kept[0].tolist() == [5.0, 5.0]
+
+
+def test_an_op_that_is_not_listed_enters_no_table():
+    before = dict(OPS)
+
+    @ma.op(listed=False)
+    def tanh(x, /):
+        return x * 2, lambda g: g * 2
+
+    x = ma.tensor([1.0, 2.0], requires_grad=True)
+    tanh(x).sum().backward()
+    assert x.grad.tolist() == [2, 2]
+    assert before == OPS

@@ -1,0 +1,134 @@
+"""Functions of other libraries, each where it is installed: right gradients pass, wrong ones are refused."""
+
+import re
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from minattn.errors import MissingDependencyError
+from minattn.testing import GradientMismatch, adapters, check_vjp
+
+X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]])
+ROW = np.array([1.0, 2.0, -0.5])
+
+
+def needs(name):
+    try:
+        installed = find_spec(f"{name}.version" if name == "torch" else name) is not None
+    except ImportError:
+        installed = False
+    return pytest.mark.skipif(not installed, reason=f"{name} is not installed")
+
+
+@pytest.mark.parametrize("name", ["torch", "jax", "autograd", "mygrad"])
+def test_a_library_that_is_missing(name, monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(adapters, "import_module", missing)
+    with pytest.raises(MissingDependencyError, match=f"{name} is not installed; hint: pip install {name}"):
+        getattr(adapters, f"from_{name}")(np.sin)
+
+
+# ---------------------------------------------------------------------------------------------- torch
+@needs("torch")
+class TestTorch:
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    def test_functions(self, dtype):
+        import torch
+
+        x, row = X.astype(dtype), ROW.astype(dtype)
+        assert check_vjp(*adapters.from_torch(torch.tanh), x).oracles == {"input 0": "complex step"}
+        check_vjp(*adapters.from_torch(lambda a, b: (a * b, a.sum(1))), x, row)
+        assert check_vjp(*adapters.from_torch(torch.nn.functional.gelu), x).oracles == {"input 0": "difference"}
+        check_vjp(*adapters.from_torch(lambda x, ids: x[ids]), x, np.array([0, 1, 1]))
+
+    def test_the_parameters_of_a_module(self):
+        import torch
+
+        torch.manual_seed(0)
+        f, vjp = adapters.from_torch(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4)).double())
+        assert [p.shape for p in f.parameters] == [(4, 3), (4,), (4,), (4,)]
+        assert set(check_vjp(f, vjp, X, *f.parameters).oracles) == {f"input {i}" for i in range(5)}
+
+    def test_a_wrong_gradient(self):
+        import torch
+
+        class Cube(torch.autograd.Function):
+            @staticmethod
+            def forward(context, x):
+                context.save_for_backward(x)
+                return x**3
+
+            @staticmethod
+            def backward(context, g):
+                return 2 * g * context.saved_tensors[0] ** 2
+
+        with pytest.raises(GradientMismatch, match=re.escape("looks like a factor 0.666667 too many")):
+            check_vjp(*adapters.from_torch(Cube.apply), X)
+
+
+# ---------------------------------------------------------------------------------------------- jax
+@needs("jax")
+class TestJax:
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    def test_functions(self, dtype):
+        import jax
+
+        x, row = X.astype(dtype), ROW.astype(dtype)
+        check_vjp(*adapters.from_jax(jax.nn.softmax), x)
+        check_vjp(*adapters.from_jax(jax.jit(jax.numpy.tanh)), x)
+        check_vjp(*adapters.from_jax(lambda a, b: (a * b, a.sum(1))), x, row)
+        check_vjp(*adapters.from_jax(lambda x, ids: x[ids]), x, np.array([0, 1, 1]))
+
+    def test_a_wrong_gradient(self):
+        import jax
+
+        @jax.custom_vjp
+        def cube(x):
+            return x**3
+
+        cube.defvjp(lambda x: (x**3, x), lambda x, g: (2 * g * x**2,))
+        with pytest.raises(GradientMismatch, match=re.escape("looks like a factor 0.666667 too many")):
+            check_vjp(*adapters.from_jax(cube), X)
+
+
+# ---------------------------------------------------------------------------------------------- autograd
+@needs("autograd")
+class TestAutograd:
+    def test_functions(self):
+        import autograd.numpy as anp
+
+        check_vjp(*adapters.from_autograd(anp.tanh), X)
+        check_vjp(*adapters.from_autograd(lambda a, b: (a * b, a.sum(1))), X, ROW)
+        check_vjp(*adapters.from_autograd(lambda x, ids: x[ids]), X, np.array([0, 1, 1]))
+
+    def test_a_wrong_gradient(self):
+        from autograd.extend import defvjp, primitive
+
+        cube = primitive(lambda x: x**3)
+        defvjp(cube, lambda y, x: lambda g: 2 * g * x**2)
+        with pytest.raises(GradientMismatch, match=re.escape("looks like a factor 0.666667 too many")):
+            check_vjp(*adapters.from_autograd(cube), X)
+
+
+# ---------------------------------------------------------------------------------------------- mygrad
+@needs("mygrad")
+class TestMygrad:
+    def test_functions(self):
+        import mygrad
+
+        assert check_vjp(*adapters.from_mygrad(mygrad.tanh), X).oracles == {"input 0": "difference"}
+        check_vjp(*adapters.from_mygrad(lambda a, b: (a * b, a.sum(1))), X, ROW)
+        check_vjp(*adapters.from_mygrad(lambda x, ids: x[ids]), X, np.array([0, 1, 1]))
+
+    def test_a_wrong_gradient(self):
+        import mygrad
+
+        def cube(x):
+            y = x**3
+            return mygrad.tensor(y.data) + 0 * y + (y - y.data) * 2 / 3  # the values of y, two thirds of its gradient
+
+        with pytest.raises(GradientMismatch, match="the gradient of input 0"):
+            check_vjp(*adapters.from_mygrad(cube), X)
