@@ -127,7 +127,8 @@ class Recording:
 
 def _stored(item: pytest.Function, failed: dict[str, Any]) -> str:
     """Store a failing example; returns what the report says of it."""
-    drawn = {name: value for name, value in failed.items() if name not in item._fixtureinfo.argnames}
+    given = {"self", *item._fixtureinfo.argnames}  # what pytest gives again
+    drawn = {name: value for name, value in failed.items() if name not in given}
     drawn = {name: Drawn(value.values) if isinstance(value, Recording) else value for name, value in drawn.items()}
     path = FOLDER / (re.sub(r"[^\w.-]+", "_", item.name).strip("_") + ".npz")
     try:
