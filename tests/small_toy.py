@@ -53,7 +53,7 @@ class PointsFile(Source):
 
     def load(self, config: Any) -> Splits[Points]:
         try:
-            xy = np.loadtxt(self.points, dtype=np.float32)
+            xy = np.loadtxt(self.points, dtype=np.float32, ndmin=2).reshape(-1, 2)
         except (OSError, ValueError) as error:
             raise DataError(f"{self.points} has no points: {error}; hint: another file") from error
         return Splits(*(Points(part) for part in np.split(xy, [60, 75])))

@@ -20,6 +20,7 @@ from minattn.tasks.embedding import (
     save_embeddings,
     shortened,
 )
+from minattn.training.progress import patient_progress
 
 SHOWN_TEXTS, SHOWN_NUMBERS, SHOWN_LETTERS = 10, 4, 80  # of the tables
 
@@ -69,7 +70,13 @@ def embed(
     for number, text in enumerate(given, start=1):
         check_text(text, number)
     embedder = Embedder.load(model, device, truncate=truncate)
-    embeddings = embedder.embed(given)
+    with patient_progress() as progress:
+
+        def on_progress(done: int, total: int) -> None:
+            progress.advance(done / total)
+            progress.report(f"embedding the texts: {done:,} of {total:,}")
+
+        embeddings = embedder.embed(given, on_progress=on_progress)
     _show(given, embeddings)
     if out is not None:
         save_embeddings(out, given, embeddings)

@@ -17,7 +17,8 @@ from minattn.errors import CheckpointError, ConfigError, visible
 from minattn.tasks import driver
 from minattn.tasks.registry import TASKS
 from minattn.tasks.task import Task
-from minattn.training import BarProgress, Progress
+from minattn.training import Progress
+from minattn.training.progress import patient_progress
 
 Test = Annotated[str | None, option("Other data to score, in the form of the training data.", "--test", metavar="PATH")]
 
@@ -96,7 +97,7 @@ class Terminal:
         errors.print(f"note: {text}")
 
     def progress(self) -> Progress:
-        return BarProgress() if sys.stdout.isatty() else Progress()
+        return patient_progress()
 
 
 RUN = "RUN [OPTIONS]"

@@ -22,6 +22,7 @@ from minattn.autograd.backend import like
 from minattn.data import read_text, source_batches
 from minattn.errors import CheckpointError, ConfigError, DataError, MissingDependencyError
 from minattn.models.sequence.bert import CONFIG, Bert, BertConfig, read_json
+from minattn.tasks.task import OnProgress, ignore_progress
 from minattn.tasks.threads import blas_threads
 from minattn.viz import attention_heads, attention_lines, save_figure
 from minattn.viz.saving import check_file_place, write_atomically
@@ -96,19 +97,27 @@ class Embedder:
 
     @blas_threads()
     @no_grad()
-    def embed(self, texts: Sequence[str], batch_size: int = 16) -> np.ndarray:
+    def embed(
+        self, texts: Sequence[str], batch_size: int = 16, on_progress: OnProgress = ignore_progress
+    ) -> np.ndarray:
         """The embeddings (texts, d_model), in the order of the texts; those of similar length go together.
 
-        Raises DataError for no text at all, and for one that cannot be read.
+        Raises DataError for no text at all, and for one that cannot be read, CheckpointError where the model's weights
+        give no numbers.
         """
         if not texts:
             raise DataError("there is no text to embed; hint: give at least one")
         embeddings: dict[int, np.ndarray] = {}
         pieces = [self.read(text, number).ids for number, text in enumerate(texts, start=1)]
         for ids, mask, indices in source_batches(pieces, batch_size):
-            states = self.model(ids, mask if not mask.all() else None)
-            pooled = asnumpy(mean_pooling(states.data, mask))
-            embeddings |= zip(indices.tolist(), unit(pooled) if self.normalize else pooled, strict=True)
+            with np.errstate(all="ignore"):  # the answer is looked at instead
+                states = self.model(ids, mask if not mask.all() else None)
+                pooled = asnumpy(mean_pooling(states.data, mask))
+                vectors = unit(pooled) if self.normalize else pooled
+            if not np.isfinite(vectors).all():
+                raise CheckpointError("the embeddings are not finite; hint: the model's file as it was published")
+            embeddings |= zip(indices.tolist(), vectors, strict=True)
+            on_progress(len(embeddings), len(texts))
         return np.stack([embeddings[index] for index in range(len(texts))])
 
     @blas_threads()

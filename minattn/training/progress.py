@@ -67,6 +67,17 @@ class PlainProgress(Progress):
         print(visible(line), flush=True)
 
 
+class PatientProgress(PlainProgress):
+    """Lines on standard error, the first when `seconds` are over: for a command whose output is its answer."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        super().__init__(seconds)
+        self._reported = time.monotonic()
+
+    def note(self, line: str) -> None:
+        print(visible(line), file=sys.stderr, flush=True)
+
+
 class BarProgress(Progress):
     """A bar at the foot of the terminal, the last report beside it; notes scroll by above.
 
@@ -97,6 +108,11 @@ class BarProgress(Progress):
 def default_progress() -> Progress:
     """A bar where standard output is a terminal, else plain lines."""
     return BarProgress() if sys.stdout.isatty() else PlainProgress()
+
+
+def patient_progress() -> Progress:
+    """A bar where standard output is a terminal, else lines on standard error where it takes long."""
+    return BarProgress() if sys.stdout.isatty() else PatientProgress()
 
 
 def _rich_bar() -> Any:

@@ -203,6 +203,11 @@ def test_damaged_and_other_models(refused, model, no_work, tmp_path, damage, say
     refused("embed", model, "a", "--out=e.npy", "--attention=e.png", says=[*says, "hint"], folder=tmp_path)
 
 
+def test_weights_that_are_not_finite_are_refused_without_a_warning(refused, model, tmp_path):
+    write_model(model, random_weights(CONFIG) | {"embeddings.LayerNorm.bias": np.full(6, np.inf, np.float32)})
+    refused("embed", model, "a cat", says=["the embeddings are not finite; hint: "], folder=tmp_path)
+
+
 def test_folders_that_are_none(refused, model, tmp_path):
     refused("embed", "none", "a", says=["none does not exist", "hint"], folder=tmp_path)
     refused("embed", model / "config.json", "a", says=["is a file, not a folder"], folder=tmp_path)

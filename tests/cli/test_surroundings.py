@@ -13,6 +13,7 @@ from small_g2p import train_arguments
 from minattn.cli import LONGEST_OF_SETTINGS
 from minattn.cli.app import NARROWEST, UNREAD, SafeConsole
 from minattn.training import LAST, PlainProgress
+from minattn.training.progress import PatientProgress
 
 MINATTN = [sys.executable, "-m", "minattn"]
 
@@ -148,3 +149,13 @@ def test_a_long_wait_is_told_of_even_where_no_line_comes(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "step 0"
     assert [line.split()[0] for line in lines[1:]] == ["30%", "50%"]
+
+
+def test_a_command_whose_output_is_its_answer_tells_apart_from_it_how_far_it_is(capsys, monkeypatch):
+    clock = iter([0.0, 1.0, 1.0, 11.0, 11.0])
+    monkeypatch.setattr("minattn.training.progress.time.monotonic", lambda: next(clock))
+    progress = PatientProgress(10)
+    progress.advance(0.1)
+    progress.report("1 of 10")
+    progress.advance(0.2)
+    assert capsys.readouterr() == ("", " 20%  0:01:20 left\n")
