@@ -23,11 +23,14 @@ class Bound(NamedTuple):
     holds: Callable[[Any], bool]
 
 
+LARGEST = 10**12  # whole number: what is counted here never comes to more
+
 AT_LEAST_ONE = Bound("at least 1", lambda n: n >= 1)
 Count = Annotated[int, AT_LEAST_ONE]
 NonNegative = Annotated[int, Bound("at least 0", lambda n: n >= 0)]
 Positive = Annotated[float, Bound("a finite number above 0", lambda x: 0 < x < math.inf)]
 NonNegativeFloat = Annotated[float, Bound("a finite number of at least 0", lambda x: 0 <= x < math.inf)]
+ZeroToTen = Annotated[float, Bound("a number from 0 to 10", lambda x: 0 <= x <= 10)]
 Fraction = Annotated[float, Bound("in [0, 1)", lambda x: 0 <= x < 1)]
 
 
@@ -66,5 +69,7 @@ def check_value(name: str, value: Any, field: Field) -> None:
     """Raise ConfigError for a value of another type than the field's or out of its bounds."""
     if not fits(value, field.kind):
         raise ConfigError(f"{name} must be {described(field.kind)}, got {shown(value)}; hint: another value")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ConfigError(f"{name} must be at most {LARGEST:,}, got {shown(value)}; hint: another value")
     if field.bound and value is not None and not field.bound.holds(value):
         raise ConfigError(f"{name} must be {field.bound.words}, got {shown(value)}; hint: another value")

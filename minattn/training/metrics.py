@@ -1,5 +1,6 @@
 """Metrics: the numbers that an evaluation gives, and how they are printed and drawn."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -22,3 +23,8 @@ class Metric:
     def formatted(self, value: float) -> str:
         """The value with what stands around it, such as "PER 7.08 %"."""
         return " ".join(part for part in (self.short, f"{value:.{self.digits}f}", self.unit) if part)
+
+
+def perplexity(loss: float) -> float:
+    """e to the power of a mean loss in nats; infinity where it is beyond all numbers."""
+    return math.exp(loss) if loss < 700 else math.inf

@@ -1,6 +1,7 @@
 """Progress of a run: a bar where somebody watches a terminal, else a line now and then."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,19 +40,30 @@ class PlainProgress(Progress):
         self._reported = -float("inf")
         self._first: tuple[float, float] | None = None  # when the first step was done, and the fraction then
         self._fraction = 0.0
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._over.clear()
+        threading.Thread(target=self._watch, name="minattn-progress", daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+
+    def _watch(self) -> None:
+        """Report where nobody else does: a step may take long, or what comes between steps."""
+        while not self._over.wait(self._seconds or 1):
+            self.report("")
 
     def advance(self, fraction: float) -> None:
-        now = time.monotonic()
-        self._first = self._first or (now, fraction)
+        self._first = self._first or (time.monotonic(), fraction)
         self._fraction = fraction
-        if now - max(self._reported, self._first[0]) >= self._seconds:
-            self.report("")
 
     def report(self, line: str) -> None:
         now = time.monotonic()
         if now - self._reported >= self._seconds:
             self._reported = now
-            self.note((self._done(now) + line).rstrip())
+            self.note((self._done(now) + line).rstrip() or "still at work")
 
     def _done(self, now: float) -> str:
         """The share, and the time left if all goes on as it did since the first step."""

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from rich.console import Console
@@ -137,25 +138,32 @@ def test_a_size_beyond_the_memory_is_refused_with_what_it_takes(refused, words, 
     assert len(result.err) <= 300
 
 
-def test_a_long_wait_is_told_of_even_where_no_line_comes(capsys, monkeypatch):
-    clock = iter([0.0, 0.0, 6.0, 12.0, 12.0, 13.0, 25.0, 25.0])
+def test_a_long_wait_is_told_of_where_no_line_comes(monkeypatch):
+    told = threading.Event()
+    progress = PlainProgress(0.01)
+    monkeypatch.setattr(progress, "note", lambda line: told.set())
+    with progress:
+        assert told.wait(60)
+
+
+def test_a_report_that_says_nothing_tells_the_share_and_the_time_that_is_left(capsys, monkeypatch):
+    clock = iter([0.0, 1.0, 2.0, 11.0])
     monkeypatch.setattr("minattn.training.progress.time.monotonic", lambda: next(clock))
     progress = PlainProgress(10)
-    progress.report("step 0")  # 0
-    for fraction in (0.1, 0.2, 0.3):  # at 0, 6 and 12, which is told at 12
-        progress.advance(fraction)
-    progress.advance(0.4)  # 13
-    progress.advance(0.5)  # 25
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "step 0"
-    assert [line.split()[0] for line in lines[1:]] == ["30%", "50%"]
+    progress.report("")
+    progress.advance(0.1)
+    progress.report("too soon")
+    progress.advance(0.2)
+    progress.report("")
+    assert capsys.readouterr().out == "still at work\n 20%  0:01:20 left\n"
 
 
 def test_a_command_whose_output_is_its_answer_tells_apart_from_it_how_far_it_is(capsys, monkeypatch):
-    clock = iter([0.0, 1.0, 1.0, 11.0, 11.0])
+    clock = iter([0.0, 1.0, 2.0, 11.0])
     monkeypatch.setattr("minattn.training.progress.time.monotonic", lambda: next(clock))
     progress = PatientProgress(10)
     progress.advance(0.1)
     progress.report("1 of 10")
     progress.advance(0.2)
-    assert capsys.readouterr() == ("", " 20%  0:01:20 left\n")
+    progress.report("2 of 10")
+    assert capsys.readouterr() == ("", " 20%  0:01:20 left  2 of 10\n")

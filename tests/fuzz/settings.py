@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 from small_runs import SMALL_RUNS
 
 from minattn.tasks import driver
@@ -24,7 +25,8 @@ LONGEST = 300  # characters of a refusal
 def one_step(trainer: Trainer) -> Outcome:
     """Train for a step: what a run does with its settings, without the time that it takes."""
     trainer.plan = dataclasses.replace(trainer.plan, steps=1, epochs=None)
-    return trainer.run()
+    with np.errstate(all="ignore"):
+        return trainer.run()
 
 
 def options_of(source: Any) -> list[str]:

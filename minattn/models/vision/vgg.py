@@ -29,6 +29,7 @@ from jaxtyping import Inexact
 
 from minattn.autograd import Tensor, ops
 from minattn.errors import ConfigError
+from minattn.kinds import shown
 from minattn.models.registry import register
 from minattn.models.settings import Channels, Classes, Reduction, Side, check_choices, check_settings
 from minattn.models.vision.layers import ConvReLU, Gated, PooledNetwork, flatten
@@ -64,9 +65,9 @@ class VGGConfig:
         check_settings(self)
         check_choices(self, head=("fc", "mean"))
         for entry in self.column.replace(",", " ").split():
-            if entry != "LRN" and not entry.removeprefix("1-").isdecimal():
+            if entry != "LRN" and not (entry.removeprefix("1-").isdecimal() and len(entry) < 9):
                 raise ConfigError(
-                    f"{entry!r} is no entry of table 1; hint: a width such as 64, 1-64 for a 1x1 kernel, or LRN"
+                    f"{shown(entry)} is no entry of table 1; hint: a width such as 64, 1-64 for a 1x1 kernel, or LRN"
                 )
         if self.head == "fc" and self.side < 1:
             raise ConfigError(

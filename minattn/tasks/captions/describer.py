@@ -25,6 +25,7 @@ from minattn.tasks.captions.encoders import Encoder
 from minattn.tasks.captions.settings import CaptionConfig
 from minattn.tasks.task import OnProgress, ignore_progress
 from minattn.tasks.threads import blas_threads
+from minattn.training.metrics import perplexity
 
 EVALUATION_BATCH = 100
 """Images that are described at a time."""
@@ -129,7 +130,7 @@ class Describer:
             logits = self.model(on_device(self.model, batch.images), batch.words[:, :-1])
             total += ops.cross_entropy(logits, batch.words[:, 1:], PAD, reduction="sum").item()
         captions = [caption for of_image in encoded for caption in of_image]
-        return total / len(captions), math.exp(total / sum(len(caption) - 1 for caption in captions))
+        return total / len(captions), perplexity(total / sum(len(caption) - 1 for caption in captions))
 
     @blas_threads()
     @no_grad()

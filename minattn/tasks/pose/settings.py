@@ -10,7 +10,7 @@ from minattn.data.pose.batches import Changes
 from minattn.models.pose.hourglass import CONFIGURATIONS, HourglassConfig, StackedHourglass
 from minattn.nn import Parameter
 from minattn.tasks.config import TaskConfig
-from minattn.tasks.fields import Count, NonNegativeFloat, Positive
+from minattn.tasks.fields import Count, NonNegativeFloat, Positive, ZeroToTen
 from minattn.training import Adam, Cosine, LinearWarmup, Optimizer, Plan, Schedule
 
 
@@ -25,7 +25,7 @@ class PoseConfig(TaskConfig):
     intermediate: Annotated[bool, "intermediate supervision: the loss of every stack, not of the last alone"] = True
     sigma: Annotated[Positive, "the width of the targets, in pixels of the maps"] = 1.0
     flip: Annotated[bool, "mirror each image with probability 1/2"] = True
-    scale: Annotated[NonNegativeFloat, "standard deviation of log2 of a random size"] = 0.0
+    scale: Annotated[ZeroToTen, "standard deviation of log2 of a random size"] = 0.0
     rotation: Annotated[NonNegativeFloat, "standard deviation of a random turn of 2 images in 5, in degrees"] = 0.0
     color: Annotated[NonNegativeFloat, "the most that each color's random factor differs from 1"] = 0.0
 

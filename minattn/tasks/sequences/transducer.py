@@ -15,6 +15,7 @@ from minattn.models.sequence.search import Hypothesis, beam_search
 from minattn.tasks.sequences.settings import SequenceConfig
 from minattn.tasks.task import OnProgress, ignore_progress
 from minattn.tasks.threads import blas_threads
+from minattn.training.metrics import perplexity
 
 
 class Transducer:
@@ -65,7 +66,7 @@ class Transducer:
         self.model.eval()
         pairs = self.encode(data)
         total = math.fsum(self._summed_loss(self.model, batch).item() for batch in evaluation_batches(pairs, 256))
-        return total / len(pairs), math.exp(total / sum(len(target) - 1 for _, target in pairs))
+        return total / len(pairs), perplexity(total / sum(len(target) - 1 for _, target in pairs))
 
     def _summed_loss(self, model: Any, batch: PaddedBatch, label_smoothing: float = 0.0) -> Tensor:
         logits = model(batch.source, batch.target[:, :-1], batch.source_mask)
