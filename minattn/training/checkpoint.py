@@ -153,7 +153,7 @@ def as_kind(values: Mapping[str, Any], kind: type[T]) -> T:
         ) from error
     try:
         return msgspec.convert(values, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, RecursionError, UnicodeError) as error:
         what, _, place = str(error).replace("`", "").partition(" - at $")
         raise CheckpointError(f"{place.removeprefix('.') or 'it'}: {what[:1].lower()}{what[1:]}") from error
 

@@ -125,6 +125,7 @@ def raw(run, meta: str):
         ('{"a":' * 100_000, "no JSON"),
         ('{"state": ' + "1" * 1_000_000 + "}", "no JSON"),
         ('{"state": {"step": 1e400}}', "state.step: expected int, got float"),
+        ('{"state": "\\ud800"}', "surrogates not allowed"),
     ],
     ids=lambda value: value[:12],
 )
