@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -39,11 +40,15 @@ def _start(
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit; what the user can put right becomes one line and an exit status above 0."""
     os.environ["MPLBACKEND"] = "agg"  # figures are files, whatever it said
-    keep_freed_memory()
+    with warnings.catch_warnings(record=True) as slips:
+        warnings.simplefilter("always")
+        keep_freed_memory()
     refuse_more_memory()
     _prepare_streams()
     status: Any = FAILED
     try:
+        for slip in slips:  # in an environment variable
+            errors.print(f"note: {slip.message}")
         status = app(arguments, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:

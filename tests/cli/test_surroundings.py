@@ -98,6 +98,14 @@ def test_numbers_of_threads_that_are_none_are_refused(refused, finished_run, mon
         refused("evaluate", finished_run, says=says, folder=finished_run)
 
 
+def test_a_slip_in_a_variable_is_a_note(minattn, monkeypatch):
+    monkeypatch.setenv("MINATTN_ALLOCATOR", "x")
+    result = minattn("--version")
+    assert result.status == 0
+    assert result.err.startswith("note: MINATTN_ALLOCATOR must be one of keep, system; got 'x'")
+    assert result.err.count("\n") == 1
+
+
 # ---------------------------------------------------------------------------------------------- the terminal
 @pytest.mark.parametrize("columns", ["0", "1", "2"])
 def test_a_terminal_is_never_too_narrow(columns):

@@ -73,7 +73,9 @@ def case(rng: Rng, workshop: Workshop) -> tuple[str, list[str]]:
     finished = workshop.run("g2p")
     folder = workshop.scratch()
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
-    changes = {name: pick(rng, VARIABLES[name]) for name in rng.permutation(list(VARIABLES))[: int(rng.integers(4))]}
+    changes = {
+        name: pick(rng, VARIABLES[name]) for name in rng.permutation(list(VARIABLES)).tolist()[: int(rng.integers(4))]
+    }
     for name, value in changes.items():
         environment.pop(name, None)
         if value is not None:
@@ -107,11 +109,13 @@ def problems(told: Told, lenient: bool) -> list[str]:
     if lenient and ("minattn" not in told.err or told.status < 0):
         return []
     found = []
+    if "Warning" in told.err:
+        found.append(f"a warning: {told.err[-500:]}")
     if "Traceback" in told.err + told.out or "Exception ignored" in told.err:
         found.append(f"a traceback: {told.err[-1500:]}")
     elif told.status not in (*STATUSES, 141):
         found.append(f"the status {told.status}: {told.err[-500:]}")
-    elif told.status == 141 and told.err:
+    elif told.status == 141 and "error: " in told.err:
         found.append(f"it did not end quietly: {told.err[-500:]}")
     elif told.status in (1, 2) and "error: " not in told.err:
         found.append(f"no error is told: {told.err[-500:]!r}")
