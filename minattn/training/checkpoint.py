@@ -24,7 +24,7 @@ from minattn.whole_files import check_regular, write_whole
 
 KIND = "minattn checkpoint"
 FORMAT = "1"
-LONGEST_HEADER = 32 << 20  # bytes; the names of 100,000 arrays, or a vocabulary of a million words
+LONGEST_HEADER, MOST_ARRAYS = 100_000_000, 100_000  # bytes, as many as safetensors reads; more arrays take seconds
 LARGEST = 1e30  # number of a model or of an optimizer: float32 reaches 3e38
 
 DTYPES = {
@@ -213,7 +213,10 @@ def _content(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, An
     rows = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # safetensors takes no strides
     try:
         header = {"kind": KIND, "format": FORMAT, "minattn": __version__, "meta": json.dumps(meta)}
-        return safetensors.numpy.save(rows, header)
+        content = safetensors.numpy.save(rows, header)
+        if int.from_bytes(content[:8], "little") > LONGEST_HEADER or len(rows) > MOST_ARRAYS:
+            raise TypeError("there is more of it than is read again")
+        return content
     except (TypeError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path}: something in it cannot be stored: {error}") from error
 
@@ -224,6 +227,7 @@ def _check_file(path: Path) -> None:
         check_regular(path)
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
+            arrays = file.read(min(length, LONGEST_HEADER)).count(b'"data_offsets"')
     except FileNotFoundError as error:
         what = "it is a link to a file that is not there" if path.is_symlink() else "check the path"
         raise CheckpointError(f"there is no checkpoint {path}; hint: {what}") from error
@@ -231,9 +235,10 @@ def _check_file(path: Path) -> None:
         raise CheckpointError(
             f"checkpoint {path} cannot be read: {error.strerror}; hint: a file that may be read"
         ) from error
-    if LONGEST_HEADER < length <= path.stat().st_size:
+    if LONGEST_HEADER < length <= path.stat().st_size or arrays > MOST_ARRAYS:
         raise CheckpointError(
-            f"checkpoint {path} cannot be read: its header has {length:,} bytes, {LONGEST_HEADER:,} are read at most"
+            f"checkpoint {path} cannot be read: its header has {length:,} bytes and {arrays:,} arrays, at most "
+            f"{LONGEST_HEADER:,} and {MOST_ARRAYS:,} are read"
         )
 
 

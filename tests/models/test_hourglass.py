@@ -279,3 +279,24 @@ def test_the_same_numbers_everywhere_and_no_waiting(backend):
     for result, value in zip(found, expected, strict=True):
         assert result.dtype == np.float32
         np.testing.assert_allclose(asnumpy(result), value, rtol=5e-3, atol=1e-3 * max(1, np.abs(value).max()))
+
+
+def test_the_loss_of_no_images_is_nothing():
+    maps = ma.Tensor(np.zeros((0, 2, 3, 4, 4), np.float32), requires_grad=True)
+    loss = heat_map_loss(maps, ma.Tensor(np.zeros((0, 3, 4, 4), np.float32)))
+    loss.backward()
+    assert loss.item() == 0
+    assert maps.grad.shape == maps.shape
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"order": 0}, "order must be a whole number of at least 1"),
+        ({"size": 1.5}, "size"),
+        ({"stacks": 10**12}, "most"),
+    ],
+)
+def test_absurd_sizes_are_refused(setting, says):
+    with pytest.raises(ConfigError, match=says):
+        HourglassConfig(**setting)

@@ -2,7 +2,10 @@
 
 import dataclasses
 import pkgutil
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 from typing import get_type_hints
 
 import numpy as np
@@ -180,3 +183,9 @@ def test_an_unknown_name_is_answered_with_near_ones(given, near):
 def test_a_name_that_is_like_no_other_is_answered_with_the_command_that_lists_them():
     with pytest.raises(ConfigError, match="hint: a name that `minattn summary` lists"):
         registry.configuration("%")
+
+
+def test_settings_that_make_no_sense_are_refused_in_words():
+    program = Path(__file__).with_name("absurd_settings.py")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("", "")

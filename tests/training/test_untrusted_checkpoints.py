@@ -138,7 +138,14 @@ def test_a_header_that_is_too_long_is_not_read(run):
     with open(run / LAST, "r+b") as file:
         file.write((LONGEST_HEADER + 1).to_bytes(8, "little"))
         file.truncate(2 * LONGEST_HEADER)  # takes no room on the disk
-    assert_refused(run, "its header has 33,554,433 bytes")
+    assert_refused(run, "its header has 100,000,001 bytes")
+
+
+def test_more_arrays_than_can_be_meant_are_neither_read_nor_written(run, monkeypatch):
+    monkeypatch.setattr("minattn.training.checkpoint.MOST_ARRAYS", 3)
+    assert_refused(run, "arrays, at most 100,000,000 and 3 are read")
+    with pytest.raises(CheckpointError, match="there is more of it than is read again"):
+        save_checkpoint(run / LAST, {str(i): np.zeros(1) for i in range(4)}, {})
 
 
 # ---------------------------------------------------------------------------------------------- the arrays
