@@ -156,6 +156,11 @@ def test_a_beam_of_nothing_is_refused(refused, finished_run, command):
     refused(command, finished_run, *["bad"] * (command == "predict"), "--beam", 0, says=["--beam"], folder=finished_run)
 
 
+def test_a_word_of_thousands_of_letters_is_refused(refused, finished_run):
+    says = ["has 5000 letters, at most 200 expected; hint: divide the word"]
+    refused("predict", finished_run, "b" * 5000, says=says, folder=finished_run)
+
+
 # ---------------------------------------------------------------------------------------------- damaged runs
 def change_config(run, **changes):
     stored = read_json(run / CONFIG)

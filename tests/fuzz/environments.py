@@ -5,6 +5,7 @@ import pty
 import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,8 @@ def process(arguments: list[str], environment: dict[str, str], stdout: str, limi
         os.close(writing)
         return Told(-1, "", f"not started: {error}", "" if limit or isinstance(error, ValueError) else str(error))
     os.close(writing)
+    late = threading.Timer(SECONDS, started.kill)
+    late.start()
     out = b""
     if stdout == "unread":
         os.close(reading)
@@ -151,18 +154,14 @@ def process(arguments: list[str], environment: dict[str, str], stdout: str, limi
         while b"\n" not in out and (part := os.read(reading, 1)):
             out += part
         os.close(reading)
-    try:
-        if stdout in ("pipe", "terminal"):
-            out = read_all(reading)
-        err = started.communicate(timeout=SECONDS)[1]
-    except subprocess.TimeoutExpired:
-        started.kill()
-        err = started.communicate()[1]
-        return Told(-9, "", err.decode(errors="replace"), f"it took more than {SECONDS} s")
-    finally:
-        if stdout in ("pipe", "terminal", "full", "closed"):
-            os.close(reading)
-    return Told(started.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+    if stdout in ("pipe", "terminal"):
+        out = read_all(reading)
+    err = started.communicate()[1]
+    if stdout in ("pipe", "terminal", "full", "closed"):
+        os.close(reading)
+    crash = "" if late.is_alive() else f"it took more than {SECONDS} s"
+    late.cancel()
+    return Told(started.returncode, out.decode(errors="replace"), err.decode(errors="replace"), crash)
 
 
 def read_all(reading: int) -> bytes:

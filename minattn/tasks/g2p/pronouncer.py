@@ -11,6 +11,7 @@ from minattn.data import Lexicon, Vocabulary
 from minattn.data.batching import Pair
 from minattn.data.text.lexicon import folded
 from minattn.errors import DataError
+from minattn.kinds import shown
 from minattn.models.sequence.search import Hypothesis
 from minattn.tasks.g2p.error_rates import Score, score
 from minattn.tasks.sequences.settings import SequenceConfig
@@ -19,6 +20,10 @@ from minattn.tasks.task import OnProgress, ignore_progress
 
 if TYPE_CHECKING:
     from minattn.viz import Alignment
+
+
+MOST_SYMBOLS = 200
+"""In a word or a pronunciation."""
 
 
 class Pronunciation(NamedTuple):
@@ -90,12 +95,14 @@ class Pronouncer(Transducer):
             if letter not in self.letters:
                 known = " ".join(sorted(symbol for symbol in self.letters.to_list() if symbol in self.letters))
                 raise DataError(
-                    f"the word {word!r} has {letter!r}, which no training word has; hint: spell it with {known}"
+                    f"the word {shown(word)} has {letter!r}, which no training word has; hint: spell it with {known}"
                 )
-        self._check_length(len(word), f"the word {word!r} has {len(word)} letters")
+        self._check_length(len(word), f"the word {shown(word)} has {len(word)} letters")
         return self.letters.encode(word)
 
     def _check_length(self, symbols: int, what: str) -> None:
+        if symbols > MOST_SYMBOLS:
+            raise DataError(f"{what}, at most {MOST_SYMBOLS} expected; hint: divide the word")
         if self.config.longest is not None and symbols > self.config.longest:
             raise DataError(
                 f"{what}, and this model learned {self.config.longest} positions; "
