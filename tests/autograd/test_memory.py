@@ -86,3 +86,20 @@ def test_a_wrong_value_is_told_and_prevents_nothing(monkeypatch):
     monkeypatch.setenv("MINATTN_ALLOCATOR", "fast")
     with pytest.warns(RuntimeWarning, match="must be one of keep, system; got 'fast'; the allocator is left as it is"):
         assert not memory.keep_freed_memory()
+
+
+LIMITED = """
+import numpy as np
+from minattn.autograd import memory
+memory.machine_memory = lambda: 1 << 30
+memory.refuse_more_memory()
+np.ones(1 << 20)
+np.zeros(1 << 28)  # 2 GiB, which the system would grant as long as nobody writes to them
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems count otherwise")
+def test_more_memory_than_the_machine_has_is_refused_and_not_granted():
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False)
+    assert "MemoryError: Unable to allocate 2.00 GiB" in done.stderr
+    assert memory.machine_memory() > 1 << 28
