@@ -155,7 +155,7 @@ def from_json(template: Config, stored: Any, path: Path) -> Config:
     if wrong:
         kind = type(template).__name__
         raise CheckpointError(
-            f"{path} does not hold the settings of this version's {kind}: {'; '.join(wrong[:5])}; "
+            f"{path} does not hold the settings of this version's {kind}: {'; '.join(wrong[:20])}; "
             "hint: the minattn version that made the run, or a new run"
         )
     return config

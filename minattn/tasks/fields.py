@@ -31,6 +31,7 @@ NonNegative = Annotated[int, Bound("at least 0", lambda n: n >= 0)]
 Positive = Annotated[float, Bound("a finite number above 0", lambda x: 0 < x < math.inf)]
 NonNegativeFloat = Annotated[float, Bound("a finite number of at least 0", lambda x: 0 <= x < math.inf)]
 ZeroToTen = Annotated[float, Bound("a number from 0 to 10", lambda x: 0 <= x <= 10)]
+ZeroToHundred = Annotated[float, Bound("a number from 0 to 100", lambda x: 0 <= x <= 100)]
 Fraction = Annotated[float, Bound("in [0, 1)", lambda x: 0 <= x < 1)]
 
 

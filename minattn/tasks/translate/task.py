@@ -27,7 +27,10 @@ SHOWN, SHOWN_SYMBOLS, COLUMNS = 4, 40, 2
 
 Beam = Annotated[int | None, "beam width; 1 is greedy  [default: the run's]", "N", AT_LEAST_ONE]
 Alpha = Annotated[
-    float | None, "length penalty; 0 is none  [default: the run's]", "A", Bound("from 0 to 10", lambda x: 0 <= x <= 10)
+    float | None,
+    "length penalty; 0 is none  [default: the run's]",
+    "A",
+    Bound("from 0 to 100", lambda x: 0 <= x <= 100),
 ]
 
 
