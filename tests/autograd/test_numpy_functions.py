@@ -14,6 +14,9 @@ from minattn.testing import check_gradients
 Y = np.linspace(0.3, 2, 12).reshape(3, 4)
 IDS = np.array([[2, 0, 1], [1, 1, 0]])
 
+# A keyword of NumPy's own from 2.1 on.
+CLIP_BY_MIN = [lambda x: np.clip(x, min=0)] if np.lib.NumpyVersion(np.__version__) >= "2.1.0" else []
+
 CALLS = {
     np.sum: [lambda x: np.sum(x), lambda x: np.sum(x, 0), lambda x: np.sum(x, axis=(0, 1), keepdims=True)],
     np.prod: [lambda x: np.prod(x, axis=1)],
@@ -38,7 +41,7 @@ CALLS = {
     np.take: [lambda x: np.take(x, IDS), lambda x: np.take(x, IDS, axis=1)],
     np.take_along_axis: [lambda x: np.take_along_axis(x, IDS.T, axis=1)],
     np.where: [lambda x: np.where(Y > 1, x, Y), lambda x: np.where(Y > 1, 0.0, x)],
-    np.clip: [lambda x: np.clip(x, -0.5, 0.5), lambda x: np.clip(x, a_min=None, a_max=Y), lambda x: np.clip(x, min=0)],
+    np.clip: [lambda x: np.clip(x, -0.5, 0.5), lambda x: np.clip(x, a_min=None, a_max=Y), *CLIP_BY_MIN],
     np.pad: [lambda x: np.pad(x, 1), lambda x: np.pad(x, [(0, 1), (2, 0)], constant_values=3.0)],
     np.shape: [lambda x: np.shape(x)],
     np.ndim: [lambda x: np.ndim(x)],
