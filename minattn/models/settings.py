@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from minattn.errors import ConfigError
 from minattn.kinds import described, fits, shown
@@ -20,8 +20,11 @@ def check_sizes(config: Any, *names: str) -> None:
     initializers.check_sizes(**{name: getattr(config, name) for name in names})
     for field in dataclasses.fields(config):
         kind, value = (typing.get_args(field.type) or (field.type,))[0], getattr(config, field.name)
-        if not (dataclasses.is_dataclass(kind) or fits(value, kind)):
-            raise ConfigError(f"{field.name} must be {described(kind)}, got {shown(value)}; hint: another value")
+        if dataclasses.is_dataclass(kind) or typing.get_origin(kind) is Literal:  # `check_choices` names the choices
+            continue
+        if not fits(value, kind):
+            words = "True or False" if kind is bool else described(kind)
+            raise ConfigError(f"{field.name} must be {words}, got {shown(value)}; hint: another value")
         if isinstance(value, int) and abs(value) > initializers.LARGEST:
             raise ConfigError(f"{field.name} must be at most {initializers.LARGEST:,}, got {shown(value)}; hint: less")
 

@@ -288,8 +288,8 @@ def test_the_network_for_cifar_drops_pixels_and_means():
     [
         (ThinHighwayConfig(), {"depth": 0}, "depth must be a whole number"),
         (ThinHighwayConfig(), {"pixels": 0}, "pixels must be a whole number"),
-        (ThinHighwayConfig(), {"activation": "gelu"}, "activation must be one of relu, tanh, got"),
-        (ThinHighwayConfig(), {"gates": 1}, "gates must be true or false"),
+        (ThinHighwayConfig(), {"activation": "gelu"}, 'activation must be one of "relu", "tanh"'),
+        (ThinHighwayConfig(), {"gates": 1}, "gates must be True or False"),
         (MnistHighwayConfig(), {"width": 0}, "width must be a whole number"),
         (MnistHighwayConfig(), {"size": 11}, "side 11 leave the last pool nothing; hint: size=12 at least"),
         (CifarHighwayConfig(), {"widths": (32, 80)}, r"3 values .*, got \(32, 80\); hint"),

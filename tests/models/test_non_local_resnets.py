@@ -222,7 +222,7 @@ def test_gradients_through_a_network():
         ({"backbone": "vgg16"}, "no backbone 'vgg16'; hint: one of resnet18"),
         ({"backbone": "resnet20"}, "C2D is a ResNet for 224x224, got 'resnet20'"),
         ({"blocks": 3}, r"3 non-local blocks have no places in stages of \(3, 4, 6, 3\); hint: one of 0, 1, 5, 10"),
-        ({"blocks": True}, "blocks is a whole number, got True"),
+        ({"blocks": True}, "blocks must be a whole number, got True"),
         ({"extent": "time", "blocks": 1}, "cannot be pooled where each sees itself alone; hint: subsample=none"),
         ({"classes": 0}, "classes must be a whole number"),
     ],

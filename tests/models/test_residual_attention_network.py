@@ -293,8 +293,8 @@ def test_a_training_step_is_the_same_everywhere_and_waits_for_nothing(backend, s
         ({"modules": (1, 1)}, r"3 values .*, got \(1, 1\); hint"),
         ({"modules": (1, -1, 1)}, r"those of 3 stages, got \(1, -1, 1\); hint"),
         ({"size": 64}, "224 for ImageNet's form or 32 for CIFAR's, got 64"),
-        ({"activation": "softmax"}, "activation must be one of mixed, channel, spatial, got"),
-        ({"masks": 1}, "masks must be true or false"),
+        ({"activation": "softmax"}, 'activation must be one of "mixed", "channel", "spatial"'),
+        ({"masks": 1}, "masks must be True or False"),
         ({"classes": 0}, "classes must be a whole number"),
         ({"narrow": 0}, "narrow must be a whole number of at least 1, got 0"),
         (

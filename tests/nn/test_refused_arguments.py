@@ -130,5 +130,5 @@ def test_drawing_wants_a_generator(given):
 
 
 def test_settings_that_are_true_or_false_are_nothing_else():
-    with pytest.raises(ConfigError, match="attention must be true or false, got 'no'; hint"):
+    with pytest.raises(ConfigError, match="attention must be True or False, got 'no'; hint"):
         RNNsearchConfig(attention="no")
