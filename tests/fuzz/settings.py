@@ -50,7 +50,8 @@ def case(rng: Rng, workshop: Workshop) -> tuple[str, list[str]]:
     run = workshop.scratch() / "run"
     told = minattn("train", task, "--out", run, *options_of(source), *(f"--set={setting}" for setting in given))
     found = told.problems(LONGEST + len(str(run)))
-    if told.status == 2 and contents(run.parent):
+    diverged = "diverged" in told.err or "not finite" in told.err
+    if told.status in (1, 2) and not diverged and contents(run.parent):
         found.append("it left something behind")
     done = f"{task}{' ' + model if model else ''} {' '.join(setting[:60] for setting in chosen)!r}"
     return f"{done}; {told.err.strip() or told.out.strip().splitlines()[-1:]}", found
