@@ -40,6 +40,8 @@ class KeyValueNetworkConfig:
 
     def __post_init__(self) -> None:
         check_sizes(self, "features", "size", "hops")
+        if self.hops > 100:
+            raise ConfigError(f"hops must be at most 100, got {self.hops}; hint: 2, as in the paper")
         check_choices(self, rule=get_args(Rule))
         if not 0 < self.std < math.inf:
             raise ConfigError(f"std must be a number above 0, got {self.std}; hint: 0.1")
