@@ -1,4 +1,4 @@
-"""Soft and hard attention that describe scenes: Show, Attend and Tell on things whose places are known.
+"""Soft and hard attention that describe scenes: Show, Attend and Tell on things whose locations are known.
 
     python experiments/captions_attention.py --out runs/captions
 
@@ -11,11 +11,10 @@ K. Xu et al., "Show, attend and tell: neural image caption generation with visua
 
 all with the same encoder, images, steps and seeds.  Each is scored on test scenes of other things: BLEU-1 to BLEU-4,
 exact captions, and what the paper could only show in pictures: the share of the attention, when a thing is named, that
-falls into its box, and how often the place with the largest weight lies in it (the pointing game), both against chance;
-and the same one word before, at the "a" of "a bag".
-"uneven" is the doubly stochastic penalty without lambda; the least that captions of so many words can have is given
-below the table.  Hard attention is tested with the expectation of its context and, in a row of its own, with the
-likeliest place alone; the authors' code has both.
+falls into its box, and how often the location with the largest weight lies in it (the pointing game), both against
+chance; and the same one word before, at the "a" of "a bag". "uneven" is the doubly stochastic penalty without lambda;
+the least that captions of so many words can have is given below the table.  Hard attention is tested with the
+expectation of its context and, in a row of its own, with the likeliest location alone; the authors' code has both.
 
 Leaves `captions.md`, `captions.json`, `curves.png` and `words.png` in the folder.  A network that is trained there
 already is not trained again, one that was stopped goes on; the table has those that are finished.
@@ -55,8 +54,8 @@ NETWORKS = {
     "hard": Network("hard", "hard"),
     "none": Network("no attention", "none"),
 }
-LIKELIEST = "likeliest"  # the row of hard attention that looks at the likeliest place
-TITLES = {name: network.name for name, network in NETWORKS.items()} | {LIKELIEST: "hard, likeliest place"}
+LIKELIEST = "likeliest"  # the row of hard attention that looks at the likeliest location
+TITLES = {name: network.name for name, network in NETWORKS.items()} | {LIKELIEST: "hard, likeliest location"}
 MOST_SEEDS = 9
 SHOWN = 1  # images in the figure that both networks describe rightly, and as many that one of them does not
 
@@ -104,7 +103,7 @@ def finished(out: Path, test: CaptionedImages) -> list[dict[str, Any]]:
 
 
 def by_likeliest(folder: Path) -> dict[str, Any]:
-    """The scores of a run's captions when it looks at the likeliest place alone; they are kept beside the run."""
+    """The scores of a run's captions when it looks at the likeliest location alone; they are kept beside the run."""
     file = folder.with_name(f"{folder.name}-{LIKELIEST}.json")
     if not file.exists():
         write_json(file, driver.evaluate(folder, likeliest=True))
@@ -166,16 +165,16 @@ def mean(values: list[float], digits: int = 1, spread: bool = False) -> str:
 
 
 def least_uneven(test: CaptionedImages, results: list[dict[str, Any]]) -> str:
-    """What "uneven" is for attention to all places alike, and for one place at a time."""
+    """What "uneven" is for attention to all locations alike, and for one location at a time."""
     if not any("uneven" in result for result in results):
         return ""
     height, width = test.shape[1:]
-    places = (height // 8) * (width // 8)
+    locations = (height // 8) * (width // 8)
     words = np.array([len(captions[0].split()) for captions in test.captions])
-    evenly, one = np.mean(places * (1 - words / places) ** 2), np.mean(places - words)
+    evenly, one = np.mean(locations * (1 - words / locations) ** 2), np.mean(locations - words)
     return (
         "In brackets the number of seeds, whose attention stands below, one after the other.  "
-        f"Uneven: {evenly:.1f} for weights that are all alike, {one:.1f} for words that each look at one place of "
+        f"Uneven: {evenly:.1f} for weights that are all alike, {one:.1f} for words that each look at one location of "
         "their own.\n"
     )
 

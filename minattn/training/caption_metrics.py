@@ -57,8 +57,8 @@ def score_captions(captions: Sequence[str], references: Sequence[Sequence[str]])
 class PointingScore(NamedTuple):
     """How attention meets the things that words name, in percent: means over all of them.
 
-    share: of the attention that falls into the thing's box; chance_share: of attention to all places alike.
-    hits: how often its peak does; chance_hits: of a peak at any place.
+    share: of the attention that falls into the thing's box; chance_share: of attention to all locations alike.
+    hits: how often its peak does; chance_hits: of a peak at any location.
     """
 
     things: int
@@ -75,7 +75,7 @@ def score_pointing(
 ) -> PointingScore | None:
     """Hold the weights of each image's words against the boxes of what they name; size: (height, width) of the images.
 
-    A peak lies in a box where the middle of its place does.  None where nothing is named.
+    A peak lies in a box where the middle of its location does.  None where nothing is named.
     """
     rows = []
     for of_image, things in zip(weights, named, strict=True):
@@ -92,7 +92,7 @@ def score_pointing(
 
 
 def middles_inside(box: tuple[int, int, int, int], grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """(rows, columns): True for the places whose middles are in the box."""
+    """(rows, columns): True for the locations whose middles are in the box."""
     left, top, right, bottom = box
     y, x = ((np.arange(cells) + 0.5) * length / cells for cells, length in zip(grid, size, strict=True))
     return np.outer((top <= y) & (y < bottom), (left <= x) & (x < right))

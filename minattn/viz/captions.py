@@ -32,7 +32,8 @@ WORDS = 13
 class CaptionRow(NamedTuple):
     """An image, its caption and the weights (words, rows, columns); the image is (1 or 3, height, width) in 0 to 1.
 
-    correct: the right captions, None where they are not known; name: before the heading, such as that of a network.
+    correct: the right captions, None or none where they are not known; name: before the heading, such as that of a
+    network.
     """
 
     image: np.ndarray
@@ -79,7 +80,7 @@ def _heading(row: CaptionRow) -> list[tuple[str, str, str]]:
     """The parts of the line above a row: (text, color, weight)."""
     caption = " ".join(row.words)
     parts = [(f"{row.name}:  ", MUTED, "normal")] if row.name else []
-    if row.correct is None:
+    if not row.correct:
         return [*parts, (caption, INK, "bold")]
     if caption in row.correct:
         return [*parts, (caption, RIGHT, "bold")]
@@ -105,13 +106,18 @@ def _draw(figure: "matplotlib.figure.Figure", row: CaptionRow, heading: list[tup
 
 
 def _write(figure: "matplotlib.figure.Figure", text: str, x: float, y: float, **style: object) -> None:
-    """Text at a place in inches from the top left corner of the page."""
+    """Text at a position in inches from the top left corner of the page."""
     width, height = figure.get_size_inches()
     figure.text(x / width, 1 - y / height, text, **style)
 
 
 def _checked(row: CaptionRow) -> CaptionRow:
-    if row.image.ndim != 3 or row.weights.ndim != 3 or len(row.weights) != len(row.words):
+    if (
+        row.image.ndim != 3
+        or row.image.shape[0] not in (1, 3)
+        or row.weights.ndim != 3
+        or len(row.weights) != len(row.words)
+    ):
         raise ShapeError(
             f"an image of shape {row.image.shape} and weights of shape {row.weights.shape} for {len(row.words)} words; "
             "expected (1 or 3, height, width) and (words, rows, columns)"

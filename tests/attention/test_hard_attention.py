@@ -1,7 +1,7 @@
-"""Hard visual attention: what is maximized, its gradient by enumeration of every sequence of places, and the learning
-rule, whose mean that is.
+"""Hard visual attention: what is maximized, its gradient by enumeration of every sequence of locations, and the
+learning rule, whose mean that is.
 
-The network is the decoder of captions with L = 4 places and C = 3 words, so that there are 64 sequences.
+The network is the decoder of captions with L = 4 locations and C = 3 words, so that there are 64 sequences.
 """
 
 import itertools
@@ -20,15 +20,15 @@ from minattn.models.captions.show_attend_tell import Draws
 from minattn.testing import check_gradients
 
 SEEDS = st.integers(0, 2**32 - 1)
-PLACES, WORDS, VOCABULARY = 4, 3, 6
-SEQUENCES = np.array(list(itertools.product(range(PLACES), repeat=WORDS)))
+LOCATIONS, WORDS, VOCABULARY = 4, 3, 6
+SEQUENCES = np.array(list(itertools.product(range(LOCATIONS), repeat=WORDS)))
 
 
 class Enumerated:
-    """A random network, an image and a caption, and all sequences of places as the captions of one batch.
+    """A random network, an image and a caption, and all sequences of locations as the captions of one batch.
 
-    A draw in the middle of a place's weight draws that place; the weights of a word depend on the places before it, so
-    the draws are found word by word.
+    A draw in the middle of a location's weight draws that location; the weights of a word depend on the locations
+    before it, so the draws are found word by word.
     """
 
     def __init__(self, seed):
@@ -39,7 +39,7 @@ class Enumerated:
         self.model = ShowAttendTell(config, rng)
         for parameter in self.model.parameters():
             parameter.replace_data(rng.normal(scale=0.7, size=parameter.shape))
-        self.image = ma.tensor(rng.normal(size=(1, PLACES, 3)))
+        self.image = ma.tensor(rng.normal(size=(1, LOCATIONS, 3)))
         self.words = rng.integers(1, VOCABULARY, WORDS + 1)
         draws = np.zeros(SEQUENCES.shape)
         with ma.no_grad():
@@ -50,7 +50,7 @@ class Enumerated:
         self.draws = draws
 
     def run(self, draws, sequences, sampled=True):
-        """(log p(y_t | s, a), weights, places) of each of the sequences."""
+        """(log p(y_t | s, a), weights, locations) of each of the sequences."""
         count = len(sequences)
         image = ops.broadcast_to(self.image, (count, *self.image.shape[1:]))
         previous = np.broadcast_to(self.words[:-1], (count, WORDS))
@@ -69,16 +69,16 @@ class Enumerated:
 
     def expected_log_p(self):
         """L_s = sum_s p(s | a) log p(y | s, a)."""
-        log_p, weights, places = self.run(self.draws, SEQUENCES)
-        p_s = ops.exp(ops.sum(log_probability(places, weights), axis=1))
+        log_p, weights, locations = self.run(self.draws, SEQUENCES)
+        p_s = ops.exp(ops.sum(log_probability(locations, weights), axis=1))
         return ops.sum(p_s * ops.sum(log_p, axis=1))
 
     def rule(self, baseline, reward_weight=1.0, entropy_weight=0.0):
         """The learning rule of every sequence alone, a row each, and how likely each sequence is."""
         rows, log_p_s = [], []
         for draw, sequence in zip(self.draws, SEQUENCES, strict=True):
-            log_p, weights, places = self.run(draw[None], sequence[None])
-            log_p_y, s = ops.sum(log_p, axis=1), ops.sum(log_probability(ma.tensor(places.data), weights), axis=1)
+            log_p, weights, locations = self.run(draw[None], sequence[None])
+            log_p_y, s = ops.sum(log_p, axis=1), ops.sum(log_probability(ma.tensor(locations.data), weights), axis=1)
             H = ops.sum(entropy(weights), axis=1)
             rows.append(-self.gradient(hard_loss(log_p_y, s, H, log_p_y.data, baseline, reward_weight, entropy_weight)))
             log_p_s.append(s.item())
@@ -92,24 +92,24 @@ def enumerated():
 
 # ---------------------------------------------------------------------------------------------- what is maximized
 @pytest.mark.parametrize("seed", range(4))
-def test_places_are_those_of_the_sequences_and_their_probabilities_sum_to_one(seed):
+def test_locations_are_those_of_the_sequences_and_their_probabilities_sum_to_one(seed):
     problem = Enumerated(seed)
-    _, weights, places = problem.run(problem.draws, SEQUENCES)
-    np.testing.assert_array_equal(places.data.argmax(-1), SEQUENCES)
-    total = np.exp(ops.sum(log_probability(places, weights), axis=1).data).sum()
+    _, weights, locations = problem.run(problem.draws, SEQUENCES)
+    np.testing.assert_array_equal(locations.data.argmax(-1), SEQUENCES)
+    total = np.exp(ops.sum(log_probability(locations, weights), axis=1).data).sum()
     assert total == pytest.approx(1)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_what_is_maximized_is_never_more_than_the_log_likelihood(seed):
     problem = Enumerated(seed)
-    log_p, weights, places = problem.run(problem.draws, SEQUENCES)
-    p_s = np.exp(ops.sum(log_probability(places, weights), axis=1).data)
+    log_p, weights, locations = problem.run(problem.draws, SEQUENCES)
+    p_s = np.exp(ops.sum(log_probability(locations, weights), axis=1).data)
     likelihood = np.log((p_s * np.exp(log_p.data.sum(1))).sum())
     assert problem.expected_log_p().item() <= likelihood + 1e-12
 
 
-def test_it_is_the_log_likelihood_where_the_places_do_not_matter(enumerated):
+def test_it_is_the_log_likelihood_where_the_locations_do_not_matter(enumerated):
     problem = Enumerated(1)
     for parameter in (problem.model.W_z, problem.model.L_z.weight):
         parameter.data = np.zeros(parameter.shape)
@@ -180,8 +180,8 @@ def test_a_baseline_changes_the_variance_and_the_best_constant_is_the_known_one(
 
 # ---------------------------------------------------------------------------------------------- entropy
 @given(st.integers(1, 5), SEEDS)
-def test_the_gradient_of_the_entropy_is_the_known_one(places, seed):
-    energies = ma.tensor(np.random.default_rng(seed).normal(size=(2, places)), requires_grad=True)
+def test_the_gradient_of_the_entropy_is_the_known_one(locations, seed):
+    energies = ma.tensor(np.random.default_rng(seed).normal(size=(2, locations)), requires_grad=True)
     weights = ops.softmax(energies)
     H = entropy(weights)
     ops.sum(H).backward()
@@ -201,11 +201,13 @@ def test_a_weight_of_zero_adds_nothing_to_the_entropy():
 def some_batch(seed=0, captions=3):
     rng = np.random.default_rng(seed)
     log_p = ma.tensor(-rng.random((captions, WORDS)), requires_grad=True)
-    weights = ma.tensor(rng.dirichlet(np.ones(PLACES), (captions, WORDS)), requires_grad=True)
+    weights = ma.tensor(rng.dirichlet(np.ones(LOCATIONS), (captions, WORDS)), requires_grad=True)
     sampled = np.array([True, False, True])
-    places = hard_weights(weights, rng.random((captions, WORDS)), np.broadcast_to(sampled[:, None], (captions, WORDS)))
+    locations = hard_weights(
+        weights, rng.random((captions, WORDS)), np.broadcast_to(sampled[:, None], (captions, WORDS))
+    )
     mask = np.array([[True] * 3, [True] * 3, [True, True, False]])
-    return log_p, weights, places, sampled, mask
+    return log_p, weights, locations, sampled, mask
 
 
 @pytest.mark.parametrize("per_word", [True, False])
@@ -223,36 +225,66 @@ def test_the_baseline_moves_by_a_tenth_toward_the_rewards(per_word):
 
 
 def test_the_loss_is_the_rule_of_every_caption_with_the_baseline_of_before():
-    log_p, weights, places, sampled, mask = some_batch()
+    log_p, weights, locations, sampled, mask = some_batch()
     module = HardAttentionLoss(reward_weight=0.5, entropy_weight=0.1)
     module.baseline.replace_data(np.array([-1.5]))
     expected = []
     for i in range(len(log_p)):
         words = np.flatnonzero(mask[i])
         total = log_p.data[i, words].sum()
-        chosen = weights.data[i, words, places.data[i, words].argmax(1)] if sampled[i] else np.ones(1)
+        chosen = weights.data[i, words, locations.data[i, words].argmax(1)] if sampled[i] else np.ones(1)
         H = -(weights.data[i, words] * np.log(weights.data[i, words])).sum()
         expected.append(total + 0.5 * (total + 1.5) * np.log(chosen).sum() + 0.1 * H)
-    assert module(log_p, weights, places, sampled, mask).item() == pytest.approx(-np.mean(expected))
+    assert module(log_p, weights, locations, sampled, mask).item() == pytest.approx(-np.mean(expected))
 
 
 def test_padding_and_what_is_not_drawn_get_no_gradient_from_the_reward():
-    log_p, weights, places, sampled, mask = some_batch()
+    log_p, weights, locations, sampled, mask = some_batch()
     module = HardAttentionLoss()
-    module(log_p, weights, places, sampled, mask).backward()
+    module(log_p, weights, locations, sampled, mask).backward()
     assert not weights.grad[~sampled].any()
     assert not weights.grad[~mask].any()
-    assert (weights.grad != 0).sum() == mask[sampled].sum()  # the drawn place of every word
+    assert (weights.grad != 0).sum() == mask[sampled].sum()  # the drawn location of every word
     np.testing.assert_allclose(log_p.grad, mask / -3)
 
 
 def test_gradients_of_the_loss_with_the_reward_held():
-    log_p, weights, places, sampled, mask = some_batch()
+    log_p, weights, locations, sampled, mask = some_batch()
     real, reward = mask.astype(float), (log_p.data * mask).sum(1)
 
     def loss(log_p, weights):
-        s = ops.sum(real * sampled[:, None] * log_probability(ma.tensor(places.data), weights), axis=1)
+        s = ops.sum(real * sampled[:, None] * log_probability(ma.tensor(locations.data), weights), axis=1)
         H = ops.sum(real * entropy(weights), axis=1)
         return hard_loss(ops.sum(real * log_p, axis=1), s, H, reward, -1.0, 0.5, 0.2)
 
     check_gradients(loss, log_p.data, weights.data, method="complex")
+
+
+# ---------------------------------------------------------------------------------------------- what a mask hides
+def test_what_the_mask_hides_may_hold_anything():
+    rng = np.random.default_rng(0)
+    weights = rng.dirichlet(np.ones(LOCATIONS), (2, WORDS))
+    locations, log_p = np.eye(LOCATIONS)[rng.integers(LOCATIONS, size=(2, WORDS))], -rng.random((2, WORDS))
+    mask, sampled = np.array([[True, True, False], [True, False, False]]), np.ones(2, bool)
+
+    def results(log_p, weights):
+        loss = HardAttentionLoss(0.5, 0.1)
+        log_p, weights = ma.tensor(log_p, requires_grad=True), ma.tensor(weights, requires_grad=True)
+        value = loss(log_p, weights, ma.tensor(locations), sampled, mask)
+        value.backward()
+        return value.item(), log_p.grad, weights.grad, loss.baseline.data
+
+    hidden_p, hidden = np.where(mask, log_p, -np.inf), np.where(mask[:, :, None], weights, np.nan)
+    for one, other in zip(results(log_p, weights), results(hidden_p, hidden), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_batch_without_captions_or_words_leaves_the_baseline():
+    loss = HardAttentionLoss(per_word=True)
+    loss.baseline.replace_data(np.array([-2.0], np.float32))
+    none = [np.zeros((0, WORDS)), np.zeros((0, WORDS, LOCATIONS)), np.zeros((0, WORDS, LOCATIONS))]
+    loss(*map(ma.tensor, none), np.ones(0, bool), np.ones((0, WORDS), bool))
+    assert loss.baseline.data == -2
+    words = [np.zeros((1, WORDS)), np.full((1, WORDS, LOCATIONS), 0.25), np.full((1, WORDS, LOCATIONS), 0.25)]
+    assert np.isfinite(loss(*map(ma.tensor, words), np.ones(1, bool), np.zeros((1, WORDS), bool)).item())
+    assert np.isfinite(loss.baseline.data).all()

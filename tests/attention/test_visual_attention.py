@@ -24,19 +24,19 @@ def random_attention(n, d, layers=1, gate=True, seed=0, dtype=np.float64):
 
 
 @st.composite
-def problems(draw, dtype=None, least_places=1):
+def problems(draw, dtype=None, least_locations=1):
     """(attention, state, annotations): the layer with every weight random, and what it is given."""
     batch, n, d, layers = (draw(st.integers(1, 3)) for _ in range(4))
-    places = draw(st.integers(least_places, 4))
+    locations = draw(st.integers(least_locations, 4))
     dtype = draw(st.sampled_from(strategies.DTYPES)) if dtype is None else dtype
     attention = random_attention(n, d, layers, draw(st.booleans()), draw(SEEDS), dtype)
-    shapes = (batch, n), (batch, places, d)
+    shapes = (batch, n), (batch, locations, d)
     state, annotations = (ma.tensor(draw(strategies.arrays(shape, dtype, plain=True))) for shape in shapes)
     return attention, state, annotations
 
 
 def weights_strategy(least_words=1):
-    """alpha (captions, words, places)."""
+    """alpha (captions, words, locations)."""
 
     @st.composite
     def drawn(draw):
@@ -86,16 +86,16 @@ def test_gradients_of_the_penalty():
 def test_soft_context_is_the_expectation_of_the_hard_one(problem):
     attention, state, annotations = problem
     context, weights = attention(state, annotations)
-    gate, places = attention.gate(state), annotations.shape[1]
+    gate, locations = attention.gate(state), annotations.shape[1]
     expectation = 0.0
-    for i in range(places):
-        one_hot = ma.tensor(np.broadcast_to(np.eye(places)[i], weights.shape))
+    for i in range(locations):
+        one_hot = ma.tensor(np.broadcast_to(np.eye(locations)[i], weights.shape))
         expectation = expectation + weights.data[:, i, None] * gated_context(one_hot, annotations, gate).data
     np.testing.assert_allclose(context.data, expectation, rtol=1e-10, atol=1e-12)
 
 
 @given(problems(np.float64), st.randoms(use_true_random=False))
-def test_the_order_of_the_places_changes_neither_context_nor_gradient(problem, random):
+def test_the_order_of_the_locations_changes_neither_context_nor_gradient(problem, random):
     attention, state, annotations = problem
     order = list(range(annotations.shape[1]))
     random.shuffle(order)
@@ -122,9 +122,9 @@ def test_a_closed_gate_takes_the_image_away(problem):
     assert not context.data.any()
 
 
-@given(problems(np.float64, least_places=2))
+@given(problems(np.float64, least_locations=2))
 def test_large_energies_leave_the_annotation_of_the_largest(problem):
-    """As the temperature goes to 0; places whose energies are nearly the same share the weight, and are left out."""
+    """As the temperature goes to 0; locations whose energies are nearly the same share the weight, and are left out."""
     attention, state, annotations = problem
     _, before = attention(state, annotations)
     ordered = np.sort(np.log(before.data), axis=1)
@@ -146,18 +146,18 @@ def test_a_bias_of_all_energies_moves_no_weight(problem, shift):
 
 
 @given(st.integers(1, 5), SEEDS)
-def test_the_penalty_is_zero_where_each_place_gets_one_in_all(places, seed):
-    """Which takes as many words as places."""
-    mixed = np.mean([np.eye(places)[np.random.default_rng([seed, k]).permutation(places)] for k in range(3)], 0)
+def test_the_penalty_is_zero_where_each_place_gets_one_in_all(locations, seed):
+    """Which takes as many words as locations."""
+    mixed = np.mean([np.eye(locations)[np.random.default_rng([seed, k]).permutation(locations)] for k in range(3)], 0)
     assert doubly_stochastic_penalty(ma.tensor(mixed[None])).item() == pytest.approx(0, abs=1e-20)
 
 
 @given(weights_strategy())
 def test_the_penalty_has_a_least_value(weights):
-    _, words, places = weights.shape
-    least = places * (1 - words / places) ** 2
+    _, words, locations = weights.shape
+    least = locations * (1 - words / locations) ** 2
     assert doubly_stochastic_penalty(ma.tensor(weights)).item() >= least - 1e-9
-    evenly = np.full_like(weights, 1 / places)
+    evenly = np.full_like(weights, 1 / locations)
     assert doubly_stochastic_penalty(ma.tensor(evenly)).item() == pytest.approx(least, abs=1e-12)
 
 
@@ -174,16 +174,16 @@ def test_padding_is_looked_at_by_no_word(weights, seed):
 
 # ---------------------------------------------------------------------------------------------- semi-sampling
 @given(weights_strategy(), SEEDS)
-def test_places_that_are_not_sampled_are_the_weights_and_those_that_are_are_one_hot(weights, seed):
+def test_locations_that_are_not_sampled_are_the_weights_and_those_that_are_are_one_hot(weights, seed):
     rng = np.random.default_rng(seed)
     draws, sampled = rng.random(weights.shape[:2]), rng.random(weights.shape[:2]) < 0.5
-    places = hard_weights(ma.tensor(weights), draws, sampled).data
-    np.testing.assert_array_equal(places[~sampled], weights[~sampled])
-    for row, weight, draw in zip(places[sampled], weights[sampled], draws[sampled], strict=True):
+    locations = hard_weights(ma.tensor(weights), draws, sampled).data
+    np.testing.assert_array_equal(locations[~sampled], weights[~sampled])
+    for row, weight, draw in zip(locations[sampled], weights[sampled], draws[sampled], strict=True):
         assert row.tolist() == captions_by_hand.drawn(weight.tolist(), draw)
 
 
-def test_places_are_drawn_as_often_as_their_weights_say():
+def test_locations_are_drawn_as_often_as_their_weights_say():
     weights = np.array([0.5, 0.3, 0.15, 0.05])
     count = 20_000
     draws = np.random.default_rng(0).random(count)
@@ -194,8 +194,8 @@ def test_places_are_drawn_as_often_as_their_weights_say():
 
 def test_weights_that_sum_to_less_than_a_draw_still_give_a_place():
     weights = np.array([[0.3, 0.7 - 1e-7]], np.float32)
-    places = hard_weights(ma.tensor(weights), np.array([1 - 1e-16]), np.array([True])).data
-    assert places.tolist() == [[0.0, 1.0]]
+    locations = hard_weights(ma.tensor(weights), np.array([1 - 1e-16]), np.array([True])).data
+    assert locations.tolist() == [[0.0, 1.0]]
 
 
 # ---------------------------------------------------------------------------------------------- what is refused

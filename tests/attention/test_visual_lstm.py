@@ -18,9 +18,9 @@ from minattn.testing import strategies
 
 @given(data=st.data(), gate=st.booleans(), hard=st.booleans(), dtype=st.sampled_from(strategies.DTYPES))
 def test_all_words_at_once_are_the_words_one_by_one(data, gate, hard, dtype):
-    batch, time, places, n, d = (data.draw(st.integers(1, 3)) for _ in range(5))
+    batch, time, locations, n, d = (data.draw(st.integers(1, 3)) for _ in range(5))
     attention = random_attention(n, d, 1, gate, data.draw(st.integers(0, 99)), dtype)
-    shapes = (batch, time, 4 * n), (batch, n), (batch, n), (batch, places, d), (d, 4 * n), (n, 4 * n)
+    shapes = (batch, time, 4 * n), (batch, n), (batch, n), (batch, locations, d), (d, 4 * n), (n, 4 * n)
     x, h, c, a, W_z, U = (ma.tensor(data.draw(strategies.arrays(shape, dtype, plain=True))) for shape in shapes)
     keys, of_gate = attention.keys(a), (attention.W_beta, attention.b_beta) if gate else ()
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
@@ -49,24 +49,42 @@ def test_sizes_that_do_not_fit_are_named(wrong):
         visual_lstm(*(np.zeros(shape) for shape in shapes))
 
 
-def test_an_image_without_places_is_refused():
+def test_an_image_without_locations_is_refused():
     shapes = [(2, 0, shape[2]) if i in (3, 4) else shape for i, shape in enumerate(SHAPES)]
-    with pytest.raises(ShapeError, match=r"places at least 1; got"):
+    with pytest.raises(ShapeError, match=r"locations at least 1; got"):
         visual_lstm(*(np.zeros(shape) for shape in shapes))
 
 
 def test_a_gate_needs_its_bias():
-    with pytest.raises(ShapeError, match="W_beta without b_beta"):
+    with pytest.raises(ShapeError, match="W_beta and b_beta, one without the other"):
         visual_lstm(*(np.zeros(shape) for shape in SHAPES[:-1]))
 
 
+def test_what_is_sampled_needs_a_number_for_every_word():
+    inputs = [np.zeros(shape) for shape in SHAPES]
+    batch, time = SHAPES[0][:2]
+    with pytest.raises(ShapeError, match="draws and sampled, one without the other"):
+        visual_lstm(*inputs, draws=np.zeros((batch, time)))
+    with pytest.raises(ShapeError, match=rf"draws \({batch}, {time + 1}\), expected \({batch}, {time}\)"):
+        visual_lstm(*inputs, draws=np.zeros((batch, time + 1)), sampled=np.ones(batch, bool))
+
+
 def test_without_a_graph_one_step_is_kept_only():
-    batch, time, places, n, a = 4, 50, 20, 4, 64
-    shapes = [(batch, time, 4 * n), (batch, n), (batch, n), (batch, places, a), (batch, places, n), (n, a), (a,), (1,)]
+    batch, time, locations, n, a = 4, 50, 20, 4, 64
+    shapes = [
+        (batch, time, 4 * n),
+        (batch, n),
+        (batch, n),
+        (batch, locations, a),
+        (batch, locations, n),
+        (n, a),
+        (a,),
+        (1,),
+    ]
     inputs = [np.ones(shape, np.float32) for shape in [*shapes, (n, 4 * n), (n, 4 * n)]]
     with ma.no_grad():
         tracemalloc.start()
         visual_lstm(*inputs)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert peak < 4 * batch * time * places * a  # bytes of the hidden layers of all steps: 1 MiB
+    assert peak < 4 * batch * time * locations * a  # bytes of the hidden layers of all steps: 1 MiB

@@ -12,7 +12,7 @@ from minattn.data import Normalization
 from minattn.data.captions import scenes
 from minattn.data.captions.batches import CaptionBatches, caption_batches
 from minattn.data.captions.dataset import CaptionedImages, CaptionSplits, Named, box_shares
-from minattn.data.captions.folder import load_captioned, read_captioned
+from minattn.data.captions.folder import load_captioned, read_captioned, read_captions
 from minattn.errors import DataError
 
 needs_pillow = pytest.mark.skipif(find_spec("PIL") is None, reason="needs the extra images")
@@ -151,6 +151,21 @@ def test_the_published_form_of_flickr8k_has_its_own_parts(tmp_path):
     (tmp_path / "Flickr_8k.devImages.txt").write_text("9.png\n")
     with pytest.raises(DataError, match=r"names 9.png, which has no caption in Flickr8k.token.txt; hint"):
         load_captioned(tmp_path, 4, "rgb")
+    (tmp_path / "Flickr_8k.devImages.txt").write_text("1.png\n")
+    with pytest.raises(DataError, match=r"devImages.txt names 1.png, which another list names too"):
+        load_captioned(tmp_path, 4, "rgb")
+    (tmp_path / "Flickr_8k.devImages.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"devImages.txt names no image"):
+        load_captioned(tmp_path, 4, "rgb")
+    (tmp_path / "Flickr_8k.devImages.txt").unlink()
+    with pytest.raises(DataError, match=r"lacks Flickr_8k.devImages.txt; hint: all three lists"):
+        load_captioned(tmp_path, 4, "rgb")
+
+
+def test_the_number_of_a_caption_ends_its_name(tmp_path):
+    file = tmp_path / "captions.txt"
+    file.write_text("photo#1.png#0\ta dog\nphoto#1.png#1 \ta cat\n")
+    assert read_captions(file) == {"photo#1.png": ["a dog", "a cat"]}
 
 
 @needs_pillow
@@ -237,11 +252,11 @@ def test_every_caption_comes_once_an_epoch_with_its_image():
     for epoch in range(3):
         came = []
         for batch in batches.iterate(epoch):
-            np.testing.assert_array_equal(batch.images, images.pixels[batch.places])
-            came += zip(batch.places.tolist(), (batch.mask.sum(1) - 2).tolist(), strict=True)
+            np.testing.assert_array_equal(batch.images, images.pixels[batch.image_ids])
+            came += zip(batch.image_ids.tolist(), (batch.mask.sum(1) - 2).tolist(), strict=True)
         assert sorted(came) == sorted((i, n) for i, of_image in enumerate(lengths) for n in of_image)
-    again = [batch.places.tolist() for batch in batches.iterate(1, start=2)]
-    assert again == [batch.places.tolist() for batch in batches.iterate(1)][2:]
+    again = [batch.image_ids.tolist() for batch in batches.iterate(1, start=2)]
+    assert again == [batch.image_ids.tolist() for batch in batches.iterate(1)][2:]
     in_order = list(caption_batches(images, words_of(lengths), 3, normalization))
     assert [batch.words.shape[1] - 2 for batch in in_order] == [2, 4, 5]
 
@@ -251,5 +266,5 @@ def test_a_batch_is_cut_into_parts_with_every_caption_once():
     images = some_images([["w"]] * 5)
     (batch,) = CaptionBatches(images, words_of(lengths), 5, 0, Normalization((0.0,), (1.0,))).iterate(0)
     parts = batch.split(2)
-    assert sorted(place for part, _ in parts for place in part.places.tolist()) == list(range(5))
+    assert sorted(location for part, _ in parts for location in part.image_ids.tolist()) == list(range(5))
     assert [share for _, share in parts] == [3 / 5, 2 / 5]

@@ -30,7 +30,7 @@ def call(call, monkeypatch):
 
 
 @pytest.fixture
-def known_places(monkeypatch):
+def known_locations(monkeypatch):
     """The small images, with a box for the word "square" of every caption."""
     load = CaptionSource.load
 
@@ -53,28 +53,28 @@ def rows_of(text):
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
 
 
-def test_every_network_gets_a_row_and_nothing_is_trained_twice(call, known_places, tmp_path, monkeypatch):
+def test_every_network_gets_a_row_and_nothing_is_trained_twice(call, known_locations, tmp_path, monkeypatch):
     settings = [f"--set={setting}" for setting in (*SMALL, "epochs=1")]
     arguments = [ATTENTION, "--out", tmp_path / "out", "--data", write_pictures(tmp_path), *settings]
     drawn = []
     monkeypatch.setattr("minattn.viz.captions.draw_captions", lambda rows, path: drawn.extend(rows))
     first = call(*arguments, "--seeds", 1)
-    titles = ["soft", "soft, doubly stochastic", "hard", "no attention", "hard, likeliest place"]
-    captions, places = (rows_of(part) for part in tables(tmp_path))
+    titles = ["soft", "soft, doubly stochastic", "hard", "no attention", "hard, likeliest location"]
+    captions, locations = (rows_of(part) for part in tables(tmp_path))
     assert [row[0] for row in captions] == [f"{title} (1)" for title in titles]
     assert [bool(row[6]) for row in captions] == [True, True, True, True, False]
-    assert [row[0] for row in places] == [*titles[:3], "chance"]
-    assert [float(row[1]) for row in places[3:]] == [round(100 * 64 / 576)]
-    assert all(0 <= float(cell) <= 100 for row in places[:3] for cell in row[1:5])
+    assert [row[0] for row in locations] == [*titles[:3], "chance"]
+    assert [float(row[1]) for row in locations[3:]] == [round(100 * 64 / 576)]
+    assert all(0 <= float(cell) <= 100 for row in locations[:3] for cell in row[1:5])
     assert first.count("to train for") == 4
     assert (tmp_path / "out" / "curves.png").exists()
 
     second = call(*arguments, "--rows", "soft", "--only-seed", 2, "--seeds", 2)
     assert second.count("to train for") == 1
-    captions, places = (rows_of(part) for part in tables(tmp_path))
+    captions, locations = (rows_of(part) for part in tables(tmp_path))
     assert [row[0] for row in captions][:2] == ["soft (2)", "soft, doubly stochastic (1)"]
     assert "±" in captions[0][5]
-    assert len(places[0][1].split()) == 2
+    assert len(locations[0][1].split()) == 2
     results = read_json(tmp_path / "out" / "captions.json")["results"]
     assert [(result["row"], result["seed"]) for result in results[:2]] == [("soft", 1), ("soft", 2)]
 

@@ -40,15 +40,15 @@ def configurations(draw):
 @st.composite
 def batches(draw, size):
     """(annotations of this size, previous words)."""
-    images, places, words = draw(st.integers(1, 3)), draw(st.integers(2, 4)), draw(st.integers(1, 4))
+    images, locations, words = draw(st.integers(1, 3)), draw(st.integers(2, 4)), draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(SEEDS))
-    return rng.normal(size=(images, places, size)), rng.integers(0, SIZES["vocab_size"], (images, words))
+    return rng.normal(size=(images, locations, size)), rng.integers(0, SIZES["vocab_size"], (images, words))
 
 
-def some_batch(seed=0, places=4, size=SIZES["annotation"]):
+def some_batch(seed=0, locations=4, size=SIZES["annotation"]):
     """Annotations, previous words, words with padding, and which are words."""
     rng = np.random.default_rng(seed)
-    annotations = ma.tensor(rng.normal(size=(2, places, size)))
+    annotations = ma.tensor(rng.normal(size=(2, locations, size)))
     previous, words = rng.integers(1, SIZES["vocab_size"], (2, 2, 3))
     words[1, 2] = PAD
     return annotations, previous, words
@@ -81,7 +81,7 @@ def test_the_network_is_the_papers_equations(dtype, settings, seed, data):
 
 
 @given(seed=SEEDS, data=st.data())
-def test_hard_attention_is_the_same_with_places_drawn(seed, data):
+def test_hard_attention_is_the_same_with_locations_drawn(seed, data):
     model = random_network(seed, attention="hard")
     annotations, previous = data.draw(batches(SIZES["annotation"]))
     rng = np.random.default_rng(seed)
@@ -139,7 +139,7 @@ def test_with_no_place_drawn_hard_attention_is_soft_attention(seed, data):
 
 
 @given(settings=configurations(), seed=SEEDS, data=st.data())
-def test_the_order_of_the_places_changes_no_logit_and_no_gradient(settings, seed, data):
+def test_the_order_of_the_locations_changes_no_logit_and_no_gradient(settings, seed, data):
     model = random_network(seed, **settings)
     annotations, previous = data.draw(batches(settings["annotation"]))
     order = np.random.default_rng(seed).permutation(annotations.shape[1])
@@ -258,7 +258,7 @@ def test_parameters_start_as_in_the_authors_code():
         elif name == "U":
             for block in np.split(start, 4, 1):
                 np.testing.assert_allclose(block.T @ block, np.eye(50), atol=1e-5)
-        elif start.ndim == 2 and start.shape[0] == start.shape[1]:
+        elif start.ndim == 2 and start.shape[0] == start.shape[1] and name != "attention.W_c.0":
             np.testing.assert_allclose(start.T @ start, np.eye(len(start)), atol=1e-5, err_msg=name)
         else:
             assert start.std() == pytest.approx(0.01, rel=0.3), name
@@ -283,11 +283,11 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         config.__post_init__()
 
 
-@pytest.mark.parametrize(("attention", "places"), [("soft", 1), ("hard", 1), ("none", 0)])
-def test_an_image_with_nothing_to_choose_is_refused(attention, places):
+@pytest.mark.parametrize(("attention", "locations"), [("soft", 1), ("hard", 1), ("none", 0)])
+def test_an_image_with_nothing_to_choose_is_refused(attention, locations):
     model = random_network(attention=attention)
-    with pytest.raises(ShapeError, match=f"an image of {places} annotations leaves attention nothing to choose"):
-        model(ma.tensor(np.zeros((1, places, 3))), np.ones((1, 2), int))
+    with pytest.raises(ShapeError, match=f"an image of {locations} annotations leaves attention nothing to choose"):
+        model(ma.tensor(np.zeros((1, locations, 3))), np.ones((1, 2), int))
 
 
 # ---------------------------------------------------------------------------------------------- with an encoder
@@ -307,7 +307,7 @@ def some_images(seed=0, dtype=np.float32):
     return rng.normal(size=(3, 1, 24, 16)).astype(dtype), rng.integers(1, SIZES["vocab_size"], (3, 4))
 
 
-def test_places_are_read_row_by_row():
+def test_locations_are_read_row_by_row():
     model, (images, words) = captioner().eval(), some_images()
     maps = model.encoder.features(ma.tensor(images)).data
     assert maps.shape[1:] == maps_shape(model.encoder, (1, 24, 16)) == (3, 3, 2)

@@ -129,12 +129,14 @@ def test_the_loss_of_hard_attention_is_the_learning_rule(splits):
         draws = model.draw(*mask.shape, 0.6)
         logits, attention = model(Tensor(batch.images), batch.words[:, :-1], draws, return_attention=True)
         weights = attention["decoder.attention"].data
-        places = hard_weights(Tensor(weights), draws.uniform, np.broadcast_to(draws.sampled[:, None], mask.shape)).data
+        locations = hard_weights(
+            Tensor(weights), draws.uniform, np.broadcast_to(draws.sampled[:, None], mask.shape)
+        ).data
         log_p, expected, rewards = ops.log_softmax(logits).data, [], []
         for i, words in enumerate(batch.words):
             steps = range(mask[i].sum())
             rewards.append(sum(log_p[i, t, words[t + 1]] for t in steps))
-            log_p_s = sum(np.log((places[i, t] * weights[i, t]).sum()) for t in steps) if draws.sampled[i] else 0.0
+            log_p_s = sum(np.log((locations[i, t] * weights[i, t]).sum()) for t in steps) if draws.sampled[i] else 0.0
             H = -sum((weights[i, t] * np.log(weights[i, t])).sum() for t in steps)
             expected.append(-(rewards[-1] + 0.7 * (rewards[-1] + 2.0) * log_p_s + 0.2 * H))
     assert 0 < draws.sampled.sum() < len(words)
@@ -264,6 +266,13 @@ def test_figures_show_right_captions_and_wrong_ones(run, splits, tmp_path):
     found = evaluation.predictions
     data = CaptionedImages(splits.test.pixels, [[one.caption or "-"] for one in found])
     assert len(examples(found, data)) == min(3, sum(bool(one.words) for one in found))
+
+
+def test_a_model_that_writes_no_word_has_no_figure(run, splits, tmp_path):
+    predictor = driver.load(run)
+    evaluation = TASK.evaluate(predictor, splits.test)
+    silent = [one._replace(words=(), weights=one.weights[:0]) for one in evaluation.predictions]
+    assert TASK.figures(predictor, splits.test, replace(evaluation, predictions=silent), tmp_path) == []
 
 
 def test_scenes_leave_one_to_ask_about(run, splits, tmp_path):

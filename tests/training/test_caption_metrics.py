@@ -38,7 +38,7 @@ def test_captions_without_references_are_refused(captions, references):
 
 
 def test_attention_is_held_against_boxes_by_hand():
-    """A grid of 2 x 2 places over 8 x 8 pixels: a box that fills the upper left, and a quarter of the upper right."""
+    """A grid of 2 x 2 over 8 x 8 pixels: a box that fills the upper left, and a quarter of the upper right."""
     weights = np.array([[[0.5, 0.3], [0.2, 0.0]], [[0.1, 0.2], [0.3, 0.4]]])
     named = [[Named(0, (0, 0, 5, 4)), Named(1, (2, 2, 8, 8))]]
     score = score_pointing([weights], named, (8, 8))
@@ -56,7 +56,7 @@ def test_a_peak_beside_its_box_is_no_hit():
     assert score_pointing([weights], [[Named(0, (4, 4, 8, 8))]], (8, 8)).hits == 0
 
 
-def test_attention_to_all_places_alike_is_chance():
+def test_attention_to_all_locations_alike_is_chance():
     rng = np.random.default_rng(0)
     named = []
     for _ in range(20):

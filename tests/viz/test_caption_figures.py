@@ -27,9 +27,9 @@ def test_each_word_has_an_image_and_stands_above_it():
     figure = draw_captions([row])
     assert len(figure.axes) == 6
     assert [text for text, _ in texts(figure)[1:]] == row.words
-    places = [text.get_position()[0] for text in figure.texts[1:]]
+    locations = [text.get_position()[0] for text in figure.texts[1:]]
     middles = [axes.get_position().x0 + axes.get_position().width / 2 for axes in figure.axes[1:]]
-    np.testing.assert_allclose(places, middles)
+    np.testing.assert_allclose(locations, middles)
 
 
 def test_an_image_is_lightest_where_the_weight_is_largest():

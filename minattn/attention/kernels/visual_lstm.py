@@ -2,7 +2,7 @@
 
 The equation is on `sequence/visual_lstm.py`.  For t = 1, 2, ..:
 
-    alpha_t  = softmax(tanh(p + h_{t-1} W_d) U + c), over the places of the image      (a)
+    alpha_t  = softmax(tanh(p + h_{t-1} W_d) U + c), over the locations of the image      (a)
     beta_t   = sigma(h_{t-1} W_beta + b_beta)                                          (b)
     z_t      = beta_t sum_i s_ti a_i, s_t = alpha_t                                    (c)
              or s_t one-hot, drawn from alpha_t                                        (d)
@@ -12,8 +12,8 @@ Two things make it fast and change nothing but rounding.  h_{t-1} is multiplied 
 gradients of parameters are one product each over all steps, after backpropagation through time; that of p is summed
 while it goes, so that what tanh gave is written over with its slopes.
 
-Letters of shapes: B batch, T words, L places, n state, a hidden layer of the attention, D annotation, q = 4n + a, and 1
-more with a gate.
+Letters of shapes: B batch, T words, L locations, n state, a hidden layer of the attention, D annotation, q = 4n + a,
+and 1 more with a gate.
 """
 
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ class Steps(NamedTuple):
     states: Array  # (T + 1, B, n), h_0 .. h_T
     cells: Array  # (T + 1, B, n)
     weights: Array  # (B, T, L), alpha
-    places: Array  # (B, T, L), s; the same memory as the weights where nothing is drawn
+    locations: Array  # (B, T, L), s; the same memory as the weights where nothing is drawn
     contexts: Array  # (T, B, D), z
     beta: Array | None  # (T, B, 1)
     hidden: Array  # (T, B, L, a), tanh(p + h_{t-1} W_d)
@@ -67,8 +67,8 @@ class StepGradients(NamedTuple):
     d_c_att: Array  # (1,)
 
 
-def drawn_places(weights: Array, draws: Array) -> Array:
-    """s (.., L) one-hot: the place where the sum of the weights (.., L) goes beyond the draws (..), in [0, 1)."""
+def sampled_locations(weights: Array, draws: Array) -> Array:
+    """s (.., L) one-hot: the location where the sum of the weights (.., L) goes beyond the draws (..), in [0, 1)."""
     module, weights = xp(weights), weights.real
     sums = module.cumsum(weights, -1)
     before = sums <= (draws * sums[..., -1])[..., None]  # rounding may let all weights sum to less than 1
@@ -96,11 +96,11 @@ def visual_lstm(
 
     projected: (B, T, 4n), the x_t; hidden, cell: (B, n), before the first word; keys: (B, L, a), p; annotations:
     (B, L, D); W_d: (n, a); U_att: (a); c_att: (1); W_z: (D, 4n); U: (n, 4n); W_beta (n, 1) and b_beta (1): of the gate.
-    draws: (B, T), uniform in [0, 1), by which the places of the captions that are `sampled` (B,) are drawn; through
-    drawn places no gradient goes to the weights.
+    draws: (B, T), uniform in [0, 1), by which the locations of the captions that are `sampled` (B,) are drawn; through
+    drawn locations no gradient goes to the weights.
     Returns the states h_t (B, T, n), the contexts z_t (B, T, D) and the weights alpha_t (B, T, L).
     """
-    _check_sizes(projected, hidden, cell, keys, annotations, W_d, U_att, c_att, W_z, U, W_beta, b_beta)
+    _check_sizes(projected, hidden, cell, keys, annotations, W_d, U_att, c_att, W_z, U, W_beta, b_beta, draws, sampled)
     given = (projected, hidden, cell, keys, annotations, W_d, U_att, c_att, W_z, U, W_beta, b_beta)
     module, dtype = xp(hidden), xp(hidden).result_type(*(array for array in given if array is not None))
     (batch, time, _), n, a = projected.shape, hidden.shape[1], len(U_att)
@@ -121,7 +121,7 @@ def visual_lstm(
         of_rows = gradients.d_from_state.reshape(rows, gradients.d_from_state.shape[2])
         d_matrix = matmul(steps.states[:-1].reshape(rows, n).T, of_rows)
         d_W_z = matmul(steps.contexts.reshape(rows, steps.contexts.shape[2]).T, of_rows[:, : 4 * n])
-        d_annotations = matmul(steps.places.swapaxes(1, 2), gradients.d_sums)
+        d_annotations = matmul(steps.locations.swapaxes(1, 2), gradients.d_sums)
         d_projected = module.ascontiguousarray(gradients.d_from_state[:, :, : 4 * n].swapaxes(0, 1))
         d_W_beta = d_b_beta = None
         if b_beta is not None:
@@ -140,17 +140,17 @@ def visual_lstm(
 def _allocate(inputs: Inputs, hidden: Array, cell: Array, dtype: Any) -> Steps:
     """Memory for all steps, with what the first starts from in it."""
     empty, (batch, time, _), n = xp(hidden).empty, inputs.projected.shape, hidden.shape[1]
-    _, places, a = inputs.keys.shape
+    _, locations, a = inputs.keys.shape
     kept = time if mode.recording else 1
-    weights = empty((batch, time, places), dtype)
+    weights = empty((batch, time, locations), dtype)
     steps = Steps(
         states=empty((time + 1, batch, n), dtype),
         cells=empty((time + 1, batch, n), dtype),
         weights=weights,
-        places=weights if inputs.draws is None else empty((batch, time, places), dtype),
+        locations=weights if inputs.draws is None else empty((batch, time, locations), dtype),
         contexts=empty((time, batch, inputs.annotations.shape[2]), dtype),
         beta=None if inputs.b_beta is None else empty((time, batch, 1), dtype),
-        hidden=empty((kept, batch, places, a), dtype),
+        hidden=empty((kept, batch, locations, a), dtype),
         gates=empty((kept, batch, 4 * n), dtype),
         closed=empty((kept, batch, 3 * n), dtype),
         squashed=empty((kept, batch, n), dtype),
@@ -165,9 +165,9 @@ def _step(t: int, inputs: Inputs, steps: Steps) -> None:
     from_state = matmul(steps.states[t], inputs.from_state)
     steps.weights[:, t] = _attend(from_state[:, 4 * n : 4 * n + a], inputs, steps.hidden[k])
     if inputs.draws is not None:
-        drawn = drawn_places(steps.weights[:, t], inputs.draws[:, t])
-        steps.places[:, t] = xp(drawn).where(inputs.sampled, drawn, steps.weights[:, t])  # (d)
-    context = matmul(steps.places[:, t, None, :], inputs.annotations)[:, 0]
+        drawn = sampled_locations(steps.weights[:, t], inputs.draws[:, t])
+        steps.locations[:, t] = xp(drawn).where(inputs.sampled, drawn, steps.weights[:, t])  # (d)
+    context = matmul(steps.locations[:, t, None, :], inputs.annotations)[:, 0]
     if inputs.b_beta is not None:
         steps.beta[t] = sigmoid_of(from_state[:, 4 * n + a :] + inputs.b_beta)  # (b)
         context *= steps.beta[t]
@@ -182,10 +182,10 @@ def _step(t: int, inputs: Inputs, steps: Steps) -> None:
 
 def _attend(query: Array, inputs: Inputs, hidden: Array) -> Array:
     """The weights (B, L) of the query h_{t-1} W_d; leaves the values of tanh in `hidden` (B, L, a)."""
-    module, (batch, places, a) = xp(query), hidden.shape
+    module, (batch, locations, a) = xp(query), hidden.shape
     module.add(inputs.keys, query[:, None, :], hidden)
     module.tanh(hidden, hidden)
-    energies = matmul(hidden.reshape(batch * places, a), inputs.U_att).reshape(batch, places)
+    energies = matmul(hidden.reshape(batch * locations, a), inputs.U_att).reshape(batch, locations)
     energies += inputs.c_att
     return softmax(energies)  # (a)
 
@@ -234,7 +234,7 @@ def _attend_backward(
 ) -> None:
     """The backward pass through the attention of one step, to the query, the keys, U and c.
 
-    With P the weights and H the values of tanh:  dP = dz a^T + what the weights get, but of drawn places the latter
+    With P the weights and H the values of tanh:  dP = dz a^T + what the weights get, but of drawn locations the latter
     alone;  dE = P o (dP - <dP, P>);  dU = dE H;  dp = dE (1 - H^2) o U.  Leaves dE (1 - H^2) where H was.
     """
     n = steps.states.shape[2]
@@ -266,20 +266,22 @@ def _check_sizes(
     U: Array,
     W_beta: Array | None,
     b_beta: Array | None,
+    draws: Any,
+    sampled: Any,
 ) -> None:
     if (projected.ndim, hidden.ndim, keys.ndim, annotations.ndim) != (3, 2, 3, 3) or not annotations.shape[1]:
         raise ShapeError(
-            "expected projected (batch, words, 4n), hidden (batch, n), keys (batch, places, a) and annotations (batch, "
-            f"places, D), places at least 1; got {projected.shape}, {hidden.shape}, {keys.shape} and "
+            "expected projected (batch, words, 4n), hidden (batch, n), keys (batch, locations, a) and annotations "
+            f"(batch, locations, D), locations at least 1; got {projected.shape}, {hidden.shape}, {keys.shape} and "
             f"{annotations.shape}"
         )
-    (batch, time, _), (_, n), (_, places, a), D = projected.shape, hidden.shape, keys.shape, annotations.shape[2]
+    (batch, time, _), (_, n), (_, locations, a), D = projected.shape, hidden.shape, keys.shape, annotations.shape[2]
     expected = {
         "projected": (projected, (batch, time, 4 * n)),
         "hidden": (hidden, (batch, n)),
         "cell": (cell, (batch, n)),
-        "keys": (keys, (batch, places, a)),
-        "annotations": (annotations, (batch, places, D)),
+        "keys": (keys, (batch, locations, a)),
+        "annotations": (annotations, (batch, locations, D)),
         "W_d": (W_d, (n, a)),
         "U_att": (U_att, (a,)),
         "c_att": (c_att, (1,)),
@@ -287,11 +289,15 @@ def _check_sizes(
         "U": (U, (n, 4 * n)),
         "W_beta": (W_beta, (n, 1)),
         "b_beta": (b_beta, (1,)),
+        "draws": (draws, (batch, time)),
+        "sampled": (sampled, (batch,)),
     }
     wrong = [
         f"{name} {tuple(array.shape)}, expected {shape}"
         for name, (array, shape) in expected.items()
         if array is not None and tuple(array.shape) != shape
     ]
-    if wrong or (W_beta is None) != (b_beta is None):
-        raise ShapeError(f"sizes that do not fit: {'; '.join(wrong) or 'W_beta without b_beta, or the other way'}")
+    pairs = {"W_beta and b_beta": (W_beta, b_beta), "draws and sampled": (draws, sampled)}
+    wrong += [f"{names}, one without the other" for names, (x, y) in pairs.items() if (x is None) != (y is None)]
+    if wrong:
+        raise ShapeError(f"sizes that do not fit: {'; '.join(wrong)}")

@@ -1,8 +1,9 @@
-"""Soft visual attention: a decoder of words looks at the places of an image.
+"""Soft visual attention: a decoder of words looks at the locations of an image.
 
 K. Xu, J. Ba, R. Kiros, K. Cho, A. Courville, R. Salakhutdinov, R. Zemel and Y. Bengio, "Show, attend and tell: neural
 image caption generation with visual attention", ICML 2015, sections 3.1.2, 4.2 and 4.2.1, in row vectors.  An image is
-L annotations a_1 .. a_L, one for each place of a convolutional map.  Before word t, the decoder in state h_{t-1} takes
+L annotations a_1 .. a_L, one for each location of a convolutional map.  Before word t, the decoder in state h_{t-1}
+takes
 
     e_ti     = f_att(a_i, h_{t-1})                                     (a)  section 3.1.2
     alpha_ti = exp(e_ti) / sum_k exp(e_tk)                             (b)  section 3.1.2
@@ -13,8 +14,8 @@ and training adds to -log p(y | a) the doubly stochastic penalty
 
     lambda sum_i (1 - sum_t alpha_ti)^2                                (e)  section 4.2.1
 
-so that over a caption every place is looked at about as much as any other.  Nothing in (a) to (e) knows where a place
-is; only the annotations can tell.
+so that over a caption every location is looked at about as much as any other.  Nothing in (a) to (e) knows where a
+location is; only the annotations can tell.
 
 The paper says of f_att that it is a multilayer perceptron; the authors' code has
 
@@ -53,24 +54,28 @@ def gated_context(weights: Any, annotations: Any, gate: Any = None) -> Any:
 
 
 def doubly_stochastic_penalty(
-    weights: Inexact[Tensor, "batch words places"], mask: Bool[Array, "batch words"] | None = None
+    weights: Inexact[Tensor, "batch words locations"], mask: Bool[Array, "batch words"] | None = None
 ) -> Inexact[Tensor, ""]:
     """(e) without lambda, the mean over the captions; mask: True = a word, False = padding, which looks nowhere.
 
-    It is 0 where every place gets 1 in all, which needs as many words as places; for C words and L places it is at
-    least L (1 - C / L)^2.
+    It is 0 where every location gets 1 in all, which needs as many words as locations; for C words and L locations it
+    is at least L (1 - C / L)^2.
     """
     if mask is not None:
         weights = ops.where(like(mask, weights.data)[:, :, None], weights, 0.0)
     return ops.sum(ops.square(1 - ops.sum(weights, axis=1))) / len(weights)  # (e)
 
 
-def start(init: Init, inputs: int, outputs: int, rng: Rng) -> Parameter:
-    """A matrix as it starts: in the authors' code N(0, 0.01^2), a square one orthogonal; or Glorot-uniform."""
+def start(
+    init: Init, inputs: int, outputs: int, rng: Rng, square: Literal["orthogonal", "normal"] = "orthogonal"
+) -> Parameter:
+    """The initial value of a matrix: in the authors' code N(0, 0.01^2), square ones orthogonal; or Glorot-uniform."""
     if init == "glorot":
         return initializers.glorot_uniform((inputs, outputs), rng)
-    square = inputs == outputs
-    return initializers.orthogonal((inputs, outputs), rng) if square else initializers.normal((inputs, outputs), rng)
+    orthogonal = inputs == outputs and square == "orthogonal"
+    return (
+        initializers.orthogonal((inputs, outputs), rng) if orthogonal else initializers.normal((inputs, outputs), rng)
+    )
 
 
 class VisualAttention(Module):
@@ -84,7 +89,8 @@ class VisualAttention(Module):
         self, state: int, annotation: int, rng: Rng, layers: int = 1, gate: bool = True, init: Init = "paper"
     ) -> None:
         initializers.check_sizes(state=state, annotation=annotation, layers=layers)
-        self.W_c = [start(init, annotation, annotation, rng) for _ in range(layers)]
+        first = start(init, annotation, annotation, rng, square="normal")
+        self.W_c = [first, *(start(init, annotation, annotation, rng) for _ in range(layers - 1))]
         self.b = [initializers.zeros((annotation,)) for _ in range(layers)]
         self.W_d = start(init, state, annotation, rng)
         self.U = Parameter(start(init, annotation, 1, rng).data[:, 0])
@@ -92,7 +98,9 @@ class VisualAttention(Module):
         self.W_beta = start(init, state, 1, rng) if gate else None
         self.b_beta = initializers.zeros((1,)) if gate else None
 
-    def keys(self, annotations: Inexact[Tensor, "batch places annotation"]) -> Inexact[Tensor, "batch places hidden"]:
+    def keys(
+        self, annotations: Inexact[Tensor, "batch locations annotation"]
+    ) -> Inexact[Tensor, "batch locations hidden"]:
         """p_i for every i: the part of (f) that is the same at every step."""
         keys = ops.linear(annotations, self.W_c[0], self.b[0])
         for W, b in zip(self.W_c[1:], self.b[1:], strict=True):
@@ -106,9 +114,9 @@ class VisualAttention(Module):
     def forward(
         self,
         state: Inexact[Tensor, "batch state"],
-        annotations: Inexact[Tensor, "batch places annotation"],
-        keys: Inexact[Tensor, "batch places hidden"] | None = None,
-    ) -> tuple[Inexact[Tensor, "batch annotation"], Inexact[Tensor, "batch places"]]:
+        annotations: Inexact[Tensor, "batch locations annotation"],
+        keys: Inexact[Tensor, "batch locations hidden"] | None = None,
+    ) -> tuple[Inexact[Tensor, "batch annotation"], Inexact[Tensor, "batch locations"]]:
         """Return (context z_t, weights alpha_t) for the state h_{t-1}; `keys` from `keys()`, if at hand."""
         keys = self.keys(annotations) if keys is None else keys
         weights = visual_weights(state @ self.W_d, keys, self.U, self.c)

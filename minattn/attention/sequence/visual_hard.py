@@ -1,13 +1,13 @@
-"""Hard visual attention: one place is drawn for every word, and learned by the REINFORCE rule.
+"""Hard visual attention: one location is sampled for every word, and learned by the REINFORCE rule.
 
 K. Xu et al., "Show, attend and tell: neural image caption generation with visual attention", ICML 2015, section 4.1.
-With the weights alpha_t of `visual.py` and one-hot s_t, a sampled place:
+With the weights alpha_t of `visual.py` and one-hot s_t, a sampled location:
 
     s_t ~ Multinoulli(alpha_t),   z_t = beta_t sum_i s_ti a_i                                  (a)  the context
     L_s = sum_s p(s | a) log p(y | s, a)  <=  log sum_s p(s | a) p(y | s, a) = log p(y | a)    (b)  what is maximized
     dL_s/dW = sum_s p(s | a) [d log p(y | s, a)/dW + log p(y | s, a) d log p(s | a)/dW]        (c)  its gradient
 
-The sum goes over L^C sequences of places, so it is estimated with N of them, s~^n drawn by (a).  With a baseline b,
+The sum goes over L^C sequences of locations, so it is estimated with N of them, s~^n drawn by (a).  With a baseline b,
 which changes the variance of the estimate and not its mean, and with the entropy H of the weights:
 
     b_k = 0.9 b_{k-1} + 0.1 log p(y | s~_k, a)                                                 (d)  after minibatch k
@@ -18,14 +18,17 @@ which changes the variance of the estimate and not its mean, and with the entrop
 `hard_loss` is a loss whose gradient is (e), with its sign turned.  A caption is one sample: N = 1 for each image of a
 batch, as in the authors' code, and more where images are repeated.
 
+(e) estimates (c) without bias for lambda_r = 1, lambda_e = 0 and captions whose every location is sampled.
+
 Deviations from the paper:
-* none in (a) to (f).  The mean of (e) is (c) for lambda_r = 1, lambda_e = 0 and captions whose every place is drawn.
-  The paper leaves both lambdas open; the authors' code has 1/10 and 0.002, takes the mean of log p(y | s~, a) over
-  the words in place of the sum, and decides (f) once for a whole batch.  `per_word=True` is its mean.
+* It leaves both lambdas open.  The authors' code has 1/10 and 0.002, but of a batch of B it takes the mean of
+  log p(y | s~, a) and the sum of the other two terms: in (e), a mean, these are B / 10 and 0.002 B.  It takes the
+  mean of log p(y | s~, a) over the words for the reward, `per_word=True`, and decides (f) once for a whole batch.
+* Where a batch is shared by threads, each has the baseline from before, and the first one's captions alone move it.
 * Where (f) takes the expectation, the caption learns as soft attention does, through its weights.
 * log alpha is taken of no less than 1e-20.
-* Once trained, the decoder takes the expectation of its context, as soft attention does, or the likeliest place, as in
-  the authors' code.
+* Once trained, the decoder takes the expectation of its context, as soft attention does, or the likeliest location,
+  as in the authors' code.
 """
 
 from typing import Any
@@ -33,7 +36,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Inexact
 
-from minattn.attention.kernels.visual_lstm import drawn_places
+from minattn.attention.kernels.visual_lstm import sampled_locations
 from minattn.attention.sequence.visual import PAPER
 from minattn.autograd import Array, Tensor, op, ops, xp
 from minattn.autograd.backend import like
@@ -41,40 +44,40 @@ from minattn.autograd.engine import Result
 from minattn.nn import Buffer, Module
 from minattn.published import Mechanism
 
-LEAST = 1e-20  # of a weight, for its logarithm
+EPSILON = 1e-20  # the least weight whose logarithm is taken
 
-BASELINE_KEEPS = 0.9
+BASELINE_DECAY = 0.9
 
 
-# ---------------------------------------------------------------------------------------------- places
+# ---------------------------------------------------------------------------------------------- locations
 @op
 def hard_weights(weights: Array, /, draws: Any, sampled: Any) -> Result:
-    """s~ (.., L): the drawn places (a), one-hot, where `sampled` (..) is True, and elsewhere the weights, (f).
+    """s~ (.., L): the drawn locations (a), one-hot, where `sampled` (..) is True, and elsewhere the weights, (f).
 
     weights: (.., L), alpha; draws: (..), uniform in [0, 1).  Drawing has no gradient: that of the weights is 0 where
     they are sampled.
     """
     draws, sampled = like(draws, weights), like(sampled, weights)[..., None]
-    places = xp(weights).where(sampled, drawn_places(weights, draws), weights)  # (a) (f)
-    return places, lambda g: xp(g).where(sampled, 0, g)
+    locations = xp(weights).where(sampled, sampled_locations(weights, draws), weights)  # (a) (f)
+    return locations, lambda g: xp(g).where(sampled, 0, g)
 
 
-def likeliest_places(weights: Inexact[Tensor, "*batch places"]) -> Inexact[Tensor, "*batch places"]:
-    """One-hot: the place with the largest weight, the first of equal ones.  It has no gradient."""
+def likeliest_locations(weights: Inexact[Tensor, "*batch locations"]) -> Inexact[Tensor, "*batch locations"]:
+    """One-hot: the location with the largest weight, the first of equal ones.  It has no gradient."""
     module, values = xp(weights.data), weights.data
     largest = values.argmax(-1)[..., None]
     return Tensor((module.arange(values.shape[-1]) == largest).astype(values.dtype))
 
 
 # ---------------------------------------------------------------------------------------------- the learning rule
-def log_probability(places: Any, weights: Any) -> Any:
-    """log p(s | a) (..) of one-hot places (.., L) under weights (.., L)."""
-    return ops.sum(places * ops.log(ops.maximum(weights, LEAST)), axis=-1)
+def log_probability(locations: Any, weights: Any) -> Any:
+    """log p(s | a) (..) of one-hot locations (.., L) under weights (.., L)."""
+    return ops.sum(locations * ops.log(ops.maximum(weights, EPSILON)), axis=-1)
 
 
 def entropy(weights: Any) -> Any:
     """H[s] (..) of weights (.., L), in nats.  dH/de_i = -alpha_i (log alpha_i + H)."""
-    return -ops.sum(weights * ops.log(ops.maximum(weights, LEAST)), axis=-1)
+    return -ops.sum(weights * ops.log(ops.maximum(weights, EPSILON)), axis=-1)
 
 
 def hard_loss(
@@ -92,11 +95,12 @@ def hard_loss(
     log p(y | s~, a), through which no gradient goes; baseline: b; reward_weight: lambda_r; entropy_weight: lambda_e.
     """
     advantage = Tensor(reward_weight * (reward - baseline))
-    return -ops.mean(log_p_y + advantage * log_p_s + entropy_weight * entropies)  # (e)
+    of_samples = log_p_y + advantage * log_p_s + entropy_weight * entropies
+    return -ops.sum(of_samples) / max(1, len(of_samples))  # (e)
 
 
 class HardAttentionLoss(Module):
-    """`hard_loss` with the moving baseline (d).
+    """`hard_loss` with the moving-average baseline (d).
 
     reward_weight: lambda_r; entropy_weight: lambda_e; per_word: the reward, and so the baseline, is the mean of
     log p(y_t | s~, a) over the words, not their sum.
@@ -109,32 +113,33 @@ class HardAttentionLoss(Module):
     def forward(
         self,
         log_p_words: Inexact[Tensor, "captions words"],
-        weights: Inexact[Tensor, "captions words places"],
-        places: Inexact[Tensor, "captions words places"],
+        weights: Inexact[Tensor, "captions words locations"],
+        locations: Inexact[Tensor, "captions words locations"],
         sampled: Bool[Array, " captions"],
         mask: Bool[Array, "captions words"],
     ) -> Inexact[Tensor, ""]:
         """Return the loss of a batch; in training, move the baseline on.
 
-        log_p_words: log p(y_t | s~, a); weights: alpha; places: s~ of `hard_weights`; sampled: which captions' places
-        were drawn; mask: True = a word.
+        log_p_words: log p(y_t | s~, a); weights: alpha; locations: s~ of `hard_weights`; sampled: which captions'
+        locations were drawn; mask: True = a word.
         """
-        real = like(mask, weights.data).astype(weights.dtype)
-        drawn = real * like(sampled, real)[:, None]
-        log_p_y = ops.sum(log_p_words * real, axis=1)
-        log_p_s = ops.sum(log_probability(Tensor(places.data), weights) * drawn, axis=1)
-        reward = log_p_y.data / real.sum(1) if self.per_word else log_p_y.data
+        real = like(mask, weights.data)
+        weights = ops.where(real[:, :, None], weights, 1.0)
+        log_p_y = ops.sum(ops.where(real, log_p_words, 0.0), axis=1)
+        of_locations = log_probability(Tensor(locations.data), weights)
+        log_p_s = ops.sum(ops.where(real & like(sampled, real)[:, None], of_locations, 0.0), axis=1)
+        reward = log_p_y.data / xp(real).maximum(real.sum(1), 1) if self.per_word else log_p_y.data
         loss = hard_loss(
             log_p_y,
             log_p_s,
-            ops.sum(entropy(weights) * real, axis=1),
+            ops.sum(ops.where(real, entropy(weights), 0.0), axis=1),
             reward,
             self.baseline.data,
             self.reward_weight,
             self.entropy_weight,
         )
-        if self.training:
-            moved = BASELINE_KEEPS * self.baseline.data + (1 - BASELINE_KEEPS) * reward.mean()  # (d)
+        if self.training and len(reward):
+            moved = BASELINE_DECAY * self.baseline.data + (1 - BASELINE_DECAY) * reward.mean()  # (d)
             self.baseline.replace_data(moved.astype(self.baseline.dtype))
         return loss
 
@@ -143,8 +148,8 @@ MECHANISM = Mechanism(
     name="hard visual attention",
     paper=PAPER,
     equation=(
-        "section 4.1: s_t ~ Multinoulli(alpha_t), learned by REINFORCE with a moving baseline: d log p(y | s)/dW + "
-        "lambda_r (log p(y | s) - b) d log p(s)/dW + lambda_e dH[s]/dW"
+        "section 4.1: s_t ~ Multinoulli(alpha_t), learned by REINFORCE with a moving-average baseline: "
+        "d log p(y | s)/dW + lambda_r (log p(y | s) - b) d log p(s)/dW + lambda_e dH[s]/dW"
     ),
     code="HardAttentionLoss",
     model="minattn.models.ShowAttendTell",

@@ -40,15 +40,15 @@ def visual_lstm_equation(
     draws: Any = None,
     sampled: Any = None,
 ) -> Any:
-    """The decoder step by step; projected = x, keys = p.  With draws (B, T) the places of the captions that are
+    """The decoder step by step; projected = x, keys = p.  With draws (B, T) the locations of the captions that are
     `sampled` (B,) are drawn."""
     states, contexts, alignment = [], [], []
     for t, x in enumerate(ops.unstack(projected, axis=1)):
-        weights = places = visual_weights(hidden @ W_d, keys, U_att, c_att)  # (a)
+        weights = locations = visual_weights(hidden @ W_d, keys, U_att, c_att)  # (a)
         gate = None if W_beta is None else ops.sigmoid(hidden @ W_beta + b_beta)  # (b)
         if draws is not None:
-            places = hard_weights(weights, draws[:, t], sampled)  # (d)
-        context = gated_context(places, annotations, gate)  # (c)
+            locations = hard_weights(weights, draws[:, t], sampled)  # (d)
+        context = gated_context(locations, annotations, gate)  # (c)
         hidden, cell = lstm_cell_equation(x + context @ W_z, hidden, cell, U)  # (e)
         states.append(hidden)
         contexts.append(context)

@@ -24,7 +24,7 @@ class CaptionBatch(NamedTuple):
     images: Float32[np.ndarray, "batch channels height width"]
     words: Int64[np.ndarray, "batch words"]
     mask: Bool[np.ndarray, "batch words"]
-    places: Int64[np.ndarray, " batch"]
+    image_ids: Int64[np.ndarray, " batch"]
     """The numbers of the images in their data."""
 
     def split(self, parts: int) -> list[tuple[CaptionBatch, float]]:
@@ -75,5 +75,5 @@ def _pairs(words: Sequence[Sequence[np.ndarray]]) -> list[tuple[np.ndarray, np.n
 
 
 def _with_images(batch: PaddedBatch, images: CaptionedImages, normalization: Normalization) -> CaptionBatch:
-    places = batch.source[:, 0]
-    return CaptionBatch(normalization(images.pixels[places]), batch.target, batch.target_mask, places)
+    image_ids = batch.source[:, 0]
+    return CaptionBatch(normalization(images.pixels[image_ids]), batch.target, batch.target_mask, image_ids)

@@ -15,6 +15,7 @@ Captions are put into lower case; words are what spaces divide.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -38,6 +39,8 @@ FOLDERS = ("", "images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
 TEST_SHARE, DEV_SHARE = 0.1, 0.05
 
 FORM = "IMAGE<TAB>CAPTION"
+
+NUMBER = re.compile(r"#\d+\s*$")  # of a caption of an image
 
 
 def load_captioned(path: str | Path, size: int, color: Color = "keep") -> CaptionSplits:
@@ -82,7 +85,7 @@ def read_captions(file: Path) -> dict[str, list[str]]:
         if not line.strip():
             continue
         name, tab, caption = line.partition("\t")
-        name, caption = name.partition("#")[0].strip(), plain(caption).lower()
+        name, caption = NUMBER.sub("", name).strip(), plain(caption).lower()
         if not tab or not name:
             raise DataError(f"{file}, line {number:,}, reads {shown(line)}; expected {FORM}; hint: a tab between both")
         if not caption:
@@ -98,15 +101,21 @@ def read_captions(file: Path) -> dict[str, list[str]]:
 def _published(file: Path, captions: dict[str, list[str]]) -> list[list[str]] | None:
     """The names of the images of each part by the lists beside the file; None where these are not there."""
     lists = [file.parent / name for name in LISTS.values()]
-    if not all(path.is_file() for path in lists):
+    if not any(path.is_file() for path in lists):
         return None
-    parts = []
+    if missing := [path.name for path in lists if not path.is_file()]:
+        raise DataError(f"{file.parent} lacks {missing[0]}; hint: all three lists of images, or none")
+    parts: list[list[str]] = []
     for path in lists:
-        names = [line.strip() for line in read_lines(path) if line.strip()]
-        if missing := [name for name in names if name not in captions]:
+        names = list(dict.fromkeys(line.strip() for line in read_lines(path) if line.strip()))
+        if not names:
+            raise DataError(f"{path} names no image; hint: the published files")
+        if unknown := [name for name in names if name not in captions]:
             raise DataError(
-                f"{path} names {missing[0]}, which has no caption in {file.name}; hint: the published files"
+                f"{path} names {unknown[0]}, which has no caption in {file.name}; hint: the published files"
             )
+        if twice := {name for part in parts for name in part}.intersection(names):
+            raise DataError(f"{path} names {min(twice)}, which another list names too; hint: each image once")
         parts.append(names)
     return parts
 

@@ -37,10 +37,10 @@ class SmallEncoderConfig:
 class SmallEncoder(Module):
     """ReLU(BN(x * W)) four times, with strides 2, 2, 1 and 2, so that the maps have an eighth of the image's sides.
 
-    Kernels with a stride have even sides, 4, 4 and 2: so a place, 8x8 pixels, lies in the middle of the 22x22 that its
-    annotation is made of.
-    Attention cannot tell where a place is but by its annotation, and captions may speak of left and right.  So the
-    last convolution sees two more channels: how far each place lies from the left and from the top, from -1 to 1.
+    Kernels with a stride have even sides, 4, 4 and 2: so a location, 8x8 pixels, lies in the middle of the 22x22 that
+    its annotation is made of.  Attention cannot tell where a location is but by its annotation, and captions may
+    speak of left and right.  So the last convolution sees two more channels: how far each location lies from the left
+    and from the top, from -1 to 1.
     """
 
     def __init__(self, config: SmallEncoderConfig, rng: Rng) -> None:
@@ -67,8 +67,8 @@ def _coordinates(maps: Array) -> Array:
     batch, _, height, width = maps.shape
     module, dtype = xp(maps), maps.dtype
     across, down = (module.linspace(-1, 1, side).astype(dtype) for side in (width, height))
-    places = module.stack([module.broadcast_to(axis, (height, width)) for axis in (across, down[:, None])])
-    return module.broadcast_to(places, (batch, 2, height, width))
+    locations = module.stack([module.broadcast_to(axis, (height, width)) for axis in (across, down[:, None])])
+    return module.broadcast_to(locations, (batch, 2, height, width))
 
 
 def maps_shape(encoder: Any, shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -81,7 +81,7 @@ def maps_shape(encoder: Any, shape: tuple[int, int, int]) -> tuple[int, int, int
 class Captioner(Module):
     """An encoder, whose `features(images)` are maps, and a decoder.
 
-    frozen: the encoder stays as it is.  hard_loss: what trains hard attention, whose places rng draws.
+    frozen: the encoder stays as it is.  hard_loss: what trains hard attention, whose locations rng draws.
     """
 
     def __init__(
@@ -100,8 +100,8 @@ class Captioner(Module):
 
     def annotations(
         self, images: Inexact[Tensor, "batch channels height width"]
-    ) -> Inexact[Tensor, "batch places annotation"]:
-        """Return the maps as one annotation for each place, row by row from the top."""
+    ) -> Inexact[Tensor, "batch locations annotation"]:
+        """Return the maps as one annotation for each location, row by row from the top."""
         if self.frozen:
             self.encoder.eval()  # its batch normalization too
         with no_grad() if self.frozen else nullcontext():
@@ -110,7 +110,7 @@ class Captioner(Module):
         return ops.reshape(ops.transpose(maps, (0, 2, 3, 1)), (batch, height * width, channels))
 
     def draw(self, captions: int, words: int, sampled: float, per_batch: bool = False) -> Draws:
-        """Draw the chance of hard attention: with the probability `sampled`, a caption's places are drawn.
+        """Draw the chance of hard attention: with the probability `sampled`, a caption's locations are drawn.
 
         per_batch: whether they are is decided once for all captions, and not for each.
         """
@@ -123,7 +123,7 @@ class Captioner(Module):
 
     def step(
         self, state: State, previous: Integer[Array, " batch"], source: Source
-    ) -> tuple[State, Inexact[Tensor, "batch vocab"], Inexact[Tensor, "batch places"]]:
+    ) -> tuple[State, Inexact[Tensor, "batch vocab"], Inexact[Tensor, "batch locations"]]:
         """One step of decoding, as the decoder's."""
         return self.decoder.step(state, previous, source)
 

@@ -2,7 +2,7 @@
 
 K. Xu, J. Ba, R. Kiros, K. Cho, A. Courville, R. Salakhutdinov, R. Zemel and Y. Bengio, "Show, attend and tell: neural
 image caption generation with visual attention", ICML 2015, sections 3 and 4.  Vectors are rows, so every matrix of the
-paper stands transposed and on the right.  An image is L annotations a_i, one for each place of a convolutional map.
+paper stands transposed and on the right.  An image is L annotations a_i, one for each location of a convolutional map.
 
     c_0 = f_c(mean_i a_i),  h_0 = f_h(mean_i a_i)                                    (a)  section 3.1.2
     alpha_t, z_t = soft or hard attention of h_{t-1} over a, with the gate beta_t    (b)  sections 4.1 and 4.2
@@ -13,9 +13,10 @@ Deviations from the paper, of which the authors' code has all but the first, the
 * y_0, which is a vector of zeros there, is BOS, with an embedding of its own.
 * f_c and f_h are one layer with tanh; before them `init_layers` - 1 layers of ReLU, which both share.
 * (d) has biases and a tanh: L_o tanh(E y_{t-1} + L_h h_t + b_h + L_z z_t + b_z) + b_o.
-* Dropout acts on h_t, before L_h, and on the tanh.
-* Matrices start at N(0, 0.01^2), square ones and the blocks of U orthogonal.  `init="glorot"` starts them
-  Glorot-uniform, the blocks of U orthogonal all the same, the embeddings at N(0, 1), the bias of the forget gates at 1.
+* Dropout acts on h_t, before L_h, on the tanh, and on the layers of ReLU before f_c and f_h.
+* Matrices start at N(0, 0.01^2), square ones, the first of f_att excepted, and the blocks of U orthogonal.
+  `init="glorot"` starts them Glorot-uniform, the blocks of U orthogonal all the same, the embeddings at N(0, 1), the
+  bias of the forget gates at 1.
 * attention="none" is the network without attention: z_t is the mean annotation at every step.
 """
 
@@ -26,7 +27,7 @@ from jaxtyping import Bool, Float, Inexact, Integer
 
 from minattn.attention.sequence import VisualAttention, visual_lstm
 from minattn.attention.sequence.visual import Init, gated_context, start, visual_weights
-from minattn.attention.sequence.visual_hard import likeliest_places
+from minattn.attention.sequence.visual_hard import likeliest_locations
 from minattn.autograd import Array, Tensor, ops, xp
 from minattn.errors import ConfigError, ShapeError
 from minattn.models.settings import check_choices, check_sizes
@@ -47,7 +48,7 @@ class ShowAttendTellConfig:
     annotation: Annotated[int, "D: size of an annotation"] = 512
     embedding: Annotated[int, "m: size of the word embeddings"] = 512
     hidden: Annotated[int, "n: size of the hidden state"] = 1800
-    attention: Annotated[Kind, "attention to all places at once, to one that is drawn, or to their mean"] = "soft"
+    attention: Annotated[Kind, "attention to all locations at once, to one that is drawn, or to their mean"] = "soft"
     attention_layers: Annotated[int, "layers of f_att before the state comes in"] = 2
     init_layers: Annotated[int, "layers of the first state"] = 2
     gate: Annotated[bool, "the gate beta of the context"] = True
@@ -87,7 +88,7 @@ class Source(NamedTuple):
     annotations: Tensor  # a (B, L, D); without attention the mean annotation (B, 1, D)
     keys: Tensor | None  # p (B, L, D); None without attention
     state: State  # before the first step
-    likeliest: bool = False  # in steps of hard attention, the likeliest place and not the expectation
+    likeliest: bool = False  # in steps of hard attention, the likeliest location and not the expectation
 
     @property
     def batch(self) -> int:
@@ -101,7 +102,7 @@ class Source(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """The chance in hard attention: what draws the places, and the captions whose places are drawn."""
+    """The chance in hard attention: what draws the locations, and the captions whose locations are drawn."""
 
     uniform: Float[Array, "batch words"]  # in [0, 1)
     sampled: Bool[Array, " batch"]  # False: the expectation is taken
@@ -138,20 +139,20 @@ class ShowAttendTell(Module):
             layer.weight = start("paper", inputs, outputs, rng)
         return layer
 
-    def encode(self, annotations: Inexact[Tensor, "batch places annotation"], likeliest: bool = False) -> Source:
-        """Prepare annotations for the steps; likeliest: these look at the likeliest place alone, one for each word.
+    def encode(self, annotations: Inexact[Tensor, "batch locations annotation"], likeliest: bool = False) -> Source:
+        """Prepare annotations for the steps; likeliest: these look at the likeliest location alone, one for each word.
 
-        Raises ShapeError for images of a single place, with attention.
+        Raises ShapeError for images of a single location, with attention.
         """
-        places = annotations.shape[1]
-        if places < 1 + (self.attention is not None):
+        locations = annotations.shape[1]
+        if locations < 1 + (self.attention is not None):
             raise ShapeError(
-                f"an image of {places} annotations leaves attention nothing to choose; expected 2 at least; hint: "
+                f"an image of {locations} annotations leaves attention nothing to choose; expected 2 at least; hint: "
                 "larger images, or an encoder with larger maps"
             )
         mean = summary = ops.mean(annotations, axis=1)
         for layer in self.init_layers:
-            summary = ops.relu(layer(summary))
+            summary = self.dropout(ops.relu(layer(summary)))
         state = State(ops.tanh(self.init_h(summary)), ops.tanh(self.init_c(summary)))  # (a)
         if self.attention is None:
             return Source(ops.expand_dims(mean, 1), None, state)
@@ -159,7 +160,7 @@ class ShowAttendTell(Module):
 
     def forward(
         self,
-        annotations: Inexact[Tensor, "batch places annotation"],
+        annotations: Inexact[Tensor, "batch locations annotation"],
         previous: Integer[Array, "batch words"],
         draws: Draws | None = None,
         return_attention: bool = False,
@@ -167,8 +168,8 @@ class ShowAttendTell(Module):
         """Teacher forcing: return the logits of every y_t given the true y_0 .. y_{t-1}.
 
         previous: y_0 (BOS) .. y_{C-1}.  draws: of hard attention; None: its expectation, which is soft attention.
-        return_attention=True: (logits, attention), with the weights (batch, words, places) under "attention"; without
-        attention there are none.
+        return_attention=True: (logits, attention), with the weights (batch, words, locations) under "attention";
+        without attention there are none.
         """
         source, embedded = self.encode(annotations), self.embedding(previous)
         projected = ops.linear(embedded, self.W, self.b)
@@ -188,7 +189,7 @@ class ShowAttendTell(Module):
 
     def step(
         self, state: State, previous: Integer[Array, " batch"], source: Source
-    ) -> tuple[State, Inexact[Tensor, "batch vocab"], Inexact[Tensor, "batch places"]]:
+    ) -> tuple[State, Inexact[Tensor, "batch vocab"], Inexact[Tensor, "batch locations"]]:
         """One step of decoding: return (state, log p(y_t), alpha_t) from the state before and y_{t-1}.
 
         Without attention alpha_t is (B, 1), all of it on the image as a whole.
@@ -201,16 +202,16 @@ class ShowAttendTell(Module):
 
     def _look(
         self, hidden: Inexact[Tensor, "batch hidden"], source: Source
-    ) -> tuple[Inexact[Tensor, "batch annotation"], Inexact[Tensor, "batch places"]]:
+    ) -> tuple[Inexact[Tensor, "batch annotation"], Inexact[Tensor, "batch locations"]]:
         """Return (z_t, alpha_t) for the state h_{t-1}."""
         of = self.attention
         if of is None:
             only = source.annotations.data
             return source.annotations[:, 0], Tensor(xp(only).ones(only.shape[:2], only.dtype))
-        weights = places = visual_weights(hidden @ of.W_d, source.keys, of.U, of.c)
+        weights = locations = visual_weights(hidden @ of.W_d, source.keys, of.U, of.c)
         if source.likeliest:
-            places = likeliest_places(weights)
-        return gated_context(places, source.annotations, of.gate(hidden)), weights  # (b)
+            locations = likeliest_locations(weights)
+        return gated_context(locations, source.annotations, of.gate(hidden)), weights  # (b)
 
     def _logits(
         self,

@@ -38,7 +38,7 @@ class Described(NamedTuple):
     probability: float
     """Of the whole caption, under the model."""
     weights: np.ndarray
-    """(words, rows, columns): where each word was looked for; without attention one place."""
+    """(words, rows, columns): where each word was looked for; without attention one location."""
 
     @property
     def caption(self) -> str:
@@ -112,9 +112,9 @@ class Describer:
         else:
             weights = attention["decoder.attention"]
             chosen = np.broadcast_to(draws.sampled[:, None], mask.shape)
-            places = hard_weights(weights, draws.uniform, chosen)
+            locations = hard_weights(weights, draws.uniform, chosen)
             log_p = -ops.cross_entropy(logits, words[:, 1:], PAD, reduction="none")
-            loss = model.hard_loss(log_p, weights, places, draws.sampled, mask)
+            loss = model.hard_loss(log_p, weights, locations, draws.sampled, mask)
         if config.doubly_stochastic and attention:
             loss = loss + config.doubly_stochastic * doubly_stochastic_penalty(attention["decoder.attention"], mask)
         return loss
@@ -142,8 +142,8 @@ class Describer:
         for batch in caption_batches(data, encoded, EVALUATION_BATCH, self.normalization):
             source = self.model.encode(on_device(self.model, batch.images))
             weights = alignment_with(self.model, source, batch.words[:, :-1])
-            for place, of_image, mask in zip(batch.places, weights, batch.mask, strict=True):
-                found[place] = of_image[: mask.sum() - 2].reshape(-1, *self.grid)
+            for location, of_image, mask in zip(batch.image_ids, weights, batch.mask, strict=True):
+                found[location] = of_image[: mask.sum() - 2].reshape(-1, *self.grid)
         return found
 
     @blas_threads()
@@ -158,7 +158,7 @@ class Describer:
     ) -> list[Described]:
         """The likeliest caption that beam search finds for each image (images, channels, height, width) of bytes.
 
-        beam: None for the run's; likeliest: attention looks at the likeliest place alone; `on_progress` counts the
+        beam: None for the run's; likeliest: attention looks at the likeliest location alone; `on_progress` counts the
         images.
         """
         self.model.eval()

@@ -36,12 +36,14 @@ class CaptionConfig(TaskConfig):
     lr: Annotated[Positive, "the highest learning rate; from there it falls along a cosine to lr / 50"] = 3e-3
     warmup: Annotated[Count, "steps in which the learning rate rises, at most a tenth of all"] = 100
     max_norm: Annotated[Positive, "the norm that the gradient is clipped to"] = 5.0
-    doubly_stochastic: Annotated[NonNegativeFloat, "lambda: weight of the penalty on places looked at too little"] = 0.0
-    sampled: Annotated[Share, "hard attention: the share of captions whose places are drawn"] = 0.5
+    doubly_stochastic: Annotated[
+        NonNegativeFloat, "lambda: weight of the penalty on locations looked at too little"
+    ] = 0.0
+    sampled: Annotated[Share, "hard attention: the share of captions whose locations are drawn"] = 0.5
     sampled_per_batch: Annotated[bool, "whether they are is decided once for a batch, as the authors' code does"] = (
         False
     )
-    reward_weight: Annotated[NonNegativeFloat, "lambda_r: weight of the reward of drawn places"] = 0.1
+    reward_weight: Annotated[NonNegativeFloat, "lambda_r: weight of the reward of sampled locations"] = 0.1
     reward_per_word: Annotated[bool, "the reward is a mean over the words, as in the authors' code, not a sum"] = True
     entropy_weight: Annotated[NonNegativeFloat, "lambda_e: weight of the entropy of hard attention"] = 0.002
     beam: Annotated[Count, "beam width for the test data; development data are decoded greedily"] = 4
@@ -66,16 +68,19 @@ class CaptionConfig(TaskConfig):
 
 SMALL = ShowAttendTellConfig(embedding=64, hidden=128, attention_layers=1, init_layers=1, dropout=0.0, init="glorot")
 
+COCO = {"batch_size": 64, "lr": 2e-4, "doubly_stochastic": 1.0, "encoder": "vgg19"}
+AUTHORS_RULE = {"reward_weight": 64 / 10, "entropy_weight": 64 * 0.002, "sampled_per_batch": True}
+"""What 1/10 and 0.002 are of batches of 64, as `visual_hard.py` says."""
+
 MODELS = {
     "soft": CaptionConfig(model="soft", network=SMALL),
     "hard": CaptionConfig(model="hard", network=ShowAttendTellConfig(**{**vars(SMALL), "attention": "hard"})),
     "none": CaptionConfig(model="none", network=ShowAttendTellConfig(**{**vars(SMALL), "attention": "none"})),
-    **{
-        name: CaptionConfig(model=name, network=network, batch_size=64, lr=2e-4, doubly_stochastic=1.0, encoder="vgg19")
-        for name, network in CONFIGURATIONS.items()
-    },
+    "coco_soft": CaptionConfig(model="coco_soft", network=CONFIGURATIONS["coco_soft"], **COCO),
+    "coco_hard": CaptionConfig(model="coco_hard", network=CONFIGURATIONS["coco_hard"], **COCO, **AUTHORS_RULE),
 }
-"""The default settings of a run, by network."""
+"""The default settings of a run, by network.  The published ones look at maps of 14x14 of a VGG-19 that was trained on
+ImageNet; here it starts untrained and is trained too, unless `encoder` is a run of `minattn train images`."""
 
 PHOTOGRAPHS: dict[str, Any] = {"color": "rgb", "epochs": 20}
 """The changes for a folder of images."""

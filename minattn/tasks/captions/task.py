@@ -44,7 +44,7 @@ SHOWN = 3
 Beam = Annotated[int | None, "beam width; 1 is greedy  [default: the run's]", "N", AT_LEAST_ONE]
 
 
-Likeliest = Annotated[bool, "look at the likeliest place alone for each word, as hard attention may"]
+Likeliest = Annotated[bool, "look at the likeliest location alone for each word, as hard attention may"]
 
 
 class Captions(Task):
@@ -92,8 +92,9 @@ class Captions(Task):
     ) -> Evaluation:
         """Score a run's best model on its test images: BLEU, exact captions, attention on what is named.
 
-        "uneven" is the mean over the captions of the doubly stochastic penalty, without lambda.  The loss, and what is
-        said of the attention, are those with right captions and the expectation of hard attention.
+        "uneven" is the mean over the captions of the doubly stochastic penalty, without lambda and without what is
+        looked at for the end of the caption.  The loss, and what is said of the attention, are those with right
+        captions and the expectation of hard attention.
         """
         found = predictor.describe(data.pixels, beam, on_progress, likeliest)
         score = score_captions([one.caption for one in found], data.captions)
@@ -148,6 +149,8 @@ class Captions(Task):
             caption_row(test.pixels[i], evaluation.predictions[i], test.captions[i])
             for i in examples(evaluation.predictions, test)
         ]
+        if not rows:  # no caption has a word
+            return drawn
         draw_captions(rows, folder / ATTENTION)
         return [ATTENTION, *drawn]
 
@@ -203,7 +206,7 @@ def caption_row(pixels: np.ndarray, found: Described, references: Sequence[str] 
 
 
 def examples(found: Sequence[Described], data: CaptionedImages) -> list[int]:
-    """Places of images to show: of right captions those with the most words, and the first wrong ones."""
+    """Locations of images to show: of right captions those with the most words, and the first wrong ones."""
     right = np.array([one.caption in of_image for one, of_image in zip(found, data.captions, strict=True)])
     lengths = np.array([len(one.words) for one in found])
     longest = [i for i in np.argsort(-lengths, kind="stable") if right[i]][:SHOWN]
