@@ -208,6 +208,11 @@ def test_weights_that_are_not_finite_are_refused_without_a_warning(refused, mode
     refused("embed", model, "a cat", says=["the embeddings are not finite; hint: "], folder=tmp_path)
 
 
+def test_settings_that_are_nested_without_end_are_refused(refused, model, tmp_path):
+    (model / "config.json").write_text("[" * 100_000 + "]" * 100_000)
+    refused("embed", model, "a cat", says=["config.json is damaged: it is no JSON"], folder=tmp_path)
+
+
 def test_folders_that_are_none(refused, model, tmp_path):
     refused("embed", "none", "a", says=["none does not exist", "hint"], folder=tmp_path)
     refused("embed", model / "config.json", "a", says=["is a file, not a folder"], folder=tmp_path)

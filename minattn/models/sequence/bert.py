@@ -37,6 +37,7 @@ from minattn.nn.attention_paths import Attention, prefixed
 from minattn.nn.initializers import Rng
 from minattn.nn.state_files import BFLOAT16, load_state
 from minattn.published import Network, Paper
+from minattn.whole_files import read_at_most
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"  # the files of a published model
 
@@ -54,6 +55,8 @@ FIELDS = {
 # (required value, default; None: the key is required) of the keys of config.json on the architecture.
 EXPECTED = {"model_type": ("bert", None), "hidden_act": ("gelu", None)}
 EXPECTED |= {"position_embedding_type": ("absolute", "absolute"), "is_decoder": (False, False)}
+
+LONGEST = 64 << 20  # bytes of a JSON file
 
 FLOATS = ("F16", "BF16", "F32", "F64")  # safetensors' names of the dtypes that are read
 
@@ -266,7 +269,7 @@ def _is_transposed(published: str) -> bool:
 def read_json(path: Path) -> Any:
     """Read a JSON file of a published model.  Raises CheckpointError where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_at_most(path, LONGEST))
     except FileNotFoundError as error:
         raise CheckpointError(
             f"the folder {path.parent.absolute()} has no {path.name}; hint: the folder of a published model"
@@ -275,7 +278,7 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(
             f"{path} cannot be read: {error.strerror}; hint: the folder of a published model"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: it is no JSON ({error}); hint: restore the file") from error
 
 
