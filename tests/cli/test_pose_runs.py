@@ -49,7 +49,7 @@ def test_a_run_from_its_start_to_the_joints_of_an_image(minattn, folder):
             ("--data", "people", "--set", "size=20"),
             "do not take images of 20 x 20; hint: a size that is a multiple of 8",
         ),
-        (("--data", "people", "--set", "scale=-1"), "scale must be a finite number of at least 0"),
+        (("--data", "people", "--set", "scale=-1"), "scale must be a number from 0 to 10, got -1.0"),
         (("--data", "people", "--set", "joints=3"), "there is no setting 'joints'"),
     ],
 )

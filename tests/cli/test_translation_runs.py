@@ -86,7 +86,7 @@ def test_without_attention_there_is_nothing_to_plot(minattn, refused, run_withou
         (["nada"], ["the sentence 'nada' has nothing that", "hint"]),
         ([" "], ["the sentence ' ' is empty", "hint"]),
         (["dos " * 1001], ["has 1,001 words, at most 1,000 expected", "hint"]),
-        (["dos", "--alpha=-1"], ["--alpha must be at least 0"]),
+        (["dos", "--alpha=-1"], ["--alpha must be from 0 to 100, got -1.0"]),
         (["dos", "--plot=a.txt"], ["a.txt", ".png"]),
     ],
 )
