@@ -96,7 +96,7 @@ def refuse_more_memory() -> None:
         import resource
 
         limit, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        if limit == resource.RLIM_INFINITY:
+        if limit == resource.RLIM_INFINITY or limit > most:
             resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
     except (ImportError, ValueError, OSError):  # a system without such limits
         return

@@ -6,6 +6,7 @@ Whatever is wrong with what the user gave is one line `error: ...` on standard e
 import contextlib
 import io
 import os
+import re
 import sys
 import warnings
 from typing import Annotated, Any, NoReturn
@@ -49,6 +50,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     try:
         for slip in slips:  # in an environment variable
             errors.print(f"note: {slip.message}")
+            warnings.filterwarnings("ignore", re.escape(str(slip.message)))  # told once
         status = app(arguments, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:

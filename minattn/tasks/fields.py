@@ -28,7 +28,7 @@ LARGEST = 10**12  # whole number: what is counted here never comes to more
 AT_LEAST_ONE = Bound("at least 1", lambda n: n >= 1)
 Count = Annotated[int, AT_LEAST_ONE]
 NonNegative = Annotated[int, Bound("at least 0", lambda n: n >= 0)]
-Positive = Annotated[float, Bound("a finite number above 0", lambda x: 0 < x < math.inf)]
+Positive = Annotated[float, Bound("a number above 0, 1e30 at most", lambda x: 0 < x <= 1e30)]
 NonNegativeFloat = Annotated[float, Bound("a finite number of at least 0", lambda x: 0 <= x < math.inf)]
 ZeroToTen = Annotated[float, Bound("a number from 0 to 10", lambda x: 0 <= x <= 10)]
 ZeroToHundred = Annotated[float, Bound("a number from 0 to 100", lambda x: 0 <= x <= 100)]

@@ -23,7 +23,7 @@ OUT = ("--out", "deep/down/run")
         (["--set", "hiden=3"], ["no setting 'hiden'; hint: hidden"]),
         (["--set", "hidden"], ["form key=value", "'hidden'; hint: --set lr=1e-3"]),
         (["--set", "hidden=large"], ["hidden must be a whole number, got 'large'; hint: hidden=128 is the default"]),
-        (["--set", "lr=-1"], ["lr must be a finite number above 0, got -1.0; hint"]),
+        (["--set", "lr=-1"], ["lr must be a number above 0, 1e30 at most, got -1.0; hint"]),
         (["--set", "model=lstm"], ["there is no model 'lstm'; hint: one of rnnsearch, rnnencdec, luong, transformer"]),
         (["--seed", "-1"], ["seed must be at least 0, got -1"]),
         (["--seed", "one"], ["--seed", "minattn COMMAND --help"]),

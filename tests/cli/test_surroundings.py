@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from small_g2p import train_arguments
 
+from minattn.autograd.memory import keep_freed_memory
 from minattn.cli import LONGEST_OF_SETTINGS
 from minattn.cli.app import NARROWEST, UNREAD, SafeConsole
 from minattn.training import LAST, PlainProgress
@@ -104,6 +105,7 @@ def test_a_slip_in_a_variable_is_a_note(minattn, monkeypatch):
     assert result.status == 0
     assert result.err.startswith("note: MINATTN_ALLOCATOR must be one of keep, system; got 'x'")
     assert result.err.count("\n") == 1
+    keep_freed_memory()  # as training does: it is told once
 
 
 # ---------------------------------------------------------------------------------------------- the terminal

@@ -23,11 +23,12 @@ KINDS = {
 
 
 def main() -> int:
-    """Run cases until the time is over; the status is 1 where anything broke."""
+    """Run cases until the time is over, or there are enough; the status is 1 where anything broke."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="stop after so many  [60]")
     parser.add_argument("--seed", type=int, default=0, help="decides every case  [0]")
     parser.add_argument("--kind", choices=KINDS, action="append", help="this kind of cases alone; repeatable  [all]")
+    parser.add_argument("--cases", type=int, help="stop after so many of each kind  [as many as there is time for]")
     parser.add_argument("--case", type=int, help="this case alone, of one --kind")
     parser.add_argument("--verbose", action="store_true", help="tell of every case")
     arguments = parser.parse_args()
@@ -43,7 +44,10 @@ def main() -> int:
         for _ in itertools.count() if arguments.case is None else range(1):
             if time.monotonic() - started > arguments.seconds:
                 break
-            kind = min(kinds, key=lambda kind: spent[kind])
+            left = [kind for kind in kinds if arguments.cases is None or tried[kind] < arguments.cases]
+            if not left:
+                break
+            kind = min(left, key=lambda kind: spent[kind])
             number = tried[kind] if arguments.case is None else arguments.case
             rng = np.random.default_rng([arguments.seed, list(KINDS).index(kind), number])
             before = time.monotonic()

@@ -272,7 +272,7 @@ def test_a_folder_of_cifar10_is_known_by_its_files(tmp_path, monkeypatch):
     [
         ("epochs=0", "epochs must be at least 1"),
         ("crop=-1", "crop must be at least 0"),
-        ("lr=0", "lr must be a finite number above 0"),
+        ("lr=0", "lr must be a number above 0, 1e30 at most"),
         ("weight_decay=-1", "weight_decay"),
         ("momentum=1", r"momentum must be in \[0, 1\)"),
         ("label_smoothing=1", "label_smoothing"),

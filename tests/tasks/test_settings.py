@@ -115,7 +115,7 @@ def test_settings_are_listed_with_their_meaning_and_without_what_the_data_decide
         ("depth=low", "depth must be a whole number or none, got 'low'"),
         ("blocks=1,x", "blocks must be values with commas between them, each a whole number, got '1,x'"),
         ("batch_size=0", "batch_size must be at least 1, got 0"),
-        ("lr=inf", "lr must be a finite number above 0, got inf"),
+        ("lr=inf", "lr must be a number above 0, 1e30 at most, got inf"),
         ("width=0", "width must be at least 1, got 0"),
         ("threads=9", "threads must be at most batch_size = 8, got 9"),
     ],
