@@ -7,9 +7,9 @@ I. Bello et al., "Attention augmented convolutional networks", ICCV 2019, two of
 
     equal parameters    ResNet-20, and the same with attention beside the 3x3 convolutions of the last stage, kappa = 2
                         upsilon = 0.2, which has 408 parameters more
-    attention alone     ResNet-20 whose blocks have attention in place of both 3x3 convolutions in the last two stages
-                        (kappa = upsilon = 1, maps of 14x14 and 7x7), knowing nothing of positions, with sines, with two
-                        channels of coordinates, and with relative positions
+    attention alone     ResNet-20 whose blocks have attention in place of their first 3x3 convolution in the last two
+                        stages (kappa = upsilon = 1, maps of 14x14 and 7x7), knowing nothing of positions, with sines,
+                        with two channels of coordinates, and with relative positions; and in place of both
 
 The networks learn from the first `--images` of the training images, all rows of a seed from the same ones in the same
 order; the model of the last step is scored on the first `--test` of the test images.
@@ -63,13 +63,18 @@ class Row(NamedTuple):
 
 
 POSITIONS = {"none": "no positions", "sines": "sines", "coordinates": "coordinates", "relative": "relative positions"}
-ALONE = {"stages": 2, "heads": 4, "both": True}
+ALONE = {"stages": 2, "heads": 4}
 ROWS = [
     Row("plain", "ResNet-20", "resnet20", {}),
     Row("beside", "ResNet-20, attention beside the last stage", "aa_resnet20", {}),
     *(
         Row(name, f"attention alone, {title}", "aa_resnet20_1.0", {"positions": name, **ALONE})
         for name, title in POSITIONS.items()
+    ),
+    *(
+        Row(f"{name}_both", f"in place of both convolutions, {POSITIONS[name]}", "aa_resnet20_1.0", settings)
+        for name in ("none", "relative")
+        for settings in [{"positions": name, **ALONE, "both": True}]
     ),
 ]
 SHOWN = 5  # images in the picture
