@@ -406,3 +406,15 @@ def test_a_training_step_and_a_search_on_every_backend(gpu, attention):
     )
     assert [[h.ids for h in row] for row in one] == [[h.ids for h in row] for row in other]
     assert asnumpy(one[0][0].alignment).shape == other[0][0].alignment.shape
+
+
+def test_layers_before_the_first_state_drop_out_in_training():
+    annotations = ma.tensor(np.random.default_rng(0).normal(size=(2, 3, 64)).astype(np.float32))
+    for layers, changes in ((1, False), (2, True)):
+        config = ShowAttendTellConfig(9, 64, 3, 5, init_layers=layers, dropout=0.5, init="glorot")
+        model = ShowAttendTell(config, np.random.default_rng(0)).train()
+        first, second = (model.encode(annotations).state.hidden.numpy() for _ in range(2))
+        assert (first != second).any() == changes
+        model.eval()
+        first, second = (model.encode(annotations).state.hidden.numpy() for _ in range(2))
+        np.testing.assert_array_equal(first, second)
