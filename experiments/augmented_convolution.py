@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from shared import (
-    accuracy,
     add_row_options,
     by_seed,
     check_row_options,
@@ -34,14 +33,14 @@ from shared import (
     fitted,
     markdown_table,
     run,
-    stored_result,
+    tested,
     wanted,
 )
 
 from minattn.autograd import asnumpy, no_grad, tensor
-from minattn.data.images.dataset import Images, ImageSplits
+from minattn.data.images.dataset import Images
 from minattn.errors import ConfigError
-from minattn.tasks.config import as_json, replaced
+from minattn.tasks.config import replaced
 from minattn.tasks.files import write_json, write_text
 from minattn.tasks.images.classifier import Classifier
 from minattn.tasks.images.settings import ImageConfig
@@ -108,7 +107,8 @@ def main() -> None:
     for seed in range(1, arguments.seeds + 1):
         for row in ROWS:
             config = dataclasses.replace(configs[row.name], seed=seed)
-            result = measured(row, config, splits, arguments.out, wanted(arguments, row.name, seed))
+            folder = arguments.out / f"{row.name}-seed-{seed}"
+            result = tested(row, config, splits, folder, wanted(arguments, row.name, seed), lambda classifier: {})
             results += [] if result is None else [result]
     if not results:
         raise ConfigError("there is no network to tabulate; hint: fewer of --rows and --only-seed")
@@ -127,27 +127,6 @@ def configuration(row: Row, epochs: int, settings: list[str], source: ImageSourc
     """The settings of a row."""
     config = ImageClassification().configure([f"epochs={epochs}", *settings], row.model, source)
     return replaced(config, {f"network.{key}": value for key, value in row.settings.items()})
-
-
-# ---------------------------------------------------------------------------------------------- a network
-def measured(row: Row, config: ImageConfig, splits: ImageSplits, out: Path, train: bool) -> dict | None:
-    """The score of a network: from its file, or else trained where it is wanted."""
-    folder = out / f"{row.name}-seed-{config.seed}"
-    given = {"settings": as_json(config), "train": splits.train.fingerprint(), "test": splits.test.fingerprint()}
-
-    def result() -> dict:
-        classifier, seconds = fitted(config, splits, folder)
-        score = accuracy(classifier, splits.test)
-        print(f"{row.title}, seed {config.seed}: {score:.2f} %; {seconds:.0f} s", flush=True)
-        return {
-            "row": row.name,
-            "seed": config.seed,
-            "accuracy": score,
-            "parameters": classifier.model.count_parameters(),
-            "seconds": seconds,
-        }
-
-    return stored_result(folder.with_suffix(".json"), given, result if train else None)
 
 
 # ---------------------------------------------------------------------------------------------- what comes out

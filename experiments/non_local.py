@@ -29,24 +29,22 @@ import numpy as np
 from canvases import ANSWERS, BEST_SUM, fastest, same, small
 from clip_network import STRIDE, WINDOW, ClipConfig, ClipNetworkConfig, multiply_adds
 from shared import (
-    accuracy,
     add_row_options,
     by_seed,
     check_row_options,
     fitted,
     markdown_table,
     run,
-    stored_result,
+    tested,
     wanted,
 )
 
 from minattn.autograd import asnumpy, no_grad, tensor
 from minattn.data.images.dataset import Images, ImageSplits
 from minattn.errors import ConfigError
-from minattn.tasks.config import as_json, replaced, with_settings
+from minattn.tasks.config import replaced, with_settings
 from minattn.tasks.files import write_json, write_text
 from minattn.tasks.images.classifier import Classifier
-from minattn.tasks.images.settings import ImageConfig
 from minattn.tasks.images.source import ImageSource
 from minattn.tasks.run_folder import check_libraries, check_writable
 from minattn.viz import save_figure
@@ -131,7 +129,7 @@ def main() -> None:
             settings = {f"network.{key}": value for key, value in row.settings.items()}
             config_of_row = replaced(dataclasses.replace(config, seed=seed), settings)
             folder = arguments.out / f"{name}-{row.name}-seed-{seed}"
-            result = measured(row, config_of_row, of_seed, folder, wanted(arguments, row.name, seed))
+            result = tested(row, config_of_row, of_seed, folder, wanted(arguments, row.name, seed), cost)
             results += [] if result is None else [result]
             if result is not None and (row.name, seed) == (DRAWN[name], 1):
                 drawn, _ = fitted(config_of_row, of_seed, folder)
@@ -157,23 +155,9 @@ def canvases(arguments: argparse.Namespace, images: Images, count: int, seed: in
     return fastest(small(images), count, arguments.canvas, rng)
 
 
-def measured(row: Row, config: ImageConfig, splits: ImageSplits, folder: Path, train: bool) -> dict | None:
-    """The score of a network: from its file, or else trained where it is wanted."""
-    given = {"settings": as_json(config), "train": splits.train.fingerprint(), "test": splits.test.fingerprint()}
-
-    def result() -> dict:
-        classifier, seconds = fitted(config, splits, folder)
-        score = accuracy(classifier, splits.test)
-        print(f"{row.title}, seed {config.seed}: {score:.2f} %; {seconds:.0f} s", flush=True)
-        return {
-            "row": row.name,
-            "seed": config.seed,
-            "accuracy": score,
-            "parameters": classifier.model.count_parameters(),
-            "multiply_adds": multiply_adds(classifier.model.config, splits.train.shape[-1]),
-        }
-
-    return stored_result(folder.with_suffix(".json"), given, result if train else None)
+def cost(classifier: Any) -> dict:
+    """What a canvas, or a clip, takes."""
+    return {"multiply_adds": multiply_adds(classifier.model.config, classifier.shape[-1])}
 
 
 # ---------------------------------------------------------------------------------------------- what comes out

@@ -10,9 +10,10 @@ import numpy as np
 from minattn.data.images.dataset import Images, ImageSplits
 from minattn.errors import CheckpointError, ConfigError, MinattnError
 from minattn.tasks import driver
-from minattn.tasks.config import TaskConfig, settings_of
+from minattn.tasks.config import TaskConfig, as_json, settings_of
 from minattn.tasks.files import read_json, write_json
 from minattn.tasks.images.classifier import Classifier
+from minattn.tasks.images.settings import ImageConfig
 from minattn.tasks.images.task import ImageClassification
 from minattn.tasks.run_folder import CONFIG, has_started, is_finished
 from minattn.tasks.task import Source, Task
@@ -81,6 +82,25 @@ def stored_result(file: Path, given: dict[str, Any], train: Callable[[], dict] |
     result = train()
     write_json(file, {"given": given, "result": result})
     return result
+
+
+def tested(
+    row: Any, config: ImageConfig, splits: ImageSplits, folder: Path, train: bool, cost: Callable[[Any], dict]
+) -> dict | None:
+    """The accuracy of a network on the test images: from its file, or else trained where it is wanted.
+
+    row: with a name and a title; cost: what more is kept of the classifier.
+    """
+    given = {"settings": as_json(config), "train": splits.train.fingerprint(), "test": splits.test.fingerprint()}
+
+    def result() -> dict:
+        classifier, seconds = fitted(config, splits, folder)
+        score, parameters = accuracy(classifier, splits.test), classifier.model.count_parameters()
+        print(f"{row.title}, seed {config.seed}: {score:.2f} %; {seconds:.0f} s", flush=True)
+        kept = {"row": row.name, "seed": config.seed, "accuracy": score, "parameters": parameters, "seconds": seconds}
+        return kept | cost(classifier)
+
+    return stored_result(folder.with_suffix(".json"), given, result if train else None)
 
 
 def by_seed(scores: np.ndarray) -> tuple[str, str]:
