@@ -1,11 +1,11 @@
 """Pictures and clips of two items on a dark canvas, with a question about both.
 
-    same       a picture: are the two items of one class?  No window of `reach` pixels on a side sees both
+    same       a picture: are the two items of one class?  No receptive field of `reach` pixels on a side holds both
     fastest    a clip: of which class is the item that moves faster?  Every third frame is lit, the others are dark, so
                that no three frames one after another show that anything moves
 
-Where a network ends in the mean of what windows of `reach` pixels see and a linear layer, its score of "same" is a sum
-s(one) + s(other), as no window sees both.  Even if it knew every class without error, such a sum is right for 23 of 36
+Where a network ends in global average pooling and a linear layer, its score of "same" is a sum s(one) + s(other), as no
+receptive field holds both.  Even if it knew every class without error, such a sum is right for 23 of 36
 pairs of ten classes at most: with five classes above 0 and five far below, it says "same" of half the pairs that are,
 and of 2 in 9 of those that are not.
 """
@@ -42,9 +42,9 @@ def small(images: Images, largest: int = 16) -> Images:
 def same(items: Images, count: int, canvas: int, reach: int, rng: np.random.Generator) -> Images:
     """`count` pictures (count, 1, canvas, canvas) of two items each, half of them of one class.
 
-    reach: no window with so many pixels on a side sees something of both.  The items are apart from left to right or
-    from top to bottom, by a coin, and anywhere otherwise; both are of any class and either comes first.  Raises
-    ConfigError where the canvas has no room, DataError where a class has one item alone.
+    reach: no receptive field with so many pixels on a side holds pixels of both.  The items are apart from left to
+    right or from top to bottom, by a coin, and anywhere otherwise; both are of any class and either comes first.
+    Raises ConfigError where the canvas has no room, DataError where a class has one item alone.
     """
     side, by_class = items.shape[-1], classes_of(items)
     if min(map(len, by_class)) < 2:
@@ -67,8 +67,8 @@ def same(items: Images, count: int, canvas: int, reach: int, rng: np.random.Gene
         near, far = np.sort(rng.integers(free + 1, size=2))
         along = near, far + side + reach - 1
         across = rng.integers(canvas - side + 1, size=2)
-        places = np.stack([along, across] if rng.integers(2) else [across, along], axis=1)
-        for item, (top, left) in zip(pair, places, strict=True):
+        corners = np.stack([along, across] if rng.integers(2) else [across, along], axis=1)
+        for item, (top, left) in zip(pair, corners, strict=True):
             picture[top : top + side, left : left + side] = items.pixels[item, 0]
     return Images(pixels, labels)
 
@@ -100,14 +100,14 @@ def fastest(items: Images, count: int, canvas: int, rng: np.random.Generator) ->
 
 
 def path(room: int, speed: int, rng: np.random.Generator) -> np.ndarray:
-    """The places (FRAMES) of an item that moves to and fro between 0 and `room`, at first in either direction.
+    """The positions (FRAMES) of an item that moves to and fro between 0 and `room`, at first in either direction.
 
-    In any one frame all places are alike, whatever the speed.
+    In any one frame all positions are alike, whatever the speed.
     """
     straight = rng.integers(2 * room) + speed * np.arange(FRAMES)
     return np.abs(straight % (2 * room) - room)  # on the way down from `room`, and up again
 
 
 def classes_of(items: Images) -> list[np.ndarray]:
-    """The places of the items of each class."""
+    """The indices of the items of each class."""
     return [np.flatnonzero(items.labels == label) for label in np.unique(items.labels)]

@@ -9,9 +9,11 @@ frame, in which nothing but a pool mixes frames (C2D), and a non-local block bef
     block     4x16x16    3x3, 3x3, 32, the first with stride 2
     between   4x16x16    nothing, one such block more, or a non-local block
     block     4x16x16    3x3, 3x3, 32
-              1          mean over all places and frames, linear layer to the classes
+              1          mean over all positions and frames, linear layer to the classes
 
-A place of the last maps sees a window of 31 pixels, and 47 with one residual block more.
+A position of the last feature maps has a receptive field of 31 pixels, and of 47 with one residual block more.  With
+`coordinates` the stem gets, beside the gray values, the row, the column and the frame of each pixel, as in CoordConv
+(R. Liu et al., "An intriguing failing of convolutional neural networks and the CoordConv solution", NeurIPS 2018).
 """
 
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from jaxtyping import Inexact
 
 from minattn.attention.self_attention.non_local import EXTENTS, PAIRS, Extent, NonLocalBlock, Pair
 from minattn.autograd import Tensor, ops
+from minattn.autograd.backend import like
 from minattn.models.settings import Channels, Classes, check_choices, check_sizes
 from minattn.models.vision.non_local_resnet import as_clips, as_frames, pooled_in_time
 from minattn.models.vision.residual_blocks import BasicBlock
@@ -30,9 +33,9 @@ from minattn.nn.attention_paths import Attention
 from minattn.nn.initializers import Rng
 from minattn.tasks.images.settings import ImageConfig
 
-STRIDE = 4  # pixels from a place of the last maps to the next
-WINDOW = 31  # pixels on a side that a place of the last maps sees
-LARGER_WINDOW = 47  # with a residual block more
+STRIDE = 4  # pixels from a position of the last feature maps to the next
+RECEPTIVE_FIELD = 31  # pixels on a side that a position of the last feature maps sees
+LARGER_RECEPTIVE_FIELD = 47  # with a residual block more
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,12 @@ class ClipNetworkConfig:
     """The defaults are the network without anything between its blocks, for pictures."""
 
     pair: Annotated[Pair | None, "pairwise function of a non-local block; none: without one"] = None
-    extent: Annotated[Extent, "what a place sees: all places and frames, its frame, or itself in all frames"] = (
-        "spacetime"
-    )
+    extent: Annotated[
+        Extent, "what a position attends to: all positions and frames, its frame, or itself in all frames"
+    ] = "spacetime"
     extra: Annotated[bool, "one residual block more"] = False
-    width: Annotated[int, "channels of the first maps, half of those of the others"] = 16
+    coordinates: Annotated[bool, "row, column and frame of each pixel as three more channels"] = False
+    width: Annotated[int, "channels of the first feature maps, half of those of the others"] = 16
     classes: Classes = 2
     channels: Channels = 1  # the frames of a clip, which are gray
     size: ClassVar[int] = 64
@@ -60,7 +64,7 @@ class ClipNetwork(Module):
     def __init__(self, config: ClipNetworkConfig, rng: Rng) -> None:
         self.config = config
         width = config.width
-        self.stem = ConvNorm(1, width, 3, rng, stride=2, padding=1)
+        self.stem = ConvNorm(4 if config.coordinates else 1, width, 3, rng, stride=2, padding=1)
         self.first = BasicBlock(width, 2 * width, 2, rng, option="A")
         self.last = BasicBlock(2 * width, 2 * width, 1, rng)
         self.classifier = Linear(2 * width, config.classes, rng)
@@ -74,7 +78,10 @@ class ClipNetwork(Module):
     ) -> Inexact[Tensor, "batch classes"] | tuple[Inexact[Tensor, "batch classes"], Attention]:
         """Return the logits; with return_attention=True, (logits, the weights under "non_local")."""
         frames, attention = clips.shape[1], {}
-        x = self.stem(as_frames(clips[:, None]))
+        x = clips[:, None]
+        if self.config.coordinates:
+            x = with_coordinates(x)
+        x = self.stem(as_frames(x))
         if frames > 1:
             x, frames = pooled_in_time(x, frames)
         x, _ = self.first(x)
@@ -89,6 +96,16 @@ class ClipNetwork(Module):
         return (logits, attention) if return_attention else logits
 
 
+def with_coordinates(
+    clips: Inexact[Tensor, "batch channels frames height width"],
+) -> Inexact[Tensor, "batch more frames height width"]:
+    """Return the clips with three more channels: frame, row and column, each from -1 to 1."""
+    batch, _, *sides = clips.shape
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in sides), indexing="ij"))
+    grid = np.broadcast_to(grid.astype(clips.data.dtype), (batch, *grid.shape))
+    return ops.concat([clips, like(grid, clips.data)], axis=1)
+
+
 class ClipConfig(ImageConfig):
     """The settings of a run with this network, of images with a channel for each frame."""
 
@@ -101,19 +118,19 @@ def multiply_adds(config: ClipNetworkConfig, side: int) -> int:
     width, frames = config.width, config.channels
     pooled = -(-frames // 2) if frames > 1 else 1
     in_frame = (-(-side // 4)) ** 2
-    places = pooled * in_frame  # N
-    stem = frames * (-(-side // 2)) ** 2 * 9 * width
-    first = places * 9 * (2 + 4) * width**2
-    block = places * 9 * (4 + 4) * width**2
+    positions = pooled * in_frame  # N
+    stem = frames * (-(-side // 2)) ** 2 * 9 * width * (4 if config.coordinates else 1)
+    first = positions * 9 * (2 + 4) * width**2
+    block = positions * 9 * (4 + 4) * width**2
     total = stem + first + (2 if config.extra else 1) * block + 2 * width * config.classes
     if config.pair is None:
         return total
-    seen = {"spacetime": places, "space": in_frame, "time": pooled}[config.extent]
-    projections = (2 if config.pair == "gaussian" else 4) * places * 2 * width * width
+    seen = {"spacetime": positions, "space": in_frame, "time": pooled}[config.extent]
+    projections = (2 if config.pair == "gaussian" else 4) * positions * 2 * width * width
     of_f, of_sum = {  # theta^T phi, and f g
         "gaussian": (2 * width * seen, width * seen),
         "embedded": (width * seen, width * seen),
         "dot": (width**2, width**2),  # theta (phi^T g)
         "concatenation": (2 * width, width * seen),
     }[config.pair]
-    return total + projections + places * (of_f + of_sum)
+    return total + projections + positions * (of_f + of_sum)

@@ -6,16 +6,17 @@
 X. Wang, R. Girshick, A. Gupta and K. He, "Non-local neural networks", CVPR 2018, two comparisons of table 2 at a small
 size, with items of Fashion-MNIST at half their side (`canvases.py`) and a small residual network (`clip_network.py`):
 
-    same       pictures of two items that no window of the network sees both of: are they of one class?  The network
-               alone, with one residual block more, and with a non-local block of each pairwise function (table 2a)
+    same       pictures of two items, further apart than the network's receptive field: are they of one class?  The
+               network alone, with one residual block more, and with a non-local block of each pairwise function
+               (table 2a)
     fastest    clips of two items that move, of which every third frame is lit: of which class is the faster one?  C2D
-               alone, and with a non-local block over each frame, over the frames of each place, and over all places of
-               all frames (table 2d)
+               alone, and with a non-local block over each frame, over the frames of each position, and over all
+               positions of all frames (table 2d); and all four with the coordinates of each pixel as channels
 
 All rows of a seed learn from the same `--examples` canvases in the same order, whose items are drawn from the images to
 train on; the model of the last step is scored on canvases of items of the test images.
 
-Leaves `same.md`, `same.json` and the picture `same.png`, of where places of one item look, or those of the other
+Leaves `same.md`, `same.json` and the picture `same.png`, of what positions on one item attend to, or those of the other
 question, in the folder, and a file for each network that was trained: a second call trains what is missing, and the
 table has what there is.
 """
@@ -27,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from canvases import ANSWERS, BEST_SUM, fastest, same, small
-from clip_network import STRIDE, WINDOW, ClipConfig, ClipNetworkConfig, multiply_adds
+from clip_network import RECEPTIVE_FIELD, STRIDE, ClipConfig, ClipNetworkConfig, multiply_adds
 from shared import (
     add_row_options,
     by_seed,
@@ -77,11 +78,15 @@ ROWS = {
         *(Row(pair, f"non-local block, {title}", {"pair": pair}) for pair, title in PAIRS.items()),
     ],
     "fastest": [
-        Row("alone", "C2D", {}),
-        *(
-            Row(extent, f"non-local block, {title}", {"pair": "embedded", "extent": extent})
-            for extent, title in EXTENTS.items()
-        ),
+        Row(f"{name}{suffix}", f"{title}{given}", settings | {"coordinates": bool(suffix)})
+        for suffix, given in (("", ""), ("_coordinates", ", coordinates"))
+        for name, title, settings in (
+            ("alone", "C2D", {}),
+            *(
+                (extent, f"non-local block, {title}", {"pair": "embedded", "extent": extent})
+                for extent, title in EXTENTS.items()
+            ),
+        )
     ],
 }
 DEFAULTS = {
@@ -90,7 +95,7 @@ DEFAULTS = {
 }
 DRAWN = {"same": "embedded", "fastest": "spacetime"}  # the row, of seed 1, whose weights are in the picture
 SHOWN = {"same": 8, "fastest": 3}  # canvases in the picture
-ARROWS = 20  # from a place to those with the largest weights, as in figure 3
+ARROWS = 20  # from a position to those with the largest weights, as in figure 3
 
 
 def main() -> None:
@@ -111,9 +116,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     rows, name = ROWS[arguments.question], arguments.question
-    check_row_options(arguments, [row.name for row in rows], {"pair", "extent", "extra", "model", "seed"})
+    check_row_options(
+        arguments, [row.name for row in rows], {"pair", "extent", "extra", "coordinates", "model", "seed"}
+    )
     if arguments.canvas % STRIDE:
-        raise ConfigError(f"--canvas must be a multiple of {STRIDE}, the pixels of a place; got {arguments.canvas}")
+        raise ConfigError(f"--canvas must be a multiple of {STRIDE}, the pixels of a position; got {arguments.canvas}")
     source = ImageSource(arguments.data)
     config = ClipConfig(model="clip_network", network=ClipNetworkConfig())
     config = with_settings(config, [*SETTINGS, f"epochs={arguments.epochs}", *arguments.set])
@@ -151,7 +158,7 @@ def canvases(arguments: argparse.Namespace, images: Images, count: int, seed: in
     """`count` canvases of the question with items of these images."""
     rng = np.random.default_rng(seed)
     if arguments.question == "same":
-        return same(small(images), count, arguments.canvas, WINDOW, rng)
+        return same(small(images), count, arguments.canvas, RECEPTIVE_FIELD, rng)
     return fastest(small(images), count, arguments.canvas, rng)
 
 
@@ -185,16 +192,16 @@ def table(rows: list[Row], results: list[dict]) -> str:
 
 @no_grad()
 def draw(classifier: Classifier, images: Images):
-    """Where the brightest place of the first frame looks, over canvases: a map, and arrows as in figure 3."""
+    """What the brightest position of the first frame attends to, over canvases: heat map and arrows, as in figure 3."""
     answers = classifier.predict(images).probabilities.argmax(axis=1)
     _, attention = classifier.model(tensor(classifier.normalization(images.pixels)), return_attention=True)
     pixels = np.sqrt(images.pixels / 255)  # brighter
     frames = np.stack([pixels[:, max(0, t - 1) : t + 2].max(axis=1) for t in range(0, pixels.shape[1], 2)], axis=1)
     count, times, side, _ = frames.shape  # what the pool sees
-    places = side // STRIDE
-    weights = asnumpy(attention["non_local"].data).reshape(count, times, places, places, times, places, places)
-    brightness = frames[:, 0].reshape(count, places, STRIDE, places, STRIDE).mean(axis=(2, 4)).reshape(count, -1)
-    looking = np.stack(np.unravel_index(brightness.argmax(axis=1), (places, places)), axis=1)
+    cells = side // STRIDE  # positions on a side
+    weights = asnumpy(attention["non_local"].data).reshape(count, times, cells, cells, times, cells, cells)
+    brightness = frames[:, 0].reshape(count, cells, STRIDE, cells, STRIDE).mean(axis=(2, 4)).reshape(count, -1)
+    queries = np.stack(np.unravel_index(brightness.argmax(axis=1), (cells, cells)), axis=1)
     columns = 4 if times == 1 else 1
     lines = -(-count // columns)
     with styled_figure(7.6, 2.1 * lines) as figure:
@@ -203,26 +210,26 @@ def draw(classifier: Classifier, images: Images):
         for axes in grid[count:]:
             axes.set_axis_off()
         for axes, i in zip(grid, range(count), strict=False):
-            seen = np.concatenate(list(weights[i, 0, *looking[i]]), axis=1)  # frame beside frame
+            seen = np.concatenate(list(weights[i, 0, *queries[i]]), axis=1)  # frame beside frame
             (picture,) = laid_over(np.concatenate(list(frames[i]), axis=1)[None, None], seen[None])
-            axes.imshow(picture, interpolation="nearest", extent=(0, times * places, places, 0))
+            axes.imshow(picture, interpolation="nearest", extent=(0, times * cells, cells, 0))
             axes.set(xticks=(), yticks=(), frame_on=False)
-            axes.vlines(np.arange(1, times) * places, 0, places, color="white", linewidth=2)
-            draw_arrows(axes, looking[i], seen)
+            axes.vlines(np.arange(1, times) * cells, 0, cells, color="white", linewidth=2)
+            draw_arrows(axes, queries[i], seen)
             right, title = answers[i] == images.labels[i], classifier.classes[images.labels[i]]
             note = "" if right else f", taken for {classifier.classes[answers[i]]}"
             axes.set_title(f"{title}{note}", weight="normal", color=INK if right else PALETTE[1])
     return figure
 
 
-def draw_arrows(axes, place: np.ndarray, seen: np.ndarray) -> None:
-    """A ring around a place, and arrows to those that have the most of its weights, the thicker the more."""
-    row, column = place + 0.5
+def draw_arrows(axes, query: np.ndarray, seen: np.ndarray) -> None:
+    """A ring around a position, and arrows to those that have the most of its weights, the thicker the more."""
+    row, column = query + 0.5
     axes.plot(column, row, "o", color="white", fillstyle="none", markersize=6)
     for largest in np.argsort(seen, axis=None)[-ARROWS:]:
         y, x = np.unravel_index(largest, seen.shape)
         width = 2 * np.sqrt(max(0, seen[y, x]) / seen.max())
-        if width > 0.3 and (y, x) != tuple(place):
+        if width > 0.3 and (y, x) != tuple(query):
             arrow = {"arrowstyle": "->", "color": "white", "linewidth": width, "shrinkA": 3, "shrinkB": 0}
             axes.annotate("", (x + 0.5, y + 0.5), (column, row), arrowprops=arrow)
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from canvases import FRAMES, SPEEDS, fastest, path, same, small
-from clip_network import LARGER_WINDOW, WINDOW, ClipNetwork, ClipNetworkConfig, multiply_adds
+from clip_network import LARGER_RECEPTIVE_FIELD, RECEPTIVE_FIELD, ClipNetwork, ClipNetworkConfig, multiply_adds
 
 import minattn as ma
 from minattn.autograd import observe
@@ -39,7 +39,7 @@ def seen(frame):
 
 
 # ---------------------------------------------------------------------------------------------- pictures
-def test_half_of_the_pairs_are_of_one_class_and_no_window_sees_both_items():
+def test_half_of_the_pairs_are_of_one_class_and_no_receptive_field_holds_both_items():
     classes, reach, canvas = 4, 15, 32
     pictures = same(solid_items(classes), 200, canvas, reach, np.random.default_rng(0))
     assert pictures.labels.sum() == 100
@@ -73,7 +73,7 @@ def test_the_label_of_a_clip_is_the_class_of_the_faster_item():
         one, other = frames[0]
         assert all(frame[name][2:] == (6, 6) for frame in frames for name in (one, other)), "they are seen whole"
         way = {name: np.array([frame[name][:2] for frame in frames]) for name in (one, other)}
-        moved = {name: np.abs(np.diff(places, axis=0)).sum(axis=1).max() for name, places in way.items()}
+        moved = {name: np.abs(np.diff(corners, axis=0)).sum(axis=1).max() for name, corners in way.items()}
         assert {moved[one], moved[other]} <= {3 * speed for speed in SPEEDS}
         assert moved[one] != moved[other]
         assert (max((one, other), key=moved.__getitem__) - 1) % classes == label
@@ -88,8 +88,8 @@ def test_an_item_turns_back_at_the_edges_and_is_anywhere_as_often(speed):
         reached = [before + speed, before - speed]
         turned = [2 * room - before - speed, speed - before]
         assert np.any([after == each for each in reached + turned], axis=0).all()
-    for places in ways.T:
-        share = np.bincount(places, minlength=room + 1) / len(ways)
+    for positions in ways.T:
+        share = np.bincount(positions, minlength=room + 1) / len(ways)
         np.testing.assert_allclose(share[1:-1], 1 / room, atol=0.02)
         np.testing.assert_allclose(share[[0, -1]], 1 / (2 * room), atol=0.02)
 
@@ -109,19 +109,19 @@ def test_items_are_small_gray_and_square():
 
 
 # ---------------------------------------------------------------------------------------------- the network
-@pytest.mark.parametrize(("extra", "window"), [(False, WINDOW), (True, LARGER_WINDOW)])
-def test_the_window_of_a_place(extra, window):
-    """Without a non-local block a place of the last maps depends on so many pixels and no more; with one, on all."""
+@pytest.mark.parametrize(("extra", "receptive_field"), [(False, RECEPTIVE_FIELD), (True, LARGER_RECEPTIVE_FIELD)])
+def test_the_receptive_field_of_a_position(extra, receptive_field):
+    """Without a non-local block a position of the feature maps depends on so many pixels alone; with one, on all."""
     side, middle = 64, 8
     x = ma.tensor(np.random.default_rng(0).normal(size=(1, 1, side, side)), requires_grad=True)
     network = of(extra=extra)
-    one_place(network, x, middle).backward()
+    at_position(network, x, middle).backward()
     rows, columns = np.nonzero(x.grad[0, 0])
-    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (window, window)
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (receptive_field, receptive_field)
     blocked = of(extra=extra, pair="dot")
     blocked.non_local.norm.weight.replace_data(blocked.non_local.norm.weight.data + 1)
     x.grad = None
-    one_place(blocked, x, middle).backward()
+    at_position(blocked, x, middle).backward()
     assert (x.grad != 0).mean() > 0.99
 
 
@@ -129,8 +129,8 @@ def of(**settings):
     return ClipNetwork(ClipNetworkConfig(**settings), np.random.default_rng(0)).eval()
 
 
-def one_place(network, x, place):
-    """The sum over channels of a place of the maps that the last mean is of."""
+def at_position(network, x, index):
+    """The sum over channels at a position of the feature maps that the last mean is of."""
 
     class Maps(Observer):
         last = None
@@ -142,15 +142,17 @@ def one_place(network, x, place):
     maps = Maps()
     with observe(maps):
         network(x)
-    return ma.ops.sum(maps.last[:, :, place, place])
+    return ma.ops.sum(maps.last[:, :, index, index])
 
 
-@pytest.mark.parametrize("settings", [{}, {"extra": True}, {"pair": "embedded"}, {"pair": "gaussian"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"extra": True}, {"coordinates": True}, {"pair": "embedded"}, {"pair": "gaussian"}]
+)
 def test_multiply_adds_of_a_picture(settings):
     """Those of convolutions and linear layers are as the library counts them; sums over pairs it does not count."""
     config = ClipNetworkConfig(**settings)
-    places, width = 16 * 16, config.width
-    pairs = {"embedded": 2 * width, "gaussian": 3 * width}.get(config.pair, 0) * places**2
+    positions, width = 16 * 16, config.width
+    pairs = {"embedded": 2 * width, "gaussian": 3 * width}.get(config.pair, 0) * positions**2
     assert multiply_adds(config, 64) - pairs == count_macs(of(**settings), (1, 64, 64))
 
 
@@ -193,7 +195,7 @@ def few_digits(monkeypatch):
     ("question", "rows", "first"),
     [("same", ["alone", "embedded"], "the network alone"), ("fastest", ["alone", "spacetime"], "C2D")],
 )
-def test_rows_are_trained_once_and_tabulated_with_what_a_place_looks_at(
+def test_rows_are_trained_once_and_tabulated_with_what_a_position_attends_to(
     call, few_digits, tmp_path, question, rows, first
 ):
     out = tmp_path / "out"
