@@ -1,11 +1,12 @@
-"""The memory of a non-local block against the number of places, with its weights and without.
+"""The memory of a non-local block against the number of positions, with its weights and without.
 
     python experiments/non_local_memory.py --out runs/non_local_memory
 
-X. Wang, R. Girshick, A. Gupta and K. He, "Non-local neural networks", CVPR 2018: the weights f / C(x) of N places are
-N x N numbers.  A block of 64 channels, 32 inside, sees one image of 8x8 to 64x64 places in float32, with no gradient
-wanted.  Memory is the most that NumPy has allocated at a time during the call, less the output; `tracemalloc` counts
-every array, so the numbers are exact, and the same on every machine with as many threads (MINATTN_THREADS).
+X. Wang, R. Girshick, A. Gupta and K. He, "Non-local neural networks", CVPR 2018: the weights f / C(x) of N positions
+are N x N numbers.  A block of 64 channels, 32 inside, gets one image of 8x8 to 64x64 positions in float32, with no
+gradient wanted.  Memory is the most that NumPy has allocated at a time during the call, less the output;
+`tracemalloc` counts every array, so the numbers are exact, and the same on every machine with as many threads
+(MINATTN_THREADS).
 
 Leaves `memory.md` and `memory.png` in the folder.
 """
@@ -60,7 +61,7 @@ def main() -> None:
 
 @no_grad()
 def extra_bytes(pair: str, side: int, need_weights: bool) -> int:
-    """The most memory at a time while a block sees side x side places, beyond its input and output."""
+    """The most memory at a time while a block sees side x side positions, beyond its input and output."""
     rng = np.random.default_rng(0)
     block = NonLocalBlock(CHANNELS, rng, pair=pair).eval()
     x = tensor(rng.standard_normal((1, CHANNELS, side, side)).astype(np.float32))
@@ -75,7 +76,7 @@ def extra_bytes(pair: str, side: int, need_weights: bool) -> int:
 
 
 def table(sides: list[int], found: dict[tuple[str, str], np.ndarray]) -> str:
-    """A line a pairwise function and form, a column a number of places."""
+    """A line a pairwise function and form, a column a number of positions."""
     rows = [
         [f"{NAMES[pair]}, {form}", *(f"{size / MIB:.2f}" for size in sizes)] for (pair, form), sizes in found.items()
     ]
@@ -89,18 +90,18 @@ def draw(sides: list[int], found: dict[tuple[str, str], np.ndarray]):
     names = list(NAMES.values())
     left, width, height = 0.65, 2.4, 2.4
     panel = width + max(map(text_width, names)) + NAME_GAP + 0.25
-    places = [side**2 for side in sides]
+    positions = [side**2 for side in sides]
     highest, lowest = (pick(map(pick, found.values())) / MIB for pick in (max, min))
     with styled_figure(left + 2 * panel, height + 0.9) as figure:
         for i, form in enumerate(FORMS):
             axes = axes_at(figure, left + i * panel, 0.35, width, height)
-            axes.set(xscale="log", yscale="log", ylim=(lowest / 1.5, highest * 1.5), title=form, xlabel="places N")
+            axes.set(xscale="log", yscale="log", ylim=(lowest / 1.5, highest * 1.5), title=form, xlabel="positions N")
             axes.set(ylabel="" if i else "MiB beyond input and output")
             lines = {name: found[pair, form] / MIB for pair, name in NAMES.items()}
             for (_, sizes), color in zip(lines.items(), PALETTE, strict=False):
-                axes.plot(places, sizes, "o-", color=color)
+                axes.plot(positions, sizes, "o-", color=color)
             axes.grid()
-            axes.xaxis.set(major_locator=FixedLocator(places), minor_locator=NullLocator(), major_formatter="{x:g}")
+            axes.xaxis.set(major_locator=FixedLocator(positions), minor_locator=NullLocator(), major_formatter="{x:g}")
             axes.yaxis.set(minor_locator=NullLocator(), major_formatter="{x:g}")
             name_lines(
                 axes,

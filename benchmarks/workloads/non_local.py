@@ -82,7 +82,7 @@ WORKLOADS = [
     Workload(
         "W14",
         "non-local block",
-        f"embedded Gaussian, {SHAPE[1]} channels, {INNER} inside, {SHAPE[2]}x{SHAPE[3]} places, batch norm, "
+        f"embedded Gaussian, {SHAPE[1]} channels, {INNER} inside, {SHAPE[2]}x{SHAPE[3]} positions, batch norm, "
         f"squared error, batch {SHAPE[0]}, Adam; {SHARING}",
         {"minattn": in_minattn, "torch": in_torch, "torch-fused": partial(in_torch, fused=True)},
         dict.fromkeys(("torch-channels-last", *ENGINES[2:]), "it could, but this is not written for it"),

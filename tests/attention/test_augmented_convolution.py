@@ -63,23 +63,23 @@ def run(module, maps):
 
 # ---------------------------------------------------------------------------------------------- the paper's loops
 def by_hand(attention, maps):
-    """(c), (a) and (b), one pair of places at a time."""
+    """(c), (a) and (b), one pair of positions at a time."""
     batch, _, height, width = maps.shape
     heads, W_O = attention.heads, attention.W_O.numpy()
     W_q, W_k, W_v = (W.numpy() for W in (attention.W_q, attention.W_k, attention.W_v))
     size_k, size_v = W_q.shape[1] // heads, W_v.shape[1] // heads
     out = np.zeros((batch, W_O.shape[1], height, width))
     weights = np.zeros((batch, heads, height, width, height, width))
-    places = list(np.ndindex(height, width))
+    positions = list(np.ndindex(height, width))
     for n in range(batch):
-        x = {place: vector_of(attention.positions, maps[n], *place) for place in places}
-        concat = {place: [] for place in places}
+        x = {position: vector_of(attention.positions, maps[n], *position) for position in positions}
+        concat = {position: [] for position in positions}
         for h in range(heads):
             of_k, of_v = slice(h * size_k, (h + 1) * size_k), slice(h * size_v, (h + 1) * size_v)
-            for iy, ix in places:
+            for iy, ix in positions:
                 q = x[iy, ix] @ W_q[:, of_k]
                 logits = {}
-                for jy, jx in places:
+                for jy, jx in positions:
                     k = x[jy, jx] @ W_k[:, of_k]
                     if attention.positions == "relative":
                         k = k + attention.r_W.numpy()[jx - ix + width - 1] + attention.r_H.numpy()[jy - iy + height - 1]
@@ -89,15 +89,15 @@ def by_hand(attention, maps):
                 for (jy, jx), logit in logits.items():
                     weights[n, h, iy, ix, jy, jx] = math.exp(logit - top) / total
                 concat[iy, ix].extend(
-                    sum(weights[n, h, iy, ix, jy, jx] * (x[jy, jx] @ W_v[:, of_v]) for jy, jx in places)
+                    sum(weights[n, h, iy, ix, jy, jx] * (x[jy, jx] @ W_v[:, of_v]) for jy, jx in positions)
                 )
-        for iy, ix in places:
+        for iy, ix in positions:
             out[n, :, iy, ix] = np.array(concat[iy, ix]) @ W_O  # (b)
     return out, weights
 
 
 def vector_of(positions, maps, y, x):
-    """The vector of a place, with what it knows of its position."""
+    """The vector at a position, with its encoding."""
     channels, height, width = maps.shape
     vector = maps[:, y, x]
     if positions == "sines":
@@ -134,12 +134,12 @@ def test_gradients_of_the_augmented_convolution(inputs, d_v, stride, kernel, see
 
 # ---------------------------------------------------------------------------------------------- relative logits
 @given(st.integers(1, 6), SEEDS)
-def test_by_distance_becomes_by_place(length, seed):
+def test_by_distance_becomes_by_position(length, seed):
     """y[i, j] = x[i, j - i + L - 1], whatever axes come first."""
     by_distance = np.random.default_rng(seed).normal(size=(2, 3, length, 2 * length - 1))
-    by_place = relative_to_absolute(ma.tensor(by_distance)).numpy()
+    by_position = relative_to_absolute(ma.tensor(by_distance)).numpy()
     for i, j in np.ndindex(length, length):
-        np.testing.assert_array_equal(by_place[..., i, j], by_distance[..., i, j - i + length - 1])
+        np.testing.assert_array_equal(by_position[..., i, j], by_distance[..., i, j - i + length - 1])
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 6), (0, 1), (2, 0)])
@@ -150,20 +150,20 @@ def test_distances_that_do_not_fit_are_refused(shape):
 
 @given(st.integers(1, 4), st.integers(1, 4), SEEDS)
 def test_relative_logits_are_those_of_the_table_of_all_pairs(height, width, seed):
-    """S[i, j] = q_i (r^H_{jy - iy} + r^W_{jx - ix}) with one embedding for every pair of places."""
+    """S[i, j] = q_i (r^H_{jy - iy} + r^W_{jx - ix}) with one embedding for every pair of positions."""
     rng = np.random.default_rng(seed)
     q = rng.normal(size=(2, 2, height, width, 3))
     r_H, r_W = (rng.normal(size=(2 * n - 1, 3)) for n in (height, width))
     found = relative_logits(*map(ma.tensor, (q, r_H, r_W))).numpy()
     y, x = (grid.ravel() for grid in np.indices((height, width)))
-    pairs = r_H[y - y[:, None] + height - 1] + r_W[x - x[:, None] + width - 1]  # (places, places, d)
+    pairs = r_H[y - y[:, None] + height - 1] + r_W[x - x[:, None] + width - 1]  # (positions, positions, d)
     expected = np.einsum("nhid,ijd->nhij", q.reshape(2, 2, -1, 3), pairs)
     np.testing.assert_allclose(found, expected, **CLOSE)
 
 
 @given(st.integers(2, 4), st.integers(2, 4), SEEDS)
 def test_equal_queries_see_distances_alone(height, width, seed):
-    """The logits of two pairs of places are equal where the pairs are as far apart, in the same direction."""
+    """The logits of two pairs of positions are equal where the pairs are as far apart, in the same direction."""
     rng = np.random.default_rng(seed)
     q = np.broadcast_to(rng.normal(size=3), (1, 1, height, width, 3))
     tables = (ma.tensor(rng.normal(size=(2 * n - 1, 3))) for n in (height, width))
@@ -184,7 +184,7 @@ def test_rows_and_columns_change_places_with_their_tables(problem):
 
 # ---------------------------------------------------------------------------------------------- identities
 @given(attentions())
-def test_without_keys_and_embeddings_every_place_gets_the_mean(problem):
+def test_without_keys_and_embeddings_every_position_gets_the_mean(problem):
     attention, maps = problem
     for parameter in (attention.W_k, attention.r_H, attention.r_W):
         if parameter is not None:
@@ -195,7 +195,7 @@ def test_without_keys_and_embeddings_every_place_gets_the_mean(problem):
 
 
 @given(attentions(RELATIVE), SEEDS)
-def test_with_zero_embeddings_the_places_may_change_their_order(problem, seed):
+def test_with_zero_embeddings_the_positions_may_change_their_order(problem, seed):
     attention, maps = problem
     for table in (attention.r_H, attention.r_W):
         table.replace_data(np.zeros_like(table.numpy()))
@@ -285,7 +285,7 @@ def test_the_published_change_of_the_number_of_parameters():
 
 
 @given(attentions(st.just("none")))
-def test_without_positions_it_is_multi_head_attention_over_the_places(problem):
+def test_without_positions_it_is_multi_head_attention_over_the_positions(problem):
     attention, maps = problem
     inputs, heads = maps.shape[1], attention.heads
     d_k, d_v = (W.shape[1] // heads for W in (attention.W_k, attention.W_v))
@@ -323,13 +323,13 @@ def test_embeddings_start_with_the_size_of_a_heads_key():
     [
         ({"d_k": 3}, "got 2 heads for d_k = 3 and d_v = 4.*hint: multiples of 2"),
         ({"d_v": 5}, "got 2 heads for d_k = 4 and d_v = 5.*hint: multiples of 2"),
-        ({"kernel": 2}, "keeps the size of its maps, got a kernel of 2; hint: 3"),
-        ({"outputs": 0, "d_v": 0}, "0 to 0 of 0 maps"),
-        ({"d_v": 8}, "0 to 6 of 6 maps, got d_v = 8"),
+        ({"kernel": 2}, "keeps the size of its input, got a kernel of 2; hint: 3"),
+        ({"outputs": 0, "d_v": 0}, "0 to 0 of 0 feature maps"),
+        ({"d_v": 8}, "0 to 6 of 6 feature maps, got d_v = 8"),
         ({"heads": 0}, "got 0 heads.*hint: multiples of 1"),
         ({"positions": "sines"}, "got 3 channels; hint: a multiple of 4"),
-        ({"sides": None}, "need the height and width of the maps, got None"),
-        ({"sides": (0, 3)}, r"need the height and width of the maps, got \(0, 3\)"),
+        ({"sides": None}, "need the height and width of the feature maps, got None"),
+        ({"sides": (0, 3)}, r"need the height and width of the feature maps, got \(0, 3\)"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, message):
@@ -346,7 +346,7 @@ def test_positions_that_do_not_exist_are_refused(d_v):
 
 
 def test_maps_of_another_size_are_refused_where_positions_are_relative():
-    with pytest.raises(ShapeError, match=r"got maps of 4 x 3, expected 3 x 4.*hint: images of that size"):
+    with pytest.raises(ShapeError, match=r"got feature maps of 4 x 3, expected 3 x 4.*hint: images of that size"):
         layer(4)(ma.tensor(np.zeros((1, 3, 4, 3))))
 
 
@@ -355,7 +355,7 @@ def test_other_positions_take_maps_of_any_size_but_none(positions):
     attention = ImageAttention(4, np.random.default_rng(0), d_k=2, d_v=2, heads=1, positions=positions)
     for shape in ((2, 4, 1, 1), (1, 4, 5, 2), (0, 4, 3, 3)):
         assert attention(ma.tensor(np.zeros(shape, np.float32)))[0].shape == (shape[0], 2, *shape[2:])
-    with pytest.raises(ShapeError, match="maps without a place"):
+    with pytest.raises(ShapeError, match="feature maps without a position"):
         attention(ma.tensor(np.zeros((1, 4, 0, 3), np.float32)))
 
 

@@ -56,7 +56,7 @@ def run(block, x):
 
 # ---------------------------------------------------------------------------------------------- the paper's loops
 def by_hand(block, x):
-    """(1) to (6), one pair of places at a time: z, and a dict of f / C(x) by image and pair of places."""
+    """(1) to (6), one pair of positions at a time: z, and a dict of f / C(x) by image and pair of positions."""
     clips = x if x.ndim == 5 else x[:, :, None]
     z, weights = np.zeros_like(clips), {}
     for n, clip in enumerate(clips):
@@ -71,7 +71,7 @@ def by_hand(block, x):
 
 
 def keys_and_values(block, clip, i):
-    """What place i sees: phi and g by place, or by the first of four places."""
+    """What position i attends to: phi and g by position, or by the first of four positions."""
     _, frames, height, width = clip.shape
     times = [i[0]] if block.extent == "space" else range(frames)
     if block.extent == "time":
@@ -98,7 +98,7 @@ def affine(block, name, vector):
 
 
 def embedded(block, vector):
-    """phi and g of a place."""
+    """phi and g of a position."""
     return vector if block.pair == "gaussian" else affine(block, "phi", vector), affine(block, "g", vector)
 
 
@@ -130,7 +130,7 @@ def test_the_paper_by_hand(problem):
 
 
 def in_a_table(block, x, shape, of_pairs):
-    """Weights by pair as the block returns them: places in order; images of their own for frames or places apart."""
+    """Weights by pair as the block returns them: positions in order, frames or positions apart as images."""
     table, filled = np.zeros(shape), np.zeros(shape, bool)
     frames, height, width = (1, *x.shape[2:]) if x.ndim == 4 else x.shape[2:]
     half = 1 if block.subsample == "none" else 2
@@ -170,7 +170,7 @@ def test_a_new_block_is_the_identity(pair, norm):
 
 
 @given(problems(extents=IN_SPACETIME, subsamples=NO_SUBSAMPLE), SEEDS)
-def test_places_may_change_their_order(problem, seed):
+def test_positions_may_change_their_order(problem, seed):
     block, x = problem
     flat = x.reshape(*x.shape[:2], -1)
     order = np.random.default_rng(seed).permutation(flat.shape[2])
@@ -210,8 +210,8 @@ def test_concatenation_by_blocks_is_the_same(monkeypatch):
 
 
 @given(problems(subsamples=NO_SUBSAMPLE), SEEDS)
-def test_of_equal_places_the_mean_is_g(problem, seed):
-    """With softmax y = g(x) wherever all places are alike; with the others y = f g(x), f being the same everywhere."""
+def test_of_equal_positions_the_mean_is_g(problem, seed):
+    """With softmax y = g(x) where all positions are equal; with the others y = f g(x), f being the same everywhere."""
     block, x = problem
     vector = np.random.default_rng(seed).normal(size=x.shape[1])
     apart = np.broadcast_to(vector, (1, 2, 2, 2, len(vector)))
@@ -259,9 +259,9 @@ def test_weights_start_he_normal():
     assert NonLocalBlock(512, np.random.default_rng(0)).W_z.numpy().std() == pytest.approx((2 / 256) ** 0.5, rel=0.05)
 
 
-def test_large_logits_choose_the_most_similar_place():
-    """exp of thousands: the place whose vector has the largest product with one's own."""
-    x = 100 * np.array([[[1.0, 0.2, -1.0], [0.1, 0.9, -1.2]]])  # three places on two channels
+def test_large_logits_choose_the_most_similar_position():
+    """exp of thousands: the position whose vector has the largest product with one's own."""
+    x = 100 * np.array([[[1.0, 0.2, -1.0], [0.1, 0.9, -1.2]]])  # three positions on two channels
     theta = ma.tensor(x.swapaxes(1, 2))
     _, weights = gaussian(theta, theta, theta)
     products = x[0].T @ x[0]
@@ -294,7 +294,7 @@ def test_without_weights_the_same_maps(problem, with_gradient):
 
 
 @given(problems(extents=st.sampled_from(["space", "time"]), subsamples=NO_SUBSAMPLE))
-def test_in_one_frame_space_is_all_and_in_one_place_time_is(problem):
+def test_in_one_frame_space_is_all_and_in_one_position_time_is(problem):
     block, x = problem
     one = x[:, :, :1] if block.extent == "space" else x[..., :1, :1]
     z, weights = run(block, one)
@@ -317,7 +317,7 @@ def test_the_published_size(pair, weights):
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_table_of_all_pairs_is_never_made_unasked(pair):
-    """4,096 places: the table would have 64 MiB."""
+    """4,096 positions: the table would have 64 MiB."""
     block = NonLocalBlock(8, np.random.default_rng(0), pair=pair).eval()
     x = ma.tensor(np.random.default_rng(1).normal(size=(1, 8, 64, 64)).astype(np.float32))
     tracemalloc.start()
@@ -353,11 +353,11 @@ def test_settings_that_do_not_fit_are_refused(settings, message):
 )
 def test_maps_that_do_not_fit_are_refused(extent, shape):
     block = NonLocalBlock(4, np.random.default_rng(0), extent=extent)
-    with pytest.raises(ShapeError, match="got maps of shape"):
+    with pytest.raises(ShapeError, match="got feature maps of shape"):
         inspect.unwrap(NonLocalBlock.forward)(block, ma.tensor(np.zeros(shape)))
 
 
-def test_a_single_place_cannot_be_pooled():
+def test_a_single_position_cannot_be_pooled():
     block = NonLocalBlock(4, np.random.default_rng(0), subsample="after")
     with pytest.raises(ShapeError, match="max_pool2d"):
         block(ma.tensor(np.zeros((1, 4, 1, 1), np.float32)))

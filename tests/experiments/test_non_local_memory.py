@@ -3,7 +3,7 @@
 import pytest
 
 
-def test_the_weights_grow_with_the_square_of_the_places_and_the_rest_does_not(call, tmp_path):
+def test_the_weights_grow_with_the_square_of_the_positions_and_the_rest_does_not(call, tmp_path):
     text = call("non_local_memory.py", "--sides", "16", "32", "--out", tmp_path / "out")
     cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     assert cells[0] == ["MiB", "N = 256", "N = 1,024"]
@@ -19,6 +19,6 @@ def test_the_weights_grow_with_the_square_of_the_places_and_the_rest_does_not(ca
     assert (tmp_path / "out" / "memory.png").stat().st_size
 
 
-def test_no_places_are_refused(call, tmp_path):
+def test_no_positions_are_refused(call, tmp_path):
     with pytest.raises(SystemExit, match="--sides are at least 1, got 0"):
         call("non_local_memory.py", "--sides", "0", "--out", tmp_path / "out")

@@ -12,7 +12,7 @@ from minattn.models.vision.inflated_resnet import (
     I3D,
     I3D_CONFIGURATIONS,
     I3DConfig,
-    InflatedConv2d,
+    InflatedConv3d,
     inflated,
 )
 from minattn.models.vision.non_local_resnet import C2D, C2DConfig, as_clips, as_frames
@@ -22,16 +22,16 @@ from minattn.testing import check_gradients
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 
 
-def convolved(x, weight, stride, every):
-    """y (batch, outputs, frames, rows, columns), place by place; the frames at the ends are there again beyond them."""
-    outputs, inputs, of_frames, kernel, _ = weight.shape
+def convolved(x, weight, stride, temporal_stride):
+    """y (batch, outputs, frames, rows, columns), one element at a time; the first and last frames are repeated."""
+    outputs, inputs, kernel_frames, kernel, _ = weight.shape
     batch, _, frames, height, width = x.shape
-    around, margin = of_frames // 2, kernel // 2
-    shape = -(-frames // every), -(-height // stride), -(-width // stride)
+    before, margin = kernel_frames // 2, kernel // 2
+    shape = -(-frames // temporal_stride), -(-height // stride), -(-width // stride)
     y = np.zeros((batch, outputs, *shape))
     for n, o, t, i, j in np.ndindex(y.shape):
-        for c, dt, di, dj in np.ndindex(inputs, of_frames, kernel, kernel):
-            frame = min(max(t * every + dt - around, 0), frames - 1)
+        for c, dt, di, dj in np.ndindex(inputs, kernel_frames, kernel, kernel):
+            frame = min(max(t * temporal_stride + dt - before, 0), frames - 1)
             row, column = i * stride + di - margin, j * stride + dj - margin
             if 0 <= row < height and 0 <= column < width:
                 y[n, o, t, i, j] += weight[o, c, dt, di, dj] * x[n, c, frame, row, column]
@@ -39,30 +39,30 @@ def convolved(x, weight, stride, every):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "of_frames", "stride", "every"), [(1, 3, 1, 1), (3, 3, 1, 1), (3, 3, 2, 1), (3, 5, 2, 2)]
+    ("kernel", "kernel_frames", "stride", "temporal_stride"), [(1, 3, 1, 1), (3, 3, 1, 1), (3, 3, 2, 1), (3, 5, 2, 2)]
 )
 @pytest.mark.parametrize("frames", [1, 2, 4, 5])
-def test_the_convolution_in_loops(kernel, of_frames, stride, every, frames):
+def test_the_convolution_in_loops(kernel, kernel_frames, stride, temporal_stride, frames):
     rng = np.random.default_rng(0)
-    layer = InflatedConv2d(2, 3, kernel, of_frames, rng, stride=stride, every=every)
+    layer = InflatedConv3d(2, 3, kernel, kernel_frames, rng, stride=stride, temporal_stride=temporal_stride)
     layer.weight.replace_data(rng.normal(size=layer.weight.shape))
     x = rng.normal(size=(2, 2, frames, 5, 4))
     y, left = layer(as_frames(ma.tensor(x)), frames)
-    expected = convolved(x, layer.weight.data, stride, every)
+    expected = convolved(x, layer.weight.data, stride, temporal_stride)
     assert left == expected.shape[2]
     np.testing.assert_allclose(as_clips(y, left).numpy(), expected, **CLOSE)
 
 
 def test_gradients_of_the_convolution():
     rng = np.random.default_rng(0)
-    layer = InflatedConv2d(2, 2, 3, 3, rng, stride=2, every=2)
+    layer = InflatedConv3d(2, 2, 3, 3, rng, stride=2, temporal_stride=2)
     layer.weight.replace_data(rng.normal(size=layer.weight.shape))
     check_gradients(lambda x: layer(x, 3)[0], rng.normal(size=(3, 2, 4, 3)), parameters=layer.named_parameters())
 
 
 def test_an_inflated_kernel_sees_a_still_clip_as_the_kernel_of_images_sees_the_image():
     rng = np.random.default_rng(0)
-    layer, kernel = InflatedConv2d(2, 3, 3, 5, rng), rng.normal(size=(3, 2, 3, 3))
+    layer, kernel = InflatedConv3d(2, 3, 3, 5, rng), rng.normal(size=(3, 2, 3, 3))
     layer.weight.replace_data(inflated(kernel, 5))
     image = rng.normal(size=(1, 2, 6, 5))
     y, _ = layer(ma.tensor(np.repeat(image, 4, axis=0)), 4)
@@ -118,7 +118,7 @@ def test_frames_halve_as_in_c2d():
 # ---------------------------------------------------------------------------------------------- still clips
 @pytest.mark.parametrize(("kernel", "blocks", "frames"), [("3x1x1", 0, 1), ("3x1x1", 1, 5), ("3x3x3", 1, 5)])
 def test_a_still_clip_is_what_c2d_says_of_the_image(kernel, blocks, frames):
-    """The kernels are inflated, and nothing else of C2D changes; its non-local blocks see every place as often."""
+    """The kernels are inflated, and nothing else of C2D changes; its non-local blocks see every position as often."""
     settings = {"blocks": blocks, "classes": 3}
     flat = randomized(C2D(C2DConfig(**settings), np.random.default_rng(0)), 0, np.float64).eval()
     network = randomized(I3D(I3DConfig(**settings, inflate=kernel), np.random.default_rng(1)), 1, np.float64).eval()
@@ -160,4 +160,4 @@ def test_settings_that_do_not_fit_are_refused(changes, message):
 
 def test_an_even_number_of_frames_is_refused():
     with pytest.raises(ConfigError, match="got 4 frames; hint: 3 or 5"):
-        InflatedConv2d(1, 1, 1, 4, np.random.default_rng(0))
+        InflatedConv3d(1, 1, 1, 4, np.random.default_rng(0))

@@ -18,7 +18,7 @@ from minattn.models.vision.non_local_resnet import (
     NonLocalResNetConfig,
     as_clips,
     as_frames,
-    places_of,
+    insertion_points,
     pooled_in_time,
 )
 from minattn.nn.initializers import unallocated
@@ -62,7 +62,7 @@ def test_parameters_of_the_baselines(name, all_of_them, without_batch_norm):
 def test_parameters_with_blocks(name, count):
     """A block has 526,592 parameters in res3, 2,101,760 in res4: weights, biases and batch norm."""
     config = C2D_CONFIGURATIONS[name]
-    res3 = sum(stage == 1 for stage, _ in config.places())
+    res3 = sum(stage == 1 for stage, _ in config.insertion_points())
     base = {"resnet50": 24_327_632, "resnet101": 43_319_760}[config.backbone]
     assert unbuilt(name).count_parameters() == count
     assert count == base + res3 * 526_592 + (config.blocks - res3) * 2_101_760
@@ -79,7 +79,7 @@ def test_five_blocks_make_resnet_101_a_sixth_larger(pair):
 
 # ---------------------------------------------------------------------------------------------- where the blocks are
 @pytest.mark.parametrize(
-    ("count", "blocks", "places"),
+    ("count", "blocks", "points"),
     [
         (0, (3, 4, 6, 3), []),
         (1, (3, 4, 6, 3), [(2, 4)]),
@@ -91,21 +91,21 @@ def test_five_blocks_make_resnet_101_a_sixth_larger(pair):
         (1, (3, 3, 3), [(1, 1)]),
     ],
 )
-def test_places_of_the_blocks(count, blocks, places):
-    assert places_of(count, blocks) == places
+def test_after_which_residual_blocks_they_stand(count, blocks, points):
+    assert insertion_points(count, blocks) == points
 
 
 @pytest.mark.parametrize(
     ("count", "blocks"), [(2, (3, 4, 6, 3)), (-1, (3, 4, 6, 3)), (10, (3, 4, 5, 3)), (10, (3, 3, 6, 3)), (1, (1, 1, 1))]
 )
-def test_counts_without_places_are_refused(count, blocks):
-    with pytest.raises(ConfigError, match=r"have no places in stages of .*; hint: one of 0"):
-        places_of(count, blocks)
+def test_counts_that_cannot_be_spread_are_refused(count, blocks):
+    with pytest.raises(ConfigError, match=r"cannot be spread over stages of .*; hint: one of 0"):
+        insertion_points(count, blocks)
 
 
 @pytest.mark.parametrize(("subsample", "seen"), [("none", 784), ("after", 196), ("before", 196)])
-def test_what_a_place_of_a_clip_sees(subsample, seen):
-    """4x14x14 places of res4 in a clip of 32x224x224, a quarter of them where they are pooled."""
+def test_what_a_position_of_a_clip_attends_to(subsample, seen):
+    """4x14x14 positions of res4 in a clip of 32x224x224, a quarter of them where they are pooled."""
     network = unbuilt("c2d_resnet50_nl1", subsample=subsample).eval()
     logits, attention = network(ma.tensor(np.zeros((0, 3, 32, 224, 224), np.float32)), return_attention=True)
     assert logits.shape == (0, 400)
@@ -221,9 +221,9 @@ def test_gradients_through_a_network():
     [
         ({"backbone": "vgg16"}, "no backbone 'vgg16'; hint: one of resnet18"),
         ({"backbone": "resnet20"}, "C2D is a ResNet for 224x224, got 'resnet20'"),
-        ({"blocks": 3}, r"3 non-local blocks have no places in stages of \(3, 4, 6, 3\); hint: one of 0, 1, 5, 10"),
+        ({"blocks": 3}, r"3 non-local blocks cannot be spread over stages of \(3, 4, 6, 3\); hint: one of 0, 1, 5, 10"),
         ({"blocks": True}, "blocks must be a whole number, got True"),
-        ({"extent": "time", "blocks": 1}, "cannot be pooled where each sees itself alone; hint: subsample=none"),
+        ({"extent": "time", "blocks": 1}, "cannot be pooled where each attends to itself alone; hint: subsample=none"),
         ({"classes": 0}, "classes must be a whole number"),
     ],
 )

@@ -1,7 +1,7 @@
 """Attention-augmented convolution: some of a layer's feature maps come from a convolution, the others from attention.
 
 I. Bello, B. Zoph, A. Vaswani, J. Shlens and Q. V. Le, "Attention augmented convolutional networks", ICCV 2019,
-sections 3.1 and 3.2.  The H W places of an image are a sequence X (HW, F_in), and each attends to all:
+sections 3.1 and 3.2.  The H W positions of an image are a sequence X (HW, F_in), and each attends to all:
 
     O_h = softmax((X W_q)(X W_k)^T / sqrt(d_k^h)) (X W_v)                                       (a)  a head
     MHA(X) = Concat(O_1, .., O_Nh) W^O                                                          (b)
@@ -12,10 +12,10 @@ sections 3.1 and 3.2.  The H W places of an image are a sequence X (HW, F_in), a
 
 All N_h heads together have keys of depth d_k and values of depth d_v, d_k^h = d_k / N_h each; the convolution has the
 other F_out - d_v filters.  The embeddings r^W of the 2W - 1 distances along a row and r^H of the 2H - 1 along a column
-are shared by the heads, not by the layers.  S^rel_W of all places is one product with r^W (2W - 1, d_k^h), which has
+are shared by the heads, not by the layers.  S^rel_W of all positions is one product with r^W (2W - 1, d_k^h), which has
 the distances -W + 1 to W - 1 in its columns, and then a shift of row i by i, `relative_to_absolute`; so no embedding of
-a pair of places is ever made.  In place of (c), their study of positions has others, which are part of X: sines of the
-row and of the column added to it, or two more channels with the coordinates ("CoordConv").
+a pair of positions is ever made.  The other position encodings, which they compare (c) with, are part of X: sines of
+the row and of the column added to it, or two more channels with the coordinates ("CoordConv").
 
 The letters are this file's.
 
@@ -46,16 +46,16 @@ POSITIONS = ("none", "sines", "coordinates", "relative")
 def relative_to_absolute(
     by_distance: Inexact[Tensor, "*batch length distances"],
 ) -> Inexact[Tensor, "*batch length length"]:
-    """Return y[i, j] = x[i, j - i + L - 1] of x (.., L, 2L - 1): by distance, -L + 1 to L - 1, becomes by place.
+    """Return y[i, j] = x[i, j - i + L - 1] of x (.., L, 2L - 1): by distance, -L + 1 to L - 1, becomes by position.
 
-    With a column more, row i of x begins i places too late in rows of 2L - 1, which is the shift wanted.
+    With a column more, row i of x begins i positions too late in rows of 2L - 1, which is the shift wanted.
     Raises ShapeError where the distances are not 2L - 1.
     """
     *batch, length, distances = by_distance.shape
     if length < 1 or distances != 2 * length - 1:
         raise ShapeError(
             f"logits by distance are (.., L, 2L - 1), got {by_distance.shape}; hint: embeddings of {2 * length - 1} "
-            f"distances for {length} places"
+            f"distances for {length} positions"
         )
     column = [(0, 0)] * len(batch) + [(0, 0), (0, 1)]
     flat = ops.reshape(ops.pad(by_distance, column), (*batch, length * 2 * length))
@@ -67,8 +67,8 @@ def relative_logits(
     q: Inexact[Tensor, "batch heads height width d"],
     r_H: Inexact[Tensor, "vertical d"],
     r_W: Inexact[Tensor, "horizontal d"],
-) -> Inexact[Tensor, "batch heads places places"]:
-    """Return S^rel_H + S^rel_W of (d) for all H W places.  r_H: (2H - 1, d), r_W: (2W - 1, d)."""
+) -> Inexact[Tensor, "batch heads positions positions"]:
+    """Return S^rel_H + S^rel_W of (d) for all H W positions.  r_H: (2H - 1, d), r_W: (2W - 1, d)."""
     batch, heads, height, width, _ = q.shape
     s_W = relative_to_absolute(q @ ops.swapaxes(r_W, 0, 1))  # [.., iy, ix, jx]
     s_H = relative_to_absolute(ops.swapaxes(q, 2, 3) @ ops.swapaxes(r_H, 0, 1))  # [.., ix, iy, jy]
@@ -101,10 +101,10 @@ def real_dtype(x: Tensor) -> np.dtype:
 
 # ---------------------------------------------------------------------------------------------- attention
 class ImageAttention(Module):
-    """Multi-head self-attention over the places of an image, (a) to (d).
+    """Multi-head self-attention over the positions of an image, (a) to (d).
 
     d_k, d_v: numbers of the keys and of the values of all heads together, multiples of `heads`.  sides: height and
-    width of the maps, for which positions="relative" has embeddings; other positions take maps of any size.
+    width of the feature maps, for which positions="relative" has embeddings; other positions take any size.
     W_q, W_k: (F_in, d_k); W_v: (F_in, d_v); W_O: (d_v, d_v); r_H: (2H - 1, d_k / heads); r_W: (2W - 1, d_k / heads).
     """
 
@@ -132,7 +132,8 @@ class ImageAttention(Module):
             )
         if positions == "relative" and (sides is None or min(sides) < 1):
             raise ConfigError(
-                f"relative positions need the height and width of the maps, got {sides}; hint: sides=(8, 8) for 8 x 8"
+                f"relative positions need the height and width of the feature maps, got {sides}; hint: "
+                "sides=(8, 8) for 8 x 8"
             )
         channels = inputs + 2 if positions == "coordinates" else inputs
         self.heads, self.positions, self.sides = heads, positions, sides
@@ -150,19 +151,19 @@ class ImageAttention(Module):
     ) -> tuple[
         Inexact[Tensor, "batch d_v height width"], Inexact[Tensor, "batch heads height width height width"] | None
     ]:
-        """Return (MHA(X) as maps, the weights of every head), [.., iy, ix, jy, jx] being those of place i for place j.
+        """Return (MHA(X) as feature maps, the weights of every head), [.., iy, ix, jy, jx] those of query i for key j.
 
-        need_weights=False: (the maps, None).  Raises ShapeError for maps of another size than `sides`, where positions
-        are relative, and for maps without a place.
+        need_weights=False: (the feature maps, None).  Raises ShapeError for another size than `sides`, where positions
+        are relative, and where there is no position.
         """
         batch, _, height, width = maps.shape
         if self.positions == "relative" and (height, width) != tuple(self.sides):
             raise ShapeError(
-                f"attention with relative positions got maps of {height} x {width}, expected {self.sides[0]} x "
+                f"attention with relative positions got feature maps of {height} x {width}, expected {self.sides[0]} x "
                 f"{self.sides[1]}, for which it was built; hint: images of that size, or other positions"
             )
         if height * width == 0:
-            raise ShapeError(f"attention got maps without a place, {maps.shape}; hint: larger images")
+            raise ShapeError(f"attention got feature maps without a position, {maps.shape}; hint: larger images")
         x = ops.moveaxis(maps, 1, -1)
         if self.positions == "sines":
             x = with_sines(x)
@@ -171,24 +172,24 @@ class ImageAttention(Module):
         q, k, v = (self._split(ops.linear(x, W)) for W in (self.W_q, self.W_k, self.W_v))
         bias = None
         if self.positions == "relative":
-            by_place = ops.reshape(q, (batch, self.heads, height, width, q.shape[-1]))
-            bias = relative_logits(by_place, self.r_H, self.r_W) / q.shape[-1] ** 0.5
+            by_position = ops.reshape(q, (batch, self.heads, height, width, q.shape[-1]))
+            bias = relative_logits(by_position, self.r_H, self.r_W) / q.shape[-1] ** 0.5
         heads, weights = modified_attention(q, k, v, need_weights=need_weights, bias=bias)  # (a) (d)
         concat = ops.reshape(ops.swapaxes(heads, 1, 2), (batch, height, width, self.W_O.shape[0]))
         if weights is not None:
             weights = ops.reshape(weights, (batch, self.heads, height, width, height, width))
         return ops.moveaxis(ops.linear(concat, self.W_O), -1, 1), weights  # (b)
 
-    def _split(self, x: Inexact[Tensor, "batch height width all"]) -> Inexact[Tensor, "batch heads places d"]:
+    def _split(self, x: Inexact[Tensor, "batch height width all"]) -> Inexact[Tensor, "batch heads positions d"]:
         batch, height, width, size = x.shape
         return ops.swapaxes(ops.reshape(x, (batch, height * width, self.heads, size // self.heads)), 1, 2)
 
 
 class AugmentedConvolution(Module):
-    """AAConv, (e): `outputs` maps, of which the last d_v come from attention.
+    """AAConv, (e): `outputs` feature maps, of which the last d_v come from attention.
 
-    kernel: of the convolution, an odd number, padded so that it keeps the size of the maps; no bias.  d_v = `outputs`
-    is attention alone, d_v = 0 the convolution alone.  sides: height and width of the new maps, after the stride.
+    kernel: of the convolution, an odd number, padded so that it keeps height and width; no bias.  d_v = `outputs`
+    is attention alone, d_v = 0 the convolution alone.  sides: height and width of the output, after the stride.
     d_k, heads, positions: as in `ImageAttention`.
     """
 
@@ -208,9 +209,13 @@ class AugmentedConvolution(Module):
     ) -> None:
         check_positions(positions)
         if kernel < 1 or kernel % 2 == 0:
-            raise ConfigError(f"an augmented convolution keeps the size of its maps, got a kernel of {kernel}; hint: 3")
+            raise ConfigError(
+                f"an augmented convolution keeps the size of its input, got a kernel of {kernel}; hint: 3"
+            )
         if outputs < 1 or not 0 <= d_v <= outputs:
-            raise ConfigError(f"attention gives 0 to {outputs} of {outputs} maps, got d_v = {d_v}; hint: one between")
+            raise ConfigError(
+                f"attention gives 0 to {outputs} of {outputs} feature maps, got d_v = {d_v}; hint: one between"
+            )
         self.stride = stride
         self.conv = self.attention = None
         if d_v < outputs:
@@ -226,7 +231,7 @@ class AugmentedConvolution(Module):
         Inexact[Tensor, "batch outputs new_height new_width"],
         Inexact[Tensor, "batch heads new_height new_width new_height new_width"] | None,
     ]:
-        """Return (the maps, first those of the convolution, then those of attention; the weights).
+        """Return (the feature maps, first those of the convolution, then those of attention; the weights).
 
         The weights are None with need_weights=False, and where there is no attention.
         """

@@ -1,7 +1,7 @@
-"""Non-local blocks: every place of an image or a video answers with a mean over all places.
+"""Non-local blocks: the response at a position of an image or a video is a weighted mean over all positions.
 
-X. Wang, R. Girshick, A. Gupta and K. He, "Non-local neural networks", CVPR 2018, section 3.  x_i is the vector of
-place i, of N in H x W or T x H x W, with C channels; W_g, W_theta and W_phi go to C_i = C / 2 and are 1x1
+X. Wang, R. Girshick, A. Gupta and K. He, "Non-local neural networks", CVPR 2018, section 3.  x_i is the vector at
+position i, of N in H x W or T x H x W, with C channels; W_g, W_theta and W_phi go to C_i = C / 2 and are 1x1
 convolutions, W_z goes back:
 
     y_i = 1 / C(x) sum_j f(x_i, x_j) g(x_j),   g(x_j) = W_g x_j                                 (1)
@@ -12,12 +12,12 @@ convolutions, W_z goes back:
     z_i = W_z y_i + x_i                                                                         (6)
 
 Batch normalization follows W_z, and its weight gamma starts at 0: at first a block is the identity, and can be put
-into a trained network.  (2) and (3) are softmax attention without 1 / sqrt(C_i).  Sub-sampling (section 3.3) takes the
-largest of 2 x 2 places of each frame after phi and g, a quarter of the pairs; N is then the number of those.  In a
-video a block may see all places, those of its own frame, or its own place in all frames (table 2d).
+into a trained network.  (2) and (3) are softmax attention without 1 / sqrt(C_i).  Sub-sampling (section 3.3) max-pools
+2 x 2 positions of each frame after phi and g, which leaves a quarter of the pairs; N is then the number of those.  In a
+video a block may attend to all positions, to those of the same frame, or to the same position in all frames (table 2d).
 
-The product f g is never larger than it has to be: where nobody asks for weights, (2) and (3) go by blocks of queries,
-(4) is theta (phi^T g / N), which has C_i x C_i numbers in place of N x N, and (5) goes by blocks.
+Where nobody asks for the weights, (4) is theta (phi^T g / N), with C_i x C_i numbers in place of N x N, and the others
+go by blocks of queries, so that without gradients no N x N matrix is in memory.
 
 Deviations from the paper: the four convolutions have biases, as in the authors' code.  That code pools x before phi
 and g, subsample="before", which is another function than the paper's "after", multiplies the
@@ -91,11 +91,11 @@ def concatenation(
 
 # ---------------------------------------------------------------------------------------------- the block
 class NonLocalBlock(Module):
-    """z = W_z y + x, (6), of maps with `channels` channels; the four convolutions and gamma.
+    """z = W_z y + x, (6), of feature maps with `channels` channels; the four convolutions and gamma.
 
-    inner: C_i, half of the channels unless given.  pair: the pairwise function f, (2) to (5).  subsample: where the
-    largest of 2 x 2 places are taken, "after" phi and g, "before" them, or "none".  extent: what a place of a video
-    sees.  norm=False: without batch normalization; W_z starts at 0 instead.
+    inner: C_i, half of the channels unless given.  pair: the pairwise function f, (2) to (5).  subsample: where 2 x 2
+    positions are max-pooled, "after" phi and g, "before" them, or "none".  extent: what a position of a video attends
+    to.  norm=False: without batch normalization; W_z starts at 0 instead.
     W_theta, W_phi, W_g: (C, C_i); W_z: (C_i, C); w_f: (2 C_i, 1); where f has them.
     """
 
@@ -118,7 +118,9 @@ class NonLocalBlock(Module):
         if min(channels, inner) < 1:
             raise ConfigError(f"a non-local block has channels, got {channels} and {inner} inside; hint: 1 or more")
         if extent == "time" and subsample != "none":
-            raise ConfigError("2 x 2 places cannot be pooled where each sees itself alone; hint: subsample='none'")
+            raise ConfigError(
+                "2 x 2 positions cannot be pooled where each attends to itself alone; hint: subsample='none'"
+            )
         self.pair, self.subsample, self.extent = pair, subsample, extent
         embeds = pair != "gaussian"
         self.W_theta, self.b_theta = projection(channels, inner, rng) if embeds else (None, None)
@@ -131,46 +133,46 @@ class NonLocalBlock(Module):
         start.replace_data(0 * start.data)
 
     def forward(
-        self, x: Inexact[Tensor, "batch channels *places"], need_weights: bool = True
-    ) -> tuple[Inexact[Tensor, "batch channels *places"], Inexact[Tensor, "several n m"] | None]:
-        """Return (z, the weights f / C(x)) of maps (batch, C, H, W) or (batch, C, T, H, W).
+        self, x: Inexact[Tensor, "batch channels *positions"], need_weights: bool = True
+    ) -> tuple[Inexact[Tensor, "batch channels *positions"], Inexact[Tensor, "several n m"] | None]:
+        """Return (z, the weights f / C(x)) of feature maps (batch, C, H, W) or (batch, C, T, H, W).
 
-        The weights are (batch, N, M), N places in the order of the maps, M as many or, sub-sampled, a quarter; with
-        extent="space" those of a frame for (batch T), with "time" those of a place for (batch H W).
-        need_weights=False: (z, None).  Raises ShapeError for maps with other axes, and for a single place to pool.
+        The weights are (batch, N, M), N positions in row-major order, M as many or, sub-sampled, a quarter; with
+        extent="space" those of a frame for (batch T), with "time" those of a position for (batch H W).
+        need_weights=False: (z, None).  Raises ShapeError for other axes, and for a single position to pool.
         """
         images = " or (batch, channels, height, width)" if self.extent == "spacetime" else ""
         if x.ndim not in ((4, 5) if images else (5,)) or 0 in x.shape[2:]:
             raise ShapeError(
-                f"a non-local block over {self.extent} got maps of shape {x.shape}, expected (batch, channels, frames, "
-                f"height, width){images}; hint: at least one place, and one frame"
+                f"a non-local block over {self.extent} got feature maps of shape {x.shape}, expected (batch, channels, "
+                f"frames, height, width){images}; hint: at least one position, and one frame"
             )
-        batch, channels, *places = x.shape
+        batch, channels, *sides = x.shape
         apart = ops.moveaxis(x, 1, -1)  # channels last: (batch, .., height, width, C)
         if self.extent == "space":
-            apart = ops.reshape(apart, (batch * places[0], *places[1:], channels))
+            apart = ops.reshape(apart, (batch * sides[0], *sides[1:], channels))
         elif self.extent == "time":
             apart = ops.moveaxis(apart, 1, 3)
-            apart = ops.reshape(apart, (batch * places[1] * places[2], 1, places[0], channels))
+            apart = ops.reshape(apart, (batch * sides[1] * sides[2], 1, sides[0], channels))
         y, weights = self.response(apart, need_weights)
         z = ops.linear(y, self.W_z, self.b_z)
         if self.extent == "time":
-            z = ops.moveaxis(ops.reshape(z, (batch, *places[1:], places[0], channels)), 3, 1)
-        z = ops.reshape(z, (batch, math.prod(places[:-1]), places[-1], channels))
+            z = ops.moveaxis(ops.reshape(z, (batch, *sides[1:], sides[0], channels)), 3, 1)
+        z = ops.reshape(z, (batch, math.prod(sides[:-1]), sides[-1], channels))
         z = ops.moveaxis(z, -1, 1)
         if self.norm is not None:
             z = self.norm(z)
         return ops.reshape(z, x.shape) + x, weights  # (6)
 
     def response(
-        self, x: Inexact[Tensor, "batch *places channels"], need_weights: bool
+        self, x: Inexact[Tensor, "batch *positions channels"], need_weights: bool
     ) -> tuple[Inexact[Tensor, "batch n inner"], Inexact[Tensor, "batch n m"] | None]:
         """Return (y, f / C(x)) of (1)."""
-        pooled = largest_of_four(x) if self.subsample == "before" else x
+        pooled = max_pooled(x) if self.subsample == "before" else x
         phi = pooled if self.W_phi is None else ops.linear(pooled, self.W_phi, self.b_phi)
         g = ops.linear(pooled, self.W_g, self.b_g)
         if self.subsample == "after":
-            phi, g = largest_of_four(phi), largest_of_four(g)
+            phi, g = max_pooled(phi), max_pooled(g)
         theta = x if self.W_theta is None else ops.linear(x, self.W_theta, self.b_theta)
         theta, phi, g = (as_sequence(each) for each in (theta, phi, g))
         if self.pair == "dot":
@@ -186,13 +188,13 @@ def projection(inputs: int, outputs: int, rng: Rng) -> tuple[Parameter, Paramete
     return initializers.he_normal((inputs, outputs), rng), initializers.zeros((outputs,))
 
 
-def largest_of_four(x: Inexact[Tensor, "batch *places d"]) -> Inexact[Tensor, "batch *fewer d"]:
-    """The largest number of each channel in 2 x 2 places of a frame."""
+def max_pooled(x: Inexact[Tensor, "batch *positions d"]) -> Inexact[Tensor, "batch *fewer d"]:
+    """Max pooling of 2 x 2 positions of each frame."""
     return ops.moveaxis(ops.max_pool2d(ops.moveaxis(x, -1, 1), 2), 1, -1)
 
 
-def as_sequence(x: Inexact[Tensor, "batch *places d"]) -> Inexact[Tensor, "batch n d"]:
-    """All places on one axis."""
+def as_sequence(x: Inexact[Tensor, "batch *positions d"]) -> Inexact[Tensor, "batch n d"]:
+    """All positions on one axis."""
     return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]))
 
 

@@ -56,7 +56,7 @@ class AugmentedResNetConfig:
     upsilon: Annotated[float, "values of all heads, the share of the filters that attention replaces"] = 0.1
     heads: Annotated[int, "number of heads, N_h"] = 8
     least_key: Annotated[int, "least size of a head's keys"] = 20
-    positions: Annotated[Positions, "what attention knows of places"] = "relative"
+    positions: Annotated[Positions, "position encoding of attention"] = "relative"
     stages: Annotated[int, "how many stages are augmented, the last ones"] = 3
     both: Annotated[bool, "augment both 3x3 convolutions of a basic block, not the first alone"] = False
     classes: Classes = 1000
@@ -88,7 +88,7 @@ class AugmentedResNetConfig:
         return replace(BACKBONES[self.backbone], classes=self.classes, channels=self.channels)
 
     def sides_of(self, stage: int) -> tuple[int, int]:
-        """Height and width of the maps of a stage, counted from 0."""
+        """Height and width of the feature maps of a stage, counted from 0."""
         factor = 2**stage * (4 if isinstance(self.network, ResNetConfig) else 1)
         height, width = (-(-side // factor) for side in self.sides)
         return height, width
@@ -148,9 +148,9 @@ class AugmentedBlock(Module):
     def __init__(
         self, block: BasicBlock | Bottleneck, config: AugmentedResNetConfig, sides: tuple[int, int], rng: Rng
     ) -> None:
-        place = 1 if isinstance(block, Bottleneck) else 0  # of the first 3x3 convolution
-        replaced = block.convolutions[place]
-        self.before, self.after = block.convolutions[:place], block.convolutions[place + 1 :]
+        index = 1 if isinstance(block, Bottleneck) else 0  # of the first 3x3 convolution
+        replaced = block.convolutions[index]
+        self.before, self.after = block.convolutions[:index], block.convolutions[index + 1 :]
         self.augmented = augmented(replaced.conv, config, sides, rng)
         self.norm = replaced.norm
         self.last = None

@@ -43,37 +43,45 @@ Inflated = Literal["3x1x1", "3x3x3"]
 
 
 # ---------------------------------------------------------------------------------------------- the convolution
-class InflatedConv2d(Module):
+class InflatedConv3d(Module):
     """y = x * W over the frames of clips: W is (outputs, inputs, frames, height, width), drawn He-normal.
 
-    kernel: its height and width; of_frames: its frames, an odd number; stride: of rows and columns; every: its output
-    has every frame, or every second one.
+    kernel: its height and width; kernel_frames: its frames, an odd number; stride: of rows and columns;
+    temporal_stride: of frames.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, of_frames: int, rng: Rng, *, stride: int = 1, every: int = 1
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        kernel_frames: int,
+        rng: Rng,
+        *,
+        stride: int = 1,
+        temporal_stride: int = 1,
     ) -> None:
-        if of_frames % 2 == 0:
-            raise ConfigError(f"a kernel has its frame in the middle of others, got {of_frames} frames; hint: 3 or 5")
-        self.weight: Parameter = initializers.he_normal((outputs, inputs, of_frames, kernel, kernel), rng)
-        self.stride, self.every = stride, every
+        if kernel_frames % 2 == 0:
+            raise ConfigError(f"a kernel is centered on a frame, got {kernel_frames} frames; hint: 3 or 5")
+        self.weight: Parameter = initializers.he_normal((outputs, inputs, kernel_frames, kernel, kernel), rng)
+        self.stride, self.temporal_stride = stride, temporal_stride
 
     def forward(
         self, x: Inexact[Tensor, "images inputs height width"], frames: int
     ) -> tuple[Inexact[Tensor, "fewer outputs new_height new_width"], int]:
-        """Return (the maps of all frames of all clips, how many frames a clip has now); x: clips of so many frames."""
-        outputs, inputs, of_frames, kernel, _ = self.weight.shape
-        clips, around = as_clips(x, frames), of_frames // 2
-        padded = ops.pad(clips, [(0, 0), (0, 0), (around, around), (0, 0), (0, 0)], mode="replicate")
-        neighbors = [padded[:, :, t : t + frames : self.every] for t in range(of_frames)]
-        stacked = ops.concat(neighbors, axis=1)  # (batch, of_frames * inputs, .)
-        weight = ops.reshape(ops.swapaxes(self.weight, 1, 2), (outputs, of_frames * inputs, kernel, kernel))
+        """Return (the feature maps of all frames of all clips, frames a clip in them); x: clips of `frames` frames."""
+        outputs, inputs, kernel_frames, kernel, _ = self.weight.shape
+        clips, margin = as_clips(x, frames), kernel_frames // 2
+        padded = ops.pad(clips, [(0, 0), (0, 0), (margin, margin), (0, 0), (0, 0)], mode="replicate")
+        neighbors = [padded[:, :, t : t + frames : self.temporal_stride] for t in range(kernel_frames)]
+        stacked = ops.concat(neighbors, axis=1)  # (batch, kernel_frames * inputs, .)
+        weight = ops.reshape(ops.swapaxes(self.weight, 1, 2), (outputs, kernel_frames * inputs, kernel, kernel))
         return ops.conv2d(as_frames(stacked), weight, None, self.stride, kernel // 2), stacked.shape[2]
 
 
-def inflated(kernel: np.ndarray, of_frames: int) -> np.ndarray:
+def inflated(kernel: np.ndarray, kernel_frames: int) -> np.ndarray:
     """The kernel (outputs, inputs, height, width) of images as one of clips, (a): (outputs, inputs, frames, ..)."""
-    return np.repeat(kernel[:, :, None], of_frames, axis=2) / of_frames
+    return np.repeat(kernel[:, :, None], kernel_frames, axis=2) / kernel_frames
 
 
 class InflatedBottleneck(Module):
@@ -84,7 +92,7 @@ class InflatedBottleneck(Module):
         self.shortcut, self.which = block.shortcut, which
         conv = block.convolutions[which].conv
         outputs, inputs, kernel, _ = conv.weight.shape
-        block.convolutions[which].conv = InflatedConv2d(inputs, outputs, kernel, 3, rng, stride=conv.stride)
+        block.convolutions[which].conv = InflatedConv3d(inputs, outputs, kernel, 3, rng, stride=conv.stride)
 
     def forward(
         self, x: Inexact[Tensor, "images inputs height width"], frames: int
@@ -126,7 +134,7 @@ class I3D(C2D):
     def __init__(self, config: I3DConfig, rng: Rng) -> None:
         super().__init__(config, rng)
         which = INFLATED[config.inflate]
-        self.backbone.conv1.conv = InflatedConv2d(config.channels, 64, 7, 5, rng, stride=2, every=2)
+        self.backbone.conv1.conv = InflatedConv3d(config.channels, 64, 7, 5, rng, stride=2, temporal_stride=2)
         for stage in self.backbone.stages:
             for i in range(0, len(stage.blocks), 2):
                 stage.blocks[i] = InflatedBottleneck(stage.blocks[i], which, rng)

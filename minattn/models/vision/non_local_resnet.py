@@ -12,7 +12,7 @@ ResNet on every frame of a clip; only its pools mix frames:
     res3      4x28x28
     res4      4x14x14
     res5      4x7x7
-              1             mean over all places and frames, dropout 0.5, linear layer to 400 classes
+              1             mean over all positions and frames, dropout 0.5, linear layer to 400 classes
 
 Non-local blocks stand after residual blocks: one before the last block of res4; five after every second block of res3
 and res4 (of ResNet-101 every seventh of res4); ten after every block of res3 and of ResNet-50's res4, and in ResNet-101
@@ -21,7 +21,7 @@ after "the corresponding" ones.  They are embedded Gaussians, in the authors' co
 Deviations from the paper: those of the block and of the residual networks; pools pad by 1.  Every seventh block of
 ResNet-101 is from the authors' code; which of its 23 are the corresponding six the paper does not say, and here they
 are spread evenly.  A bottleneck has its stride in the 3x3 convolution.  `nl_resnet20`, a block after the last one
-but one of 16x16 places, is not in the paper.
+but one of 16x16 positions, is not in the paper.
 """
 
 from collections.abc import Sequence
@@ -53,15 +53,15 @@ from minattn.nn.initializers import Rng
 from minattn.published import Network, Paper
 
 BACKBONES: dict[str, ResNetConfig | CifarResNetConfig] = {**resnet.CONFIGURATIONS, **cifar_resnet.CONFIGURATIONS}
-Place = tuple[int, int]
-"""A residual block, by its stage and its number there, both from 0."""
+BlockIndex = tuple[int, int]
+"""A residual block, by its stage and its index there, both from 0."""
 
 
-def places_of(count: int, blocks: Sequence[int]) -> list[Place]:
+def insertion_points(count: int, blocks: Sequence[int]) -> list[BlockIndex]:
     """Return the residual blocks after which 1, 5 or 10 non-local blocks stand, by the blocks of each stage.
 
     They are those of the last two stages but one, res3 and res4 of ResNet-50 and -101.  Raises ConfigError for another
-    count, and where there are not as many places.
+    count, and where there are too few residual blocks for it.
     """
     last = len(blocks) - 2
     res3, res4 = blocks[last - 1], blocks[last]
@@ -73,8 +73,8 @@ def places_of(count: int, blocks: Sequence[int]) -> list[Place]:
         + [(last, (i + 1) * res4 // 6 - 1) for i in range(6 if res4 > 5 else 0)],
     }
     if count not in every or len(every[count]) != count or any(i < 0 for _, i in every[count]):
-        possible = ", ".join(str(n) for n, places in every.items() if len(places) == n and (n != 1 or res4 > 1))
-        raise ConfigError(f"{count} non-local blocks have no places in stages of {blocks}; hint: one of {possible}")
+        possible = ", ".join(str(n) for n, points in every.items() if len(points) == n and (n != 1 or res4 > 1))
+        raise ConfigError(f"{count} non-local blocks cannot be spread over stages of {blocks}; hint: one of {possible}")
     return every[count]
 
 
@@ -92,7 +92,9 @@ class NonLocalResNetConfig:
     backbone: Annotated[str, "residual network, by its name"] = "resnet50"
     blocks: Annotated[int, "number of non-local blocks: 0, 1, 5 or 10"] = 1
     pair: Annotated[Pair, "pairwise function f"] = "embedded"
-    subsample: Annotated[Subsample, "2 x 2 places become one after phi and g, before them, or nowhere"] = "none"
+    subsample: Annotated[Subsample, "where 2 x 2 positions are max-pooled: after phi and g, before them, or none"] = (
+        "none"
+    )
     classes: Classes = 1000
     channels: Channels = 3
 
@@ -103,7 +105,7 @@ class NonLocalResNetConfig:
             raise ConfigError(f"blocks is a whole number, got {self.blocks!r}; hint: 0, 1, 5 or 10")
         if self.backbone not in BACKBONES:
             raise ConfigError(f"there is no backbone {self.backbone!r}; hint: one of {', '.join(BACKBONES)}")
-        self.places()
+        self.insertion_points()
 
     @property
     def size(self) -> int:
@@ -115,10 +117,10 @@ class NonLocalResNetConfig:
         """The configuration of the backbone."""
         return replace(BACKBONES[self.backbone], classes=self.classes, channels=self.channels)
 
-    def places(self) -> list[Place]:
+    def insertion_points(self) -> list[BlockIndex]:
         """The residual blocks that are followed by a non-local one."""
         network = self.network
-        return places_of(self.blocks, network.blocks if isinstance(network, ResNetConfig) else (network.n,) * 3)
+        return insertion_points(self.blocks, network.blocks if isinstance(network, ResNetConfig) else (network.n,) * 3)
 
 
 CONFIGURATIONS = {
@@ -140,7 +142,7 @@ class NonLocalResNet(Module):
         self.backbone = ResNet(network, rng) if isinstance(network, ResNetConfig) else CifarResNet(network, rng)
         self.non_local = [
             NonLocalBlock(network.outputs[stage], rng, pair=config.pair, subsample=config.subsample, extent=self.extent)
-            for stage, _ in config.places()
+            for stage, _ in config.insertion_points()
         ]
 
     def forward(
@@ -148,7 +150,7 @@ class NonLocalResNet(Module):
     ) -> Inexact[Tensor, "batch classes"] | tuple[Inexact[Tensor, "batch classes"], Attention]:
         """Return the logits; with return_attention=True, (logits, attention).
 
-        attention: the weights (batch, places, places) of every non-local block, the class activation maps under
+        attention: the weights (batch, positions, positions) of every non-local block, the class activation maps under
         "backbone.classifier", and the gates of the backbone's blocks.
         """
         x, attention = self.backbone.stem(images), {}
@@ -165,12 +167,12 @@ class NonLocalResNet(Module):
     ) -> tuple[Inexact[Tensor, "images more_filters new_height new_width"], Attention]:
         """Run the residual blocks of a stage, and the non-local ones that follow them, on clips of so many frames."""
         attention: Attention = {}
-        places = self.config.places()
+        points = self.config.insertion_points()
         for i, block in enumerate(self.backbone.stages[index].blocks):
             x, gates = self.residual(block, x, frames)
             attention |= prefixed(f"backbone.stages.{index}.blocks.{i}", gates)
-            if (index, i) in places:
-                k = places.index((index, i))
+            if (index, i) in points:
+                k = points.index((index, i))
                 z, weights = self.non_local[k](as_clips(x, frames), need_weights)
                 x = as_frames(z)
                 if weights is not None:
@@ -206,18 +208,22 @@ class C2DConfig(NonLocalResNetConfig):
     """The defaults are the paper's baseline, C2D of ResNet-50 on Kinetics, without non-local blocks."""
 
     blocks: Annotated[int, "number of non-local blocks: 0, 1, 5 or 10"] = 0
-    subsample: Annotated[Subsample, "2 x 2 places become one after phi and g, before them, or nowhere"] = "after"
-    classes: Classes = 400
-    extent: Annotated[Extent, "what a place sees: all places and frames, its frame, or itself in all frames"] = (
-        "spacetime"
+    subsample: Annotated[Subsample, "where 2 x 2 positions are max-pooled: after phi and g, before them, or none"] = (
+        "after"
     )
+    classes: Classes = 400
+    extent: Annotated[
+        Extent, "what a position attends to: all positions and frames, its frame, or itself in all frames"
+    ] = "spacetime"
     dropout: DropoutRate = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choices(self, extent=EXTENTS)
         if self.extent == "time" and self.subsample != "none" and self.blocks:
-            raise ConfigError("2 x 2 places cannot be pooled where each sees itself alone; hint: subsample=none")
+            raise ConfigError(
+                "2 x 2 positions cannot be pooled where each attends to itself alone; hint: subsample=none"
+            )
         if not isinstance(self.network, ResNetConfig):
             raise ConfigError(f"C2D is a ResNet for 224x224, got {self.backbone!r}; hint: resnet50")
 
@@ -264,7 +270,7 @@ class C2D(NonLocalResNet):
     def first(
         self, clips: Inexact[Tensor, "batch channels frames height width"]
     ) -> tuple[Inexact[Tensor, "images filters new_height new_width"], int]:
-        """Return (the maps after conv1, of every second frame, and pool1; how many frames a clip has now)."""
+        """Return (the feature maps after conv1, of every second frame, and pool1; how many frames a clip has now)."""
         every_second = clips[:, :, ::2]
         return pooled_in_time(self.backbone.stem(as_frames(every_second)), every_second.shape[2])
 
