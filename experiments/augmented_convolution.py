@@ -8,7 +8,7 @@ I. Bello et al., "Attention augmented convolutional networks", ICCV 2019, two of
     equal parameters    ResNet-20, and the same with attention beside the 3x3 convolutions of the last stage, kappa = 2
                         upsilon = 0.2, which has 408 parameters more
     attention alone     ResNet-20 whose blocks have attention in place of their first 3x3 convolution in the last two
-                        stages (kappa = upsilon = 1, maps of 14x14 and 7x7), knowing nothing of positions, with sines,
+                        stages (kappa = upsilon = 1, maps of 14x14 and 7x7), without positions, with sinusoidal ones,
                         with two channels of coordinates, and with relative positions; and in place of both
 
 The networks learn from the first `--images` of the training images, all rows of a seed from the same ones in the same
@@ -61,7 +61,12 @@ class Row(NamedTuple):
     settings: dict[str, Any]
 
 
-POSITIONS = {"none": "no positions", "sines": "sines", "coordinates": "coordinates", "relative": "relative positions"}
+POSITIONS = {
+    "none": "no positions",
+    "sinusoidal": "sinusoidal positions",
+    "coordinates": "coordinates",
+    "relative": "relative positions",
+}
 ALONE = {"stages": 2, "heads": 4}
 ROWS = [
     Row("plain", "ResNet-20", "resnet20", {}),

@@ -24,7 +24,7 @@ from minattn.errors import ConfigError, ShapeError
 from minattn.testing import check_gradients
 
 SEEDS = st.integers(0, 2**32 - 1)
-KINDS = ["none", "sines", "coordinates", "relative"]
+KINDS = ["none", "sinusoidal", "coordinates", "relative"]
 ANY_KIND, WITHOUT_X, RELATIVE = st.sampled_from(KINDS), st.sampled_from(["none", "relative"]), st.just("relative")
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 
@@ -42,7 +42,7 @@ def attentions(draw, positions=ANY_KIND):
     """(attention with every weight random, maps for it)."""
     positions = draw(positions)
     heads, size_k, size_v, height, width, batch = (draw(st.integers(1, n)) for n in (3, 3, 3, 4, 4, 2))
-    inputs = 4 if positions == "sines" else draw(st.integers(1, 4))
+    inputs = 4 if positions == "sinusoidal" else draw(st.integers(1, 4))
     seed = draw(SEEDS)
     attention = ImageAttention(
         inputs,
@@ -100,7 +100,7 @@ def vector_of(positions, maps, y, x):
     """The vector at a position, with its encoding."""
     channels, height, width = maps.shape
     vector = maps[:, y, x]
-    if positions == "sines":
+    if positions == "sinusoidal":
         half = channels // 2
         return vector + np.concatenate([sinusoidal_positions(y + 1, half)[y], sinusoidal_positions(x + 1, half)[x]])
     if positions == "coordinates":
@@ -327,7 +327,7 @@ def test_embeddings_start_with_the_size_of_a_heads_key():
         ({"outputs": 0, "d_v": 0}, "0 to 0 of 0 feature maps"),
         ({"d_v": 8}, "0 to 6 of 6 feature maps, got d_v = 8"),
         ({"heads": 0}, "got 0 heads.*hint: multiples of 1"),
-        ({"positions": "sines"}, "got 3 channels; hint: a multiple of 4"),
+        ({"positions": "sinusoidal"}, "got 3 channels; hint: a multiple of 4"),
         ({"sides": None}, "need the height and width of the feature maps, got None"),
         ({"sides": (0, 3)}, r"need the height and width of the feature maps, got \(0, 3\)"),
     ],
@@ -341,7 +341,7 @@ def test_settings_that_do_not_fit_are_refused(settings, message):
 @pytest.mark.parametrize("d_v", [0, 4])
 def test_positions_that_do_not_exist_are_refused(d_v):
     initialize = inspect.unwrap(AugmentedConvolution.__init__)
-    with pytest.raises(ConfigError, match="'absolute' do not exist; hint: one of none, sines"):
+    with pytest.raises(ConfigError, match="'absolute' do not exist; hint: one of none, sinusoidal"):
         initialize(object.__new__(AugmentedConvolution), 3, 6, 3, None, d_k=4, d_v=d_v, heads=2, positions="absolute")
 
 

@@ -43,7 +43,7 @@ def test_complete_leaves_a_page(minattn, pictures, pixel_run):
     first, second = sorted(pictures.glob("*/00.png"))[:2]
     result = minattn("complete", pixel_run, first, second, "--count", 2, "--plot", "page.png")
     assert (result.status, result.err) == (0, "")
-    assert result.out == "page.png: 00.png, 00.png, each with 2 drawn with other lower rows\n"
+    assert result.out == "page.png: 00.png, 00.png, each with 2 samples, the lower rows generated\n"
     page = Path("page.png").read_bytes()
     minattn("complete", pixel_run, first, second, "--count", 2, "--plot", "page.png")
     assert Path("page.png").read_bytes() == page
@@ -88,7 +88,7 @@ def test_a_run_of_super_resolution(minattn, pictures):
     assert Path("run", "samples.png").stat().st_size
     result = minattn("complete", "run", next(pictures.glob("*/00.png")), "--count", 1)
     assert (result.status, result.err) == (0, "")
-    assert result.out == "completed.png: 00.png, each with 1 drawn in full size\n"
+    assert result.out == "completed.png: 00.png, each with 1 samples in full size\n"
 
 
 def test_a_small_image_goes_to_the_encoder_as_it_is(minattn, pictures, monkeypatch):
@@ -98,12 +98,12 @@ def test_a_small_image_goes_to_the_encoder_as_it_is(minattn, pictures, monkeypat
     small = np.arange(4, dtype=np.uint8).reshape(2, 2) * 60
     Image.fromarray(small).save("small.png")
     taken = []
-    encode = ImageTransformer.draw
+    encode = ImageTransformer.sample
     monkeypatch.setattr(
         ImageTransformer,
-        "draw",
-        lambda self, tokens, given, rng, temperature, smaller: (
-            taken.append(smaller) or encode(self, tokens, given, rng, temperature, smaller)
+        "sample",
+        lambda self, tokens, given, rng, temperature, low_resolution: (
+            taken.append(low_resolution) or encode(self, tokens, given, rng, temperature, low_resolution)
         ),
     )
     assert minattn("complete", "run", "small.png", "--count", 1).status == 0

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 import minattn as ma
 from minattn.autograd import asnumpy
 from minattn.errors import ConfigError, DataError, ShapeError, TrainingError
-from minattn.models.pixels.image_transformer import CONFIGURATIONS, ImageTransformer, ImageTransformerConfig, sines
+from minattn.models.pixels.image_transformer import (
+    CONFIGURATIONS,
+    ImageTransformer,
+    ImageTransformerConfig,
+    sinusoids,
+)
 from minattn.nn.initializers import unallocated
 from minattn.testing import check_gradients
 
@@ -31,10 +36,10 @@ SMALL = {
 FORMS = [
     {"height": 3, "width": 4, "channels": channels, "likelihood": likelihood, "blocks": blocks, "positions": positions}
     for channels, likelihood, blocks, positions in [
-        (1, "categorical", "1d", "sines"),
+        (1, "categorical", "1d", "sinusoidal"),
         (3, "categorical", "2d", "learned"),
         (3, "mixture", "1d", "learned"),
-        (1, "mixture", "2d", "sines"),
+        (1, "mixture", "2d", "sinusoidal"),
     ]
 ]
 every = pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form['likelihood']} {form['blocks']}")
@@ -136,7 +141,7 @@ def test_the_input_of_the_first_layer_by_hand(form):
         if config.positions == "learned":
             x[t] += np.concatenate([model.P_row.numpy()[row], model.P_column.numpy()[column]])
         else:
-            x[t] += np.concatenate([sines(np.array([place]), d // 2)[0] for place in (row, column)])
+            x[t] += np.concatenate([sinusoids(np.array([place]), d // 2)[0] for place in (row, column)])
     expected = x @ model.output.weight.numpy() + model.output.bias.numpy()
     np.testing.assert_allclose(model(images).numpy()[0], expected, rtol=1e-10, atol=1e-12)
 
@@ -176,7 +181,7 @@ def test_channels_of_a_pixel_follow_one_another_in_rows():
 
 
 def test_sines_and_cosines_from_short_waves_to_long():
-    table = sines(np.arange(5), 6)
+    table = sinusoids(np.arange(5), 6)
     np.testing.assert_allclose(table[:, 0], np.sin(np.arange(5)))
     np.testing.assert_allclose(table[:, 2], np.sin(np.arange(5) / 10_000))
     np.testing.assert_allclose(table[:, 4], np.cos(np.arange(5) / 100))
@@ -204,7 +209,7 @@ def test_known_positions_stay_and_are_passed_at_once(form, known):
     expected = model(model.images(tokens)).numpy()[:, : known + 1]
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-11)
     given = np.arange(model.config.length) < known
-    *_, drawn = model.draw(tokens, given, np.random.default_rng(0))
+    *_, drawn = model.sample(tokens, given, np.random.default_rng(0))
     assert drawn.shape == tokens.shape
     assert (drawn[:, :known] == tokens[:, :known]).all()
     assert ((drawn >= 0) & (drawn < model.config.levels)).all()
@@ -216,7 +221,7 @@ def test_what_is_given_anywhere_stays_and_the_rest_goes_by_it(form):
     model = small(form)
     tokens = model.tokens(images_for(model))
     given = model.order // model.config.columns > 0
-    *_, drawn = model.draw(tokens, given, np.random.default_rng(0), 0.0)
+    *_, drawn = model.sample(tokens, given, np.random.default_rng(0), 0.0)
     assert (drawn[:, given] == tokens[:, given]).all()
     if form["likelihood"] == "categorical":
         likeliest = model(model.images(drawn)).numpy().argmax(axis=-1)
@@ -230,7 +235,7 @@ def test_a_seed_draws_the_same_and_a_temperature_of_zero_needs_none(form):
     nothing = np.zeros(model.config.length, bool)
 
     def drawn(seed, temperature):
-        *_, made = model.draw(tokens, nothing, np.random.default_rng(seed), temperature)
+        *_, made = model.sample(tokens, nothing, np.random.default_rng(seed), temperature)
         return made.tolist()
 
     assert drawn(1, 1.0) == drawn(1, 1.0) != drawn(2, 1.0)
@@ -240,7 +245,7 @@ def test_a_seed_draws_the_same_and_a_temperature_of_zero_needs_none(form):
 def test_draws_have_the_probabilities_of_the_model():
     """20,000 draws of the first of two pixels with three levels."""
     model = small({"height": 1, "width": 2, "channels": 1}, levels=3)
-    first = next(model.draw(np.zeros((20_000, 2, 1), int), np.zeros(2, bool), np.random.default_rng(0)))
+    first = next(model.sample(np.zeros((20_000, 2, 1), int), np.zeros(2, bool), np.random.default_rng(0)))
     counts = np.bincount(first[:, 0, 0], minlength=3) / 20_000
     images = np.array([[0, 0], [1, 0], [2, 0]]).reshape(3, 1, 1, 2)
     np.testing.assert_allclose(counts, np.exp(model.log_likelihood(images).numpy()[:, 0]), atol=0.015)
@@ -253,15 +258,15 @@ enlarged = pytest.mark.parametrize(
 )
 
 
-def smaller_for(model, count=2, seed=2):
+def low_resolution_for(model, count=2, seed=2):
     config = model.config
-    return np.random.default_rng(seed).integers(0, config.levels, (count, *config.smaller))
+    return np.random.default_rng(seed).integers(0, config.levels, (count, *config.low_resolution))
 
 
 def test_parameters_of_super_resolution():
     """Encoder layers have attention and a feed-forward network, those of the decoder attention twice."""
     config = CONFIGURATIONS["super_resolution"]
-    assert (config.smaller, config.shape) == ((3, 8, 8), (3, 32, 32))
+    assert (config.low_resolution, config.shape) == ((3, 8, 8), (3, 32, 32))
     with unallocated():
         model = ImageTransformer(config, np.random.default_rng(0))
     d, d_ff, rows = 512, 2048, 3 * 256
@@ -272,24 +277,24 @@ def test_parameters_of_super_resolution():
 
 
 @enlarged
-def test_with_the_smaller_image_the_decoder_is_causal_all_the_same(form):
+def test_with_the_low_resolution_image_the_decoder_is_causal_all_the_same(form):
     model = small(form)
-    images, smaller = images_for(model, 1), smaller_for(model, 1)
-    outputs, tokens = model(images, smaller).numpy(), model.tokens(images)
+    images, low_resolution = images_for(model, 1), low_resolution_for(model, 1)
+    outputs, tokens = model(images, low_resolution).numpy(), model.tokens(images)
     for t in range(model.config.length):
         changed = tokens.copy()
         changed[:, t] = (changed[:, t] + 1) % model.config.levels
-        found = model(model.images(changed), smaller).numpy()
+        found = model(model.images(changed), low_resolution).numpy()
         np.testing.assert_allclose(found[:, : t + 1], outputs[:, : t + 1], rtol=1e-11, atol=1e-13)
 
 
 @enlarged
-def test_every_position_depends_on_every_pixel_of_the_smaller_image(form):
+def test_every_position_depends_on_every_pixel_of_the_low_resolution_image(form):
     model = small(form)
-    images, smaller = images_for(model, 1), smaller_for(model, 1)
-    outputs = model(images, smaller).numpy()
-    for place in np.ndindex(smaller.shape):
-        changed = smaller.copy()
+    images, low_resolution = images_for(model, 1), low_resolution_for(model, 1)
+    outputs = model(images, low_resolution).numpy()
+    for place in np.ndindex(low_resolution.shape):
+        changed = low_resolution.copy()
         changed[place] = (changed[place] + 1) % model.config.levels
         assert (np.abs(model(images, changed).numpy() - outputs).max(axis=-1) > 1e-12).all()
 
@@ -297,8 +302,8 @@ def test_every_position_depends_on_every_pixel_of_the_smaller_image(form):
 def test_the_decoder_layer_by_hand():
     """(b) and (d), in turn: local attention, attention over the encoder's output, the feed-forward network."""
     model = small(FORMS[0] | LARGER, layers=1)
-    images, smaller = images_for(model, 1), smaller_for(model, 1)
-    memory, _ = model.encoder(smaller)
+    images, low_resolution = images_for(model, 1), low_resolution_for(model, 1)
+    memory, _ = model.encoder(low_resolution)
     (layer,) = model.layers
     x = model._embedded(model.tokens(images)).numpy()
     q = ma.tensor(np.concatenate([np.zeros_like(x[:, :1]), x[:, :-1]], axis=1) + model._positions(0, 16))
@@ -307,7 +312,7 @@ def test_the_decoder_layer_by_hand():
     context, weights = layer.cross_attention(q, memory)
     q = layer.norm_2(q + context)
     q = layer.norm_3(q + layer.feed_forward(q))
-    outputs, attention = model(images, smaller, return_attention=True)
+    outputs, attention = model(images, low_resolution, return_attention=True)
     np.testing.assert_allclose(outputs.numpy(), model.output(q).numpy(), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(attention["layers.0.cross_attention"].numpy(), weights.numpy(), rtol=1e-10)
     assert {path: each.shape for path, each in attention.items()} == {
@@ -322,58 +327,58 @@ def test_the_decoder_layer_by_hand():
 def test_the_encoder_reads_channels_of_pixels_row_by_row(form):
     """Without layers: the level of each channel, and its row and column."""
     model = small(form)
-    config, smaller = model.config, smaller_for(model, 1)
+    config, low_resolution = model.config, low_resolution_for(model, 1)
     encoder, d = model.encoder, config.d_model
     encoder.layers = []
-    channels, height, width = config.smaller
+    channels, height, width = config.low_resolution
     expected = np.zeros((height * width * channels, d))
     for i, (row, column, channel) in enumerate(np.ndindex(height, width, channels)):
-        level = smaller[0, channel, row, column]
+        level = low_resolution[0, channel, row, column]
         expected[i] = np.sqrt(d) * encoder.embedding.numpy()[channel * config.levels + level]
         place = column * channels + channel
         if config.positions == "learned":
             expected[i] += np.concatenate([encoder.P_row.numpy()[row], encoder.P_column.numpy()[place]])
         else:
-            expected[i] += np.concatenate([sines(np.array([n]), d // 2)[0] for n in (row, place)])
-    x, _ = encoder(smaller)
+            expected[i] += np.concatenate([sinusoids(np.array([n]), d // 2)[0] for n in (row, place)])
+    x, _ = encoder(low_resolution)
     np.testing.assert_allclose(x.numpy()[0], expected, rtol=1e-10, atol=1e-12)
 
 
 @enlarged
 def test_an_enlarged_image_is_drawn_one_position_after_another(form):
     model = small(form)
-    images, smaller = images_for(model), smaller_for(model)
-    outputs, tokens = model(images, smaller).numpy(), model.tokens(images)
-    memory, state, new = model.encode(smaller), None, tokens[:, :0]
+    images, low_resolution = images_for(model), low_resolution_for(model)
+    outputs, tokens = model(images, low_resolution).numpy(), model.tokens(images)
+    memory, state, new = model.encode(low_resolution), None, tokens[:, :0]
     for t in range(model.config.length):
         state, found = model.step(state, new, memory)
         np.testing.assert_allclose(found.numpy()[:, -1], outputs[:, t], rtol=1e-9, atol=1e-11)
         new = tokens[:, t : t + 1]
     nothing = np.zeros(model.config.length, bool)
-    *_, drawn = model.draw(tokens, nothing, np.random.default_rng(0), 0.0, smaller)
+    *_, drawn = model.sample(tokens, nothing, np.random.default_rng(0), 0.0, low_resolution)
     if form["likelihood"] == "categorical":
-        likeliest = model(model.images(drawn), smaller).numpy().argmax(axis=-1)
+        likeliest = model(model.images(drawn), low_resolution).numpy().argmax(axis=-1)
         np.testing.assert_array_equal(drawn[..., 0], likeliest)
 
 
 def test_gradients_reach_the_encoder():
     model = small(FORMS[1] | LARGER, layers=1)
-    images, smaller = images_for(model, 1), smaller_for(model, 1)
-    check_gradients(lambda: model.log_likelihood(images, smaller), parameters=model.encoder.named_parameters())
+    images, low_resolution = images_for(model, 1), low_resolution_for(model, 1)
+    check_gradients(lambda: model.log_likelihood(images, low_resolution), parameters=model.encoder.named_parameters())
 
 
 @pytest.mark.parametrize(
-    ("encoder_layers", "smaller", "message"),
+    ("encoder_layers", "low_resolution", "message"),
     [
-        (1, None, "the encoder got no smaller images; hint: give those"),
-        (0, np.zeros((1, 1, 2, 2), int), "has no encoder for smaller images; hint: encoder_layers=4"),
+        (1, None, "the encoder got no low-resolution images; hint: give those"),
+        (0, np.zeros((1, 1, 2, 2), int), "has no encoder for low-resolution images; hint: encoder_layers=4"),
         (1, np.zeros((1, 1, 4, 4), int), r"expected whole numbers \(batch, 1, 2, 2\)"),
     ],
 )
-def test_smaller_images_that_do_not_fit_are_refused(encoder_layers, smaller, message):
+def test_low_resolution_images_that_do_not_fit_are_refused(encoder_layers, low_resolution, message):
     model = small(FORMS[0] | LARGER, encoder_layers=encoder_layers)
     with pytest.raises(ShapeError, match=message):
-        model.log_likelihood(images_for(model, 1), smaller)
+        model.log_likelihood(images_for(model, 1), low_resolution)
 
 
 # ---------------------------------------------------------------------------------------------- what is refused
@@ -419,14 +424,14 @@ def test_real_numbers_are_no_levels():
 @pytest.mark.parametrize("temperature", [-1.0, math.inf, math.nan])
 def test_temperatures_that_are_none_are_refused(temperature):
     with pytest.raises(ConfigError, match="finite number of at least 0"):
-        small(FORMS[0]).draw(np.zeros((1, 12, 1), int), np.zeros(12, bool), np.random.default_rng(0), temperature)
+        small(FORMS[0]).sample(np.zeros((1, 12, 1), int), np.zeros(12, bool), np.random.default_rng(0), temperature)
 
 
 def test_a_model_that_diverged_draws_nothing():
     model = small(FORMS[0])
     model.output.bias.replace_data(np.full(6, np.nan))
     with pytest.raises(TrainingError, match="NaN"):
-        next(model.draw(np.zeros((1, 12, 1), int), np.zeros(12, bool), np.random.default_rng(0)))
+        next(model.sample(np.zeros((1, 12, 1), int), np.zeros(12, bool), np.random.default_rng(0)))
 
 
 # ---------------------------------------------------------------------------------------------- devices
@@ -446,11 +451,11 @@ def test_the_same_numbers_on_every_device(backend, form):
 def test_the_same_numbers_of_super_resolution_on_every_device(backend):
     form = FORMS[0] | LARGER
     model, there = small(form, dtype=np.float32), small(form, dtype=np.float32).to(backend.device)
-    images, smaller = images_for(model), smaller_for(model)
-    model.log_likelihood(images, smaller).mean().backward()
+    images, low_resolution = images_for(model), low_resolution_for(model)
+    model.log_likelihood(images, low_resolution).mean().backward()
     expected = {name: parameter.grad for name, parameter in model.named_parameters().items()}
-    images, smaller = (ma.to_device(each, backend.device) for each in (images, smaller))
-    there.log_likelihood(images, smaller).mean().backward()
+    images, low_resolution = (ma.to_device(each, backend.device) for each in (images, low_resolution))
+    there.log_likelihood(images, low_resolution).mean().backward()
     for name, parameter in there.named_parameters().items():
         found = asnumpy(parameter.grad)
         np.testing.assert_allclose(found, expected[name], rtol=1e-3, atol=1e-5, err_msg=name)

@@ -124,7 +124,7 @@ def test_what_is_drawn_is_as_likely_as_it_should_be():
     outputs = rng.normal(size=mixture.size)
     for logistic in (2, 11):  # three means, three log scales and a, b, c
         outputs[logistic + 3 : logistic + 9] = -1, -1, -1, 1.5, -1.5, 1.5
-    drawn = mixture.draw(np.broadcast_to(outputs, (100_000, mixture.size)), rng)
+    drawn = mixture.sample(np.broadcast_to(outputs, (100_000, mixture.size)), rng)
     every = np.stack(np.meshgrid(*[np.arange(levels)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     p = np.exp(mixture.log_likelihood(ma.tensor(np.broadcast_to(outputs, (64, mixture.size)).copy()), every).numpy())
     counts = np.bincount(drawn @ [16, 4, 1], minlength=64)
@@ -136,7 +136,7 @@ def test_a_temperature_of_zero_takes_the_means_of_the_likeliest():
     mixture = LogisticMixture(1, 2, 5)
     outputs = np.array([[0.0, 1.0, 0.9, 0.0, -0.4, 0.0]])  # logits of two, then a mean and a log scale of each
     for seed in range(5):
-        assert mixture.draw(outputs, np.random.default_rng(seed), temperature=0.0).tolist() == [[1]]
+        assert mixture.sample(outputs, np.random.default_rng(seed), temperature=0.0).tolist() == [[1]]
 
 
 def test_channels_are_drawn_one_after_another():
@@ -147,7 +147,7 @@ def test_channels_are_drawn_one_after_another():
     level_1 = np.rint((0.5 + 1) / 2 * 255).astype(int)
     level_2 = np.rint((-0.2 + a * mixture.scaled(level_1) + 1) / 2 * 255).astype(int)
     level_3 = np.rint((0.1 + b * mixture.scaled(level_1) + c * mixture.scaled(level_2) + 1) / 2 * 255).astype(int)
-    assert mixture.draw(outputs[None], rng, temperature=0.0).tolist() == [[level_1, level_2, level_3]]
+    assert mixture.sample(outputs[None], rng, temperature=0.0).tolist() == [[level_1, level_2, level_3]]
 
 
 @pytest.mark.parametrize(("channels", "mixtures", "size"), [(3, 10, 100), (1, 10, 30), (1, 1, 3)])

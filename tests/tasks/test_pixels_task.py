@@ -127,21 +127,21 @@ def test_what_is_below_the_rows_that_stay_does_not_matter(blocks):
 
 
 # ---------------------------------------------------------------------------------------------- super-resolution
-def test_a_smaller_image_has_the_means_of_its_blocks():
+def test_a_low_resolution_image_has_the_means_of_its_blocks():
     predictor = model(encoder_layers=1, factor=2)
     levels = predictor.levels(some_images(2))
-    smaller = predictor.smaller(levels)
-    assert smaller.shape == (2, 1, 2, 3)
-    for n, c, y, x in np.ndindex(smaller.shape):
+    low_resolution = predictor.low_resolution(levels)
+    assert low_resolution.shape == (2, 1, 2, 3)
+    for n, c, y, x in np.ndindex(low_resolution.shape):
         block = levels[n, c, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
-        assert smaller[n, c, y, x] == round(block.mean())
-    assert model().smaller(levels) is None
+        assert low_resolution[n, c, y, x] == round(block.mean())
+    assert model().low_resolution(levels) is None
 
 
 def test_the_score_of_super_resolution_is_of_images_given_their_smaller_ones():
     predictor, images = model(encoder_layers=1, factor=2), some_images()
     levels = predictor.levels(images)
-    found = predictor.model.eval().log_likelihood(levels, predictor.smaller(levels)).numpy()
+    found = predictor.model.eval().log_likelihood(levels, predictor.low_resolution(levels)).numpy()
     assert predictor.mean_loss(images) == pytest.approx(-found.mean(), rel=1e-5)
 
 

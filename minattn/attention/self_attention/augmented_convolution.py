@@ -38,8 +38,8 @@ from minattn.nn import Conv2d, Module, initializers
 from minattn.nn.initializers import Rng
 from minattn.published import Mechanism, Paper
 
-Positions = Literal["none", "sines", "coordinates", "relative"]
-POSITIONS = ("none", "sines", "coordinates", "relative")
+Positions = Literal["none", "sinusoidal", "coordinates", "relative"]
+POSITIONS = ("none", "sinusoidal", "coordinates", "relative")
 
 
 # ---------------------------------------------------------------------------------------------- relative logits
@@ -78,7 +78,7 @@ def relative_logits(
 
 
 # ---------------------------------------------------------------------------------------------- positions in X
-def with_sines(x: Num[Tensor, "batch height width channels"]) -> Num[Tensor, "batch height width channels"]:
+def with_sinusoids(x: Num[Tensor, "batch height width channels"]) -> Num[Tensor, "batch height width channels"]:
     """Return X plus the sines of the row in the first half of the channels and of the column in the second half."""
     _, height, width, channels = x.shape
     rows = np.broadcast_to(sinusoidal_positions(height, channels // 2)[:, None], (height, width, channels // 2))
@@ -125,7 +125,7 @@ class ImageAttention(Module):
                 f"heads share their keys and values, got {heads} heads for d_k = {d_k} and d_v = {d_v} of {inputs} "
                 f"channels; hint: multiples of {max(heads, 1)}, at least one of each"
             )
-        if positions == "sines" and inputs % 4:
+        if positions == "sinusoidal" and inputs % 4:
             raise ConfigError(
                 f"sines and cosines of rows and columns are four to a group, got {inputs} channels; hint: a "
                 "multiple of 4"
@@ -165,8 +165,8 @@ class ImageAttention(Module):
         if height * width == 0:
             raise ShapeError(f"attention got feature maps without a position, {maps.shape}; hint: larger images")
         x = ops.moveaxis(maps, 1, -1)
-        if self.positions == "sines":
-            x = with_sines(x)
+        if self.positions == "sinusoidal":
+            x = with_sinusoids(x)
         elif self.positions == "coordinates":
             x = with_coordinates(x)
         q, k, v = (self._split(ops.linear(x, W)) for W in (self.W_q, self.W_k, self.W_v))

@@ -16,10 +16,11 @@ t counts positions in the order of generation, which in blocks of two dimensions
 numbers for the row of position t and d / 2 for its column, C columns a pixel in the categorical form: sines and
 cosines, half of each, or learned.
 
-Super-resolution (section 3) has an encoder of the smaller image, layers of the Transformer that see all of its
-positions, a channel of a pixel each; every layer of the decoder attends to what it returns, after its local attention:
+Super-resolution (section 3) has an encoder of the low-resolution image, layers of the Transformer whose positions, a
+channel of a pixel each, attend to all others; every layer of the decoder attends to its output, after its local
+attention:
 
-    M = encoder(smaller image);  q_b = LayerNorm(q_a + Dropout(attention(q_a, M)))                          (d)
+    M = encoder(low-resolution image);  q_b = LayerNorm(q_a + Dropout(attention(q_a, M)))           (d)
 
 and the feed-forward network of (b) takes q_b.
 
@@ -75,15 +76,16 @@ class ImageTransformerConfig:
     heads: Annotated[int, "number of attention heads"] = 4
     d_k: Annotated[int | None, "size of a head's keys and values; none: d / heads"] = None
     dropout: DropoutRate = 0.3
-    positions: Annotated[Literal["sines", "learned"], "encoding of rows and columns"] = "sines"
+    positions: Annotated[Literal["sinusoidal", "learned"], "encoding of rows and columns"] = "sinusoidal"
     layer_norm_eps: Annotated[float, "epsilon of layer norm"] = 1e-6
-    encoder_layers: Annotated[int, "layers of the encoder of a smaller image, in super-resolution; 0: without one"] = 0
-    factor: Annotated[int, "how many times as high and wide as that the image is"] = 4
+    encoder_layers: Annotated[int, "layers of the encoder, in super-resolution; 0: without one"] = 0
+    factor: Annotated[int, "how many times as high and wide as the low-resolution image the other one is"] = 4
 
     def __post_init__(self) -> None:
         sizes = ("height", "width", "channels", "mixtures", "query", "query_height", "query_width")
         check_sizes(self, *sizes, "layers", "d_model", "d_ff", "heads")
-        check_choices(self, likelihood=("categorical", "mixture"), blocks=("1d", "2d"), positions=("sines", "learned"))
+        check_choices(self, likelihood=("categorical", "mixture"), blocks=("1d", "2d"))
+        check_choices(self, positions=("sinusoidal", "learned"))
         if self.levels < 2:
             raise ConfigError(f"a pixel has at least 2 levels, got {self.levels}; hint: 256")
         if not 0 <= self.dropout < 1:
@@ -112,7 +114,7 @@ class ImageTransformerConfig:
         return self.channels, self.height, self.width
 
     @property
-    def smaller(self) -> tuple[int, int, int]:
+    def low_resolution(self) -> tuple[int, int, int]:
         """(channels, height, width) of what the encoder takes."""
         return self.channels, self.height // self.factor, self.width // self.factor
 
@@ -177,17 +179,17 @@ class ImageTransformer(Module):
     def forward(
         self,
         images: Integer[Array, "batch channels height width"],
-        smaller: Integer[Array, "batch channels rows columns"] | None = None,
+        low_resolution: Integer[Array, "batch channels rows columns"] | None = None,
         return_attention: bool = False,
     ) -> Inexact[Tensor, "batch n outputs"] | tuple[Inexact[Tensor, "batch n outputs"], Attention]:
         """Return what (c) makes a distribution of, for all positions in the order of generation.
 
-        smaller: the images that the encoder takes, where there is one.  With return_attention=True (outputs,
+        low_resolution: the images that the encoder takes, where there is one.  With return_attention=True (outputs,
         attention): the weights (batch, heads, n, n) of every layer, in that order, and (batch, heads, n, m) over the
         encoder's positions.  Raises ShapeError for images of another size, DataError for levels that there are not.
         """
         embedded = self._embedded(self.tokens(images))
-        memory, attention = self._memory(smaller, return_attention)
+        memory, attention = self._memory(low_resolution, return_attention)
         x = self.dropout(shifted(embedded) + self._positions(0, self.config.length))  # (a)
         for i in range(len(self.layers)):
             x, _, inner = self._layer(i, x, None, memory, return_attention)
@@ -198,10 +200,10 @@ class ImageTransformer(Module):
     def log_likelihood(
         self,
         images: Integer[Array, "batch channels height width"],
-        smaller: Integer[Array, "batch channels rows columns"] | None = None,
+        low_resolution: Integer[Array, "batch channels rows columns"] | None = None,
     ) -> Inexact[Tensor, "batch n"]:
-        """Return log p of every position, given those before and the smaller image, in the order of generation."""
-        outputs, tokens = self(images, smaller), self.tokens(images)
+        """Return log p of every position, given those before and what the encoder takes, in the order of generation."""
+        outputs, tokens = self(images, low_resolution), self.tokens(images)
         if self.config.likelihood == "mixture":
             return self.config.mixture().log_likelihood(outputs, tokens)
         return -cross_entropy(outputs, tokens[..., 0], reduction="none")
@@ -241,22 +243,24 @@ class ImageTransformer(Module):
         tables = self.P_row, self.P_column
         return position_vectors(self.order[start:end], self.config, self.config.columns, tables, self.output.weight)
 
-    def encode(self, smaller: Integer[Array, "batch channels rows columns"]) -> tuple[KeyValues, ...]:
+    def encode(self, low_resolution: Integer[Array, "batch channels rows columns"]) -> tuple[KeyValues, ...]:
         """Return the keys and values of the encoder's output, for every layer of the decoder.
 
         Raises ShapeError where there is no encoder, and for images of another size.
         """
-        return self._memory(smaller, need_weights=False)[0]
+        return self._memory(low_resolution, need_weights=False)[0]
 
-    def _memory(self, smaller: Array | None, need_weights: bool) -> tuple[tuple[KeyValues, ...] | None, Attention]:
+    def _memory(
+        self, low_resolution: Array | None, need_weights: bool
+    ) -> tuple[tuple[KeyValues, ...] | None, Attention]:
         """What `encode` returns, None without an encoder, and the encoder's attention."""
-        if self.encoder is None and smaller is not None:
-            raise ShapeError("this Image Transformer has no encoder for smaller images; hint: encoder_layers=4")
-        if self.encoder is not None and smaller is None:
-            raise ShapeError("the encoder got no smaller images; hint: give those that are to be enlarged")
+        if self.encoder is None and low_resolution is not None:
+            raise ShapeError("this Image Transformer has no encoder for low-resolution images; hint: encoder_layers=4")
+        if self.encoder is not None and low_resolution is None:
+            raise ShapeError("the encoder got no low-resolution images; hint: give those that are to be enlarged")
         if self.encoder is None:
             return None, {}
-        x, attention = self.encoder(smaller, need_weights)
+        x, attention = self.encoder(low_resolution, need_weights)
         return tuple(layer.cross_attention.keys_values(x) for layer in self.layers), prefixed("encoder", attention)
 
     def _layer(
@@ -277,7 +281,7 @@ class ImageTransformer(Module):
 
         tokens: at first the levels of any number of positions, later that of the one position generated since; the
         outputs are of the positions after them, and at first of position 0 too.  The state holds keys and values, so
-        that none is computed twice.  memory: what `encode` returns of the smaller images, where there is an encoder.
+        that none is computed twice.  memory: what `encode` returns, where there is an encoder.
         """
         if state is None:
             state = Cache((None,) * len(self.layers))
@@ -292,29 +296,29 @@ class ImageTransformer(Module):
             layers.append(past)
         return Cache(tuple(layers)), self.output(x)  # (c)
 
-    def draw(
+    def sample(
         self,
         tokens: Integer[np.ndarray, "batch n together"],
         given: Bool[np.ndarray, " n"],
         rng: np.random.Generator,
         temperature: float = 1.0,
-        smaller: Integer[np.ndarray, "batch channels rows columns"] | None = None,
+        low_resolution: Integer[np.ndarray, "batch channels rows columns"] | None = None,
     ) -> Iterator[Integer[np.ndarray, "batch made together"]]:
         """Iterate over the levels so far, in the order of generation, one position more each time.
 
-        Positions that are `given` keep their `tokens`, the others are drawn: of an image whose upper half is given, the
-        lower half; where nothing is given, images.  temperature: divides the logits, and multiplies the deviations of a
-        mixture; 0 takes the likeliest.  smaller: the images that the encoder takes, where there is one.  Call `eval()`
-        first: in training mode dropout is on here too.  Raises ConfigError for a temperature that is none, ShapeError
-        for smaller images that do not fit.
+        Positions that are `given` keep their `tokens`, the others are sampled: of an image whose upper half is given,
+        the lower half; where nothing is given, images.  temperature: divides the logits, and multiplies the deviations
+        of a mixture; 0 takes the likeliest.  low_resolution: the images that the encoder takes, where there is one.
+        Call `eval()` first: in training mode dropout is on here too.  Raises ConfigError for a temperature that is none,
+        ShapeError for low-resolution images that do not fit.
         """
         if not 0 <= temperature < math.inf:
             raise ConfigError(f"a temperature is a finite number of at least 0, got {temperature}; hint: 1")
         with no_grad():
-            memory, _ = self._memory(smaller, need_weights=False)
-        return self._draw(tokens, given, rng, temperature, memory)
+            memory, _ = self._memory(low_resolution, need_weights=False)
+        return self._samples(tokens, given, rng, temperature, memory)
 
-    def _draw(
+    def _samples(
         self,
         tokens: np.ndarray,
         given: np.ndarray,
@@ -331,15 +335,15 @@ class ImageTransformer(Module):
             position = made.shape[1]
             new = tokens[:, position : position + 1]
             if not given[position]:
-                new = self._drawn(asnumpy(outputs.data)[:, -1:].astype(np.float64), rng, temperature)
+                new = self._sampled(asnumpy(outputs.data)[:, -1:].astype(np.float64), rng, temperature)
             made = np.concatenate([made, new], axis=1)
             yield made
 
-    def _drawn(self, outputs: np.ndarray, rng: np.random.Generator, temperature: float) -> np.ndarray:
+    def _sampled(self, outputs: np.ndarray, rng: np.random.Generator, temperature: float) -> np.ndarray:
         """Levels (batch, 1, channels) of outputs (batch, 1, .)."""
         refuse_nan(outputs)
         if self.config.likelihood == "mixture":
-            return self.config.mixture().draw(outputs, rng, temperature)
+            return self.config.mixture().sample(outputs, rng, temperature)
         noise = rng.gumbel(size=outputs.shape)  # the largest of logits + noise is drawn from their softmax
         return np.argmax(outputs + temperature * noise, axis=-1)[..., None]
 
@@ -361,11 +365,11 @@ class LocalDecoderLayer(DecoderLayer):
 
 
 class ImageEncoder(Module):
-    """The encoder of super-resolution: of the smaller image each channel of a pixel is a position that sees all."""
+    """The encoder of super-resolution: each channel of a pixel is a position and attends to all."""
 
     def __init__(self, config: ImageTransformerConfig, rng: Rng) -> None:
         self.config = config
-        channels, height, width = config.smaller
+        channels, height, width = config.low_resolution
         self.embedding = initializers.normal((channels * config.levels, config.d_model), rng, config.d_model**-0.5)
         self.P_row, self.P_column = position_tables(config, height, width * channels, rng)
         self.dropout = Dropout(config.dropout, rng)
@@ -373,15 +377,15 @@ class ImageEncoder(Module):
         self.layers = [EncoderLayer(layer, rng) for _ in range(config.encoder_layers)]
 
     def forward(
-        self, smaller: Integer[Array, "batch channels rows columns"], need_weights: bool = True
+        self, low_resolution: Integer[Array, "batch channels rows columns"], need_weights: bool = True
     ) -> tuple[Inexact[Tensor, "batch m d_model"], Attention]:
         """Return (M of (d), the weights (batch, heads, m, m) of every layer), positions row by row.
 
         Raises ShapeError for images of another size, DataError for levels that there are not.
         """
         config = self.config
-        channels, height, width = config.smaller
-        images = checked_levels(smaller, config.smaller, config.levels)
+        channels, height, width = config.low_resolution
+        images = checked_levels(low_resolution, config.low_resolution, config.levels)
         positions = np.arange(height * width * channels)
         tokens = images.transpose(0, 2, 3, 1).reshape(len(images), len(positions))
         tables = self.P_row, self.P_column
@@ -429,17 +433,17 @@ def position_tables(
 
 
 def position_vectors(
-    places: Integer[np.ndarray, " n"],
+    positions: Integer[np.ndarray, " n"],
     config: ImageTransformerConfig,
     columns: int,
     tables: tuple[Parameter | None, Parameter | None],
     parameter: Parameter,
 ) -> Any:
-    """P (n, d) of places, counted row by row; of the tables, or sines of the type and on the device of `parameter`."""
-    row, column = np.divmod(places, columns)
+    """P (n, d) of positions in row-major order: of the tables, or sinusoidal, in dtype and device as `parameter`."""
+    row, column = np.divmod(positions, columns)
     if tables[0] is not None:
         return ops.concat([ops.embedding(tables[0], row), ops.embedding(tables[1], column)], axis=-1)
-    table = np.concatenate([sines(row, config.d_model // 2), sines(column, config.d_model // 2)], axis=-1)
+    table = np.concatenate([sinusoids(row, config.d_model // 2), sinusoids(column, config.d_model // 2)], axis=-1)
     return like(table.astype(parameter.data.real.dtype), parameter.data)
 
 
@@ -448,7 +452,7 @@ def shifted(x: Inexact[Tensor, "batch n d"]) -> Inexact[Tensor, "batch n d"]:
     return ops.pad(x, [(0, 0), (1, 0), (0, 0)])[:, :-1]
 
 
-def sines(position: Integer[np.ndarray, " n"], d: int) -> Float[np.ndarray, "n d"]:
+def sinusoids(position: Integer[np.ndarray, " n"], d: int) -> Float[np.ndarray, "n d"]:
     """Sines, then cosines, of rows or columns at d / 2 wavelengths from 2 pi to 2 pi 10^4."""
     rates = 10000.0 ** -(np.arange(d // 2) / max(1, d // 2 - 1))
     angles = position[:, None] * rates

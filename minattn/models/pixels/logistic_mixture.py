@@ -71,10 +71,10 @@ class LogisticMixture:
         log_p = log_probability(x, self._conditional_means(means, coefficients, x), log_scales, self.levels)
         return ops.logsumexp(ops.log_softmax(logits) + ops.sum(log_p, axis=-1), axis=-1)  # (b)
 
-    def draw(
+    def sample(
         self, outputs: Float[np.ndarray, "*batch size"], rng: np.random.Generator, temperature: float = 1.0
     ) -> Integer[np.ndarray, "*batch channels"]:
-        """Draw pixels: a logistic by its pi, then channel after channel, the nearest level, on which the next depends.
+        """Sample pixels: a logistic by its pi, then channel after channel the nearest level, on which the next depends.
 
         temperature: divides the logits and multiplies s; at 0 the likeliest logistic's means.
         """

@@ -1,4 +1,4 @@
-"""An Image Transformer that is trained, scored and asked to draw and to complete images."""
+"""An Image Transformer that is trained, scored and asked to sample and to complete images."""
 
 import math
 from dataclasses import replace
@@ -46,11 +46,11 @@ class PixelModel:
         """The images in as many levels as the model has."""
         return to_levels(images.pixels, self.config.network.levels)
 
-    def smaller(self, images: Levels) -> Levels | None:
+    def low_resolution(self, images: Levels) -> Levels | None:
         """What the encoder takes of the images, each level the mean of factor x factor; None without an encoder."""
         if not self.has_encoder:
             return None
-        factor, (channels, height, width) = self.config.network.factor, self.config.network.smaller
+        factor, (channels, height, width) = self.config.network.factor, self.config.network.low_resolution
         blocks = images.reshape(len(images), channels, height, factor, width, factor)
         return np.rint(blocks.mean(axis=(3, 5))).astype(np.int64)
 
@@ -72,7 +72,7 @@ class PixelModel:
     def loss(self, model: Any, batch: LevelBatch) -> Tensor:
         """-log p of the images in nats, for each channel of a pixel."""
         channels, height, width = self.shape
-        total = ops.sum(model.log_likelihood(batch.images, self.smaller(batch.images)))
+        total = ops.sum(model.log_likelihood(batch.images, self.low_resolution(batch.images)))
         return -total / (len(batch.images) * channels * height * width)
 
     @blas_threads()
@@ -88,7 +88,7 @@ class PixelModel:
             on_progress(done, len(pixels))
         return math.fsum(losses) / len(pixels)
 
-    # ------------------------------------------------------------------------------------------ drawing
+    # ------------------------------------------------------------------------------------------ sampling
     @blas_threads()
     def completed(
         self,
@@ -98,9 +98,9 @@ class PixelModel:
         seed: int = 0,
         on_progress: OnProgress = ignore_progress,
     ) -> np.ndarray:
-        """Images (count, channels, height, width), bytes, whose first `rows` rows stay, and whose others are drawn.
+        """Images (count, channels, height, width), bytes, whose first `rows` rows stay, and whose others are sampled.
 
-        With an encoder, which takes the smaller images of all rows.
+        With an encoder, which takes the low-resolution images of all rows.
         """
         network, model = self.config.network, self.model.eval()
         images = to_levels(pixels, network.levels)
@@ -108,7 +108,7 @@ class PixelModel:
         given = model.order // network.columns < rows
         made = tokens
         rng = np.random.default_rng(seed)
-        for made in model.draw(tokens, given, rng, temperature, self.smaller(images)):
+        for made in model.sample(tokens, given, rng, temperature, self.low_resolution(images)):
             on_progress(made.shape[1], network.length)
         return from_levels(model.images(made), network.levels)
 

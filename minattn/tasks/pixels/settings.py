@@ -41,7 +41,7 @@ class PixelConfig(TaskConfig):
     warmup: Annotated[Count, "steps in which the learning rate rises, at most a tenth of all"] = 100
     beta2: Annotated[Fraction, "beta2 of Adam"] = 0.98
     max_norm: Annotated[Positive, "the norm that the gradient is clipped to"] = 1.0
-    samples: Annotated[Count, "images that the model draws and completes at each evaluation, of each kind"] = 10
+    samples: Annotated[Count, "images that the model samples and completes at each evaluation, of each kind"] = 10
     temperature: Annotated[Positive, "sampling temperature"] = 1.0
     size: Annotated[Side, "side in pixels that a folder's images are scaled to; 0: as they are"] = 0
     color: Annotated[Color, "colors of a folder's images: as they are, all gray, or all RGB"] = "keep"

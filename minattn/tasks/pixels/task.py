@@ -1,12 +1,12 @@
-"""Images generated pixel by pixel: an Image Transformer learns what images are like, draws some and completes others.
+"""Images generated pixel by pixel: an Image Transformer learns what images are like, samples some and completes others.
 
 The data are the 8x8 digits that scikit-learn ships, Fashion-MNIST, CIFAR-10 or a folder of images; their classes are
 not looked at.  The score is bits per dimension, -log2 p of a channel of a pixel given those generated before, the mean
 over the test images, beside what histograms and PNG need for the same images (`minattn.tasks.pixels.baselines`).  At
-every evaluation the model draws a row of images, and in the end completes the lower halves of test images too.
+every evaluation the model samples a row of images, and in the end completes the lower halves of test images too.
 
 `--set encoder_layers=2` is super-resolution: the model is given each image with `factor` times fewer rows and columns,
-and its score is that of the image given the smaller one.
+and its score is that of the image given the low-resolution one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -75,10 +75,10 @@ class PixelGeneration(Task):
     def on_evaluation(
         self, predictor: PixelModel, metrics: Mapping[str, float], step: int, folder: Path, progress: Progress
     ) -> None:
-        """Let the model draw a few images, unless it needs smaller ones for that."""
+        """Sample a few images, unless the model needs low-resolution ones for that."""
         if not predictor.has_encoder:
             draw_page(predictor, folder / PAGE)
-            progress.note(f"drawn: {folder / PAGE}")
+            progress.note(f"samples: {folder / PAGE}")
 
     def report(self, predictor: PixelModel, splits: ImageSplits) -> dict[str, Any]:
         train, test = (predictor.levels(images) for images in (splits.train, splits.test))
@@ -89,7 +89,7 @@ class PixelGeneration(Task):
         return {"baselines": others}
 
     def figures(self, predictor: PixelModel, test: Images, evaluation: Evaluation, folder: Path) -> Sequence[str]:
-        """Images that the best model draws, and test images whose lower half it completes, or that it enlarges."""
+        """Images that the best model samples, and test images whose lower half it completes, or that it enlarges."""
         draw_page(predictor, folder / PAGE, test)
         return [PAGE]
 
@@ -138,29 +138,29 @@ class PixelGeneration(Task):
             )
         ]
         image_page(page, plot)
-        what = "in full size" if enlarges else "with other lower rows"
-        output.line(f"{plot}: {', '.join(name for name, _ in page)}, each with {count} drawn {what}")
+        what = " in full size" if enlarges else ", the lower rows generated"
+        output.line(f"{plot}: {', '.join(name for name, _ in page)}, each with {count} samples{what}")
 
     def example(self, source: ImageSource) -> str:
         return "IMAGE.png"
 
 
 def draw_page(predictor: PixelModel, path: Path, images: Images | None = None) -> None:
-    """A page of images that the model draws; and of those given, upper halves, completed, and as they are."""
+    """A page of images that the model samples; and of those given, upper halves, completed, and as they are."""
     from minattn.viz.image_page import image_page
 
     config, (channels, height, width) = predictor.config, predictor.shape
     rows = []
     if not predictor.has_encoder:
         nothing = np.zeros((config.samples, channels, height, width), np.uint8)
-        rows.append(("drawn", predictor.completed(nothing, 0, config.temperature, config.seed)))
+        rows.append(("sampled", predictor.completed(nothing, 0, config.temperature, config.seed)))
     if images is not None:
         kept, levels = 0 if predictor.has_encoder else height // 2, config.network.levels
         whole = predictor.levels(images.at(slice(config.samples)))
-        upper, smaller = from_levels(whole, levels), predictor.smaller(whole)
+        upper, small = from_levels(whole, levels), predictor.low_resolution(whole)
         upper[:, :, kept:] = 0
-        given = ("upper half", upper) if smaller is None else ("smaller image", from_levels(smaller, levels))
+        given = ("upper half", upper) if small is None else ("low resolution", from_levels(small, levels))
         whole = from_levels(whole, levels)
         completed = predictor.completed(whole, kept, config.temperature, config.seed)
-        rows += [given, ("completed" if smaller is None else "drawn", completed), ("test image", whole)]
+        rows += [given, ("completed" if small is None else "sampled", completed), ("test image", whole)]
     image_page(rows, path)
