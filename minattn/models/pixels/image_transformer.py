@@ -309,7 +309,7 @@ class ImageTransformer(Module):
         Positions that are `given` keep their `tokens`, the others are sampled: of an image whose upper half is given,
         the lower half; where nothing is given, images.  temperature: divides the logits, and multiplies the deviations
         of a mixture; 0 takes the likeliest.  low_resolution: the images that the encoder takes, where there is one.
-        Call `eval()` first: in training mode dropout is on here too.  Raises ConfigError for a temperature that is none,
+        Call `eval()` first: in training mode dropout is on here too.  Raises ConfigError for a temperature below 0,
         ShapeError for low-resolution images that do not fit.
         """
         if not 0 <= temperature < math.inf:
