@@ -135,12 +135,12 @@ CHECKERS: dict[str, tuple[str, Checker]] = {
 def in_one_row(f: Any, vjp: Any, inputs: Sequence[np.ndarray]) -> tuple[Any, Any, list[np.ndarray]]:
     """f and its pullback as functions of the floating-point inputs alone, with several results in one row: all checkers
     take that."""
-    places = [i for i, a in enumerate(inputs) if a.dtype.kind == "f"]
+    argnums = [i for i, a in enumerate(inputs) if a.dtype.kind == "f"]
     several = isinstance(f(*(a.copy() for a in inputs)), tuple)
 
     def whole(variables: Sequence[np.ndarray]) -> list[np.ndarray]:
         arguments = list(inputs)
-        for i, v in zip(places, variables, strict=True):
+        for i, v in zip(argnums, variables, strict=True):
             arguments[i] = v
         return arguments
 
@@ -156,9 +156,9 @@ def in_one_row(f: Any, vjp: Any, inputs: Sequence[np.ndarray]) -> tuple[Any, Any
             upstream = [u.reshape(part.shape) for u, part in zip(np.split(g, cuts), parts, strict=True)]
         found = vjp(*upstream, *whole(variables))
         found = list(found) if isinstance(found, (tuple, list)) else [found]
-        return [found[i] for i in places] if len(found) == len(inputs) else found
+        return [found[i] for i in argnums] if len(found) == len(inputs) else found
 
-    return one, pullback, [inputs[i] for i in places]
+    return one, pullback, [inputs[i] for i in argnums]
 
 
 # ---------------------------------------------------------------------------------------------- the measurements

@@ -85,8 +85,8 @@ def from_autograd(fn: Function) -> tuple[Function, Function]:
         return tuple(np.array(y) for y in _listed(fn(*map(_plain, inputs))))
 
     def gradients(upstream: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> list[Any]:
-        places = tuple(i for i, a in enumerate(inputs) if a.dtype.kind == "f")
-        pullback, _ = make_vjp(lambda *a: together(_listed(fn(*a))), places)(*map(_plain, inputs))
+        argnums = tuple(i for i, a in enumerate(inputs) if a.dtype.kind == "f")
+        pullback, _ = make_vjp(lambda *a: together(_listed(fn(*a))), argnums)(*map(_plain, inputs))
         return [np.array(g) for g in pullback(tuple(_plain(g) for g in upstream))]
 
     return _pair(f, gradients)

@@ -96,7 +96,7 @@ def read_only(array: Array) -> Array:
 
 
 def broadcast(array: Array) -> Array:
-    """Equal to `array` if all its elements are equal, with all of them in one place; other arrays as they are."""
+    """Equal to `array` if all its elements are equal, all of them one number in memory; other arrays as they are."""
     if array.size < 2 or not bool((array == array.reshape(-1)[0]).all()):
         return array
     return xp(array).broadcast_to(array.reshape(-1)[:1].reshape((1,) * array.ndim), array.shape)
@@ -113,7 +113,7 @@ MEMORY: dict[str, Callable[[Array], Any]] = {
 # ---------------------------------------------------------------------------------------------- other runs
 def pairs(problem: Problem) -> Iterator[tuple[int, int]]:
     """The first two inputs that one array can stand for, if there are any."""
-    variables = [problem.arrays[k] for k in range(len(problem.places))]
+    variables = [problem.arrays[k] for k in range(len(problem.argnums))]
     for j, b in enumerate(variables):
         for i, a in enumerate(variables[:j]):
             if a.shape == b.shape and a.dtype == b.dtype and a.size:

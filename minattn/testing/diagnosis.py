@@ -194,12 +194,12 @@ def regions(e: Evidence) -> Iterator[tuple[str, np.ndarray]]:
         return
     values = asnumpy(problem.arrays[e.k])
     for axis, n in enumerate(shape):
-        place = np.arange(n).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        index = np.arange(n).reshape([-1 if i == axis else 1 for i in range(len(shape))])
         here = f"along axis {axis}" if len(shape) > 1 else ""
         if n > 2:
-            yield f"at the last place {here}".rstrip(), np.broadcast_to(place == n - 1, shape)
-            yield f"at the first place {here}".rstrip(), np.broadcast_to(place == 0, shape)
-            yield f"at the two borders {here}".rstrip(), np.broadcast_to((place == 0) | (place == n - 1), shape)
+            yield f"at the last index {here}".rstrip(), np.broadcast_to(index == n - 1, shape)
+            yield f"at the first index {here}".rstrip(), np.broadcast_to(index == 0, shape)
+            yield f"at the two borders {here}".rstrip(), np.broadcast_to((index == 0) | (index == n - 1), shape)
     name = problem.names[e.k]
     if (np.sign(values) != np.sign(values).flat[0]).any():
         yield f"where {name} is negative", values < 0
@@ -211,7 +211,7 @@ def regions(e: Evidence) -> Iterator[tuple[str, np.ndarray]]:
         if j != e.k and other.shape == shape and (other == values).any():
             yield f"where {name} and {problem.names[j]} are equal", other == values
     for i, array in enumerate(problem.inputs):
-        if i in problem.places:
+        if i in problem.argnums:
             continue
         constant = asnumpy(array)
         if constant.dtype == bool and _broadcasts(constant.shape, shape):

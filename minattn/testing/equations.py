@@ -28,7 +28,7 @@ def assert_equation(
     also required to do no harm, as by `check_gradients`, whose arguments these are.
     """
     problem = TensorProblem(fast, inputs, parameters, upstream, seed)
-    captured = dict(zip(problem.names[len(problem.places) :], problem.parameters, strict=True))
+    captured = dict(zip(problem.names[len(problem.argnums) :], problem.parameters, strict=True))
     equation = TensorProblem(reference, inputs, captured, None, seed)
     _require_same_shapes(problem, equation)
     equation.upstream = problem.upstream

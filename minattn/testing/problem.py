@@ -28,7 +28,7 @@ class Problem:
 
     inputs: list[Array]
     """All arguments, ids and masks among them."""
-    places: list[int]
+    argnums: list[int]
     """Which inputs are variables."""
     names: list[str]
     arrays: list[Array]
@@ -94,7 +94,7 @@ class Problem:
         """
         point = self.arrays if variables is None else variables
         given = self.upstream if upstream is None else upstream
-        constants = [array for i, array in enumerate(self.inputs) if i not in self.places]
+        constants = [array for i, array in enumerate(self.inputs) if i not in self.argnums]
         watched = [*point, *constants, *given]
         before = [asnumpy(array).copy() for array in watched]
         try:
@@ -112,7 +112,7 @@ class Problem:
 
     # ------------------------------------------------------------------------------------------ harm
     def _require_unwritten(self, before: Sequence[np.ndarray], after: Sequence[Array]) -> None:
-        constants = [f"input {i}" for i in range(len(self.inputs)) if i not in self.places]
+        constants = [f"input {i}" for i in range(len(self.inputs)) if i not in self.argnums]
         names = [*self.names, *constants, *("the upstream gradient" for _ in self.upstream)]
         for name, old, new in zip(names, before, after, strict=True):
             if not same_bits(old, asnumpy(new)):
@@ -180,9 +180,9 @@ class TensorProblem(Problem):
         """upstream: an array, or a tuple with one for each result; None draws them from a normal distribution."""
         self.fn = fn
         self.inputs = [as_array(value) for value in inputs]
-        self.places = [i for i, array in enumerate(self.inputs) if array.dtype.kind in "fc"]
+        self.argnums = [i for i, array in enumerate(self.inputs) if array.dtype.kind in "fc"]
         before = [asnumpy(array).copy() for array in self.inputs]
-        arguments = [Tensor(array, requires_grad=i in self.places) for i, array in enumerate(self.inputs)]
+        arguments = [Tensor(array, requires_grad=i in self.argnums) for i, array in enumerate(self.inputs)]
         results = self._results(arguments)
         self.judged = [i for i, y in enumerate(results) if isinstance(y, Tensor) and y.requires_grad]
         if not self.judged:
@@ -190,8 +190,8 @@ class TensorProblem(Problem):
         self.result_arrays = [results[i].data for i in self.judged]
         named = _named(_captured(results, arguments) if parameters is None else parameters)
         self.parameters = list(named.values())
-        self.names = [f"input {i}" for i in self.places] + list(named)
-        self.arrays = [self.inputs[i] for i in self.places] + [p.data for p in self.parameters]
+        self.names = [f"input {i}" for i in self.argnums] + list(named)
+        self.arrays = [self.inputs[i] for i in self.argnums] + [p.data for p in self.parameters]
         for i, old in enumerate(before):
             if not same_bits(old, asnumpy(self.inputs[i])):
                 raise GradientMismatch(f"input {i} was written to by fn or by its backward pass; hint: copy first")
@@ -202,7 +202,7 @@ class TensorProblem(Problem):
         return self.judged[i]
 
     def _evaluate(self, variables: Sequence[Array]) -> list[Array]:
-        with no_grad(), self._placed(variables) as arguments:
+        with no_grad(), self._arguments_at(variables) as arguments:
             results = self._results(arguments)
         return [results[i].data for i in self.judged]
 
@@ -210,7 +210,7 @@ class TensorProblem(Problem):
         self, variables: Sequence[Array], upstream: Sequence[Array], between: Callable[[], Any]
     ) -> tuple[list[Array], list[Array | None]]:
         kept = [p.grad for p in self.parameters]
-        with self._placed(variables) as arguments:
+        with self._arguments_at(variables) as arguments:
             for parameter in self.parameters:
                 parameter.grad = None
             try:
@@ -218,14 +218,15 @@ class TensorProblem(Problem):
                 judged = [results[i] for i in self.judged]
                 between()
                 walk_back(judged, upstream)
-                return [y.data for y in judged], [v.grad for v in [arguments[i] for i in self.places] + self.parameters]
+                leaves = [arguments[i] for i in self.argnums] + self.parameters
+                return [y.data for y in judged], [v.grad for v in leaves]
             finally:
                 for parameter, gradient in zip(self.parameters, kept, strict=True):
                     parameter.grad = gradient
 
     def forward_elsewhere(self) -> None:
         arguments = [Tensor(array) for array in self.inputs]
-        for i in self.places:
+        for i in self.argnums:
             arguments[i] = Tensor(_nearby(self.inputs[i]), requires_grad=True)
         with suppress(Exception), np.errstate(all="ignore"):
             self._results(arguments)
@@ -235,12 +236,12 @@ class TensorProblem(Problem):
         return list(results) if isinstance(results, (tuple, list)) else [results]
 
     @contextmanager
-    def _placed(self, variables: Sequence[Array]) -> Iterator[list[Tensor]]:
+    def _arguments_at(self, variables: Sequence[Array]) -> Iterator[list[Tensor]]:
         """Arguments for fn with these values; within the block the parameters have theirs too."""
         arguments = [Tensor(array) for array in self.inputs]
-        for i, values in zip(self.places, variables, strict=False):
+        for i, values in zip(self.argnums, variables, strict=False):
             arguments[i] = Tensor(values, requires_grad=True)
-        others = list(zip(self.parameters, variables[len(self.places) :], strict=True))
+        others = list(zip(self.parameters, variables[len(self.argnums) :], strict=True))
         originals = [(p, p.data, p.grad) for p, values in others if values is not p.data]
         try:
             for parameter, values in others:
@@ -288,14 +289,14 @@ class ArrayProblem(Problem):
         """f(*inputs): an array or a tuple of arrays; vjp(*upstream, *inputs): the gradient of every input."""
         self.f, self.vjp = f, vjp
         self.inputs = [as_array(value) for value in inputs]
-        self.places = [i for i, array in enumerate(self.inputs) if array.dtype.kind in "fc"]
-        self.names = [f"input {i}" for i in self.places]
-        self.arrays = [self.inputs[i] for i in self.places]
+        self.argnums = [i for i, array in enumerate(self.inputs) if array.dtype.kind in "fc"]
+        self.names = [f"input {i}" for i in self.argnums]
+        self.arrays = [self.inputs[i] for i in self.argnums]
         self._require_known_dtypes()
         before = [asnumpy(array).copy() for array in self.inputs]
         every = _as_list(f(*self.inputs))
         self.judged = [i for i, y in enumerate(every) if as_array(y).dtype.kind in "fc"]
-        if not self.judged or not self.places:
+        if not self.judged or not self.argnums:
             raise GradientMismatch("there is no floating-point input or no floating-point result, so no gradient")
         for i, old in enumerate(before):
             if not same_bits(old, asnumpy(self.inputs[i])):
@@ -308,7 +309,7 @@ class ArrayProblem(Problem):
 
     def _arguments(self, variables: Sequence[Array]) -> list[Array]:
         arguments = list(self.inputs)
-        for i, values in zip(self.places, variables, strict=True):
+        for i, values in zip(self.argnums, variables, strict=True):
             arguments[i] = values
         return arguments
 
@@ -324,8 +325,8 @@ class ArrayProblem(Problem):
         between()
         given = _as_list(self.vjp(*upstream, *arguments))
         if len(given) == len(self.inputs):
-            given = [given[i] for i in self.places]
-        if len(given) != len(self.places):
+            given = [given[i] for i in self.argnums]
+        if len(given) != len(self.argnums):
             raise GradientMismatch(f"vjp returns {len(given)} gradients for {len(self.inputs)} inputs")
         return results, [None if g is None else as_array(g) for g in given]
 

@@ -192,8 +192,8 @@ class ByDirection(Reference):
     def _look_at_elements(self, k: int, actual: np.ndarray, within: Tolerance, row: int, notes: Sequence[str]) -> None:
         rng = np.random.default_rng((self.seed, k, 1))
         found, slack = actual.astype(np.float64), np.zeros(actual.shape)
-        for place in np.sort(rng.permutation(actual.size)[:LOOKED_AT]):
-            index = np.unravel_index(place, actual.shape)
+        for flat in np.sort(rng.permutation(actual.size)[:LOOKED_AT]):
+            index = np.unravel_index(flat, actual.shape)
             slope = self.oracle.slope({k: unit(actual.shape, index)})
             found[index], slack[index] = slope.value[row], slope.slack[row]
 
@@ -226,8 +226,8 @@ class ByDirection(Reference):
         the right gradients are not those between two slopes."""
         waiting, made = [direction], 0
         while waiting and made < SPLITS:
-            places = np.flatnonzero(waiting[0])
-            for half in np.array_split(places, 2) if len(places) > 1 else ():
+            moving = np.flatnonzero(waiting[0])
+            for half in np.array_split(moving, 2) if len(moving) > 1 else ():
                 part = np.zeros(direction.size)
                 part[half] = waiting[0].reshape(-1)[half]
                 part = part.reshape(direction.shape)

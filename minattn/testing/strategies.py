@@ -87,10 +87,10 @@ def arrays(
     rng = np.random.default_rng(draw(SEEDS))
     size = int(np.prod(shape, dtype=int))
     if distinct:
-        places = rng.permutation((np.arange(size) + rng.uniform(0.3, 0.7, size)) / max(size, 1))
+        fractions = rng.permutation((np.arange(size) + rng.uniform(0.3, 0.7, size)) / max(size, 1))
     else:
-        places = rng.random(size)
-    values = _between(places, _intervals(low, high, away_from, margin)).reshape(shape).astype(dtype)
+        fractions = rng.random(size)
+    values = _between(fractions, _intervals(low, high, away_from, margin)).reshape(shape).astype(dtype)
     return values if plain else draw(layouts(values))
 
 
@@ -108,11 +108,11 @@ def _intervals(low: float, high: float, away_from: Sequence[float], margin: floa
     return intervals
 
 
-def _between(places: np.ndarray, intervals: Sequence[tuple[float, float]]) -> np.ndarray:
-    """Numbers in [0, 1] as places in the intervals laid end to end."""
+def _between(fractions: np.ndarray, intervals: Sequence[tuple[float, float]]) -> np.ndarray:
+    """The numbers that lie so far, from 0 to 1, along the intervals laid end to end."""
     lengths = np.array([end - start for start, end in intervals])
     offsets = np.cumsum(lengths) - lengths
-    at = places * lengths.sum()
+    at = fractions * lengths.sum()
     which = np.clip(np.searchsorted(offsets, at, side="right") - 1, 0, len(intervals) - 1)
     values: np.ndarray = np.array([start for start, _ in intervals])[which] + (at - offsets[which])
     return values
@@ -143,12 +143,12 @@ def _arrangement(ndim: int, number: int) -> tuple[list[int], list[int]]:
     """The arrangement of axes with that number: their order, and the step along each.  Number 0 is plain."""
     axes, order = list(range(ndim)), []
     for n in range(ndim, 0, -1):
-        number, place = divmod(number, n)
-        order.append(axes.pop(place))
+        number, index = divmod(number, n)
+        order.append(axes.pop(index))
     steps = []
     for _ in range(ndim):
-        number, place = divmod(number, 4)
-        steps.append((1, -1, 2, -2)[place])
+        number, index = divmod(number, 4)
+        steps.append((1, -1, 2, -2)[index])
     return order, steps
 
 

@@ -70,13 +70,13 @@ class TestWrongGradients:
             check_gradients(twice_too_large, values.astype(dtype), method=method, seed=7)
 
     def test_one_sign_flipped(self, faulty, values, dtype, method):
-        place = (1, 2)
+        index = (1, 2)
 
         @faulty
         def flips_one(x, /):
             def pullback(g):
                 gradient = g * np.cos(x)
-                gradient[place] *= -1
+                gradient[index] *= -1
                 return gradient
 
             return np.sin(x), pullback
