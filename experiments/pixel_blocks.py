@@ -6,8 +6,9 @@
 N. Parmar et al., "Image Transformer", ICML 2018, compare blocks of 8, 16, 64 and 256 positions on CIFAR-10, where
 longer ones need fewer bits (4.06, 3.47, 3.13, 2.99).  Here it is the small network of `minattn train pixels`,
 categorical with 256 levels, and beside these blocks rectangles of 8x8, and blocks of 64 with a mixture of logistics.
-All rows learn from the first `--images` training images in the same order; the model of the last step is scored on the
-first `--test` of the test images, beside what histograms and PNG need for them.
+The images are halved, each pixel the mean of four, unless `--no-halve` is given: 14x14, so that 256 positions are all.
+All rows of a seed learn from the first `--images` training images in the same order; the model of the last step is
+scored on the first `--test` of the test images, beside what histograms and PNG need for them.
 
 Leaves `blocks.md`, `blocks.json` and `blocks.png` in the folder, and a file for each network that was trained: a second
 call trains what is missing, and the table has what there is.
@@ -24,13 +25,14 @@ from shared import (
     check_row_options,
     first,
     fitted,
+    halved,
     markdown_table,
     run,
     stored_result,
     wanted,
 )
 
-from minattn.data.images.dataset import ImageSplits
+from minattn.data.images.dataset import ImageSplits, described
 from minattn.errors import ConfigError
 from minattn.tasks.config import as_json, replaced
 from minattn.tasks.files import write_json, write_text
@@ -56,15 +58,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/pixel_blocks"), help="folder for the runs and the table")
     parser.add_argument("--data", default="fashion-mnist", metavar="NAME|FOLDER", help="as of minattn train pixels")
-    parser.add_argument("--images", type=int, default=4000, metavar="N", help="train on the first N images only")
-    parser.add_argument("--test", type=int, default=500, metavar="N", help="score on the first N test images")
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--images", type=int, default=8000, metavar="N", help="train on the first N images only")
+    parser.add_argument("--test", type=int, default=2000, metavar="N", help="score on the first N test images")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--halve", action=argparse.BooleanOptionalAction, default=True, help="images of half the side")
     add_row_options(parser)
     arguments = parser.parse_args()
 
     check_row_options(arguments, list(ROWS), {key for _, settings in ROWS.values() for key in settings} | {"seed"})
     source, task = ImageSource(arguments.data), PixelGeneration()
-    given = ["batch_size=8", f"epochs={arguments.epochs}", *arguments.set]
+    given = ["batch_size=16", f"epochs={arguments.epochs}", *arguments.set]
     config = task.configure(given, source=source)
     check_writable(arguments.out)
     check_libraries()
@@ -72,7 +75,10 @@ def main() -> None:
     splits = dataclasses.replace(
         splits, train=first(splits.train, arguments.images), test=first(splits.test, arguments.test, "--test")
     )
-    print(f"{len(splits.train):,} images to train on, {len(splits.test):,} to test", flush=True)
+    if arguments.halve:
+        splits = dataclasses.replace(splits, **{name: halved(part) for name, part in splits.parts().items()})
+    shape = described(splits.train.shape)
+    print(f"{len(splits.train):,} images to train on, {len(splits.test):,} to test, {shape}", flush=True)
     results = []
     for seed in range(1, arguments.seeds + 1):
         for name, (_, settings) in ROWS.items():

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 NAME = "pixel_blocks.py"
 SETTINGS = ("layers=1", "d_model=8", "d_ff=8", "heads=2", "levels=4", "mixtures=2")
 FEW = (
-    *("--data", "digits", "--images", "24", "--test", "6", "--seeds", "1"),
+    *("--data", "digits", "--images", "24", "--test", "6", "--seeds", "1", "--no-halve"),
     *(part for setting in SETTINGS for part in ("--set", setting)),
 )
 
@@ -41,6 +41,10 @@ def test_rows_are_trained_once_and_tabulated_beside_what_needs_no_network(call, 
     before = (out / "1d-8-seed-1.json").stat().st_mtime_ns
     assert "blocks of 8x8" in call(NAME, *FEW, "--out", out, "--rows", "1d-8", "2d-8x8")
     assert (out / "1d-8-seed-1.json").stat().st_mtime_ns == before
+
+
+def test_images_are_halved(call, tmp_path):
+    assert "6 to test, 4 x 4, gray" in call(NAME, *FEW, "--halve", "--out", tmp_path, "--rows", "1d-8")
 
 
 @pytest.mark.parametrize(
