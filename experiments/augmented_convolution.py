@@ -1,15 +1,18 @@
-"""Augmented convolutions on a small part of Fashion-MNIST: at equal parameters, and attention alone with its positions.
+r"""Augmented convolutions on a part of Fashion-MNIST: at equal parameters, and attention alone by its positions.
 
     python experiments/augmented_convolution.py --out runs/augmented
     python experiments/augmented_convolution.py --rows relative --only-seed 1      (one network, the others later)
+    python experiments/augmented_convolution.py --out runs/everywhere --halve --images 6000 --epochs 8 \
+        --set batch_size=32 --set lr=0.1 --rows none_everywhere relative_everywhere
 
-I. Bello et al., "Attention augmented convolutional networks", ICCV 2019, two of its comparisons at a small size:
+I. Bello et al., "Attention augmented convolutional networks", ICCV 2019, comparisons of theirs at a small size:
 
     equal parameters    ResNet-20, and the same with attention beside the 3x3 convolutions of the last stage, kappa = 2
                         upsilon = 0.2, which has 408 parameters more
     attention alone     ResNet-20 whose blocks have attention in place of their first 3x3 convolution in the last two
-                        stages (kappa = upsilon = 1, maps of 14x14 and 7x7), without positions, with sinusoidal ones,
-                        with two channels of coordinates, and with relative positions; and in place of both
+                        stages (kappa = upsilon = 1, feature maps of 14x14 and 7x7), without positions, with
+                        sinusoidal ones, with two channels of coordinates, and with relative positions
+    everywhere          attention in place of every 3x3 convolution but the stem's; for smaller images (`--halve`)
 
 The networks learn from the first `--images` of the training images, all rows of a seed from the same ones in the same
 order; the model of the last step is scored on the first `--test` of the test images.
@@ -31,6 +34,7 @@ from shared import (
     check_row_options,
     first,
     fitted,
+    halved,
     markdown_table,
     run,
     tested,
@@ -38,7 +42,7 @@ from shared import (
 )
 
 from minattn.autograd import asnumpy, no_grad, tensor
-from minattn.data.images.dataset import Images
+from minattn.data.images.dataset import Images, described
 from minattn.errors import ConfigError
 from minattn.tasks.config import replaced
 from minattn.tasks.files import write_json, write_text
@@ -68,6 +72,7 @@ POSITIONS = {
     "relative": "relative positions",
 }
 ALONE = {"stages": 2, "heads": 4}
+EVERYWHERE = {"stages": 3, "heads": 4, "both": True}
 ROWS = [
     Row("plain", "ResNet-20", "resnet20", {}),
     Row("beside", "ResNet-20, attention beside the last stage", "aa_resnet20", {}),
@@ -76,9 +81,10 @@ ROWS = [
         for name, title in POSITIONS.items()
     ),
     *(
-        Row(f"{name}_both", f"in place of both convolutions, {POSITIONS[name]}", "aa_resnet20_1.0", settings)
-        for name in ("none", "relative")
-        for settings in [{"positions": name, **ALONE, "both": True}]
+        Row(
+            f"{name}_everywhere", f"attention everywhere, {title}", "aa_resnet20_1.0", {"positions": name, **EVERYWHERE}
+        )
+        for name, title in POSITIONS.items()
     ),
 ]
 SHOWN = 5  # images in the picture
@@ -92,21 +98,26 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, metavar="N", help="train on the first N images only")
     parser.add_argument("--test", type=int, default=2000, metavar="N", help="score on the first N test images")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--halve", action=argparse.BooleanOptionalAction, default=False, help="images of half the side")
     add_row_options(parser)
     arguments = parser.parse_args()
 
     differing = {key for row in ROWS for key in row.settings} | {"model", "seed"}
     check_row_options(arguments, [row.name for row in ROWS], differing)
     source = ImageSource(arguments.data)
-    configs = {row.name: configuration(row, arguments.epochs, arguments.set, source) for row in ROWS}
+    configs = {row.name: configuration(row, arguments, source) for row in ROWS}
     check_writable(arguments.out)
     check_libraries()
     splits = source.load(configs["plain"])
     splits = dataclasses.replace(
         splits, train=first(splits.train, arguments.images), test=first(splits.test, arguments.test, "--test")
     )
+    if arguments.halve:
+        splits = dataclasses.replace(splits, **{name: halved(part) for name, part in splits.parts().items()})
     print(
-        f"{len(splits.train):,} images to train on, {len(splits.test):,} to test, {arguments.epochs} epochs", flush=True
+        f"{len(splits.train):,} images to train on, {len(splits.test):,} to test, {described(splits.train.shape)}, "
+        f"{arguments.epochs} epochs",
+        flush=True,
     )
     results = []
     for seed in range(1, arguments.seeds + 1):
@@ -128,9 +139,11 @@ def main() -> None:
         print(f"figure: {arguments.out / 'augmented.png'}")
 
 
-def configuration(row: Row, epochs: int, settings: list[str], source: ImageSource) -> ImageConfig:
-    """The settings of a row."""
-    config = ImageClassification().configure([f"epochs={epochs}", *settings], row.model, source)
+def configuration(row: Row, arguments: argparse.Namespace, source: ImageSource) -> ImageConfig:
+    """The settings of a row; windows are cut out of images that are padded by half as much where they are halved."""
+    task = ImageClassification()
+    crop = task.default(row.model, source).crop // (2 if arguments.halve else 1)
+    config = task.configure([f"epochs={arguments.epochs}", f"crop={crop}", *arguments.set], row.model, source)
     return replaced(config, {f"network.{key}": value for key, value in row.settings.items()})
 
 

@@ -39,6 +39,13 @@ def test_rows_are_trained_once_and_tabulated_with_the_heads(call, tmp_path):
     assert (out / "relative-seed-1.json").stat().st_mtime_ns == before
 
 
+def test_attention_everywhere_on_images_of_half_the_side(call, tmp_path):
+    text = call(NAME, *FEW, "--halve", "--out", tmp_path, "--rows", "none_everywhere")
+    assert "10 to test, 4 x 4, gray, 1 epochs" in text
+    settings = json.loads((tmp_path / "none_everywhere-seed-1.json").read_text())["given"]["settings"]
+    assert (settings["crop"], settings["network"]["both"], settings["network"]["stages"]) == (0, True, 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
