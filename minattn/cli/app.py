@@ -11,6 +11,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from minattn.errors import visible
+from minattn.tasks.config import unknown
 from minattn.tasks.run_folder import has_started, is_finished
 from minattn.training import BEST
 
@@ -23,6 +24,11 @@ class Commands(TyperGroup):
             return name != "train", not isinstance(self.commands[name], TyperGroup)
 
         return sorted(super().list_commands(ctx), key=place)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        if args[0] not in self.commands:
+            raise unknown("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
 
 
 class SafeConsole(Console):

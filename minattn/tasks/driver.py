@@ -104,7 +104,7 @@ def resume(
     task = stored.task
     check_libraries()
     check_device(device)
-    check_writable(folder)
+    check_writable(folder, "a folder that can be written to")
     with locked(folder):
         progress = make_progress()
         splits = load_data(task, stored.source, stored.config, progress, announce)
@@ -341,7 +341,7 @@ def _finished(
             "seconds": outcome.seconds,
         },
         **task.report(predictor, splits),
-        "figures": draw_figures(task, predictor, splits.test, evaluation, folder),
+        "figures": draw_figures(task, predictor, splits.test, evaluation, progress, folder),
     }
     write_json(folder / REPORT, report)
     return outcome
@@ -374,9 +374,21 @@ def reported(task: Task, evaluation: Evaluation) -> dict[str, Any]:
     return {**evaluation.metrics, task.items: evaluation.count, **evaluation.details}
 
 
-def draw_figures(task: Task, predictor: Predictor, test: Any, evaluation: Evaluation, folder: Path) -> list[str]:
-    """Draw the learning curves from the run's log and the task's own figures; the names of all."""
+def draw_figures(
+    task: Task, predictor: Predictor, test: Any, evaluation: Evaluation, progress: Progress, folder: Path
+) -> list[str]:
+    """Draw the learning curves and the task's own figures; the names of all."""
+    return [*draw_curves(progress, folder), *task.figures(predictor, test, evaluation, folder)]
+
+
+def draw_curves(progress: Progress, folder: Path) -> list[str]:
+    """Draw the learning curves from the run's log; where that is damaged there are none, and the run goes on."""
     from minattn.viz import learning_curves, read_records, save_figure
 
-    save_figure(learning_curves(read_records(folder / LOG)), folder / CURVES)
-    return [CURVES, *task.figures(predictor, test, evaluation, folder)]
+    try:
+        figure = learning_curves(read_records(folder / LOG))
+    except DataError as error:
+        progress.note(f"no learning curves: {error}")
+        return []
+    save_figure(figure, folder / CURVES)
+    return [CURVES]

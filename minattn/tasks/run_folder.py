@@ -58,18 +58,20 @@ def check_unused(folder: Path) -> None:
         raise CheckpointError(f"{folder} is not empty; hint: a new folder by --out")
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, hint: str = "another folder by --out") -> None:
     """Raise CheckpointError where `folder` is a file, or can neither be written to nor made."""
     try:
-        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.is_symlink() or path.exists())
     except OSError as error:
         raise CheckpointError(
             f"{folder} cannot be made: {error.strerror}; hint: {hint_for_write_error(error)}"
         ) from error
+    if not nearest.exists():
+        raise CheckpointError(f"{nearest} is a link to a folder that is not there; hint: {hint}")
     if not nearest.is_dir():
-        raise CheckpointError(f"{nearest} is a file, not a folder; hint: another folder by --out")
+        raise CheckpointError(f"{nearest} is a file, not a folder; hint: {hint}")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise CheckpointError(f"{nearest} cannot be written to; hint: another folder by --out")
+        raise CheckpointError(f"{nearest} cannot be written to; hint: {hint}")
 
 
 @contextlib.contextmanager
@@ -108,10 +110,12 @@ def new_run(folder: Path, content: dict[str, Any]) -> Iterator[None]:
 
     Where it fails before it has a checkpoint, nothing that was made stays.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made: list[Path] = []
     try:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            for path in reversed((folder, *folder.parents)):
+                if not path.is_dir() and _make(path):
+                    made.insert(0, path)
         except OSError as error:
             raise CheckpointError(
                 f"{folder} cannot be made: {error.strerror}; hint: {hint_for_write_error(error)}"
@@ -134,6 +138,17 @@ def new_run(folder: Path, content: dict[str, Any]) -> Iterator[None]:
         raise
 
 
+def _make(folder: Path) -> bool:
+    """Make a folder; False where another process was quicker."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True
+
+
 def read_run(folder: Path, task: str | None = None) -> dict[str, Any]:
     """Return the content of a run's config.json.
 
@@ -141,10 +156,14 @@ def read_run(folder: Path, task: str | None = None) -> dict[str, Any]:
     where another version of minattn made it that stored runs in another way.
     """
     hint = f"hint: a folder that `minattn train {task or 'TASK'}` made"
-    if not folder.is_dir():
-        problem = "is a file, not a run's folder" if folder.exists() else "does not exist"
-        raise CheckpointError(f"{folder} {problem}; {hint}")
-    if not os.path.lexists(folder / CONFIG):
+    try:
+        if not folder.is_dir():
+            problem = "is a file, not a run's folder" if folder.exists() else "does not exist"
+            raise CheckpointError(f"{folder} {problem}; {hint}")
+        there = (folder / CONFIG).is_symlink() or (folder / CONFIG).exists()
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be read: {error.strerror}; {hint}, and that may be read") from error
+    if not there:
         raise CheckpointError(f"{folder} is not a run's folder: it has no {CONFIG}; {hint}")
     content = read_json(folder / CONFIG)
     if content.get("format") != FORMAT:

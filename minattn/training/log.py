@@ -8,22 +8,27 @@ from pathlib import Path
 from typing import Any, Self
 
 from minattn.errors import TrainingError
+from minattn.whole_files import check_regular
 
 
 class JsonLog:
     """Appends records to a JSON-lines file; each is out of this process when `write` returns.
 
     length: a log that is there already is cut back to this many bytes first, so that a resumed run writes again what
-    it does again.
-    Raises TrainingError where the file cannot be written.
+    it does again.  One that is shorter, as after a power failure, may end within a line: that line is ended.
+    Raises TrainingError where the file cannot be written, or is none.
     """
 
     def __init__(self, path: Path, length: int = 0) -> None:
         self.path = path
         try:
-            if path.exists() and path.stat().st_size > length:
-                os.truncate(path, length)
+            cut = False
+            if path.exists():
+                check_regular(path)
+                cut = _cut_back(path, length)
             self._file = path.open("a", encoding="utf-8")
+            if cut:
+                self._file.write("\n")
         except OSError as error:
             raise self._failure(error) from error
 
@@ -55,6 +60,17 @@ class JsonLog:
             f"the log {self.path} cannot be written: {error.strerror}; hint: free space or choose a folder that "
             "can be written to, then resume the run from its last checkpoint"
         )
+
+
+def _cut_back(path: Path, length: int) -> bool:
+    """Cut a file back to this many bytes at most; True where its last line is not whole then."""
+    if path.stat().st_size > length:
+        os.truncate(path, length)
+    with open(path, "rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def _finite(value: Any) -> Any:

@@ -4,11 +4,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Self
 
 from minattn.errors import MissingDependencyError, visible
+
+LONGEST = 10**13  # seconds, of which timedelta takes a few more
 
 
 class Progress:
@@ -51,9 +53,13 @@ class PlainProgress(Progress):
         self._over.set()
 
     def _watch(self) -> None:
-        """Report where nobody else does: a step may take long, or what comes between steps."""
-        while not self._over.wait(self._seconds or 1):
-            self.report("")
+        """Report where nobody else does: a step may take long, or what comes between steps.
+
+        Where the output is gone, the main thread will find out by itself, and can end the program.
+        """
+        with suppress(OSError):
+            while not self._over.wait(self._seconds or 1):
+                self.report("")
 
     def advance(self, fraction: float) -> None:
         self._first = self._first or (time.monotonic(), fraction)
@@ -73,7 +79,7 @@ class PlainProgress(Progress):
         if self._fraction == fraction:
             return f"{fraction:4.0%}  "
         seconds = (now - since) * (1 - self._fraction) / (self._fraction - fraction)
-        return f"{self._fraction:4.0%}  {timedelta(seconds=round(seconds))} left  "
+        return f"{self._fraction:4.0%}  {timedelta(seconds=min(round(seconds), LONGEST))} left  "
 
     def note(self, line: str) -> None:
         print(visible(line), flush=True)

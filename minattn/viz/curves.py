@@ -1,7 +1,6 @@
 """Learning curves: losses and metrics against the step, from the records of a run's log."""
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from minattn.viz.style import (
     styled_figure,
     text_width,
 )
+from minattn.whole_files import check_regular
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -32,6 +32,7 @@ LEFT, BOTTOM = 0.55, 0.5  # room for ticks and labels
 PAGE_MARGIN = 0.1
 
 LOG_RANGE = 8  # of the largest to the smallest value: from here on the axis is logarithmic
+LONGEST, MOST_DIGITS, LARGEST = 100, 10, 1e30  # of a metric's texts and values; what is beyond is no log of a run
 SMOOTHED_SHARE = 1 / 40  # of a training curve, the window of its mean
 
 
@@ -73,10 +74,11 @@ def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The records of a JSON-lines log, one object a line.
 
     A line that is not a whole JSON object is passed over: a run that was killed leaves one.  Raises `DataError` where
-    the file cannot be read or holds no record at all.
+    the file cannot be read, is a pipe or a device, or holds no record at all.
     """
     path = Path(path)
     try:
+        check_regular(path)
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise DataError(f"cannot read the log {path}: {error.strerror or error}") from error
@@ -84,7 +86,7 @@ def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     for line in lines:
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             records.append(record)
@@ -98,8 +100,9 @@ def learning_curves(records: Iterable[Mapping[str, Any]], title: str | None = No
 
     records: training records with `step` and `loss`, evaluation records with `step`, `dev_loss` and the metrics that
     a record `{"metrics": {name: {"label", "axis", "unit", "digits", "lower_is_better"}}}` describes; those of the same
-    axis share a panel.  Other records and keys are passed over, and so are values that are not finite numbers.  Where
-    a step comes twice, as after a resumed run, the later record counts.  A log without steps is drawn against `epoch`.
+    axis share a panel.  Other records and keys are passed over, and so are values that are no numbers, or beyond 1e30.
+    Where a step comes twice, as after a resumed run, the later record counts.  A log without steps is drawn against
+    `epoch`.
 
     Raises `DataError` where no record has anything to draw, `MissingDependencyError` where matplotlib is not
     installed.
@@ -146,7 +149,20 @@ def learning_curves(records: Iterable[Mapping[str, Any]], title: str | None = No
 
 def _described_metrics(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """The metrics that the records describe, by their keys in other records."""
-    return {key: metric for record in records for key, metric in record.get("metrics", {}).items()}
+    described = [metrics for record in records if isinstance(metrics := record.get("metrics"), dict)]
+    return {key: metric for metrics in described for key, metric in metrics.items() if _is_metric(metric)}
+
+
+def _is_metric(value: object) -> bool:
+    """True for what `learning_curves` says of a metric, with texts that can be drawn."""
+    if not isinstance(value, dict):
+        return False
+    texts, digits = [value.get(key) for key in ("label", "axis", "unit")], value.get("digits")
+    return (
+        all(isinstance(text, str) and text.isprintable() and len(text) <= LONGEST and "$" not in text for text in texts)
+        and (type(digits) is int and 0 <= digits <= MOST_DIGITS)
+        and isinstance(value.get("lower_is_better"), bool)
+    )
 
 
 def _read_series(records: Iterable[Mapping[str, Any]], clock: str, key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +177,7 @@ def _read_series(records: Iterable[Mapping[str, Any]], clock: str, key: str) -> 
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:

@@ -156,6 +156,33 @@ def test_a_long_wait_is_told_of_where_no_line_comes(monkeypatch):
         assert told.wait(60)
 
 
+def test_an_output_that_is_gone_while_a_step_takes_long_is_no_traceback(monkeypatch):
+    tried, crashed = threading.Event(), []
+    progress = PlainProgress(0.01)
+
+    def gone(line):
+        tried.set()
+        raise BrokenPipeError
+
+    monkeypatch.setattr(progress, "note", gone)
+    monkeypatch.setattr(threading, "excepthook", crashed.append)
+    with progress:
+        assert tried.wait(60)
+        for watch in (thread for thread in threading.enumerate() if thread.name == "minattn-progress"):
+            watch.join(60)
+    assert not crashed
+
+
+def test_a_time_that_no_calendar_has_is_told_too(capsys, monkeypatch):
+    clock = iter([0.0, 1e9])
+    monkeypatch.setattr("minattn.training.progress.time.monotonic", lambda: next(clock))
+    progress = PlainProgress(10)
+    progress.advance(0.0)
+    progress.advance(1e-12)
+    progress.report("")
+    assert " days, " in capsys.readouterr().out
+
+
 def test_a_report_that_says_nothing_tells_the_share_and_the_time_that_is_left(capsys, monkeypatch):
     clock = iter([0.0, 1.0, 2.0, 11.0])
     monkeypatch.setattr("minattn.training.progress.time.monotonic", lambda: next(clock))

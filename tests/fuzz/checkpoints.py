@@ -7,12 +7,12 @@ from minattn.training import BEST, LAST
 
 from .commands import changed, contents, minattn
 from .damage import Parts, Rng, damaged_arrays, damaged_bytes, damaged_tree, pick
-from .runs import QUICK, Workshop
+from .runs import NAMES, Workshop
 
 
 def case(rng: Rng, workshop: Workshop) -> tuple[str, list[str]]:
     """(what was done, what was wrong with what came of it)."""
-    task = pick(rng, QUICK)
+    task = pick(rng, NAMES)
     resumes = bool(rng.integers(2))
     run = workshop.copy(workshop.run(task, 8 if resumes else None))
     path = run / (LAST if resumes else BEST)

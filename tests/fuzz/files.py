@@ -5,12 +5,13 @@ from pathlib import Path
 
 import small_bert
 
+from minattn.tasks import driver
 from minattn.tasks.run_folder import CONFIG, REPORT
 from minattn.training import LOG
 
 from .commands import changed, contents, minattn
 from .damage import Parts, Rng, as_text, damaged_arrays, damaged_bytes, damaged_tree, pick
-from .runs import QUICK, Workshop
+from .runs import NAMES, Workshop, curves_alone, no_figures
 from .settings import options_of
 
 LONGEST = 1000  # characters of a refusal, the paths in it not counted
@@ -27,6 +28,12 @@ def damage(rng: Rng, path: Path) -> str:
     if path.suffix == ".json" and rng.random() < 0.7:
         done, tree = damaged_tree(rng, json.loads(content))
         path.write_text(as_text(tree))
+    elif path.suffix == ".jsonl" and rng.random() < 0.7:
+        lines = content.decode().splitlines()
+        at = int(rng.integers(len(lines)))
+        done, tree = damaged_tree(rng, json.loads(lines[at]))
+        lines[at] = as_text(tree)
+        path.write_text("\n".join(lines) + "\n")
     else:
         done, content = damaged_bytes(rng, content)
         path.write_bytes(content)
@@ -35,11 +42,12 @@ def damage(rng: Rng, path: Path) -> str:
 
 def run_case(rng: Rng, workshop: Workshop) -> tuple[str, list[str]]:
     """config.json, report.json or the log of a run."""
-    task, name = pick(rng, QUICK), pick(rng, [CONFIG, CONFIG, REPORT, LOG])
+    task, name = pick(rng, NAMES), pick(rng, [CONFIG, CONFIG, REPORT, LOG])
     resumes = name == LOG or bool(rng.integers(2))
     run = workshop.copy(workshop.run(task, 8 if resumes and name != REPORT else None))
     done = damage(rng, run / name)
     before = contents(run)
+    driver.draw_figures = curves_alone if name == LOG else no_figures
     told = minattn("train", task, "--resume", run) if resumes else minattn("evaluate", run)
     found = told.problems(LONGEST + 3 * len(str(run)))
     after = changed(before, contents(run))
@@ -50,7 +58,7 @@ def run_case(rng: Rng, workshop: Workshop) -> tuple[str, list[str]]:
 
 def data_case(rng: Rng, workshop: Workshop) -> tuple[str, list[str]]:
     """A file of the data of a new run."""
-    task = pick(rng, QUICK)
+    task = pick(rng, NAMES)
     source = workshop.source(task)
     paths = [Path(str(value)) for value in vars(source).values() if value is not None and Path(str(value)).exists()]
     path = pick(rng, paths)

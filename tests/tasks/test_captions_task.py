@@ -16,7 +16,7 @@ from minattn.errors import CheckpointError, ConfigError, DataError
 from minattn.models.captions.captioner import SmallEncoder
 from minattn.tasks import driver
 from minattn.tasks.captions.describer import Describer
-from minattn.tasks.captions.encoders import Encoder
+from minattn.tasks.captions.encoders import Encoder, StoredEncoder
 from minattn.tasks.captions.source import CaptionSource
 from minattn.tasks.captions.task import ATTENTION, SCENE, Captions, examples
 from minattn.tasks.files import read_json
@@ -213,12 +213,20 @@ def test_a_damaged_encoder_of_a_checkpoint_is_named(splits):
     assert isinstance(TASK.restored(predictor.config, meta).model.encoder, SmallEncoder)
     for change, message in [
         ({"encoder": {**meta["encoder"], "name": "none"}}, "its encoder is 'none'"),
+        ({"encoder": {**meta["encoder"], "name": "n" * 5000}}, r"its encoder is 'n+ \.\. n+', expected"),
         ({"encoder": {**meta["encoder"], "network": {}}}, "it lacks 'channels'"),
-        ({"shape": [1, 2]}, r"its shape is \[1, 2\], expected"),
+        ({"encoder": {**meta["encoder"], "network": []}}, "encoder.network: expected object, got array"),
+        ({"encoder": {**meta["encoder"], "frozen": "yes"}}, "encoder.frozen: expected bool, got str"),
+        ({"encoder": ["small"]}, "encoder: expected object, got array"),
+        ({"words": None}, "words: expected object, got null"),
+        ({"shape": [1, 2]}, "shape: expected array of length 3, got 2"),
+        ({"shape": [0, 24, 24]}, r"images of shape \(0, 24, 24\) with"),
+        ({"mean": [0.0, 0.0]}, "with means of 2 channels"),
+        ({"std": [True]}, r"std\[0\]: expected float, got bool"),
     ]:
         with pytest.raises((CheckpointError, DataError), match=message):
             TASK.restored(predictor.config, meta | change)
-    assert Encoder.restored(meta["encoder"]) == replace(predictor.encoder, normalization=None)
+    assert Encoder.restored(StoredEncoder(**meta["encoder"])) == replace(predictor.encoder, normalization=None)
 
 
 # ---------------------------------------------------------------------------------------------- scores

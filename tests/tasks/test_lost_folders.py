@@ -1,4 +1,4 @@
-"""Runs whose folder is wanted by two, or is taken away while they train."""
+"""Runs whose folder is wanted by two, or is taken away while they train, or whose log is damaged."""
 
 import shutil
 
@@ -7,9 +7,10 @@ from small_runs import SMALL_RUNS
 
 from minattn.errors import MinattnError
 from minattn.tasks import driver
+from minattn.tasks.files import read_json
 from minattn.tasks.registry import TASKS
-from minattn.tasks.run_folder import REPORT
-from minattn.training import Progress
+from minattn.tasks.run_folder import CURVES, REPORT
+from minattn.training import LOG, Progress
 
 
 class Acts(Progress):
@@ -60,3 +61,18 @@ def test_a_folder_that_is_moved_while_training_can_be_resumed(trained, tmp_path)
         trained(lambda: (tmp_path / "run").rename(tmp_path / "moved"))
     driver.resume(tmp_path / "moved", make_progress=Progress)
     assert (tmp_path / "moved" / REPORT).exists()
+
+
+def test_a_run_whose_log_is_damaged_ends_without_learning_curves(trained, tmp_path):
+    trained(lambda: None)
+    run = tmp_path / "run"
+    before = read_json(run / REPORT)
+    assert CURVES in before["figures"]
+    for name in (REPORT, CURVES):
+        (run / name).unlink()
+    (run / LOG).write_text("not a log\n")
+    driver.resume(run, make_progress=Progress)
+    after = read_json(run / REPORT)
+    assert after["test"] == before["test"]
+    assert CURVES not in after["figures"]
+    assert not (run / CURVES).exists()

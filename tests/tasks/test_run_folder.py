@@ -88,6 +88,34 @@ def test_a_new_folder_and_an_empty_one_are_unused(tmp_path):
     check_unused(tmp_path / "new" / "one")
 
 
+def test_a_link_to_nowhere_is_told_before_the_work(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path / "link", tmp_path / "link" / "below", tmp_path / "loop"):
+        with pytest.raises(CheckpointError, match=r"(link|loop) is a link to a folder that is not there; hint: "):
+            check_unused(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no locks of folders")
+def test_a_folder_that_another_process_has_made_in_the_meantime_stays(tmp_path, monkeypatch):
+    import fcntl
+
+    folder, mkdir, others = tmp_path / "first" / "run", os.mkdir, []
+
+    def too_late(path, *mode):
+        mkdir(path, *mode)
+        if Path(path) == folder:
+            others.append(os.open(folder, os.O_RDONLY))
+            fcntl.flock(others[0], fcntl.LOCK_EX)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    monkeypatch.setattr(os, "mkdir", too_late)
+    with pytest.raises(CheckpointError, match="another process is training in"), new_run(folder, {}):
+        pytest.fail("it is another's")
+    os.close(others[0])
+    assert folder.is_dir()
+
+
 def test_a_folder_that_holds_a_run_is_used(tmp_path):
     write_json(tmp_path / CONFIG, {})
     with pytest.raises(CheckpointError, match=r"holds a run already; hint: .*--resume .*--out"):
@@ -113,6 +141,15 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(tmp_path):
     for path in (tmp_path, tmp_path / "below"):
         with pytest.raises(CheckpointError, match="cannot be written to; hint: another folder by --out"):
             check_unused(path)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_no_missing_run(tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "is_symlink", forbidden)
+    with pytest.raises(CheckpointError, match=r"Permission denied; hint: .* made, and that may be read"):
+        read_run(tmp_path)
 
 
 def test_what_is_no_run_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """The training loop: what it does when all goes well, and what when it does not."""
 
 import itertools
+import json
 import math
 import os
 import re
@@ -248,6 +249,18 @@ def test_a_lost_log_does_not_keep_a_run_from_going_on(tmp_path):
     assert [record["step"] for record in log_of(tmp_path)] == [12, 12]
 
 
+def test_a_log_that_ends_within_a_line_loses_no_line_of_the_resumed_run(tmp_path):
+    tiny_trainer(tmp_path, steps=10).run()
+    log = (tmp_path / LOG).read_bytes()
+    (tmp_path / LOG).write_bytes(log[: len(log) // 2])  # as after a power failure
+    trainer = tiny_trainer(tmp_path, steps=12)
+    trainer.resume()
+    trainer.run()
+    *_, half, first, second = (tmp_path / LOG).read_text().splitlines()
+    assert log.decode().find(half) > 0
+    assert [json.loads(line)["step"] for line in (first, second)] == [12, 12]
+
+
 def test_a_new_run_does_not_write_over_another(tmp_path):
     tiny_trainer(tmp_path, steps=2).run()
     before = (tmp_path / LAST).read_bytes()
@@ -427,12 +440,15 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
         tiny_trainer(tmp_path / "file" / "run").run()
 
 
-def test_a_log_that_cannot_be_written_is_an_error(tmp_path):
+def test_a_log_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
     (tmp_path / LOG).mkdir()
     with pytest.raises(TrainingError, match=r"log\.jsonl cannot be written: .*hint"):
         tiny_trainer(tmp_path).run()
     shutil.rmtree(tmp_path / LOG)
     (tmp_path / LOG).symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match="cannot be written: It is a pipe or a device"):
+        tiny_trainer(tmp_path).run()
+    monkeypatch.setattr("minattn.training.log.check_regular", lambda path: None)
     with pytest.raises(TrainingError, match="No space left on device"):
         tiny_trainer(tmp_path).run()
 

@@ -157,6 +157,41 @@ def test_log_with_nan_is_read(tmp_path):
     np.testing.assert_array_equal(axes.lines[0].get_data(), ([2], [1]))
 
 
+def test_a_log_that_was_tampered_with_is_drawn_as_far_as_it_makes_sense(tmp_path):
+    log = tmp_path / "log.jsonl"
+    whole = [{"step": 1, "loss": 2}, {"step": 2, "loss": 1}, METRICS, {"step": 2, "dev_per": 9.0}]
+    metric = METRICS["metrics"]["dev_per"]
+    odd = [
+        *({"metrics": None}, {"metrics": [1]}, {"metrics": {"dev_wer": 5}}, {"step": "a", "loss": 1}),
+        *({"step": 3, "loss": 10**400}, {"step": 10**400, "loss": 1}, {"step": 3, "dev_per": 1e308}),
+        *({"step": 2, f"dev_{name}": 5.0} for name in ("digits", "many", "label", "long", "math", "axis", "best")),
+        {
+            "metrics": {
+                "dev_digits": metric | {"digits": "x"},
+                "dev_many": metric | {"digits": 10**6},
+                "dev_label": metric | {"label": 5},
+                "dev_long": metric | {"label": "x" * 50_000},
+                "dev_math": metric | {"label": r"$\\frac$"},
+                "dev_axis": metric | {"axis": "\x1b"},
+                "dev_best": metric | {"lower_is_better": None},
+            }
+        },
+    ]
+    lines = [json.dumps(record) for record in (*whole, *odd)]
+    log.write_text("\n".join([*lines, "[" * 100_000, '{"step": ' + "1" * 5000 + "}"]))
+    figure = learning_curves(read_records(log))
+    figure.canvas.draw()
+    losses, rates = figure.axes
+    np.testing.assert_array_equal(losses.lines[0].get_data(), ([1, 2], [2, 1]))
+    assert names(rates) == ["phonemes (PER), best 9.00 %"]
+
+
+def test_a_log_that_has_no_end_is_not_read(tmp_path):
+    (tmp_path / "log.jsonl").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"cannot read the log .*: It is a pipe or a device"):
+        read_records(tmp_path / "log.jsonl")
+
+
 def test_unusable_logs_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"cannot read the log .*none\.jsonl: No such file"):
         read_records(tmp_path / "none.jsonl")

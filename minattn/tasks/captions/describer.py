@@ -1,8 +1,7 @@
 """A network with the words that it knows: trained, scored, and asked what an image shows."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -21,7 +20,7 @@ from minattn.errors import ConfigError, DataError
 from minattn.models.captions.captioner import Captioner, maps_shape
 from minattn.models.captions.show_attend_tell import ShowAttendTell
 from minattn.models.sequence.search import Hypothesis, alignment_with, beam_search
-from minattn.tasks.captions.encoders import Encoder
+from minattn.tasks.captions.encoders import Encoder, StoredEncoder
 from minattn.tasks.captions.settings import CaptionConfig
 from minattn.tasks.task import OnProgress, ignore_progress
 from minattn.tasks.threads import blas_threads
@@ -29,6 +28,21 @@ from minattn.training.metrics import perplexity
 
 EVALUATION_BATCH = 100
 """Images that are described at a time."""
+
+
+@dataclass
+class StoredCaptioner:
+    """What a checkpoint says beside the network's parameters."""
+
+    words: dict[str, Any]
+    shape: tuple[int, int, int]
+    mean: list[float]
+    std: list[float]
+    encoder: StoredEncoder
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1 or len(self.mean) != self.shape[0]:
+            raise ConfigError(f"images of shape {self.shape} with means of {len(self.mean)} channels")
 
 
 class Described(NamedTuple):
@@ -215,10 +229,3 @@ def on_device(model: Captioner, images: np.ndarray) -> Tensor:
 def _absolute(encoder: str) -> str:
     """A run's folder, found from whatever folder a run is resumed in."""
     return str(Path(encoder).absolute()) if Path(encoder).is_dir() else encoder
-
-
-def check_meta(meta: Mapping[str, Any]) -> None:
-    """Raise DataError, or KeyError, where a checkpoint does not say what `Describer.meta` does."""
-    shape = meta["shape"]
-    if not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)):
-        raise DataError(f"its shape is {shape!r}, expected [channels, height, width]")

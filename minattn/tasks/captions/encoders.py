@@ -10,6 +10,7 @@ import numpy as np
 from minattn.data.images.augmentation import Normalization
 from minattn.data.images.dataset import described
 from minattn.errors import CheckpointError, ConfigError, DataError
+from minattn.kinds import shown
 from minattn.models import registry
 from minattn.models.captions.captioner import SmallEncoder, SmallEncoderConfig
 from minattn.models.vision.layers import PooledNetwork
@@ -21,6 +22,15 @@ SMALL = "small"
 
 HEAD = ("classifier", "fc1", "fc2", "fc3")
 """The linear layers behind the maps of the networks of the registry."""
+
+
+@dataclass
+class StoredEncoder:
+    """What a checkpoint says of an encoder beside its parameters."""
+
+    name: str
+    network: dict[str, Any]
+    frozen: bool
 
 
 @dataclass(frozen=True)
@@ -74,13 +84,12 @@ class Encoder:
         return cls(config.model, config.network, True, state, classifier.normalization)
 
     @classmethod
-    def restored(cls, meta: Mapping[str, Any]) -> Self:
-        """The encoder of a checkpoint.  Raises CheckpointError or KeyError where it does not say one."""
-        name, frozen = meta["name"], meta["frozen"]
-        if name != SMALL and name not in registry.ENTRIES:
-            raise CheckpointError(f"its encoder is {name!r}, expected the name of a network")
-        template = SmallEncoderConfig() if name == SMALL else registry.ENTRIES[name].config
-        return cls(name, from_json(template, meta["network"], Path("the checkpoint")), frozen is True)
+    def restored(cls, stored: StoredEncoder) -> Self:
+        """The encoder of a checkpoint.  Raises CheckpointError where there is none of its name and configuration."""
+        if stored.name != SMALL and stored.name not in registry.ENTRIES:
+            raise CheckpointError(f"its encoder is {shown(stored.name)}, expected the name of a network")
+        template = SmallEncoderConfig() if stored.name == SMALL else registry.ENTRIES[stored.name].config
+        return cls(stored.name, from_json(template, stored.network, Path("the checkpoint")), stored.frozen)
 
     def build(self, rng: Rng) -> Module:
         """The network, without the linear layers behind its maps."""

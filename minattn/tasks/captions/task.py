@@ -18,14 +18,14 @@ from minattn.data.captions.folder import read_captioned
 from minattn.data.images.dataset import described
 from minattn.data.images.folder import require_pillow
 from minattn.errors import ConfigError
-from minattn.tasks.captions.describer import Described, Describer, check_meta
+from minattn.tasks.captions.describer import Described, Describer, StoredCaptioner
 from minattn.tasks.captions.encoders import Encoder
 from minattn.tasks.captions.settings import MODELS, PHOTOGRAPHS, CaptionConfig
 from minattn.tasks.captions.source import SCENES, CaptionSource
 from minattn.tasks.config import replaced
 from minattn.tasks.fields import AT_LEAST_ONE
 from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_progress
-from minattn.training import Metric
+from minattn.training import Metric, as_kind
 from minattn.training.caption_metrics import score_captions, score_pointing
 from minattn.training.translation_metrics import load_sacrebleu
 from minattn.viz.saving import write_atomically
@@ -70,11 +70,9 @@ class Captions(Task):
         return Describer.of(config, splits.train)
 
     def restored(self, config: CaptionConfig, meta: Mapping[str, Any]) -> Describer:
-        check_meta(meta)
-        channels, height, width = meta["shape"]
-        normalization = Normalization(meta["mean"], meta["std"])
-        words = tokenizer_from_json(meta["words"])
-        return Describer(config, words, (channels, height, width), normalization, Encoder.restored(meta["encoder"]))
+        stored = as_kind(meta, StoredCaptioner)
+        words, encoder = tokenizer_from_json(stored.words), Encoder.restored(stored.encoder)
+        return Describer(config, words, stored.shape, Normalization(stored.mean, stored.std), encoder)
 
     def describe(self, splits: CaptionSplits) -> str:
         captions = sum(len(of_image) for of_image in splits.train.captions)
