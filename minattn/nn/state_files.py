@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from minattn.errors import CheckpointError, ConfigError, hint_for_write_error
-from minattn.whole_files import write_whole
+from minattn.whole_files import check_regular, write_whole
 
 PathLike = str | os.PathLike[str]
 
@@ -46,7 +46,7 @@ PRECISIONS = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": 
 
 METADATA = "__metadata__"
 
-LONGEST_HEADER = 100_000_000
+LONGEST_HEADER, MOST_AXES = 100_000_000, 64  # NumPy's arrays have no more axes
 
 
 def save_state(path: PathLike, state: Mapping[str, np.ndarray], dtype: str = "float32") -> None:
@@ -85,6 +85,7 @@ def load_state(path: PathLike) -> dict[str, np.ndarray]:
     does not.
     """
     try:
+        check_regular(path)
         content = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; hint: check the path") from error
@@ -166,6 +167,8 @@ def _loaded(path: PathLike, name: str, entry: Any, content: bytes, start: int) -
         raise _damaged(path, f"the shape or the place of {name} is no whole numbers")
     if kind not in DTYPES:
         raise CheckpointError(f"{path}: {name} is of dtype {kind}; hint: one of {', '.join(DTYPES)}")
+    if len(shape) > MOST_AXES:  # their product might take minutes
+        raise _damaged(path, f"no array has the {len(shape):,} axes of {name}")
     dtype, count = DTYPES[kind], math.prod(shape)
     inside = 0 <= first <= end <= len(content) - start and min(shape, default=0) >= 0
     if not inside or end - first != count * dtype.itemsize:

@@ -26,7 +26,9 @@ class Bound(NamedTuple):
 LARGEST = 10**12  # whole number: what is counted here never comes to more
 
 AT_LEAST_ONE = Bound("at least 1", lambda n: n >= 1)
+BEAM = Bound("from 1 to 1,000", lambda n: 1 <= n <= 1000)  # the memory of a search grows with it
 Count = Annotated[int, AT_LEAST_ONE]
+BeamWidth = Annotated[int, BEAM]
 NonNegative = Annotated[int, Bound("at least 0", lambda n: n >= 0)]
 Positive = Annotated[float, Bound("a number above 0, 1e30 at most", lambda x: 0 < x <= 1e30)]
 NonNegativeFloat = Annotated[float, Bound("a finite number of at least 0", lambda x: 0 <= x < math.inf)]

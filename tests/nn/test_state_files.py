@@ -144,7 +144,8 @@ def damaged(header, data=b""):
         (damaged({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0.0, 4.0]}}, b"1234"), "a is no whole numbers"),
         (damaged({"a": {"dtype": "F32", "shape": [1.5], "data_offsets": [0, 4]}}, b"1234"), "a is no whole numbers"),
         (damaged({"a": {"dtype": "F32", "shape": [2**70, 0], "data_offsets": [0, 0]}}), "no array has the shape of a"),
-        (damaged({"a": {"dtype": "F32", "shape": [1] * 70, "data_offsets": [0, 4]}}, b"1234"), "has the shape of a"),
+        (damaged({"a": {"dtype": "F32", "shape": [1] * 70, "data_offsets": [0, 4]}}, b"1234"), "has the 70 axes of a"),
+        (damaged({"a": {"dtype": "F32", "shape": [2**60] * 10**5, "data_offsets": [0, 4]}}), "has the 100,000 axes"),
         (
             damaged({"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}, b"1234"),
             "is of dtype .'F32'.; hint",
@@ -168,6 +169,12 @@ def test_damaged_files_are_refused(tmp_path, content, why):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=why):
         load_state(path)
+
+
+def test_a_device_or_a_pipe_is_not_read(tmp_path):
+    (tmp_path / "model.safetensors").symlink_to("/dev/null")
+    with pytest.raises(CheckpointError, match="cannot be read: It is a pipe or a device, not a file; hint"):
+        load_state(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("stop", [OSError(28, "No space left on device"), KeyboardInterrupt()])

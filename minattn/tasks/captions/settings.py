@@ -12,7 +12,7 @@ from minattn.data.images.folder import Color
 from minattn.models.captions.show_attend_tell import CONFIGURATIONS, ShowAttendTellConfig
 from minattn.nn import Parameter
 from minattn.tasks.config import TaskConfig
-from minattn.tasks.fields import Bound, Count, NonNegativeFloat, Positive
+from minattn.tasks.fields import BeamWidth, Bound, Count, NonNegativeFloat, Positive
 from minattn.training import Adam, Cosine, LinearWarmup, Optimizer, Plan, Schedule
 
 Share = Annotated[float, Bound("in [0, 1]", lambda x: 0 <= x <= 1)]
@@ -46,7 +46,7 @@ class CaptionConfig(TaskConfig):
     reward_weight: Annotated[NonNegativeFloat, "lambda_r: weight of the reward of sampled locations"] = 0.1
     reward_per_word: Annotated[bool, "the reward is a mean over the words, as in the authors' code, not a sum"] = True
     entropy_weight: Annotated[NonNegativeFloat, "lambda_e: weight of the entropy of hard attention"] = 0.002
-    beam: Annotated[Count, "beam width for the test data; development data are decoded greedily"] = 4
+    beam: Annotated[BeamWidth, "beam width for the test data; development data are decoded greedily"] = 4
     longest: Annotated[Count, "the most words of a caption that is written"] = 40
 
     from_data: ClassVar[tuple[str, ...]] = ("vocab_size", "annotation")

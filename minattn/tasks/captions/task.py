@@ -23,7 +23,7 @@ from minattn.tasks.captions.encoders import Encoder
 from minattn.tasks.captions.settings import MODELS, PHOTOGRAPHS, CaptionConfig
 from minattn.tasks.captions.source import SCENES, CaptionSource
 from minattn.tasks.config import replaced
-from minattn.tasks.fields import AT_LEAST_ONE
+from minattn.tasks.fields import BEAM
 from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_progress
 from minattn.training import Metric, as_kind
 from minattn.training.caption_metrics import score_captions, score_pointing
@@ -41,7 +41,7 @@ SCENE = "scene.png"
 SHOWN = 3
 """Right captions in the figure of a run, and as many wrong ones."""
 
-Beam = Annotated[int | None, "beam width; 1 is greedy  [default: the run's]", "N", AT_LEAST_ONE]
+Beam = Annotated[int | None, "beam width; 1 is greedy  [default: the run's]", "N", BEAM]
 
 
 Likeliest = Annotated[bool, "look at the likeliest location alone for each word, as hard attention may"]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from minattn.data import Lexicon, LexiconSplits, Vocabulary, hold_out, load_cmudict, read_lexicon, split_lexicon
 from minattn.data.text.lexicon import CANONICAL_DEV_WORDS
-from minattn.tasks.fields import AT_LEAST_ONE
+from minattn.tasks.fields import BEAM
 from minattn.tasks.g2p.error_rates import score
 from minattn.tasks.g2p.pronouncer import Pronouncer, StoredSymbols
 from minattn.tasks.g2p.settings import MODELS
@@ -24,7 +24,7 @@ from minattn.training import Metric, as_kind
 SHOWN_WORDS = ("attention", "knight", "through", "bookkeeper", "phoenix", "extraordinary")
 """The words of the figure of alignments."""
 
-Beam = Annotated[int | None, "beam width; 1 is greedy  [default: the run's]", "N", AT_LEAST_ONE]
+Beam = Annotated[int | None, "beam width; 1 is greedy  [default: the run's]", "N", BEAM]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from minattn.models.sequence.rnnsearch import RNNsearch, RNNsearchConfig
 from minattn.models.sequence.transformer import Transformer, TransformerConfig
 from minattn.nn import Module, Parameter
 from minattn.tasks.config import TaskConfig
-from minattn.tasks.fields import AT_LEAST_ONE, Count, Fraction, Positive, ZeroToHundred
+from minattn.tasks.fields import AT_LEAST_ONE, BeamWidth, Count, Fraction, Positive, ZeroToHundred
 from minattn.training import Adam, Cosine, LinearWarmup, Optimizer, Plan, Schedule
 
 SMALL_RNNSEARCH = RNNsearchConfig(
@@ -47,7 +47,7 @@ class SequenceConfig(TaskConfig):
     warmup: Annotated[Count, "steps in which the learning rate rises, at most a tenth of all"] = 200
     max_norm: Annotated[Positive, "the norm that the gradient is clipped to"] = 5.0
     label_smoothing: Annotated[Fraction, "label smoothing of the training loss"] = 0.0
-    beam: Annotated[Count, "beam width for the test data; development data are decoded greedily"] = 4
+    beam: Annotated[BeamWidth, "beam width for the test data; development data are decoded greedily"] = 4
     alpha: Annotated[ZeroToHundred, "length penalty of beam search"] = 0.0
 
     from_data: ClassVar[tuple[str, ...]] = ("source_vocab_size", "target_vocab_size")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 from minattn.data import AlignedText, ParallelText, Splits, tokenizer_from_json
 from minattn.tasks.config import replaced
-from minattn.tasks.fields import AT_LEAST_ONE, Bound
+from minattn.tasks.fields import BEAM, Bound
 from minattn.tasks.sequences.answers import Plot, alignments_of_run, check_plot, show_answers
 from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_progress
 from minattn.tasks.translate.settings import MODELS, TEXT, TOKENIZED, TranslationConfig
@@ -25,7 +25,7 @@ from minattn.training.translation_metrics import load_sacrebleu, score_translati
 SHOWN, SHOWN_SYMBOLS, COLUMNS = 4, 40, 2
 """The number of test sentences in the figure of alignments, their largest number of symbols, those in a row."""
 
-Beam = Annotated[int | None, "beam width; 1 is greedy  [default: the run's]", "N", AT_LEAST_ONE]
+Beam = Annotated[int | None, "beam width; 1 is greedy  [default: the run's]", "N", BEAM]
 Alpha = Annotated[
     float | None,
     "length penalty; 0 is none  [default: the run's]",
