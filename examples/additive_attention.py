@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Additive attention
 # A network reads the letters of a word and pronounces it phoneme by phoneme.  For each phoneme it attends to the
-# letters (D. Bahdanau, K. Cho and Y. Bengio, ICLR 2015); nobody tells it which letters make which sound.
+# letters (D. Bahdanau, K. Cho and Y. Bengio, ICLR 2015).  Which letters make which sound, it learns by itself.
 # Needs `pip install 'minattn[train]'` and about a minute on one core.
 # %%
 import matplotlib.pyplot as plt
@@ -15,15 +15,15 @@ from minattn.training import Adam
 
 STEPS, BATCH, SIZE = 1500, 64, 64
 rng = np.random.default_rng(0)
-words = load_cmudict()  # the CMU Pronouncing Dictionary: 106,174 words to train on, and others to test
+words = load_cmudict()  # the CMU Pronouncing Dictionary: 106,174 training words, and others for testing
 pairs = words.train.pairs()  # such as ("knight", ("N", "AY", "T"))
 letters = Vocabulary.from_sequences(word for word, _ in pairs)
 phonemes = Vocabulary.from_sequences(pronunciation for _, pronunciation in pairs)
 
 
 # %% [markdown]
-# A bidirectional GRU turns the letters into annotations h.  At each step the decoder, in state s, attends to them; the
-# context and the previous phoneme give its next state, and that gives the logits of the next phoneme.
+# A bidirectional GRU turns the letters into annotations h.  At each step the decoder, in state s, attends to them.  The
+# context and the previous phoneme give its next state; state and context give the logits of the next phoneme.
 # %%
 class Pronouncer(nn.Module):
     def __init__(self):
@@ -31,7 +31,7 @@ class Pronouncer(nn.Module):
         self.encoder = nn.BidirectionalGRU(SIZE, SIZE, rng)
         self.phonemes = nn.Embedding(len(phonemes), SIZE, rng, std=0.1)
         self.attention = AdditiveAttention(SIZE, 2 * SIZE, SIZE, rng, init="glorot")
-        self.decoder = nn.GRUCell(3 * SIZE, SIZE, rng)  # of the previous phoneme and the context
+        self.decoder = nn.GRUCell(3 * SIZE, SIZE, rng)  # input: the previous phoneme and the context
         self.classifier = nn.Linear(3 * SIZE, len(phonemes), rng)
 
     def forward(self, words, steps, truth=None):
@@ -63,7 +63,7 @@ for step in range(STEPS):
     optimizer.step()
     if step % 100 == 0:
         print(f"step {step:5,}  loss {loss.item():.3f}", flush=True)
-# %% How many new words are right, and which letters did it attend to?  Rows are phonemes, columns letters.
+# %% How many unseen words are pronounced correctly?  Draw the attention: rows are phonemes, columns are letters.
 shown, test = ["knapsack", "cellophane", "lightened", "telephony"], list(words.test)[::10]
 with ma.no_grad():
     logits, alignment = model(shown + test, steps=20)

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Class activation maps
-# A network learns *which* handwritten digits an image shows, and is never told *where* they are.  Class activation maps
-# (B. Zhou et al., CVPR 2016) find them in it nevertheless.
+# A network learns *which* handwritten digits an image shows, and is never told *where* they are.  Its class activation
+# maps (B. Zhou et al., CVPR 2016) find them nevertheless.
 # Needs `pip install 'minattn[images]'` and about a minute on one core.
 
 # %%
@@ -15,7 +15,7 @@ from minattn.data import load_digits
 from minattn.training import Adam
 
 STEPS, BATCH = 350, 64
-CELL, SIDE, EACH = 12, 36, 3  # three digits, each in a cell of its own, in an image of 36 x 36
+CELL, SIDE, EACH = 12, 36, 3  # an image of 36 x 36 has 3 x 3 cells, and three digits in three of them
 rng = np.random.default_rng(0)
 
 # %% [markdown]
@@ -26,7 +26,7 @@ digits = load_digits()
 
 
 def scatter(digits, count):
-    """Images with three digits each, their classes, and the corners of the squares in which they are."""
+    """Images with three digits each, their classes, and the top left corners of the digits."""
     classes = rng.permuted(np.tile(np.arange(10), (count, 1)), axis=1)[:, :EACH]
     cells = rng.permuted(np.tile(np.arange(9), (count, 1)), axis=1)[:, :EACH]
     corners = np.stack(np.divmod(cells, 3), axis=-1) * CELL + rng.integers(CELL - 7, size=(count, EACH, 2))
@@ -38,8 +38,8 @@ def scatter(digits, count):
 
 
 # %% [markdown]
-# The network ends in a mean over all positions and one linear layer.  So the score of a class is a mean over positions
-# too, and its map shows what each position adds to it; `class_scores` returns both.
+# The network ends in a mean over all positions and one linear layer.  The score of a class is therefore a mean over
+# positions too, and its map shows the contribution of each position; `class_scores` returns both.
 
 
 # %%
@@ -75,13 +75,13 @@ for step in range(STEPS):
     if step % 50 == 0:
         print(f"step {step:4}  loss {loss.item():.3f}", flush=True)
 
-# %% Digits that other people wrote: are all three named, and is the peak of each one's map on it?
+# %% Test digits, by other writers: are all three classified, and does each one's map peak on it?
 model.eval()
 images, classes, corners = scatter(digits.test, 500)
 with ma.no_grad():
     logits, maps = model(images)
 named = np.sort(np.argsort(logits.data)[:, -EACH:]) == np.sort(classes)
-maps = maps.data[np.arange(500)[:, None], classes]  # those of the digits that are there
+maps = maps.data[np.arange(500)[:, None], classes]  # the maps of the digits in each image
 peaks = np.stack(np.divmod(maps.reshape(500, EACH, -1).argmax(-1), maps.shape[-1]), axis=-1) * SIDE // maps.shape[-1]
 found = ((corners <= peaks) & (peaks < corners + 8)).all(-1)
 print(f"{named.all(-1).mean():.0%} of the images have all digits named, {found.mean():.0%} of the digits are found")

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Multi-head attention
 # A small Transformer (A. Vaswani et al., NIPS 2017) reads the documentation of Python's standard library and learns to
-# predict each character from those before it.  Each head of each layer finds something of its own to attend to.
+# predict each character from those before it.  The heads of each layer learn to attend to different things.
 # Needs `pip install 'minattn[train]'` and about a minute on one core.
 
 # %%
@@ -19,7 +19,7 @@ LAYERS, HEADS, SIZE = 2, 4, 96
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# The text: 1.9 million characters, those of some modules held out to test.
+# The text: 1.9 million characters; the documentation of some modules is held out for testing.
 
 # %%
 texts = load_docstrings()
@@ -31,7 +31,7 @@ def encode(text):
 
 
 def windows(text, starts):
-    """(the LENGTH characters from each start on, the characters that follow each of them)."""
+    """LENGTH characters from each start on, and for each of them the character that follows it."""
     places = np.asarray(starts)[:, None] + np.arange(LENGTH)
     return text[places], text[places + 1]
 
@@ -40,8 +40,8 @@ train, test = encode(texts.train), encode(texts.test)
 
 
 # %% [markdown]
-# A layer is multi-head self-attention, in which no position attends to a later one, and a feed-forward network.  The
-# input of each is normalized, and its output added to it.
+# A layer is causal multi-head self-attention, where no position attends to a later one, followed by a feed-forward
+# network.  Each normalizes its input and adds its output to the residual stream (pre-norm).
 
 
 # %%
@@ -88,8 +88,8 @@ for step in range(STEPS):
         print(f"step {step:4}  loss {loss.item():.3f}", flush=True)
 
 # %% [markdown]
-# How well does it predict what it has never read, and what does each head attend to?  Row by row, each position of a
-# sentence attends to itself and to those before: to the last few characters, to where the word begins, to all alike.
+# How well does it predict text it has never read, and what does each head attend to?  In each row, a position of the
+# sentence attends to itself and those before it: to the last few characters, to the start of the word, or to all alike.
 
 # %%
 sentence = "Return a list of the names."

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Squeeze-and-excitation
-# Attention over channels: for each image anew, every channel of a feature map gets a gate between 0 and 1 (J. Hu,
-# L. Shen and G. Sun, CVPR 2018).  What do the gates of a trained network depend on?
+# Attention over channels: for each image, every channel of the feature maps gets a gate between 0 and 1 (J. Hu, L. Shen
+# and G. Sun, CVPR 2018).  What do the gates of a trained network depend on?
 # Needs `pip install 'minattn[images]'` and less than a minute on one core.
 
 # %%
@@ -18,21 +18,21 @@ STEPS, BATCH = 1500, 64
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# Handwritten digits of 8 x 8 pixels.  Those to test on were written by other people than those to train on.
+# Handwritten digits of 8 x 8 pixels.  The test digits were written by other people than the training digits.
 
 # %%
 digits = load_digits()
 
 
 def batch_of(images, places):
-    """(pixels from 0 to 1, classes) of the images at these places."""
+    """Pixels from 0 to 1, and classes, of the images at these indices."""
     chosen = images.at(places)
     return ma.tensor(chosen.pixels.astype(np.float32) / 255), chosen.labels
 
 
 # %% [markdown]
 # A residual block with squeeze-and-excitation at the end of its residual branch, as in the paper's figure 3, and a
-# network of three of them.  The mechanism returns the scaled maps and the gates.
+# network of three such blocks.  The mechanism returns the scaled feature maps and the gates.
 
 
 # %%
@@ -76,7 +76,7 @@ for step in range(STEPS):
 
 # %% [markdown]
 # The mean gate of each channel over the images of each class.  As in the paper's section on the role of excitation, the
-# first block treats all classes alike, and the deeper ones tell them apart.
+# first block's gates are nearly the same for all classes, and those of deeper blocks depend on the class.
 
 # %%
 model.eval()
