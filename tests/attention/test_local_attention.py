@@ -163,10 +163,18 @@ def test_sizes_that_make_no_blocks_are_refused(make):
 @pytest.mark.parametrize(("n", "keys"), [(0, 0), (9, 9), (8, 7)])
 def test_positions_that_do_not_fit_are_refused(n, keys):
     unchecked = inspect.unwrap(local_attention)
-    with pytest.raises(ShapeError, match=f"of 8 positions, got {n} queries and {keys} keys"):
-        unchecked(ma.tensor(np.zeros((n, 2))), *[ma.tensor(np.zeros((keys, 2)))] * 2, blocks_1d(8, 4))
+    blocks, q, k = blocks_1d(8, 4), *(ma.tensor(np.zeros((count, 2))) for count in (n, keys))
+    with pytest.raises(ShapeError, match=f"of 8 positions, got {n} queries, {keys} keys and {keys} values; hint"):
+        unchecked(q, k, k, blocks)
     with pytest.raises(ShapeError, match="of 0 positions"):
         unchecked(*[ma.tensor(np.zeros((2, 2)))] * 3, [])
+
+
+@pytest.mark.parametrize("values", [7, 9])
+def test_another_number_of_values_is_refused(values):
+    q, v = (ma.tensor(np.zeros((n, 2))) for n in (8, values))
+    with pytest.raises(ShapeError, match=f"got 8 queries, 8 keys and {values} values; hint: as many of each"):
+        inspect.unwrap(local_attention)(q, q, v, blocks_1d(8, 4))
 
 
 # ---------------------------------------------------------------------------------------------- heads
@@ -231,5 +239,7 @@ def test_a_mask_and_more_positions_than_the_blocks_have_are_refused():
     with pytest.raises(ConfigError, match="local attention takes no mask"):
         layer(x, x, x, mask=np.ones((1, 4, 4), bool))
     one, many = (ma.tensor(np.zeros((1, n, 4), np.float32)) for n in (1, 9))
-    with pytest.raises(ShapeError, match="the blocks are of 4 positions, got one more"):
-        layer(one, many, many)
+    for blocks, count in ((layer.blocks, 4), ([], 0)):
+        layer.blocks = blocks
+        with pytest.raises(ShapeError, match=f"the blocks are of {count} positions, got 9; hint: blocks for"):
+            layer(one, many, many)

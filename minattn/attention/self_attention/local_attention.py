@@ -112,13 +112,15 @@ def local_attention(
     """Return (context, weights) of (a), for the first n positions in the order of generation.
 
     The weights are 0 outside of a block's memory; need_weights=False: (context, None), and nothing with n^2 numbers is
-    made.  Raises ShapeError where the blocks are of fewer positions, and where there are none.
+    made.  Raises ShapeError where the blocks are of fewer positions, where there are none, and where queries, keys and
+    values are not equally many.
     """
     n = q.shape[-2]
     count = blocks[-1].end if blocks else 0
-    if not 1 <= n <= count or k.shape[-2] != n:
+    if not 1 <= n <= count or not n == k.shape[-2] == v.shape[-2]:
         raise ShapeError(
-            f"the blocks are of {count} positions, got {n} queries and {k.shape[-2]} keys; hint: blocks for that size"
+            f"the blocks are of {count} positions, got {n} queries, {k.shape[-2]} keys and {v.shape[-2]} values; "
+            "hint: as many of each, and blocks for that size"
         )
     contexts, rows = [], []
     for block in (Block(b.start, min(b.end, n), b.before) for b in blocks if b.start < n):
@@ -179,7 +181,10 @@ class LocalMultiHeadAttention(MultiHeadAttention):
             return local_attention(queries, *memory, self.blocks, need_weights)
         block = next((block for block in self.blocks if block.start <= position < block.end), None)
         if block is None:
-            raise ShapeError(f"the blocks are of {self.blocks[-1].end} positions, got one more; hint: larger blocks")
+            raise ShapeError(
+                f"the blocks are of {self.blocks[-1].end if self.blocks else 0} positions, got {position + 1}; hint: "
+                "blocks for that size"
+            )
         so_far = Block(block.start, position + 1, block.before)
         keys, values = (_gather(x, so_far) for x in memory)
         context, weights = scaled_dot_product_attention(queries, keys, values, need_weights=need_weights)
