@@ -1,5 +1,6 @@
 """The Image Transformer: published sizes, likelihoods, what a position depends on, and generation step by step."""
 
+import inspect
 import math
 from dataclasses import replace
 
@@ -174,6 +175,27 @@ def test_images_come_back_from_the_order_of_generation(form):
     np.testing.assert_array_equal(model.images(model.tokens(images)), images)
 
 
+@every
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64])
+def test_levels_may_be_whole_numbers_of_any_kind(form, dtype):
+    model = small(form)
+    images = images_for(model)
+    found, expected = (model.log_likelihood(each).numpy() for each in (images.astype(dtype), images))
+    np.testing.assert_array_equal(found, expected)
+    tokens = model.tokens(images.astype(dtype))
+    *_, drawn = model.sample(tokens, np.arange(model.config.length) < 3, np.random.default_rng(0))
+    assert drawn.dtype == np.int64
+
+
+@pytest.mark.parametrize("form", [FORMS[0], FORMS[3] | {"encoder_layers": 1, "factor": 2, "height": 4}], ids=str)
+def test_keys_of_a_given_size_need_no_heads_that_divide_the_embeddings(form):
+    model = small(form, heads=3, d_k=5)
+    shape = (1, 1, model.config.height, 4)
+    low_resolution = np.zeros((1, *model.config.low_resolution), int) if model.encoder else None
+    assert np.isfinite(model.log_likelihood(np.zeros(shape, int), low_resolution).numpy()).all()
+    assert {layer.self_attention.W_V.shape for layer in model.layers} == {(8, 15)}
+
+
 def test_channels_of_a_pixel_follow_one_another_in_rows():
     model = small({"height": 2, "width": 2, "channels": 3})
     images = images_for(model, 1)
@@ -240,6 +262,28 @@ def test_a_seed_draws_the_same_and_a_temperature_of_zero_needs_none(form):
 
     assert drawn(1, 1.0) == drawn(1, 1.0) != drawn(2, 1.0)
     assert drawn(1, 0.0) == drawn(2, 0.0)
+
+
+@given(st.floats(0.05, 20), SEEDS)
+def test_a_temperature_divides_the_logits(temperature, seed):
+    """Levels drawn at a temperature are those that a model with such logits draws at 1."""
+    model, logits = small(FORMS[0]), np.random.default_rng(seed).normal(size=(50, 1, 6))
+    found = model._sampled(logits, np.random.default_rng(seed), temperature)
+    expected = model._sampled(logits / temperature, np.random.default_rng(seed), 1.0)
+    np.testing.assert_array_equal(found, expected)
+
+
+@every
+def test_a_seed_and_what_was_drawn_before_decide_a_position(form):
+    """Of two images that are given alike up to a position, all is drawn alike up to it."""
+    model = small(form)
+    tokens, given = model.tokens(images_for(model)), np.arange(model.config.length) % 3 == 0
+    *_, drawn = model.sample(tokens, given, np.random.default_rng(0))
+    for t in np.flatnonzero(given)[[1, -1]]:
+        changed = tokens.copy()
+        changed[:, t:] = (changed[:, t:] + 1) % model.config.levels
+        *_, found = model.sample(changed, given, np.random.default_rng(0))
+        np.testing.assert_array_equal(found[:, :t], drawn[:, :t])
 
 
 def test_draws_have_the_probabilities_of_the_model():
@@ -394,6 +438,9 @@ def test_low_resolution_images_that_do_not_fit_are_refused(encoder_layers, low_r
         ({"encoder_layers": 1, "factor": 5}, "divide 32 rows and 32 columns, got 5"),
         ({"encoder_layers": 1, "factor": 1}, "factor must be at least 2"),
         ({"query": 0}, "query must be a whole number of at least 1"),
+        ({"layer_norm_eps": -1.0}, "layer_norm_eps must be a positive number, got -1.0"),
+        ({"layer_norm_eps": math.nan}, "layer_norm_eps must be a positive number, got nan"),
+        ({"d_k": 0, "encoder_layers": 1}, "d_k must be a whole number of at least 1, got 0"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes, message):
@@ -421,10 +468,18 @@ def test_real_numbers_are_no_levels():
         type(model).tokens.__wrapped__(model, np.zeros((1, 1, 3, 4)))
 
 
-@pytest.mark.parametrize("temperature", [-1.0, math.inf, math.nan])
+@pytest.mark.parametrize("temperature", [-1.0, 1e31, math.inf, math.nan])
 def test_temperatures_that_are_none_are_refused(temperature):
-    with pytest.raises(ConfigError, match="finite number of at least 0"):
+    with pytest.raises(ConfigError, match="a number from 0 to 1e30"):
         small(FORMS[0]).sample(np.zeros((1, 12, 1), int), np.zeros(12, bool), np.random.default_rng(0), temperature)
+
+
+@pytest.mark.parametrize(("positions", "given"), [(5, 12), (20, 12), (12, 5), (12, 20)])
+def test_another_number_of_positions_is_refused(positions, given):
+    with pytest.raises(ShapeError, match=f"has 12 positions, got levels of {positions} and which are given of {given}"):
+        inspect.unwrap(ImageTransformer.sample)(
+            small(FORMS[0]), np.zeros((1, positions, 1), int), np.zeros(given, bool), np.random.default_rng(0)
+        )
 
 
 def test_a_model_that_diverged_draws_nothing():

@@ -139,6 +139,25 @@ def test_a_temperature_of_zero_takes_the_means_of_the_likeliest():
         assert mixture.sample(outputs, np.random.default_rng(seed), temperature=0.0).tolist() == [[1]]
 
 
+@given(SHAPES, st.floats(0.05, 20), SEEDS)
+def test_a_temperature_divides_the_logits_and_multiplies_the_deviations(channels, temperature, seed):
+    mixture, k = LogisticMixture(channels, 2, 16), 2
+    outputs = np.random.default_rng(seed).normal(size=(50, mixture.size))
+    changed = outputs.copy()
+    changed[:, :k] /= temperature
+    changed[:, k:].reshape(50, k, -1)[..., channels : 2 * channels] += math.log(temperature)
+    found = mixture.sample(outputs, np.random.default_rng(seed), temperature)
+    np.testing.assert_array_equal(found, mixture.sample(changed, np.random.default_rng(seed)))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-300, 1.0, 1e30])
+def test_scales_and_temperatures_of_any_size_draw_levels(temperature):
+    """Of a flat logistic the first and the last level; at 0 the mean, however flat."""
+    mixture, outputs = LogisticMixture(1, 1, 5), np.tile([0.0, 0.5, 1000.0], (200, 1))
+    drawn = set(mixture.sample(outputs, np.random.default_rng(0), temperature).ravel().tolist())
+    assert drawn == ({3} if temperature < 1e-200 else {0, 4})
+
+
 def test_channels_are_drawn_one_after_another():
     """Without noise the levels are those of m_1, m_2 + a x_1 and m_3 + b x_1 + c x_2, x being what was drawn."""
     mixture, rng = LogisticMixture(3, 1, 256), np.random.default_rng(0)

@@ -83,7 +83,7 @@ class ImageTransformerConfig:
 
     def __post_init__(self) -> None:
         sizes = ("height", "width", "channels", "mixtures", "query", "query_height", "query_width")
-        check_sizes(self, *sizes, "layers", "d_model", "d_ff", "heads")
+        check_sizes(self, *sizes, "layers", "d_model", "d_ff", "heads", *(["d_k"] if self.d_k is not None else []))
         check_choices(self, likelihood=("categorical", "mixture"), blocks=("1d", "2d"))
         check_choices(self, positions=("sinusoidal", "learned"))
         if self.levels < 2:
@@ -92,6 +92,8 @@ class ImageTransformerConfig:
             raise ConfigError(f"dropout must be in [0, 1), got {self.dropout}; hint: 0 for no dropout")
         if self.d_k is None and self.d_model % self.heads:
             raise ConfigError(f"heads must divide d_model = {self.d_model}, got {self.heads}; hint: or give d_k")
+        if not 0 < self.layer_norm_eps < math.inf:
+            raise ConfigError(f"layer_norm_eps must be a positive number, got {self.layer_norm_eps}; hint: 1e-6")
         if self.d_model % 4:
             raise ConfigError(f"rows and columns share d_model by halves and quarters, got {self.d_model}; hint: 4 n")
         if self.encoder_layers < 0:
@@ -310,10 +312,15 @@ class ImageTransformer(Module):
         the lower half; where nothing is given, images.  temperature: divides the logits, and multiplies the deviations
         of a mixture; 0 takes the likeliest.  low_resolution: the images that the encoder takes, where there is one.
         Call `eval()` first: in training mode dropout is on here too.  Raises ConfigError for a temperature below 0,
-        ShapeError for low-resolution images that do not fit.
+        or above 1e30, ShapeError for another number of positions and for low-resolution images that do not fit.
         """
-        if not 0 <= temperature < math.inf:
-            raise ConfigError(f"a temperature is a finite number of at least 0, got {temperature}; hint: 1")
+        if not 0 <= temperature <= 1e30:
+            raise ConfigError(f"a temperature is a number from 0 to 1e30, got {temperature}; hint: 1")
+        if not self.config.length == tokens.shape[1] == len(given):
+            raise ShapeError(
+                f"an image has {self.config.length} positions, got levels of {tokens.shape[1]} and which are given of "
+                f"{len(given)}; hint: model.tokens(images), and a truth value for each"
+            )
         with no_grad():
             memory, _ = self._memory(low_resolution, need_weights=False)
         return self._samples(tokens, given, rng, temperature, memory)
@@ -352,7 +359,7 @@ class LocalLayer(EncoderLayer):
     """A layer (b), of local self-attention and a feed-forward network."""
 
     def __init__(self, config: ImageTransformerConfig, blocks: list[Block], rng: Rng) -> None:
-        super().__init__(LayerConfig.of(config), rng)
+        super().__init__(LayerConfig.of(config, d_v=config.d_k), rng)
         self.self_attention = LocalMultiHeadAttention(config.d_model, config.heads, rng, blocks, config.d_k, config.d_k)
 
 
@@ -398,7 +405,7 @@ class ImageEncoder(Module):
 def checked_levels(
     images: Array, shape: tuple[int, int, int], levels: int
 ) -> Integer[Array, "batch channels height width"]:
-    """The images as an array.  Raises ShapeError for another shape, DataError for levels that there are not."""
+    """The images in int64.  Raises ShapeError for another shape, DataError for levels that there are not."""
     images = as_array(images)
     if images.ndim != 4 or images.shape[1:] != shape or images.dtype.kind not in "iu":
         raise ShapeError(
@@ -410,7 +417,7 @@ def checked_levels(
             f"images have levels from {images.min()} to {images.max()}, expected 0 to {levels - 1}; hint: "
             "images with as many levels as the model was trained on"
         )
-    return images
+    return images.astype(np.int64, copy=False)  # what is added to levels overflows none of their dtypes then
 
 
 def embedded_levels(

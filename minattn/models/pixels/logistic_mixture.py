@@ -87,7 +87,8 @@ class LogisticMixture:
             np.take_along_axis(part, chosen, axis=-2)[..., 0, :] for part in (means, log_scales, coefficients)
         )
         u = rng.uniform(1e-5, 1 - 1e-5, size=mean.shape)
-        deviation = temperature * np.exp(log_scale) * (np.log(u) - np.log1p(-u))
+        scale = np.exp(np.minimum(log_scale, FLAT_LOG_SCALE))  # beyond, nothing changes
+        deviation = temperature * scale * (np.log(u) - np.log1p(-u))
         x = np.zeros_like(mean)
         for c in range(self.channels):
             mu = mean[..., c]
