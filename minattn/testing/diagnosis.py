@@ -2,7 +2,9 @@
 
 Each rule compares the whole wrong gradient with the right one, element by element, and says nothing unless one simple
 mistake explains all of it: a factor, a transpose, another input's gradient, a region, a missing term.  A wrong
-diagnosis costs more time than none; where two regions would explain the same elements, none is named.
+diagnosis costs more time than none: where two mistakes would explain the same numbers both are named, and where more
+would, none.  Numbers are compared as those of float64 are, whatever tolerance the gradient is held to: where a float32
+or another rounding inside the function blurs them, they explain nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minattn.autograd import asnumpy
-from minattn.testing.mismatch import Tolerance
+from minattn.testing.mismatch import EXACT, Tolerance
 
 if TYPE_CHECKING:
     from minattn.testing.circumstances import Circumstance
@@ -34,8 +36,7 @@ class Evidence:
     for_ones: Sequence[np.ndarray] | None
     """.. and what it says for an upstream gradient of ones; None where that is not known."""
     wrong: np.ndarray
-    """Which elements are wrong."""
-    within: Tolerance
+    """Which elements are wrong, by `exactly_wrong`."""
     missing: bool = False
     """No gradient arrived."""
     alone: bool = False
@@ -54,10 +55,10 @@ class Evidence:
         return self.expected[self.k]
 
     def same(self, a: np.ndarray, b: np.ndarray) -> bool:
-        """Whether two gradients are equal as a wrong one and its explanation are: nearly to the tolerance."""
+        """Whether two gradients are equal as a wrong one and its explanation are."""
         if a.shape != b.shape or not np.isfinite(a).all():
             return False
-        return bool((np.abs(a - b) <= 10 * self.within.allowed(b)).all())
+        return bool((np.abs(a - b) <= 10 * SHARP.allowed(b)).all())
 
     def others(self) -> Iterator[int]:
         """The other variables of the same shape."""
@@ -66,79 +67,87 @@ class Evidence:
 
 
 def looks_like(evidence: Evidence) -> list[str]:
-    """The line of the first rule that explains the evidence, or no line."""
-    for rule in RULES:
-        if said := rule(evidence):
+    """The line that explains the evidence, or no line."""
+    for rule in CONDUCT:
+        for said in rule(evidence):
             return [f"looks like {said}"]
-    return []
+    fitting = [said for rule in RULES for said in rule(evidence)]
+    return [f"looks like {', or '.join(fitting)}"] if len(fitting) in (1, 2) else []
+
+
+SHARP: Tolerance = EXACT["float64"]
+
+
+def exactly_wrong(actual: np.ndarray, right: np.ndarray, slack: np.ndarray) -> np.ndarray:
+    """Which elements are wrong, held to float64; slack: the error of `right`."""
+    with np.errstate(invalid="ignore"):  # inf - inf
+        wrong: np.ndarray = ~(np.abs(actual - right) <= SHARP.allowed(right) + slack)
+    return wrong
 
 
 # ---------------------------------------------------------------------------------------------- the whole gradient
-def nothing_arrives(e: Evidence) -> str | None:
+def nothing_arrives(e: Evidence) -> Iterator[str]:
     if e.missing:
-        return "a gradient that is None: the pullback says nothing of it, or its values were taken out of the graph"
-    if e.actual.size and not e.actual.any() and e.right.any():
-        return "a gradient that is lost on its way: zeros arrive, as from a constant"
-    return None
+        yield "a gradient that is None: the pullback says nothing of it, or its values were taken out of the graph"
+    elif e.actual.size and not e.actual.any() and e.right.any():
+        yield "a gradient that is lost on its way: zeros arrive, as from a constant"
 
 
-def upstream_ignored(e: Evidence) -> str | None:
+def upstream_ignored(e: Evidence) -> Iterator[str]:
     if e.for_ones is not None and e.same(e.actual, e.for_ones[e.k]) and e.right.size:
-        return "the upstream gradient ignored: this is the gradient for ones in its place"
-    return None
+        yield "the upstream gradient ignored: this is the gradient for ones in its place"
 
 
-def another_gradient_every_time(e: Evidence) -> str | None:
+def another_gradient_every_time(e: Evidence) -> Iterator[str]:
     once, scaled = e.again(1.0), e.again(-2.0)
     if once is None or scaled is None:
-        return None
+        return
     if not np.array_equal(once, e.actual, equal_nan=True):
-        return "a backward pass that gives another gradient every time: random numbers, or something kept from before"
-    if not np.allclose(scaled, -2.0 * once, rtol=1e-9, atol=1e-12, equal_nan=True):
-        return NOT_LINEAR
-    return None
+        yield "a backward pass that gives another gradient every time: random numbers, or something kept from before"
+    elif not np.allclose(scaled, -2.0 * once, rtol=1e-9, atol=1e-12, equal_nan=True):
+        yield NOT_LINEAR
 
 
 NOT_LINEAR = "a gradient that is not linear in the upstream gradient (clipped, rounded, its size taken, a term added)"
 
 
-def other_input(e: Evidence) -> str | None:
+def other_input(e: Evidence) -> Iterator[str]:
     for j in e.others():
         if e.same(e.actual, e.expected[j]):
             one, other = e.problem.names[e.k], e.problem.names[j]
-            if e.same(e.gradients[j], e.right):
-                return f"the gradients of {one} and {other} swapped"
-            return f"the gradient of {other} given to {one}"
-    return None
+            swapped = e.same(e.gradients[j], e.right)
+            yield (
+                f"the gradients of {one} and {other} swapped" if swapped else f"the gradient of {other} given to {one}"
+            )
 
 
-def rearranged(e: Evidence) -> str | None:
+def rearranged(e: Evidence) -> Iterator[str]:
     right = e.right
     if right.ndim >= 2 and right.shape[-1] == right.shape[-2] and e.same(e.actual, np.swapaxes(right, -1, -2)):
-        return "the transpose of the right gradient"
+        yield "the transpose of the right gradient"
     for axis, n in enumerate(right.shape):
         if n < 3:
             continue
         if e.same(e.actual, np.flip(right, axis)):
-            return f"the right gradient in reversed order along axis {axis}"
+            yield f"the right gradient in reversed order along axis {axis}"
         inner = tuple(slice(None) for _ in range(axis))
         for ahead, behind in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
             if e.same(e.actual[(*inner, ahead)], right[(*inner, behind)]) and np.ptp(right, axis).any():
-                return f"the right gradient shifted by one along axis {axis}"
-    return None
+                yield f"the right gradient shifted by one along axis {axis}"
 
 
 # ---------------------------------------------------------------------------------------------- a factor, a region
-def factor(e: Evidence) -> str | None:
+def factor(e: Evidence) -> Iterator[str]:
     """One number by which every element is too large."""
     ratio = common_ratio(e.actual[e.wrong], e.right[e.wrong])
     if ratio is None or ratio == 0 or (e.right[~e.wrong] != 0).any():
-        return None
+        return
     if e.wrong.sum() == 1 and not any(abs(ratio - likely) < 1e-9 for likely in (-1.0, 2.0, 0.5)):
-        return None  # one element has a factor, whatever is wrong
+        return  # one element has a factor, whatever is wrong
     if abs(ratio + 1) < 1e-6:
-        return "the sign lost (a factor -1)"
-    return f"a factor {_shown(ratio)} too many" + _origin(e, ratio)
+        yield "the sign lost (a factor -1)"
+    else:
+        yield f"a factor {_shown(ratio)} too many" + _origin(e, ratio)
 
 
 def _shown(ratio: float) -> str:
@@ -147,25 +156,29 @@ def _shown(ratio: float) -> str:
 
 def _origin(e: Evidence, ratio: float) -> str:
     """Of which axis the factor is the length."""
-    lengths = [(f"axis {i} of {e.problem.names[e.k]}", n) for i, n in enumerate(e.right.shape)]
-    for i, y in enumerate(e.problem.result_arrays):
-        lengths += [(f"axis {axis} of result {i}", n) for axis, n in enumerate(y.shape)]
-    if e.right.ndim > 1:
-        lengths.append((f"all of {e.problem.names[e.k]}", e.right.size))
-    named = [name for name, n in lengths if n > 2 and abs(ratio * n - 1) < 1e-6]
-    if named:
-        return f", 1/n with the length n of {named[0]}: a mean where there is a sum"
-    named = [name for name, n in lengths if n > 2 and abs(ratio / n - 1) < 1e-6]
-    if named:
-        return f", the length of {named[0]}: summed twice, or a mean taken for a sum"
-    return ""
+    n = ratio if ratio > 1 else 1 / ratio
+    if n < 2.5 or abs(n - round(n)) > 1e-6 * n:
+        return ""
+    own = [f"axis {i} of {e.problem.names[e.k]}" for i, length in enumerate(e.right.shape) if length == round(n)]
+    if not own and e.right.ndim > 1 and e.right.size == round(n):
+        own = [f"all of {e.problem.names[e.k]}"]
+    results = [
+        f"axis {axis} of result {i}"
+        for i, y in enumerate(e.problem.result_arrays)
+        for axis, length in enumerate(y.shape)
+        if length == round(n)
+    ]
+    named = own or results
+    if not named:
+        return ""
+    length = f"the length {'n ' if ratio < 1 else ''}of {named[0] if len(named) == 1 else 'several axes'}"
+    if ratio < 1:
+        return f", 1/n with {length}: perhaps a mean where there is a sum"
+    return f", {length}: perhaps summed twice, or a mean taken for a sum"
 
 
-def region(e: Evidence) -> str | None:
+def region(e: Evidence) -> Iterator[str]:
     """Only in one region, and everywhere there."""
-    explained = [name for name, where in regions(e) if _explains(e, where)]
-    if len(explained) != 1:
-        return None
     ratio = common_ratio(e.actual[e.wrong], e.right[e.wrong])
     if not np.isfinite(e.actual[e.wrong]).all():
         how = "gradients that are not finite"
@@ -177,7 +190,9 @@ def region(e: Evidence) -> str | None:
         how = "a gradient where there is none"
     else:
         how = "a mistake"
-    return f"{how} only {explained[0]}"
+    for name, where in regions(e):
+        if _explains(e, where):
+            yield f"{how} only {name}"
 
 
 def _explains(e: Evidence, where: np.ndarray) -> bool:
@@ -237,27 +252,27 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------- a missing term
-def missing_term(e: Evidence) -> str | None:
+def missing_term(e: Evidence) -> Iterator[str]:
     if not np.isfinite(e.actual).all():
-        return None
+        return
     missing = e.right - e.actual
     for j in e.others():
         if e.same(missing, e.expected[j]):
-            return f"a term missing that is the gradient of {e.problem.names[j]}"
+            yield f"a term missing that is the gradient of {e.problem.names[j]}"
         if e.same(-missing, e.expected[j]):
-            return f"the gradient of {e.problem.names[j]} added to that of {e.problem.names[e.k]}"
+            yield f"the gradient of {e.problem.names[j]} added to that of {e.problem.names[e.k]}"
     for axis, n in enumerate(missing.shape):
         if n < 3 or not e.wrong.any():
             continue
         if _constant(missing, axis) and not _constant(e.right, axis):
-            return f"a term missing that is constant along axis {axis}: the gradient through a sum or mean over it"
-        for y in (asnumpy(result).astype(np.float64) for result in e.problem.result_arrays):
-            if y.shape == missing.shape and y.all() and not _constant(y, axis) and _constant(missing / y, axis):
-                return (
-                    f"a term missing that is the value times a constant along axis {axis}: the gradient through "
-                    "the sum that normalizes it"
-                )
-    return None
+            yield f"a term missing that is constant along axis {axis}: the gradient through a sum or mean over it"
+            continue
+        values = [asnumpy(y).astype(np.float64) for y in e.problem.result_arrays if y.shape == missing.shape]
+        if any(y.all() and not _constant(y, axis) and _constant(missing / y, axis) for y in values):
+            yield (
+                f"a term missing that is the value times a constant along axis {axis}: the gradient through the sum "
+                "that normalizes it"
+            )
 
 
 def _constant(values: np.ndarray, axis: int) -> bool:
@@ -266,48 +281,45 @@ def _constant(values: np.ndarray, axis: int) -> bool:
     return bool((spread <= 1e-7 * size).all() and size.any())
 
 
-def value_for_input(e: Evidence) -> str | None:
+def value_for_input(e: Evidence) -> Iterator[str]:
     """The derivative at the value in place of that at the input."""
     problem = e.problem
     y = asnumpy(problem.result_arrays[0]).astype(np.float64)
     if e.alone or len(problem.result_arrays) != 1 or y.shape != e.right.shape:
-        return None
+        return
     point = problem.point()
     point[e.k] = y
     try:
         with np.errstate(all="ignore"):
             twice = problem.values(point)[0]
     except Exception:  # outside the domain of fn
-        return None
+        return
     if np.allclose(twice, y):  # fn does nothing to its own value, as sorting or clipping
-        return None
+        return
     found = e.elsewhere(point)
     if found is not None and e.same(e.actual, found):
-        return f"the value used where {problem.names[e.k]} stands in the derivative"
-    return None
+        yield f"the value used where {problem.names[e.k]} stands in the derivative"
 
 
-def single_precision(e: Evidence) -> str | None:
+def single_precision(e: Evidence) -> Iterator[str]:
     actual, right = e.actual[e.wrong], e.right[e.wrong]
-    if e.actual.dtype != np.float64 or e.wrong.sum() < 2 or not np.isfinite(actual).all():
-        return None
-    if (actual.astype(np.float32) == actual).all() and (np.abs(actual - right) <= 1e-6 * np.abs(right).max()).all():
-        return "float32 inside: these are numbers of float32, and as near as its rounding leaves them"
-    return None
+    if e.actual.dtype != np.float64 or not np.isfinite(actual).all():
+        return
+    with np.errstate(over="ignore"):
+        telling = (actual.astype(np.float16) != actual).sum()  # numbers such as 1 and 0.5 are in every dtype
+    if telling < 2 or (actual.astype(np.float32) != actual).any():
+        return
+    if (np.abs(actual - right) <= 1e-6 * np.abs(right).max()).all():
+        yield "float32 inside: these are numbers of float32, and as near as its rounding leaves them"
 
 
-RULES: tuple[Callable[[Evidence], str | None], ...] = (
-    nothing_arrives,
-    upstream_ignored,
-    another_gradient_every_time,
-    factor,
-    other_input,
-    rearranged,
-    region,
-    missing_term,
-    value_for_input,
-    single_precision,
-)
+Rule = Callable[[Evidence], Iterator[str]]
+
+CONDUCT: tuple[Rule, ...] = (nothing_arrives, upstream_ignored, another_gradient_every_time)
+"""What shows without a comparison with other gradients; the first of these that fits is all that is said."""
+
+RULES: tuple[Rule, ...] = (factor, other_input, rearranged, region, missing_term, value_for_input, single_precision)
+"""Mistakes that would each explain the numbers; where two do, both are named, and where more do, none."""
 
 
 def common_ratio(actual: np.ndarray, expected: np.ndarray) -> float | None:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from minattn.autograd import asnumpy
-from minattn.autograd.backend import like
 from minattn.testing.mismatch import GradientMismatch, require_close, tolerance
 from minattn.testing.problem import Parameters, TensorProblem, or_zeros
 
@@ -38,7 +37,7 @@ def assert_equation(
         require_close(subject, actual, expected, within, names=("fast", "reference"), seed=seed)
 
     gradients = problem.gradients()
-    point = [like(p, a) for p, a in zip(problem.point(), problem.arrays, strict=True)]
+    point = problem.precise()
     for i, y, expected in zip(problem.judged, problem.result_arrays, equation.values(point), strict=True):
         compare(f"result {i}", asnumpy(y), expected)
     expectations = equation.gradients(point)

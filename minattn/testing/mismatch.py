@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minattn.errors import MinattnError
+from minattn.errors import ConfigError, MinattnError
 
 
 class GradientMismatch(MinattnError, AssertionError):
@@ -32,6 +32,9 @@ EXACT = {"float64": Tolerance(1e-10, 1e-12), "float32": Tolerance(1e-4, 1e-5)}
 
 def tolerance(dtypes: set[str], rtol: float | None = None, atol: float | None = None) -> Tolerance:
     """The entry of `EXACT` for the coarsest of `dtypes`; `rtol` and `atol` replace its numbers where given."""
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value is not None and not (isinstance(value, (int, float, np.number)) and 0 <= value < np.inf):
+            raise ConfigError(f"{name} must be a number, 0 or more, got {value!r}")
     chosen = EXACT["float32" if "float32" in dtypes else "float64"]
     return Tolerance(chosen.rtol if rtol is None else rtol, chosen.atol if atol is None else atol)
 
@@ -45,12 +48,14 @@ def require_close(
     names: tuple[str, str],
     seed: int,
     slack: np.ndarray | float = 0.0,
+    compared: int | None = None,
     notes: Callable[[np.ndarray], Sequence[str]] = lambda wrong: (),
 ) -> None:
     """Raise GradientMismatch unless every element of `actual` is as near to `expected` as `within` allows.
 
     names: what the two numbers of the message are called.  NaN is equal to nothing.  slack: the error of `expected`
-    itself.  notes(wrong): further lines of the message, from the mask of the elements that are wrong.
+    itself.  compared: how many elements were, where not all: the others of `expected` are those of `actual`.
+    notes(wrong): further lines of the message, from the mask of the elements that are wrong.
     """
     with np.errstate(invalid="ignore"):  # inf - inf
         error = np.where(actual == expected, 0.0, np.abs(actual - expected))
@@ -60,7 +65,7 @@ def require_close(
         return
     excess = np.where(np.isnan(error), np.inf, error) / np.maximum(allowed, np.finfo(float).tiny)
     index = tuple(int(i) for i in np.unravel_index(np.argmax(np.where(wrong, excess, -1.0)), error.shape))
-    lines = [f"{subject} is wrong" + (f" at index {index if len(index) > 1 else index[0]}" if index else "")]
+    lines = [f"{subject} is wrong{at_index(index)}"]
     lines += _columns(
         (names[0], f"{actual[index]:.17g}"),
         (names[1], f"{expected[index]:.17g}"),
@@ -68,10 +73,17 @@ def require_close(
     )
     if error.size > 1:
         factor = _common_factor(actual[wrong], expected[wrong])
-        lines.append(f"  {wrong.sum()} of {wrong.size} elements are wrong{factor}")
+        elements = f"{wrong.size} elements" if compared is None else f"{compared} elements that were compared"
+        lines.append(f"  {wrong.sum()} of {elements} are wrong{factor}")
     lines += [f"  {note}" for note in notes(wrong)]
     lines.append(f"  to reproduce: seed={seed}")
     raise GradientMismatch("\n".join(lines))
+
+
+def at_index(index: Sequence[int]) -> str:
+    """' at index (1, 2)', ' at index 1', and '' for a 0-d array."""
+    numbers = tuple(map(int, index))
+    return f" at index {numbers if len(numbers) > 1 else numbers[0]}" if numbers else ""
 
 
 def _columns(*rows: tuple[str, str]) -> list[str]:
@@ -84,6 +96,6 @@ def _common_factor(actual: np.ndarray, expected: np.ndarray) -> str:
     if actual.size < 2 or not np.isfinite(actual).all() or not np.isfinite(expected).all() or not expected.all():
         return ""
     ratios = actual / expected
-    if np.ptp(ratios) > 1e-3 * np.abs(ratios[0]):
+    if np.ptp(ratios) > 1e-3 * np.abs(ratios[0]) or np.abs(ratios[0] - 1) < 1e-3:
         return ""
     return f", each by the factor {ratios[0]:.4g}"

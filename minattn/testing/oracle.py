@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minattn.testing.mismatch import GradientMismatch, Tolerance
+from minattn.testing.mismatch import GradientMismatch, Tolerance, at_index
 from minattn.testing.problem import Problem, in_one_row, same_bits
 
 STEP = 1e-20
@@ -36,6 +36,9 @@ LEVELS = 4
 
 FIRST_STEPS = (2.0**-5, 2.0**-9, 2.0**-14, 2.0**-20, 2.0**-27)
 """The first steps of the tables, tried until the error is small enough."""
+
+LARGE = 2.0**10
+"""For inputs larger than this the last steps tried are as many times longer: rounding hides what shorter ones do."""
 
 NOISE = 1e-6
 """The largest error, relatively, that a derivative by differences may have; above, fn is too noisy to be judged."""
@@ -86,23 +89,53 @@ def difference(
     until no error is larger and what looks like a kink has been seen twice.  point: where, if not at the
     problem's own.
     """
-    best = _table(problem, rows, direction, np.float64, FIRST_STEPS[0], point)
-    seen, dtype = best.jump == 0, LONG
-    for first in FIRST_STEPS[1:]:
+    best, seen, failure = None, np.zeros(len(rows), bool), None
+    dtypes = [np.float64]
+    for first in FIRST_STEPS:
+        slope = None
+        for dtype in dtypes:
+            try:
+                slope = _table(problem, rows, direction, dtype, first, point)
+                break
+            except Exception as error:  # fn takes no long doubles, or a shorter step stays in its domain
+                failure = error
+        dtypes = [LONG, np.float64]
+        if slope is None:
+            continue
+        if best is None:
+            best, seen = slope, slope.jump == 0
+        else:
+            seen = np.abs(slope.jump - best.jump) <= 0.1 * np.abs(slope.jump)
+            better = slope.error < best.error
+            value, error = (np.where(better, a, b) for a, b in zip(slope[:2], best[:2], strict=True))
+            best = Slope(value, error, slope.jump)
         if (seen & (best.error <= wanted * np.maximum(1.0, np.abs(best.value)))).all():
-            break
-        try:
-            slope = _table(problem, rows, direction, dtype, first, point)
-        except Exception:
-            if dtype is np.float64:
-                raise
-            dtype = np.float64  # fn does not take long doubles
-            slope = _table(problem, rows, direction, dtype, first, point)
-        seen = np.abs(slope.jump - best.jump) <= 0.1 * np.abs(slope.jump)
-        worse = ~(slope.error < best.error)
-        value, error = (np.where(worse, a, b) for a, b in zip(best[:2], slope[:2], strict=True))
-        best = Slope(value, error, slope.jump)
-    return best
+            return best
+    if best is None:
+        if isinstance(failure, GradientMismatch):
+            raise failure
+        raise GradientMismatch(
+            f"fn raises {type(failure).__name__} close to its inputs, where differences evaluate it: {failure}; "
+            "hint: inputs farther inside its domain"
+        ) from failure
+    return _with_long_steps(problem, rows, direction, best, point)
+
+
+def _with_long_steps(
+    problem: Problem, rows: np.ndarray, direction: Direction, best: Slope, point: Sequence[np.ndarray] | None
+) -> Slope:
+    """The best slopes so far, or those by steps as long as large inputs let them be, where these are better."""
+    origin = problem.point() if point is None else point
+    size = max(float(np.max(np.abs(origin[k]) * (d != 0), initial=0.0)) for k, d in direction.items())
+    if not LARGE < size < np.inf:
+        return best
+    try:
+        slope = _table(problem, rows, direction, np.float64, FIRST_STEPS[0] * 2.0 ** np.floor(np.log2(size)), point)
+    except Exception:  # outside the domain of fn
+        return best
+    alike = np.abs(slope.value - best.value) <= best.error  # else the steps skip what fn does between them
+    better = (slope.error < best.error) & (slope.jump == 0) & alike
+    return Slope(*(np.where(better, a, b) for a, b in zip(slope, best, strict=True)))
 
 
 def _table(
@@ -134,8 +167,8 @@ def _table(
         rounding = np.finfo(middle.dtype).eps * size / steps[-1]
         error, doubt = error + rounding, doubt + 4 * rounding
         jump = np.where(np.abs(jump) > 8 * doubt, jump, 0.0)
-    error = np.where(np.isfinite(error), error, np.inf)
-    return Slope(value.astype(np.float64), error.astype(np.float64), jump.astype(np.float64))
+        error = np.where(np.isfinite(error), error, np.inf)
+        return Slope(value.astype(np.float64), error.astype(np.float64), jump.astype(np.float64))
 
 
 def _extrapolated(column: np.ndarray, factors: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -187,11 +220,14 @@ class Oracle:
         self.error = max(self.error, float(relative.max(initial=0.0)))
         if not self.error < max(NOISE, self.sharp.rtol):
             k = min(direction)
+            moving = np.argwhere(direction[k])
+            where = at_index(moving[0]) if len(direction) == len(moving) == 1 else ""
             raise GradientMismatch(
-                f"fn has no slope that differences could find by {self.problem.described(k)}: they leave an error of "
-                f"{self.error:.2g}, relatively\n"
-                "  looks like rounding inside fn, to float32 for one, or an input at the edge of fn's domain; hint: "
-                "compute in the dtype of the inputs, draw inputs inside the domain, or give an rtol"
+                f"fn has no slope that differences could find by {self.problem.described(k)}{where}: they leave an "
+                f"error of {self.error:.2g}, relatively\n"
+                "  looks like rounding inside fn (to float32 for one, or of large numbers), a jump (floor, a "
+                "comparison) or an input at the edge of fn's domain; hint: compute in the dtype of the inputs, draw "
+                "inputs elsewhere, or give an rtol"
             )
         return slope
 
@@ -209,7 +245,10 @@ class Oracle:
 
     def is_slope(self, point: list[np.ndarray], direction: Direction, slope: float) -> bool:
         """Whether differences agree with the complex step at another point."""
-        found = difference(self.problem, self.rows[:1], direction, self.sharp.rtol, point)
+        try:
+            found = difference(self.problem, self.rows[:1], direction, self.sharp.rtol, point)
+        except GradientMismatch:  # outside the domain of fn
+            return False
         return self._agrees(np.array([slope]), found)
 
     def gradient_at(self, k: int, point: list[np.ndarray], row: int) -> np.ndarray | None:
@@ -234,7 +273,7 @@ class Oracle:
 
     # ------------------------------------------------------------------------------------------ is it analytic?
     def _values(self) -> list[np.ndarray]:
-        """The values of fn; raises GradientMismatch where two calls do not give the same."""
+        """The values of fn; raises GradientMismatch where two calls do not give the same, or a value is not finite."""
         with np.errstate(all="ignore"):
             first, second = self.problem.values(self.problem.point()), self.problem.values(self.problem.point())
         if not all(map(same_bits, first, second)):
@@ -242,6 +281,13 @@ class Oracle:
                 "fn gave two values for one input, so it has no gradient to check; hint: make its random generator "
                 "inside fn, from a fixed seed"
             )
+        for i, y in enumerate(first):
+            if not np.isfinite(y).all():
+                index = tuple(np.argwhere(~np.isfinite(y))[0])
+                raise GradientMismatch(
+                    f"result {self.problem.number_of_result(i)} of fn is {y[index]}{at_index(index)}, and has no slope "
+                    "there; hint: inputs inside fn's domain"
+                )
         return first
 
     def _why_not_complex(self, variables: Sequence[int], values: list[np.ndarray], seed: int) -> str | None:

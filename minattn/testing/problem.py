@@ -38,6 +38,10 @@ class Problem:
     upstream: list[Array]
     results: list[Array]
     """The results of the last run."""
+    count: int
+    """How many results fn has, those without a gradient among them .."""
+    judged: list[int]
+    """.. and which have one."""
 
     def _run(
         self, variables: Sequence[Array], upstream: Sequence[Array], between: Callable[[], Any]
@@ -52,6 +56,14 @@ class Problem:
     def forward_elsewhere(self) -> None:
         """Another forward pass, at a point nearby, whose results nobody wants; what it raises there is passed over."""
         raise NotImplementedError
+
+    def _take_inputs(self, inputs: Sequence[Any], seed: int) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ConfigError(f"seed must be a whole number, 0 or more, got {seed!r}")
+        self.inputs = [taken(value, f"input {i}") for i, value in enumerate(inputs)]
+        self.argnums = [i for i, array in enumerate(self.inputs) if array.dtype.kind in "fc"]
+        for i in self.argnums:
+            _require_known_dtype(f"input {i}", self.inputs[i])
 
     # ------------------------------------------------------------------------------------------ what it is
     @property
@@ -72,10 +84,22 @@ class Problem:
         """The variables in float64, on the host."""
         return [asnumpy(array).astype(np.float64) for array in self.arrays]
 
+    def precise(self) -> list[Array]:
+        """The variables in float64, where they are."""
+        return [like(p, a) for p, a in zip(self.point(), self.arrays, strict=True)]
+
     # ------------------------------------------------------------------------------------------ running it
     def values(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The results that are judged, with the variables' values replaced by `point`, of any dtype."""
-        return [asnumpy(y) for y in self._evaluate([like(p, a) for p, a in zip(point, self.arrays, strict=True)])]
+        """The results that are judged, with the variables' values replaced by `point`, of any dtype; copies, since fn
+        may compute into memory of its own."""
+        found = self._evaluate([like(p, a) for p, a in zip(point, self.arrays, strict=True)])
+        for i, (y, first) in enumerate(zip(found, self.result_arrays, strict=True)):
+            if y.shape != first.shape:
+                raise GradientMismatch(
+                    f"result {self.number_of_result(i)} of fn has shape {tuple(first.shape)}, and {tuple(y.shape)} "
+                    "at another point, so there is no gradient to check; hint: a shape that does not depend on values"
+                )
+        return [asnumpy(y).copy() for y in found]
 
     def output(self, point: Sequence[np.ndarray]) -> np.ndarray:
         """The same, all in one row."""
@@ -106,8 +130,8 @@ class Problem:
                 "fn or its backward pass writes into an array it was given; hint: copy first"
             ) from error
         self._require_unwritten(before, watched)
-        self._require_own_memory(found, point, given)
         self._require_dtypes_and_shapes(found, point)
+        self._require_own_memory(found, point, given)
         return [None if g is None else asnumpy(g) for g in found]
 
     # ------------------------------------------------------------------------------------------ harm
@@ -135,22 +159,41 @@ class Problem:
         own = all(a.dtype == b.dtype for a, b in zip(point, self.arrays, strict=True))
         common = np.result_type(*(array.dtype for array in point)) if point else None
         for i, y in enumerate(self.results):
-            if own and y.dtype != common:
+            if own and y.dtype.name != common.name:
                 raise GradientMismatch(
-                    f"result {self._number_of_result(i)} of fn is {y.dtype}, its inputs are {common}; hint: constants "
+                    f"result {self.number_of_result(i)} of fn is {y.dtype}, its inputs are {common}; hint: constants "
                     "as Python numbers, math.sqrt in place of np.sqrt, arrays made in the dtype of the input"
                 )
         for name, array, gradient in zip(self.names, point, gradients, strict=True):
             if gradient is None:
                 continue
-            if tuple(gradient.shape) != tuple(array.shape) or (own and gradient.dtype != array.dtype):
+            if tuple(gradient.shape) != tuple(array.shape) or (own and gradient.dtype.name != array.dtype.name):
                 found, expected = (f"{a.dtype} {tuple(a.shape)}" for a in (gradient, array))
                 raise GradientMismatch(
                     f"the gradient of {name} is {found}, the tensor is {expected}" + not_summed(gradient, array)
                 )
 
-    def _number_of_result(self, i: int) -> int:
-        return i
+    def _judge(self, results: Sequence[Array], judged: Sequence[int]) -> None:
+        """These results have gradients, and are what later runs are compared with."""
+        for i, y in zip(judged, results, strict=True):
+            if y.dtype.kind == "c" and not any(array.dtype.kind == "c" for array in self.inputs):
+                raise GradientMismatch(
+                    f"result {i} of fn is {y.dtype}; expected real numbers; hint: its real and its imaginary part "
+                    "as two results"
+                )
+        self.judged, self.result_arrays = list(judged), list(results)
+
+    def number_of_result(self, i: int) -> int:
+        """The number, among all results of fn, of result i of those that are judged."""
+        return self.judged[i]
+
+    def _judged(self, results: Sequence[Any]) -> list[Any]:
+        """Of all results of a later run those that are judged."""
+        if len(results) != self.count:
+            raise GradientMismatch(
+                f"fn returns {self.count} results, and {len(results)} at another point: there is no gradient to check"
+            )
+        return [results[i] for i in self.judged]
 
     def _take(self, upstream: Any, seed: int) -> list[Array]:
         """The upstream gradients: those given, one array or a tuple, or drawn from a normal distribution."""
@@ -158,16 +201,14 @@ class Problem:
             rng = np.random.default_rng(seed)
             given = [rng.standard_normal(y.shape) for y in self.result_arrays]
         else:
-            given = [as_array(g) for g in (upstream if isinstance(upstream, tuple) else (upstream,))]
+            given = [taken(g, "upstream") for g in (upstream if isinstance(upstream, tuple) else (upstream,))]
         shapes = [tuple(y.shape) for y in self.result_arrays]
         if [tuple(g.shape) for g in given] != shapes:
             raise ConfigError(f"upstream has shapes {[tuple(g.shape) for g in given]}, the results of fn {shapes}")
+        for g in map(asnumpy, given):
+            if g.dtype.kind == "c" or not np.isfinite(g).all():
+                raise ConfigError(f"upstream must be real and finite, got {_first_odd(g)}")
         return [like(asnumpy(g).astype(y.dtype), y) for g, y in zip(given, self.result_arrays, strict=True)]
-
-    def _require_known_dtypes(self) -> None:
-        for name, array in zip(self.names, self.arrays, strict=True):
-            if array.dtype.name not in ("float32", "float64"):
-                raise ConfigError(f"{name} is {array.dtype}; gradients are checked in float32 and float64")
 
 
 # ---------------------------------------------------------------------------------------------- on tensors
@@ -178,16 +219,19 @@ class TensorProblem(Problem):
         self, fn: Callable[..., Any], inputs: Sequence[Any], parameters: Parameters, upstream: Any, seed: int
     ) -> None:
         """upstream: an array, or a tuple with one for each result; None draws them from a normal distribution."""
+        _require_function("fn", fn, "fn, *inputs")
         self.fn = fn
-        self.inputs = [as_array(value) for value in inputs]
-        self.argnums = [i for i, array in enumerate(self.inputs) if array.dtype.kind in "fc"]
+        self._take_inputs(inputs, seed)
         before = [asnumpy(array).copy() for array in self.inputs]
         arguments = [Tensor(array, requires_grad=i in self.argnums) for i, array in enumerate(self.inputs)]
         results = self._results(arguments)
-        self.judged = [i for i, y in enumerate(results) if isinstance(y, Tensor) and y.requires_grad]
-        if not self.judged:
-            raise GradientMismatch("nothing that fn returns depends on its inputs by ops that have a gradient")
-        self.result_arrays = [results[i].data for i in self.judged]
+        judged = [i for i, y in enumerate(results) if isinstance(y, Tensor) and y.requires_grad]
+        if not judged:
+            raise GradientMismatch(
+                f"nothing that fn returns depends on its inputs by ops that have a gradient; {self._why_not(results)}"
+            )
+        self.count = len(results)
+        self._judge([results[i].data for i in judged], judged)
         named = _named(_captured(results, arguments) if parameters is None else parameters)
         self.parameters = list(named.values())
         self.names = [f"input {i}" for i in self.argnums] + list(named)
@@ -195,16 +239,23 @@ class TensorProblem(Problem):
         for i, old in enumerate(before):
             if not same_bits(old, asnumpy(self.inputs[i])):
                 raise GradientMismatch(f"input {i} was written to by fn or by its backward pass; hint: copy first")
-        self._require_known_dtypes()
+        for name, parameter in named.items():
+            _require_known_dtype(name, parameter.data)
         self.upstream = self._take(upstream, seed)
 
-    def _number_of_result(self, i: int) -> int:
-        return self.judged[i]
+    def _why_not(self, results: Sequence[Any]) -> str:
+        """The hint where no result has a gradient."""
+        if self.inputs and not self.argnums:
+            return f"hint: floating-point inputs (given: {', '.join(map(_described, self.inputs))})"
+        if not any(isinstance(y, Tensor) for y in results):
+            returned = ", ".join(type(y).__name__ for y in results)
+            return f"hint: return a tensor or a tuple of tensors (fn returned {returned or 'nothing'})"
+        return "hint: compute with minattn's ops; what .data, detach() or hvp give has no gradient"
 
     def _evaluate(self, variables: Sequence[Array]) -> list[Array]:
         with no_grad(), self._arguments_at(variables) as arguments:
-            results = self._results(arguments)
-        return [results[i].data for i in self.judged]
+            results = self._judged(self._results(arguments))
+        return [y.data for y in results]
 
     def _run(
         self, variables: Sequence[Array], upstream: Sequence[Array], between: Callable[[], Any]
@@ -214,12 +265,11 @@ class TensorProblem(Problem):
             for parameter in self.parameters:
                 parameter.grad = None
             try:
-                results = self._results(arguments)
-                judged = [results[i] for i in self.judged]
+                judged = self._judged(self._results(arguments))
                 between()
                 walk_back(judged, upstream)
                 leaves = [arguments[i] for i in self.argnums] + self.parameters
-                return [y.data for y in judged], [v.grad for v in leaves]
+                return [y.data for y in judged], [leaf.grad for leaf in leaves]
             finally:
                 for parameter, gradient in zip(self.parameters, kept, strict=True):
                     parameter.grad = gradient
@@ -287,25 +337,29 @@ class ArrayProblem(Problem):
         self, f: Callable[..., Any], vjp: Callable[..., Any], inputs: Sequence[Any], upstream: Any, seed: int
     ) -> None:
         """f(*inputs): an array or a tuple of arrays; vjp(*upstream, *inputs): the gradient of every input."""
+        for name, function in (("f", f), ("vjp", vjp)):
+            _require_function(name, function, "f, vjp, *inputs")
         self.f, self.vjp = f, vjp
-        self.inputs = [as_array(value) for value in inputs]
-        self.argnums = [i for i, array in enumerate(self.inputs) if array.dtype.kind in "fc"]
+        self._take_inputs(inputs, seed)
+        if not self.argnums:
+            given = ", ".join(map(_described, self.inputs)) or "none"
+            raise ConfigError(f"expected a floating-point input, got {given}; hint: numbers such as 1.0")
         self.names = [f"input {i}" for i in self.argnums]
         self.arrays = [self.inputs[i] for i in self.argnums]
-        self._require_known_dtypes()
         before = [asnumpy(array).copy() for array in self.inputs]
-        every = _as_list(f(*self.inputs))
-        self.judged = [i for i, y in enumerate(every) if as_array(y).dtype.kind in "fc"]
-        if not self.judged or not self.argnums:
-            raise GradientMismatch("there is no floating-point input or no floating-point result, so no gradient")
+        every = [_plain(as_array(y), f"result {i} of f") for i, y in enumerate(_as_list(f(*self.inputs)))]
+        judged = [i for i, y in enumerate(every) if y.dtype.kind in "fc"]
+        if not judged:
+            given = ", ".join(map(_described, every)) or "an empty tuple"
+            raise GradientMismatch(
+                f"f returns {given}; expected an array of floating-point numbers, or a tuple of arrays"
+            )
         for i, old in enumerate(before):
             if not same_bits(old, asnumpy(self.inputs[i])):
                 raise GradientMismatch(f"input {i} was written to by fn or by its backward pass; hint: copy first")
-        self.result_arrays = [as_array(every[i]) for i in self.judged]
+        self.count = len(every)
+        self._judge([every[i] for i in judged], judged)
         self.upstream = self._take(upstream, seed)
-
-    def _number_of_result(self, i: int) -> int:
-        return self.judged[i]
 
     def _arguments(self, variables: Sequence[Array]) -> list[Array]:
         arguments = list(self.inputs)
@@ -314,8 +368,7 @@ class ArrayProblem(Problem):
         return arguments
 
     def _evaluate(self, variables: Sequence[Array]) -> list[Array]:
-        results = _as_list(self.f(*self._arguments(variables)))
-        return [as_array(results[i]) for i in self.judged]
+        return [as_array(y) for y in self._judged(_as_list(self.f(*self._arguments(variables))))]
 
     def _run(
         self, variables: Sequence[Array], upstream: Sequence[Array], between: Callable[[], Any]
@@ -323,12 +376,23 @@ class ArrayProblem(Problem):
         arguments = self._arguments(variables)
         results = self._evaluate(variables)
         between()
-        given = _as_list(self.vjp(*upstream, *arguments))
+        try:
+            given = _as_list(self.vjp(*upstream, *arguments))
+        except Exception as error:
+            ahead, behind = (", ".join(map(_described, arrays)) for arrays in (upstream, arguments))
+            error.add_note(f"minattn.testing called vjp(*upstream, *inputs) with upstream {ahead}; inputs {behind}")
+            raise
         if len(given) == len(self.inputs):
             given = [given[i] for i in self.argnums]
         if len(given) != len(self.argnums):
-            raise GradientMismatch(f"vjp returns {len(given)} gradients for {len(self.inputs)} inputs")
-        return results, [None if g is None else as_array(g) for g in given]
+            raise GradientMismatch(
+                f"vjp returns {len(given)} gradients for {len(self.inputs)} inputs; hint: a tuple with an array for "
+                "each input, None for a gradient that is 0"
+            )
+        pairs = zip(self.names, given, strict=True)
+        return results, [
+            None if g is None else taken(g, f"the gradient of {name}", GradientMismatch) for name, g in pairs
+        ]
 
     def forward_elsewhere(self) -> None:
         with suppress(Exception), np.errstate(all="ignore"):
@@ -351,8 +415,53 @@ def as_array(value: Any) -> Array:
     return value if is_array(value) else np.asarray(value)
 
 
+def taken(value: Any, name: str, error: type[Exception] = ConfigError) -> Array:
+    """What a user gives, as an array of numbers; raises `error` for what is none."""
+    try:
+        array = as_array(value)
+    except ValueError:
+        raise error(f"{name} is a ragged list; expected an array of numbers") from None
+    if array.dtype.kind not in "biufc":
+        found = array.dtype if is_array(value) else type(value).__name__
+        hint = "; hint: bind other arguments by a lambda" if name.startswith("input") else ""
+        raise error(f"{name} is {found}; expected numbers{hint}")
+    return _plain(array, name, error)
+
+
+def _plain(array: Array, name: str, error: type[Exception] = GradientMismatch) -> Array:
+    if isinstance(array, (np.ma.MaskedArray, np.matrix)):
+        raise error(f"{name} is a {type(array).__name__}; expected a plain array; hint: np.asarray(..)")
+    return array
+
+
+def _described(array: Array) -> str:
+    """'float64 (3, 4)'; for an object its type."""
+    if array.dtype == object and array.ndim == 0:
+        return type(array[()]).__name__
+    return f"{array.dtype} {tuple(array.shape)}"
+
+
+def _first_odd(values: np.ndarray) -> str:
+    odd = values[~np.isfinite(values)]
+    return str(odd[0]) if odd.size else str(values.dtype)
+
+
+def _require_function(name: str, function: Any, order: str) -> None:
+    if not callable(function):
+        raise ConfigError(f"expected a function for {name}, got {type(function).__name__}; the arguments are {order}")
+
+
+def _require_known_dtype(name: str, array: Array) -> None:
+    if array.dtype.name not in ("float32", "float64"):
+        hint = "its real and its imaginary part as two inputs" if array.dtype.kind == "c" else ".astype(np.float64)"
+        raise ConfigError(f"{name} is {array.dtype}; gradients are checked in float32 and float64; hint: {hint}")
+
+
 def _as_list(values: Any) -> list[Any]:
-    return list(values) if isinstance(values, (tuple, list)) else [values]
+    """Those of a tuple, or of a list of arrays; a list of numbers is one array."""
+    if isinstance(values, tuple) or (isinstance(values, list) and all(v is None or is_array(v) for v in values)):
+        return list(values)
+    return [values]
 
 
 def in_one_row(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -371,9 +480,19 @@ def or_zeros(gradient: np.ndarray | None, array: Array) -> np.ndarray:
 
 
 def _named(parameters: Mapping[str, Tensor] | Sequence[Tensor]) -> dict[str, Tensor]:
-    if isinstance(parameters, Mapping):
-        return dict(parameters)
-    return {f"parameter {i}": parameter for i, parameter in enumerate(parameters)}
+    if not isinstance(parameters, (Mapping, Sequence)):
+        given = type(parameters).__name__
+        raise ConfigError(
+            f"parameters is a {given}; expected a list or a dict of tensors; hint: module.named_parameters()"
+        )
+    if not isinstance(parameters, Mapping):
+        parameters = {f"parameter {i}": parameter for i, parameter in enumerate(parameters)}
+    named = dict(parameters)
+    for name, value in named.items():
+        if not isinstance(value, Tensor) or value._inputs is not None or not value.requires_grad:
+            given = "a tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise ConfigError(f"{name} is {given}; expected a leaf tensor, made with requires_grad=True")
+    return named
 
 
 def _captured(results: Sequence[Any], arguments: Sequence[Tensor]) -> list[Tensor]:
