@@ -16,7 +16,7 @@ from minattn.attention.spatial.regions import normalized, upsampled
 from minattn.errors import ConfigError, DataError, ShapeError
 from minattn.viz.alignment import LABEL_GAP, PAGE_MARGIN
 from minattn.viz.saving import check_figure_path, save_figure
-from minattn.viz.style import INK, LINE, MUTED, PALETTE, axes_at, require_matplotlib, styled_figure, text_width
+from minattn.viz.style import INK, LINE, MUTED, PALETTE, axes_at, fitted, require_matplotlib, styled_figure, text_width
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -151,7 +151,7 @@ def _draw_block(figure: "matplotlib.figure.Figure", block: _Block, left: float, 
         middle = left + column * (CELL + CELL_GAP) + CELL / 2
         for row, (text, color) in enumerate(reversed(lines)):
             line = y - LABEL_GAP - row * LINE
-            _write(figure, _fitted(text, CELL), middle, line, color=color, ha="center", va="baseline")
+            _write(figure, fitted(text, CELL), middle, line, color=color, ha="center", va="baseline")
     rows = [("image", shown(block.images))]
     rows += [(panel.title, laid_over(block.images, panel.maps)) for panel in block.panels]
     for name, drawn in rows:
@@ -210,15 +210,6 @@ def _different(panels: list[Panel]) -> list[Panel]:
         if not any(np.array_equal(panel.maps, earlier.maps) for earlier in kept):
             kept.append(panel)
     return kept
-
-
-def _fitted(text: str, width: float) -> str:
-    """The text, cut where it is wider than `width` inches."""
-    if text_width(text) <= width:
-        return text
-    while text and text_width(text + "…") > width:
-        text = text[:-1].rstrip()
-    return text + "…"
 
 
 def _write(figure: "matplotlib.figure.Figure", text: str, x: float, y: float, **style: object) -> None:

@@ -149,6 +149,15 @@ def text_width(text: str, weight: str = "normal") -> float:
         return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0] / POINTS_PER_INCH
 
 
+def fitted(text: str, width: float) -> str:
+    """The text, cut where it is wider than `width` inches."""
+    if text_width(text) <= width:
+        return text
+    while text and text_width(text + "…") > width:
+        text = text[:-1].rstrip()
+    return text + "…"
+
+
 class LineName(NamedTuple):
     """The name of a line, its color, and its last value, which is where the name goes."""
 

@@ -53,11 +53,40 @@ def test_complete_leaves_a_page(minattn, pictures, pixel_run):
 
 def test_what_cannot_be_completed_is_refused(refused, minattn, pictures, pixel_run, tmp_path):
     image = next(pictures.glob("*/00.png"))
-    refused("complete", pixel_run, image, "--rows", 9, says=["--rows 9", "8 rows", "hint"], folder=tmp_path)
+    for rows in (8, 9):
+        says = [f"--rows {rows} of 8 rows leaves none to generate; hint: 4"]
+        refused("complete", pixel_run, image, "--rows", rows, says=says, folder=tmp_path)
+    for count in (0, 101):
+        says = [f"--count must be in 1 to 100, got {count}"]
+        refused("complete", pixel_run, image, "--count", count, says=says, folder=tmp_path)
+    refused("complete", pixel_run, *[image] * 129, says=["at most 128 images, got 129"], folder=tmp_path)
     refused("complete", pixel_run, image, "--rows", -1, says=["rows must be at least 0, got -1"], folder=tmp_path)
     refused("complete", pixel_run, image, "--plot", "page.txt", says=["page.txt", ".png"], folder=tmp_path)
     refused("complete", pixel_run, "missing.png", says=["missing.png"], folder=tmp_path)
-    refused("complete", pixel_run, image, "--temperature", -1, says=["temperature"], folder=tmp_path)
+    for temperature in ("-1", "inf", "nan", "1e+31"):
+        says = ["temperature", f"got {temperature}"]
+        refused("complete", pixel_run, image, "--temperature", temperature, says=says, folder=tmp_path)
+
+
+def test_the_page_is_none_of_the_images(refused, pictures, pixel_run, tmp_path):
+    """By the same name or another, such as that of the page unless one is given."""
+    image, other = sorted(pictures.glob("*/*.png"))[:2]
+    image.rename("completed.png")
+    before = Path("completed.png").read_bytes()
+    says = ["completed.png is one of the images, which it would replace; hint: another name"]
+    refused("complete", pixel_run, other, "completed.png", says=says, folder=tmp_path)
+    refused("complete", pixel_run, "completed.png", "--plot", tmp_path / "completed.png", says=says, folder=tmp_path)
+    assert Path("completed.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(("rows", "which"), [(0, "all"), (1, "the lower"), (7, "the lower")])
+def test_complete_says_which_rows_it_generated(minattn, pictures, pixel_run, rows, which):
+    result = minattn("complete", pixel_run, next(pictures.glob("*/00.png")), "--rows", rows, "--count", 1)
+    assert result.out == f"completed.png: 00.png, each with a sample, {which} rows generated\n"
+
+
+def test_more_samples_than_a_row_has_are_refused(refused, pictures, tmp_path):
+    refused(*train_arguments("run", "samples=101"), says=["samples must be in 1 to 100, got 101"], folder=tmp_path)
 
 
 def test_more_levels_than_a_byte_has_are_refused(refused, pictures, tmp_path):
@@ -88,7 +117,7 @@ def test_a_run_of_super_resolution(minattn, pictures):
     assert Path("run", "samples.png").stat().st_size
     result = minattn("complete", "run", next(pictures.glob("*/00.png")), "--count", 1)
     assert (result.status, result.err) == (0, "")
-    assert result.out == "completed.png: 00.png, each with 1 samples in full size\n"
+    assert result.out == "completed.png: 00.png, each with a sample in full size\n"
 
 
 def test_a_small_image_goes_to_the_encoder_as_it_is(minattn, pictures, monkeypatch):

@@ -9,9 +9,11 @@ import numpy as np
 from minattn.models.pixels.image_transformer import ImageTransformer, ImageTransformerConfig
 from minattn.nn import Parameter
 from minattn.tasks.config import TaskConfig
-from minattn.tasks.fields import Count, Fraction, Positive
+from minattn.tasks.fields import Bound, Count, Fraction, Positive
 from minattn.tasks.images.settings import Color, Side
 from minattn.training import Adam, Cosine, LinearWarmup, Optimizer, Plan, Schedule
+
+UpToHundred = Annotated[int, Bound("in 1 to 100", lambda n: 1 <= n <= 100)]
 
 SMALL = ImageTransformerConfig(
     height=8,
@@ -41,7 +43,7 @@ class PixelConfig(TaskConfig):
     warmup: Annotated[Count, "steps in which the learning rate rises, at most a tenth of all"] = 100
     beta2: Annotated[Fraction, "beta2 of Adam"] = 0.98
     max_norm: Annotated[Positive, "the norm that the gradient is clipped to"] = 1.0
-    samples: Annotated[Count, "images that the model samples and completes at each evaluation, of each kind"] = 10
+    samples: Annotated[UpToHundred, "images that the model samples and completes at each evaluation, of each kind"] = 10
     temperature: Annotated[Positive, "sampling temperature"] = 1.0
     size: Annotated[Side, "side in pixels that a folder's images are scaled to; 0: as they are"] = 0
     color: Annotated[Color, "colors of a folder's images: as they are, all gray, or all RGB"] = "keep"

@@ -22,11 +22,11 @@ from minattn.data.images.folder import read_image
 from minattn.data.images.levels import from_levels
 from minattn.errors import ConfigError
 from minattn.tasks.config import replaced
-from minattn.tasks.fields import AT_LEAST_ONE, NonNegative, NonNegativeFloat
+from minattn.tasks.fields import NonNegative, NonNegativeFloat
 from minattn.tasks.images.source import ImageSource
 from minattn.tasks.pixels.baselines import baselines
 from minattn.tasks.pixels.pixel_model import PixelModel
-from minattn.tasks.pixels.settings import DEFAULTS, PixelConfig
+from minattn.tasks.pixels.settings import DEFAULTS, PixelConfig, UpToHundred
 from minattn.tasks.task import Evaluation, OnProgress, Output, Task, ignore_progress
 from minattn.training import Metric
 from minattn.training.progress import Progress
@@ -102,7 +102,7 @@ class PixelGeneration(Task):
         rows: Annotated[
             NonNegative | None, "rows that stay, from the top  [default: half of them; of super-resolution none]", "N"
         ] = None,
-        count: Annotated[int, "completions of each image  [default: 4]", "N", AT_LEAST_ONE] = 4,
+        count: Annotated[UpToHundred, "completions of each image  [default: 4]", "N"] = 4,
         temperature: Annotated[
             NonNegativeFloat, "below 1 likely levels become likelier; 0: the likeliest  [default: 1]", "T"
         ] = 1.0,
@@ -110,14 +110,18 @@ class PixelGeneration(Task):
         plot: Annotated[str, "the page of pictures  [default: completed.png]", "FILE"] = "completed.png",
     ) -> None:
         """Complete images: the rows below those that stay; super-resolution enlarges a small image."""
-        from minattn.viz.image_page import image_page
+        from minattn.viz.image_page import LARGEST, image_page
         from minattn.viz.saving import check_figure_path
 
         channels, height, _ = predictor.shape
         kept = rows if rows is not None else 0 if predictor.has_encoder else height // 2
-        if kept > height:
-            raise ConfigError(f"--rows {kept} is more than the {height} rows of the images; hint: {height // 2}")
+        if kept >= height:
+            raise ConfigError(f"--rows {kept} of {height} rows leaves none to generate; hint: {height // 2}")
+        if len(paths) > LARGEST:
+            raise ConfigError(f"a page has at most {LARGEST} images, got {len(paths):,}; hint: several commands")
         check_figure_path(Path(plot))
+        if any(Path(path).exists() and Path(plot).exists() and Path(plot).samefile(path) for path in paths):
+            raise ConfigError(f"--plot {plot} is one of the images, which it would replace; hint: another name")
         color = "gray" if channels == 1 else "rgb"
         enlarges = predictor.has_encoder and not kept
         factor = predictor.config.network.factor if enlarges else 1
@@ -138,8 +142,9 @@ class PixelGeneration(Task):
             )
         ]
         image_page(page, plot)
-        what = " in full size" if enlarges else ", the lower rows generated"
-        output.line(f"{plot}: {', '.join(name for name, _ in page)}, each with {count} samples{what}")
+        samples = "a sample" if count == 1 else f"{count} samples"
+        what = " in full size" if enlarges else f", {'the lower' if kept else 'all'} rows generated"
+        output.line(f"{plot}: {', '.join(name for name, _ in page)}, each with {samples}{what}")
 
     def example(self, source: ImageSource) -> str:
         return "IMAGE.png"
