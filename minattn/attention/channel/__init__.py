@@ -1,4 +1,4 @@
-"""Attention over channels, and gates of single numbers."""
+"""Attention over channels, and elementwise gates."""
 
 from minattn.attention.channel.highway import ConvHighway, Highway
 from minattn.attention.channel.squeeze_excitation import SqueezeExcitation, scale, squeeze

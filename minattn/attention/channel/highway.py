@@ -1,8 +1,8 @@
-"""Highway layers: a gate decides, number by number, what is transformed and what is carried on as it is.
+"""Highway layers: an elementwise gate decides what is transformed and what is carried through unchanged.
 
 R. K. Srivastava, K. Greff and J. Schmidhuber, "Training very deep networks", NIPS 2015, section 2.  A plain layer
-transforms its input.  A highway layer has a second transformation, the transform gate T, and mixes; what is not
-transformed is carried, by the carry gate C:
+transforms its input.  A highway layer has a second transformation, the transform gate T, and mixes the result with its
+input, which the carry gate C passes on:
 
     y = H(x, W_H)                                                (1)  a plain layer
     y = H(x, W_H) T(x, W_T) + x C(x, W_C)                        (2)  a highway layer; products are elementwise
@@ -11,8 +11,8 @@ transformed is carried, by the carry gate C:
     H(x, W_H) = f(x W_H + b_H),  f = ReLU or tanh                (a)  or x * W_H + b_H, a convolution
     T(x, W_T) = sigma(x W_T + b_T)                               (b)  or x * W_T + b_T
 
-So y lies between x and H(x), number by number.  Where T = 0, y = x and dy/dx = I; where T = 1 the layer is plain, with
-dy/dx = H'(x).  In between
+So y lies between x and H(x), element by element.  Where T = 0, y = x and dy/dx = I; where T = 1 the layer is plain,
+with dy/dx = H'(x).  In between
 
     dy/dx = diag(1 - T) + diag(T) H'(x) + diag((H - x) T (1 - T)) W_T^T          (c)
 
@@ -21,7 +21,7 @@ starts near the identity, with 1 - T = sigma(-b_T): 0.73 at -1, 0.88 at -2, 0.95
 
 Vectors are rows here, so the matrices stand on the right.  The letters are this file's.
 
-Deviations from the paper: none known.  What it leaves open, "various zero-mean distributions": W_H is drawn He-normal
+Deviations from the paper: none known.  What it leaves open ("various zero-mean distributions"): W_H is drawn He-normal
 where f is ReLU, else Glorot-uniform, and W_T Glorot-uniform.
 """
 
@@ -128,7 +128,7 @@ class ConvHighway(Module):
 
 
 def check_layer(size: Any, activation: str, bias: Any) -> None:
-    """Raise ConfigError unless a layer has a unit at least, ReLU or tanh, and a bias that is a finite number."""
+    """Raise ConfigError unless a layer has at least one unit, ReLU or tanh, and a finite bias."""
     if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
         raise ConfigError(f"a highway layer has at least one unit, or channel, got {size!r}; hint: 1 or more")
     if activation not in ACTIVATIONS:

@@ -1,22 +1,22 @@
 """Squeeze-and-excitation: attention over the channels of a feature map.
 
 J. Hu, L. Shen and G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018, section 3.  A transformation, a convolution or
-a whole residual branch, gives the feature maps U = F_tr(X) with C channels (1).  The means of all channels over the
-image decide how much of each channel passes on:
+a whole residual branch, gives the feature maps U = F_tr(X) with C channels (1).  The spatial means of all channels
+decide how much of each channel passes:
 
     z_c  = 1/(HW) sum_ij u_c(i, j)                               (2)  squeeze: one number a channel
     s    = sigma(W_2 delta(W_1 z))                               (3)  excitation: one gate a channel, delta = ReLU
     x~_c = s_c u_c                                               (4)  scale
 
-W_1 goes from C to C / r numbers and W_2 back to C; r is the reduction, 16 in the paper.  In a network whose stage s has
-N_s blocks with C_s channels, all W_1 and W_2 together have 2/r sum_s N_s C_s^2 parameters (5).  Vectors are rows here,
-so the matrices stand on the right: z W_1.
+W_1 maps C values to C / r and W_2 back to C; r is the reduction, 16 in the paper.  In a network whose stage s has N_s
+blocks with C_s channels, all W_1 and W_2 together have 2/r sum_s N_s C_s^2 parameters (5).  Vectors are rows here, so
+the matrices stand on the right: z W_1.
 
-Deviations from the paper: biases stand after both matrices, which the formula (3) does not print and the authors'
-models have; biases=False is the formula as printed.  The hidden width C / r is rounded down and is at least 1.  The
-paper draws all parameters He-normal; W_2, which has no ReLU after it, is drawn Glorot-uniform here. gate="hard_sigmoid"
-is min(max(x + 3, 0), 6) / 6 instead of sigma: the gate of the mobile networks that took over the block (A. Howard et
-al., "Searching for MobileNetV3", ICCV 2019).
+Deviations from the paper: there are biases after both matrices, as in the authors' models but not in (3); biases=False
+is (3) as printed.  The hidden width C / r is rounded down and is at least 1.  The paper draws all parameters He-normal;
+W_2, which has no ReLU after it, is drawn Glorot-uniform here. gate="hard_sigmoid" is min(max(x + 3, 0), 6) / 6 instead
+of sigma: the gate of the mobile networks that took over the block (A. Howard et al., "Searching for MobileNetV3", ICCV
+2019).
 """
 
 from numbers import Integral
@@ -37,8 +37,8 @@ class SqueezeExcitation(Module):
     """Squeeze-and-excitation of feature maps with `channels` channels, (2)-(4).
 
     W_1: (C, C / r), drawn He-normal; W_2: (C / r, C), drawn Glorot-uniform; b_1 and b_2: zero, or None with
-    biases=False.  At the start the gates are near 1/2.  Raises ConfigError where channels or reduction is below 1 and
-    for a gate that does not exist.
+    biases=False.  Initially the gates are near 1/2.  Raises ConfigError where channels or reduction is below 1 and for
+    a gate that does not exist.
     """
 
     def __init__(

@@ -46,10 +46,10 @@ additive_attention = op(kernels.additive_attention, equation=additive_attention_
 class AdditiveAttention(Module):
     """Additive attention, (5), (6) and (a).
 
-    state: size of the decoder state s; annotation: size of an annotation h; hidden: n' of the paper.
-    init="paper" has the values of appendix B.1: W_a, U_a ~ N(0, 0.001^2), v_a = 0, so that at first the weights are
-    uniform and the context is the mean annotation.  init="glorot" draws all three Glorot-uniform: attention takes part
-    from the first step, and a small model learns sharper alignments.
+    state: size of the decoder state s; annotation: size of an annotation h; hidden: n' of the paper.  init="paper" has
+    the values of appendix B.1: W_a, U_a ~ N(0, 0.001^2), v_a = 0, so that at first the weights are uniform and the
+    context is the mean annotation.  init="glorot" draws all three Glorot-uniform: attention is active from the first
+    step, and a small model learns sharper alignments.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class AdditiveAttention(Module):
         mask: Bool[Array, "batch source"] | None = None,
         keys: Inexact[Tensor, "batch source hidden"] | None = None,
     ) -> tuple[Inexact[Tensor, "batch annotation"], Inexact[Tensor, "batch source"]]:
-        """Return (context c_i, alignment alpha_i) for the decoder state s_{i-1}; `keys` from `keys()`, if at hand."""
+        """Return (context c_i, alignment alpha_i) for the decoder state s_{i-1}; `keys` from `keys()`, if known."""
         keys = self.keys(annotations) if keys is None else keys
         return additive_attention(state @ self.W_a, keys, self.v_a, annotations, mask)
 

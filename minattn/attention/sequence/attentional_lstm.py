@@ -8,9 +8,9 @@ M.-T. Luong, H. Pham and C. D. Manning, "Effective approaches to attention-based
     c_t   = global or local attention of h_t = h_t^L                           (c)  sections 3.1 and 3.2
     h~_t  = tanh([c_t ; h_t] W_c)                                              (5)
 
-In training all y_{t-1} are known, so what E y_{t-1} adds to the gates is computed for all steps at once; the op below
-does the rest.  Its parameters belong to others: those of (c) to `GlobalAttention` and `LocalAttention`, those of the
-LSTMs and W_c to the decoder.
+In training all y_{t-1} are known, so the contribution of E y_{t-1} to the gates is computed for all steps at once; the
+op below does the rest.  It owns no parameters: those of (c) are in `GlobalAttention` and `LocalAttention`, those of the
+LSTMs and W_c in the decoder.
 
 Deviations from the paper: none but those of the attention.
 """
@@ -44,7 +44,7 @@ def attentional_lstm_equation(
     sigma: float | None = None,
     keep: Any = None,
 ) -> Any:
-    """The decoder step by step; layers: [input ; own state] are multiplied by them, keep: dropout of the inputs."""
+    """The decoder step by step; layers: matrices that multiply [input ; own state]; keep: dropout of the inputs."""
     h, c = list(ops.unstack(hidden)), list(ops.unstack(cell))
     vector, vectors, alignment = zero_state(projected, W_c.shape[1]), [], []
     mask = padding_mask(mask, values)

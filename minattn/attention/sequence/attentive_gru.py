@@ -8,10 +8,10 @@ section 3.1 and appendices A.1.2 and A.2.2, in row vectors, for i = 1, 2, ..:
     e_ij    = v_a^T tanh(s_{i-1} W_a + h_j U_a)                                         (a)  A.1.2, unnumbered
     s_i     = gated recurrent unit of x_i + c_i C and s_{i-1},  x_i = E y_{i-1} W + b   (b)  A.2.2, unnumbered
 
-In training all y_{i-1} are known, so the x_i are computed for all steps at once; the op below does the rest.
-Its parameters belong to others: W_a, U_a and v_a to `AdditiveAttention`, W, U and C to the decoder.
+In training all y_{i-1} are known, so the x_i are computed for all steps at once; the op below does the rest.  It owns
+no parameters: W_a, U_a and v_a are in `AdditiveAttention`, W, U and C in the decoder.
 
-Deviations from the paper: the bias b, which the appendix starts at 0 and leaves out of the formulas.  Padding of the
+Deviations from the paper: the bias b, which the appendix initializes to 0 and omits from the formulas.  Padding of the
 source is masked.
 """
 

@@ -13,16 +13,16 @@ the encoder's top layer:
     h~_t   = tanh(W_c [c_t ; h_t])                                             (5)  the attentional vector
 
 Vectors are rows here, so the matrices of (c), (e) and (5) stand transposed and on the right.  The part of (b) and (c)
-that does not depend on t is computed once per source, the `keys`.  The attention of a step needs nothing of another
-step's, so all functions take the states of several steps at once, (B, T, n).
+that does not depend on t is computed once per source, the `keys`.  Attention at one step does not depend on other
+steps, so all functions take the states of several steps at once, (B, T, n).
 
 Deviations from the paper:
 * "concat" is (c) as printed; "concat_coded" is the authors' code, v_a^T tanh(W_a h_t + hbar_s).
-* (e) scores S_max positions.  A shorter source uses the first of them, and in a longer one the words at the end get no
+* (e) scores S_max positions.  A shorter source uses the first of them; in a longer one, the words beyond S_max get no
   weight, as in the paper's footnote 6.
-* Padding, which the paper does not mention, is masked: the sums run over the real positions only, what padding holds
-  does not matter, and a source without a real position gives a context of zeros.
-* `init="glorot"` starts W_a Glorot-uniform, and v_a as a matrix of one column.
+* Padding, which the paper does not mention, is masked: the sums run over the real positions only, padding may hold any
+  values, and a source without a real position gives a context of zeros.
+* `init="glorot"` draws W_a Glorot-uniform, and v_a like a one-column matrix.
 """
 
 import math
@@ -74,7 +74,7 @@ class Memory(NamedTuple):
     mask: Array | None  # (B, S), True = may be attended; None: all
 
     def select(self, rows: Array) -> "Memory":
-        """Return the sources with these row numbers, each as often as it is given."""
+        """Return the sources at these row indices, which may repeat."""
         mask = None if self.mask is None else self.mask.take(like(rows, self.mask), 0)
         return Memory(ops.take(self.keys, rows), ops.take(self.values, rows), mask)
 
@@ -137,7 +137,7 @@ class GlobalAttention(Module):
         return self.W_a if self.score == "concat_coded" else None
 
     def arguments(self, memory: Memory) -> dict[str, Any]:
-        """Return what `global_attention`, or `local_attention`, takes beside the states, the memory and the step."""
+        """Return the arguments of `global_attention` or `local_attention` besides states, memory and step."""
         return {"W_a": self.state_matrix(memory), "v_a": self.v_a}
 
     def attend(
@@ -162,7 +162,7 @@ class GlobalAttention(Module):
 
 
 def start(rng: Rng, init: Literal["paper", "glorot"], rows: int, columns: int | None = None) -> Parameter:
-    """A matrix, or a vector, as it starts: uniform in [-0.1, 0.1], or Glorot-uniform, a vector as one column."""
+    """Initialize a matrix or vector: uniform in [-0.1, 0.1], or Glorot-uniform, a vector like a one-column matrix."""
     shape = (rows,) if columns is None else (rows, columns)
     if init == "paper":
         return initializers.uniform(shape, rng, bound=0.1)

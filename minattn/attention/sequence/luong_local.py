@@ -1,4 +1,4 @@
-"""Local attention: over a window of the source, around a position that follows the step or is predicted.
+"""Local attention: over a window of the source, centered on the current step or on a predicted position.
 
 M.-T. Luong, H. Pham and C. D. Manning, "Effective approaches to attention-based neural machine translation", EMNLP
 2015, section 3.2.  At step t, in state h_t, the decoder attends to the window [p_t - D, p_t + D] of the source:
@@ -9,9 +9,9 @@ M.-T. Luong, H. Pham and C. D. Manning, "Effective approaches to attention-based
            | align(h_t, hbar_s) exp(-(s - p_t)^2 / (2 sigma^2)), sigma = D / 2 (10) local-p
     c_t    = sum_s a_t(s) hbar_s                                               (c)
 
-align is the softmax of the scores of global attention over the positions s with |s - p_t| <= D.  The Gaussian comes
-after it and its product is not normalized again, as in the paper: the weights of local-p sum to less than 1.  v_p and
-W_p get their gradient through the Gaussian alone; which positions the window holds is not differentiated.
+align is the softmax of the scores of global attention over the positions s with |s - p_t| <= D.  The Gaussian is
+applied after the softmax and the product is not renormalized, as in the paper: the weights of local-p sum to less than
+1.  v_p and W_p get their gradient through the Gaussian alone; the choice of the window is not differentiated.
 
 Deviations from the paper:
 * Steps t and positions s count from 0.  p_t of (9) stays a real number in [0, S]: S / 2 where v_p is 0, and its upper

@@ -1,4 +1,4 @@
-"""Soft visual attention: a decoder of words looks at the locations of an image.
+"""Soft visual attention: a caption decoder attends to the locations of an image.
 
 K. Xu, J. Ba, R. Kiros, K. Cho, A. Courville, R. Salakhutdinov, R. Zemel and Y. Bengio, "Show, attend and tell: neural
 image caption generation with visual attention", ICML 2015, sections 3.1.2, 4.2 and 4.2.1, in row vectors.  An image is
@@ -14,16 +14,16 @@ and training adds to -log p(y | a) the doubly stochastic penalty
 
     lambda sum_i (1 - sum_t alpha_ti)^2                                (e)  section 4.2.1
 
-so that over a caption every location is looked at about as much as any other.  Nothing in (a) to (e) knows where a
-location is; only the annotations can tell.
+so that over a caption every location gets about the same total attention.  Nothing in (a) to (e) encodes where a
+location is; only the annotations can.
 
-The paper says of f_att that it is a multilayer perceptron; the authors' code has
+The paper only says that f_att is a multilayer perceptron; the authors' code has
 
     f_att(a_i, h) = tanh(p_i + h W_d) U + c,   p_i = a_i W_c + b       (f)
 
 which is additive attention, and with more layers p_i = tanh((a_i W_c + b) W_1 + b_1), and so on.  p_i does not depend
-on t and is computed once per image, the `keys`.  c moves all energies alike, and so no weight: it is in the code, and
-in the number of parameters.
+on t and is computed once per image, the `keys`.  c shifts all energies equally and changes no weight; it is here
+because the authors' code and its parameter count have it.
 
 Deviations from the paper: none in the equations.  `init="glorot"` is not the paper's.
 """
@@ -56,10 +56,10 @@ def gated_context(weights: Any, annotations: Any, gate: Any = None) -> Any:
 def doubly_stochastic_penalty(
     weights: Inexact[Tensor, "batch words locations"], mask: Bool[Array, "batch words"] | None = None
 ) -> Inexact[Tensor, ""]:
-    """(e) without lambda, the mean over the captions; mask: True = a word, False = padding, which looks nowhere.
+    """(e) without lambda, the mean over the captions; mask: True = a word, False = padding, which does not attend.
 
-    It is 0 where every location gets 1 in all, which needs as many words as locations; for C words and L locations it
-    is at least L (1 - C / L)^2.
+    It is 0 if every location gets a total weight of 1, which takes as many words as locations; for C words and L
+    locations it is at least L (1 - C / L)^2.
     """
     if mask is not None:
         weights = ops.where(like(mask, weights.data)[:, :, None], weights, 0.0)
@@ -117,7 +117,7 @@ class VisualAttention(Module):
         annotations: Inexact[Tensor, "batch locations annotation"],
         keys: Inexact[Tensor, "batch locations hidden"] | None = None,
     ) -> tuple[Inexact[Tensor, "batch annotation"], Inexact[Tensor, "batch locations"]]:
-        """Return (context z_t, weights alpha_t) for the state h_{t-1}; `keys` from `keys()`, if at hand."""
+        """Return (context z_t, weights alpha_t) for the state h_{t-1}; `keys` from `keys()`, if known."""
         keys = self.keys(annotations) if keys is None else keys
         weights = visual_weights(state @ self.W_d, keys, self.U, self.c)
         return gated_context(weights, annotations, self.gate(state)), weights

@@ -1,4 +1,4 @@
-"""Hard visual attention: one location is sampled for every word, and learned by the REINFORCE rule.
+"""Hard visual attention: one location is sampled for every word, and trained with REINFORCE.
 
 K. Xu et al., "Show, attend and tell: neural image caption generation with visual attention", ICML 2015, section 4.1.
 With the weights alpha_t of `visual.py` and one-hot s_t, a sampled location:
@@ -15,18 +15,18 @@ which changes the variance of the estimate and not its mean, and with the entrop
               + lambda_r (log p(y | s~^n, a) - b) d log p(s~^n | a)/dW + lambda_e dH[s~^n]/dW] (e)  the learning rule
     with probability 1/2, decided for each image, s~_t is replaced by its expectation alpha_t  (f)
 
-`hard_loss` is a loss whose gradient is (e), with its sign turned.  A caption is one sample: N = 1 for each image of a
+`hard_loss` is a loss whose gradient is (e) with the opposite sign.  A caption is one sample: N = 1 for each image of a
 batch, as in the authors' code, and more where images are repeated.
 
 (e) estimates (c) without bias for lambda_r = 1, lambda_e = 0 and captions whose every location is sampled.
 
 Deviations from the paper:
-* It leaves both lambdas open.  The authors' code has 1/10 and 0.002, but of a batch of B it takes the mean of
-  log p(y | s~, a) and the sum of the other two terms: in (e), a mean, these are B / 10 and 0.002 B.  It takes the
-  mean of log p(y | s~, a) over the words for the reward, `per_word=True`, and decides (f) once for a whole batch.
-* Where a batch is shared by threads, each has the baseline from before, and the first one's captions alone move it.
+* It leaves both lambdas open.  The authors' code has 1/10 and 0.002, but over a batch of B it averages log p(y | s~, a)
+  and sums the other two terms: in (e), a mean, they are B / 10 and 0.002 B.  Its reward is the mean of log p(y | s~, a)
+  over the words, `per_word=True`, and it decides (f) once per batch.
+* Where threads share a batch, all of them use the previous baseline, and only the first one's captions update it.
 * Where (f) takes the expectation, the caption learns as soft attention does, through its weights.
-* log alpha is taken of no less than 1e-20.
+* In log alpha, alpha is clamped to at least 1e-20.
 * Once trained, the decoder takes the expectation of its context, as soft attention does, or the likeliest location,
   as in the authors' code.
 """
@@ -89,7 +89,7 @@ def hard_loss(
     reward_weight: float = 1.0,
     entropy_weight: float = 0.0,
 ) -> Inexact[Tensor, ""]:
-    """The loss whose gradient is that of (e), with its sign turned.
+    """The loss whose gradient is (e) with the opposite sign.
 
     log_p_y: log p(y | s~, a) of every sample; log_p_s: log p(s~ | a); entropies: of its weights; reward: the values of
     log p(y | s~, a), through which no gradient goes; baseline: b; reward_weight: lambda_r; entropy_weight: lambda_e.
@@ -118,7 +118,7 @@ class HardAttentionLoss(Module):
         sampled: Bool[Array, " captions"],
         mask: Bool[Array, "captions words"],
     ) -> Inexact[Tensor, ""]:
-        """Return the loss of a batch; in training, move the baseline on.
+        """Return the loss of a batch; in training, update the baseline.
 
         log_p_words: log p(y_t | s~, a); weights: alpha; locations: s~ of `hard_weights`; sampled: which captions'
         locations were drawn; mask: True = a word.

@@ -1,4 +1,4 @@
-"""The decoder of captions: an LSTM that looks at an image before every word.
+"""The caption decoder: an LSTM that attends to an image before every word.
 
 K. Xu et al., "Show, attend and tell: neural image caption generation with visual attention", ICML 2015, sections 3.1.2
 and 4, in row vectors, for t = 1, 2, ..:
@@ -9,8 +9,8 @@ and 4, in row vectors, for t = 1, 2, ..:
              with s_t drawn from alpha_t                               (d)  section 4.1, hard attention
     h_t, c_t = LSTM of x_t + z_t W_z, h_{t-1} and c_{t-1}              (e)  section 3.1.2,  x_t = E y_{t-1} W + bias
 
-In training all y_{t-1} are known, so the x_t are computed for all steps at once; the op below does the rest.  Its
-parameters belong to others: those of (a) and (b) to `VisualAttention`, those of the LSTM to the decoder.
+In training all y_{t-1} are known, so the x_t are computed for all steps at once; the op below does the rest.  It owns
+no parameters: those of (a) and (b) are in `VisualAttention`, those of the LSTM in the decoder.
 
 Deviations from the paper: none but those of the attention.
 """

@@ -1,4 +1,4 @@
-"""The attention branch: a map of where to look, learned together with the classes.
+"""The attention branch: an attention map, learned jointly with the classification.
 
 H. Fukui, T. Hirakawa, T. Yamashita and H. Fujiyoshi, "Attention Branch Network: learning of attention mechanism for
 visual explanation", CVPR 2019, sections 3.1 to 3.3, and the authors' code.  The extractor gives the features g of an
@@ -9,9 +9,9 @@ image, and there are K classes:
     M     = sigma(BN(conv(A)))                                   (c)  the attention map, 1 x h x w
     g'    = g (1 + M),  or  g' = g M                             (d)  the attention mechanism
 
-`stage` is a copy of the backbone's last stage with stride 1, so that M is as large as g.  Because (b) makes A a map of
-each class, M shows where the evidence is.  A class activation map weighs feature maps by a linear layer that is trained
-for something else; here the branch learns how the maps of the classes make one map.
+`stage` is a copy of the backbone's last stage with stride 1, so that M is as large as g.  Because (b) makes A a map for
+each class, M shows where the evidence is.  A class activation map weights feature maps by a linear layer that is
+trained for another purpose; here the branch learns how to combine the class maps into one.
 
 The letters are this file's.
 
@@ -72,7 +72,7 @@ class AttentionBranch(Module):
 def attend(
     g: Inexact[Tensor, "batch channels height width"], m: Inexact[Tensor, "batch 1 height width"], residual: bool = True
 ) -> tuple[Inexact[Tensor, "batch channels height width"], Inexact[Tensor, "batch 1 height width"]]:
-    """Return (g (1 + M), M), the attention mechanism; with residual=False (g M, M), where a position may be lost.
+    """Return (g (1 + M), M), the attention mechanism; with residual=False (g M, M), which may erase a position.
 
     Raises ShapeError where M is not one map of the height and width of g for each image.
     """

@@ -1,8 +1,8 @@
 """Class activation maps: the attention that a network with pooling and one linear layer computes implicitly.
 
 B. Zhou, A. Khosla, A. Lapedriza, A. Oliva and A. Torralba, "Learning deep features for discriminative localization",
-CVPR 2016, section 2.  The last convolution gives feature maps f_k(x, y); pooling makes one number F_k of each, and one
-linear layer the score of every class from these.  Pooling and the linear layer can change places, so every position
+CVPR 2016, section 2.  The last convolution gives feature maps f_k(x, y); pooling reduces each to one number F_k, and
+one linear layer computes the score of every class from these.  Pooling and the linear layer commute, so every position
 has a score of its own:
 
     F_k       = sum_xy f_k(x, y)                                      pooling, section 2, unnumbered
@@ -12,10 +12,10 @@ has a score of its own:
     M_c       = HW sum_k (dS_c / df_k) f_k                       (a)  the same by the gradient, where F_k is a mean
     F_k       = max_xy f_k(x, y)                                 (b)  another pooling; the map stays (2)
 
-Deviations from the paper: pooling="mean" divides F_k by HW, which networks do and the paper leaves out; then S_c is the
-mean of the map instead of its sum.  A bias of the linear layer adds to the score and not to the map.  Equal maxima
-share the gradient of (b).  (a) is not in the paper: it says what the map is for a head that is not linear (R. Selvaraju
-et al., "Grad-CAM", ICCV 2017, average the gradient over the positions first and keep the positive part of the map; with
+Deviations from the paper: pooling="mean" divides F_k by HW, as networks do and the paper does not; then S_c is the mean
+of the map instead of its sum.  A bias of the linear layer is part of the score but not of the map.  Equal maxima share
+the gradient of (b).  (a) is not in the paper: it says what the map is for a head that is not linear (R. Selvaraju et
+al., "Grad-CAM", ICCV 2017, average the gradient over the positions first and keep the positive part of the map; with
 one linear layer after a mean, up to a factor, only that last step differs).
 """
 

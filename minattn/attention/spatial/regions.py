@@ -1,13 +1,13 @@
-"""From a map to the part of the image that it marks: upsampled, normalized, the largest segment, its box.
+"""From an attention map to an image region: upsampling, normalization, the largest segment, its bounding box.
 
 B. Zhou et al., "Learning deep features for discriminative localization", CVPR 2016, section 3.2: the class activation
 map is upsampled to the size of the image; the pixels above 20 % of its maximum make segments, and the box around the
 largest connected one says where the object is.  Everything here runs on the host and has no gradient.
 
-Deviations from the paper: a map is first brought to 0 .. 1 by its own smallest and largest value, as in the authors'
-code, so that "20 % of the maximum" also means something where values are negative; a constant map becomes 1 everywhere.
-Pixels are connected where they share a side; the paper does not say.  Of segments of equal size, the first in reading
-order is taken.
+Deviations from the paper: a map is first scaled to 0 .. 1 by its own minimum and maximum, as in the authors' code, so
+that "20 % of the maximum" also means something where values are negative; a constant map becomes 1 everywhere.  Pixels
+are connected where they share a side; the paper does not say.  Of segments of equal size, the first in reading order is
+taken.
 """
 
 from typing import NamedTuple

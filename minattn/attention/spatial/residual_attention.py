@@ -1,4 +1,4 @@
-"""Residual attention: a soft mask, one number for every number of the trunk, that looks at the image from afar.
+"""Residual attention: a soft mask, one value for every element of the trunk's output, with a large receptive field.
 
 F. Wang, M. Jiang, C. Qian, S. Yang, C. Li, H. Zhang, X. Wang and X. Tang, "Residual attention network for image
 classification", CVPR 2017, section 3, and the authors' networks.  An attention module has two branches, the trunk T(x)
@@ -8,28 +8,27 @@ and the soft mask M(x) of the same shape; i is a position, c a channel:
     dH / d phi = M(x) dT(x, phi) / d phi                         (b)  phi: the trunk's; M filters its update
     H_ic(x) = (1 + M_ic(x)) T_ic(x)                              (c)  attention residual learning (ARL), section 3.1
 
-With NAL every module takes something away, and many in a row leave nothing; with ARL a mask of zeros changes nothing.
-The mask is one of these (section 3.2) of the maps x that its branch ends in:
+With NAL every module attenuates, and many in a row leave nothing; with ARL a mask of zeros changes nothing.  The mask
+is one of these activations (section 3.2) of the last feature maps x of its branch:
 
     mixed     M_ic = 1 / (1 + exp(-x_ic))                                   (d)
     channel   M_ic = x_ic / ||x_i||,  the length over the channels          (e)  of one position
     spatial   M_ic = 1 / (1 + exp(-(x_ic - mean_c) / std_c))                (f)  mean and deviation over the positions
 
-The branch goes down and up again, so that what a position gets depends on much of the image.  At depth d, R being a
-residual unit, each time another one,
+The branch downsamples and upsamples again, so that the mask at a position depends on much of the image.  At depth d,
+where every R is a residual unit of its own,
 
     z = R(pool(x));  level_d(x) = R(up(level_d-1(z)) + R(z))                (g)
     z = R(pool(x));  level_1(x) = R(z)                                      (h)
     maps = conv(a(conv(a(up(level_d(x)))))),  1x1 each, a(x) = ReLU(BN(x))  (i)
 
-where pool is 3x3 max pooling with stride 2, which keeps what does not fill a window, and up is bilinear, to the size
-before the pool, with the corners on the corners.  The R(z) of (g) is the skip connection of figure 2.
+where pool is 3x3 max pooling with stride 2, incomplete windows included, and up is bilinear, to the size before the
+pool, with aligned corners.  The R(z) of (g) is the skip connection of figure 2.
 
 The letters are this file's.
 
 Deviations from the paper: none known.  What it leaves open is as in the authors' networks: the two units of (h), the
-normalizations of (i), the corners; and by what (e) and (f) divide where lengths and deviations are near zero: by at
-least 1e-6, and by sqrt(std^2 + 1e-5).
+normalizations of (i), the corners; and the divisors of (e) and (f) near zero: at least 1e-6, and sqrt(std^2 + 1e-5).
 """
 
 from collections.abc import Callable
@@ -58,7 +57,7 @@ def channel(x: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor
 
 
 def spatial(x: Inexact[Tensor, "batch channels height width"]) -> Inexact[Tensor, "batch channels height width"]:
-    """Return 1 / (1 + exp(-(x_ic - mean_c) / std_c)): of a channel's map, brought to mean 0 and deviation 1."""
+    """Return 1 / (1 + exp(-(x_ic - mean_c) / std_c)): a channel standardized to mean 0 and deviation 1."""
     pixels = (2, 3)
     deviation = ops.sqrt(ops.var(x, pixels, keepdims=True) + 1e-5)
     return ops.sigmoid((x - ops.mean(x, pixels, keepdims=True)) / deviation)  # (f)
@@ -96,7 +95,7 @@ class Level(Module):
 def upsampled(
     maps: Inexact[Tensor, "batch channels height width"], like: Inexact[Tensor, "batch channels more_rows more_columns"]
 ) -> Inexact[Tensor, "batch channels more_rows more_columns"]:
-    """Return the maps at the height and width of others, bilinear, corners on corners."""
+    """Return the maps at the height and width of others, bilinear, with aligned corners."""
     return ops.resize_bilinear(maps, like.shape[2:], align_corners=True)
 
 

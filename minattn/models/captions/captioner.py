@@ -1,7 +1,7 @@
-"""From pixels to words: a convolutional network, and the decoder that attends to its last maps.
+"""From pixels to words: a convolutional network, and a decoder that attends to its last feature maps.
 
-K. Xu et al. 2015, section 3.1.1, take the maps of a network that was trained to classify, and leave it as it is.  Here
-it is any network that ends in maps, frozen as there, or trained together with the decoder.
+K. Xu et al. 2015, section 3.1.1, use the feature maps of a network that is pretrained to classify, and keep it frozen.
+Here the encoder is any network that ends in feature maps, frozen likewise or trained jointly with the decoder.
 """
 
 from contextlib import nullcontext
@@ -37,10 +37,9 @@ class SmallEncoderConfig:
 class SmallEncoder(Module):
     """ReLU(BN(x * W)) four times, with strides 2, 2, 1 and 2, so that the maps have an eighth of the image's sides.
 
-    Kernels with a stride have even sides, 4, 4 and 2: so a location, 8x8 pixels, lies in the middle of the 22x22 that
-    its annotation is made of.  Attention cannot tell where a location is but by its annotation, and captions may
-    speak of left and right.  So the last convolution sees two more channels: how far each location lies from the left
-    and from the top, from -1 to 1.
+    Strided kernels have even sides, 4, 4 and 2, which centers a location, 8x8 pixels, in the 22x22 of its receptive
+    field.  Attention knows where a location is only from its annotation, and captions may speak of left and right, so
+    the last convolution gets two more channels: the horizontal and vertical coordinate of each location, from -1 to 1.
     """
 
     def __init__(self, config: SmallEncoderConfig, rng: Rng) -> None:
@@ -63,7 +62,7 @@ class SmallEncoder(Module):
 
 
 def _coordinates(maps: Array) -> Array:
-    """(batch, 2, height, width): across and down, from -1 to 1."""
+    """Coordinates (batch, 2, height, width), horizontal and vertical, from -1 to 1."""
     batch, _, height, width = maps.shape
     module, dtype = xp(maps), maps.dtype
     across, down = (module.linspace(-1, 1, side).astype(dtype) for side in (width, height))
@@ -79,9 +78,9 @@ def maps_shape(encoder: Any, shape: tuple[int, int, int]) -> tuple[int, int, int
 
 
 class Captioner(Module):
-    """An encoder, whose `features(images)` are maps, and a decoder.
+    """An encoder, whose `features(images)` are feature maps, and a decoder.
 
-    frozen: the encoder stays as it is.  hard_loss: what trains hard attention, whose locations rng draws.
+    frozen: the encoder is not trained.  hard_loss: the loss of hard attention, whose locations rng draws.
     """
 
     def __init__(
@@ -110,9 +109,9 @@ class Captioner(Module):
         return ops.reshape(ops.transpose(maps, (0, 2, 3, 1)), (batch, height * width, channels))
 
     def draw(self, captions: int, words: int, sampled: float, per_batch: bool = False) -> Draws:
-        """Draw the chance of hard attention: with the probability `sampled`, a caption's locations are drawn.
+        """Draw the random numbers of hard attention: with probability `sampled`, a caption's locations are drawn.
 
-        per_batch: whether they are is decided once for all captions, and not for each.
+        per_batch: this is decided once for all captions instead of for each.
         """
         chosen = np.broadcast_to(self.rng.random(1 if per_batch else captions) < sampled, (captions,))
         return Draws(self.rng.random((captions, words), np.float32), chosen)

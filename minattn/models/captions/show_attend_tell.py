@@ -1,4 +1,4 @@
-"""Show, Attend and Tell: a decoder that describes an image word by word and looks at it before every word.
+"""Show, Attend and Tell: a decoder that describes an image word by word, attending to it before every word.
 
 K. Xu, J. Ba, R. Kiros, K. Cho, A. Courville, R. Salakhutdinov, R. Zemel and Y. Bengio, "Show, attend and tell: neural
 image caption generation with visual attention", ICML 2015, sections 3 and 4.  Vectors are rows, so every matrix of the
@@ -9,14 +9,14 @@ paper stands transposed and on the right.  An image is L annotations a_i, one fo
     h_t, c_t = LSTM of E y_{t-1}, h_{t-1} and z_t                                    (c)  section 3.1.2
     p(y_t | a, y_1 .. y_{t-1}) = softmax(L_o (E y_{t-1} + L_h h_t + L_z z_t))        (d)  section 3.1.2
 
-Deviations from the paper, of which the authors' code has all but the first, the last two and attention="none":
+Deviations from the paper; the authors' code has all but the first, `init="glorot"` and attention="none":
 * y_0, which is a vector of zeros there, is BOS, with an embedding of its own.
-* f_c and f_h are one layer with tanh; before them `init_layers` - 1 layers of ReLU, which both share.
+* f_c and f_h are one tanh layer each, on top of `init_layers` - 1 shared ReLU layers.
 * (d) has biases and a tanh: L_o tanh(E y_{t-1} + L_h h_t + b_h + L_z z_t + b_z) + b_o.
-* Dropout acts on h_t, before L_h, on the tanh, and on the layers of ReLU before f_c and f_h.
-* Matrices start at N(0, 0.01^2), square ones, the first of f_att excepted, and the blocks of U orthogonal.
-  `init="glorot"` starts them Glorot-uniform, the blocks of U orthogonal all the same, the embeddings at N(0, 1), the
-  bias of the forget gates at 1.
+* Dropout acts on h_t, before L_h, on the tanh, and on the ReLU layers before f_c and f_h.
+* Matrices are drawn from N(0, 0.01^2); square ones, except the first of f_att, and the blocks of U are orthogonal.
+  `init="glorot"` draws them Glorot-uniform, the blocks of U still orthogonal, and the embeddings from N(0, 1), with
+  forget-gate biases of 1.
 * attention="none" is the network without attention: z_t is the mean annotation at every step.
 """
 
@@ -78,7 +78,7 @@ class State:
     cell: Tensor  # (B, n), c
 
     def __getitem__(self, rows: Array) -> "State":
-        """Return the state of the captions with these row numbers, each as often as it is given."""
+        """Return the state of the captions at these row indices, which may repeat."""
         return State(ops.take(self.hidden, rows), ops.take(self.cell, rows))
 
 
@@ -96,13 +96,13 @@ class Source(NamedTuple):
         return self.annotations.shape[0]
 
     def select(self, rows: Array) -> "Source":
-        """Return the images with these row numbers, each as often as it is given."""
+        """Return the images at these row indices, which may repeat."""
         keys = None if self.keys is None else ops.take(self.keys, rows)
         return Source(ops.take(self.annotations, rows), keys, self.state[rows], self.likeliest)
 
 
 class Draws(NamedTuple):
-    """The chance in hard attention: what draws the locations, and the captions whose locations are drawn."""
+    """The random numbers of hard attention, which draw the locations, and whose locations are drawn."""
 
     uniform: Float[Array, "batch words"]  # in [0, 1)
     sampled: Bool[Array, " batch"]  # False: the expectation is taken
@@ -110,7 +110,7 @@ class Draws(NamedTuple):
 
 # ---------------------------------------------------------------------------------------------- the network
 class ShowAttendTell(Module):
-    """The network from annotations to words.  rng draws the parameters, and in training what dropout leaves out."""
+    """The network from annotations to words.  rng draws the parameters and, in training, the dropout masks."""
 
     def __init__(self, config: ShowAttendTellConfig, rng: Rng) -> None:
         self.config = config
@@ -133,14 +133,14 @@ class ShowAttendTell(Module):
         self.dropout = Dropout(config.dropout, rng)
 
     def _linear(self, inputs: int, outputs: int, rng: Rng) -> Linear:
-        """A layer with a bias, whose matrix starts as the configuration says."""
+        """A layer with a bias, whose matrix is initialized as the configuration says."""
         layer = Linear(inputs, outputs, rng)
         if self.config.init == "paper":
             layer.weight = start("paper", inputs, outputs, rng)
         return layer
 
     def encode(self, annotations: Inexact[Tensor, "batch locations annotation"], likeliest: bool = False) -> Source:
-        """Prepare annotations for the steps; likeliest: these look at the likeliest location alone, one for each word.
+        """Prepare annotations for the steps; likeliest: each step attends to the likeliest location alone.
 
         Raises ShapeError for images of a single location, with attention.
         """

@@ -7,11 +7,11 @@ authors' code.  Positions are (x, y) in pixels of the map: the middle of its fir
     position = argmax + 1/4 sign(right - left), 1/4 sign(below - above) + 1/2      (b)  the quarter pixel
     maps = (S(image) + mirrored S(mirrored image)) / 2                             (c)  left and right joints changed
 
-In (a) x_j and y_j are at the middle of the pixel that the joint lies in, so that the largest number is 1.
+In (a) x_j and y_j are at the middle of the pixel that the joint lies in, so that the largest value is 1.
 
 The letters are this file's.
 
-Deviations from the paper: none.  The authors' code has targets of sigma 1.75, which the paper does not say.
+Deviations from the paper: none.  The authors' code uses sigma = 1.75, which the paper does not mention.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,9 +31,9 @@ def targets(
 ) -> Float[np.ndarray, "batch joints height width"]:
     """Return the targets (a) of the size (height, width), float32.
 
-    A joint outside of the map has the part of its map that lies inside; one without a label has none, wherever its
-    position is.  Raises ConfigError for a sigma that is not above 0, ShapeError where positions and labels do not fit,
-    DataError for a labeled position that is no number.
+    A joint outside of the map keeps the part of its Gaussian that lies inside; one without a label has none, wherever
+    its position is.  Raises ConfigError for a sigma that is not above 0, ShapeError where positions and labels do not
+    fit, DataError for a labeled position that is no number.
     """
     if not sigma > 0:
         raise ConfigError(f"the width of a target is {sigma}, expected a number above 0; hint: 1, as in the paper")
@@ -55,7 +55,7 @@ def targets(
 def decode_heat_maps(maps: Inexact[Tensor, "batch joints height width"]) -> Float[np.ndarray, "batch joints 2"]:
     """Return the position (x, y) of every joint, (b), in pixels of the map.
 
-    At the border and between equal neighbors nothing is moved.  Raises ShapeError for maps without a pixel.
+    At the border and between equal neighbors there is no offset.  Raises ShapeError for maps without a pixel.
     """
     if maps.ndim != 4 or 0 in maps.shape[2:]:
         raise ShapeError(
@@ -86,10 +86,10 @@ def flip_averaged(
     images: Inexact[Tensor, "batch channels rows columns"],
     mirrored_joints: Sequence[int],
 ) -> Inexact[Tensor, "batch *stacks joints height width"]:
-    """Return the mean (c) of the maps that a network has of the images and of their mirror images.
+    """Return the mean (c) of a network's maps for the images and for their mirror images.
 
     network: heat maps (batch, joints, height, width) of images, or of every stack, (batch, stacks, joints, height,
-    width); mirrored_joints: for each joint the one that it is in a mirror, such as the right hand for the left one.
+    width); mirrored_joints: for each joint its counterpart in the mirror, such as the right hand for the left one.
     Raises ConfigError unless that is a pairing of all joints.
     """
     maps, mirrored = network(images), network(ops.flip(images, 3))

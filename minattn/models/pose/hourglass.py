@@ -1,4 +1,4 @@
-"""Stacked hourglass: a network that looks at a body from near and from afar, and again at what it has seen.
+"""Stacked hourglass: a network that combines features of all scales, and refines its own heat maps stack by stack.
 
 A. Newell, K. Yang and J. Deng, "Stacked hourglass networks for human pose estimation", ECCV 2016, sections 3.1 to 3.3,
 and the authors' code.  All convolutions have biases; a(x) = ReLU(BN(x)):
@@ -11,16 +11,15 @@ and the authors' code.  All convolutions have biases; a(x) = ReLU(BN(x)):
     L = sum over the stacks of mean (S - target)^2                              (f)  intermediate supervision
 
 inner is hourglass_n-1, or R at n = 1.  R has half as many features inside, and a 1x1 convolution on its shortcut where
-the number of features changes.  pool is 2x2 max pooling and up nearest-neighbor upsampling: what is lost on the way
-down comes back by the R(x) of (c).
-Targets and what is read off the maps are in `heat_maps.py`.
+the number of features changes.  pool is 2x2 max pooling and up nearest-neighbor upsampling: detail lost on the way down
+returns through the R(x) of (c).  Targets and the decoding of maps are in `heat_maps.py`.
 
 The letters are this file's.
 
-The small networks are no published ones: of order 3 and with fewer features, for images of 64x64.
+The small networks are not published ones: they have order 3 and fewer features, for images of 64x64.
 
 Deviations from the paper: joints may be left out of the loss.  Weights of convolutions are drawn He-normal, those of
-the heat maps from N(0, 0.01^2), so that they are near 0 at first.
+the heat maps from N(0, 0.01^2), so that the maps start near 0.
 """
 
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ from minattn.nn.initializers import Rng
 from minattn.published import Network, Paper
 
 REDUCTION = 4
-"""How often the sides of the heat maps go into those of the images."""
+"""The sides of the images over those of the heat maps."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class HourglassConfig:
 
     @property
     def multiple(self) -> int:
-        """What the sides of images are multiples of, such as 64: every pooling halves its maps exactly."""
+        """The sides of images are multiples of this, such as 64, so that every pooling halves its maps exactly."""
         return REDUCTION * 2**self.order
 
 
@@ -137,7 +136,7 @@ class Hourglass(Module):
 
 
 class Stack(Module):
-    """An hourglass with its heat maps, (d), and what it gives to the next stack, (e), if there is one."""
+    """An hourglass with its heat maps, (d), and the input of the next stack, (e), if there is one."""
 
     def __init__(self, config: HourglassConfig, last: bool, rng: Rng) -> None:
         features, joints = config.features, config.joints
@@ -177,7 +176,7 @@ class StackedHourglass(Module):
         Inexact[Tensor, "batch stacks joints height width"]
         | tuple[Inexact[Tensor, "batch stacks joints height width"], Attention]
     ):
-        """Return the heat maps of every stack, a quarter of the images' height and width; the last ones are the answer.
+        """Return the heat maps of every stack, a quarter of the images' height and width; the last are the prediction.
 
         With return_attention=True, (heat maps, attention), where attention has the same maps (batch, joints, height,
         width) by the path of each stack.  Raises ShapeError for images whose sides are no multiple of config.multiple.
@@ -205,9 +204,9 @@ def heat_map_loss(
 ) -> Inexact[Tensor, ""]:
     """Return L, the mean squared error of every stack's maps, added up; intermediate=False: that of the last alone.
 
-    labeled: False for a joint whose maps cost nothing, whatever its targets are; None: all of them count.  The loss of
-    no images is 0.
-    Raises ShapeError where the targets are not maps of the same joints and size, or the labels not those of the joints.
+    labeled: False for a joint that is left out of the loss, whatever its targets are; None: all count.  The loss of no
+    images is 0.  Raises ShapeError where the targets are not maps of the same joints and size, or the labels not those
+    of the joints.
     """
     batch, _, *rest = maps.shape
     if targets.shape != (batch, *rest):

@@ -8,12 +8,13 @@ A. Vaswani et al., "Attention is all you need", NIPS 2017:
     a   = LayerNorm(x + MultiHead(x, x, x))                     (b)  every projection with a bias
     x'  = LayerNorm(a + gelu(a W_1 + b_1) W_2 + b_2)            (c)  L layers of (b) and (c); gelu is x Phi(x), exactly
 
-L layers, hidden size H, A heads; W_1 is (H, 4H).  The layer norm of x_0 and its eps, 1e-12, are the authors' program's.
+L layers, hidden size H, A heads; W_1 is (H, 4H).  The layer norm of x_0 and its eps, 1e-12, are those of the authors'
+code.
 
 Deviations from the paper:
-* there is no dropout: this is for inference with trained parameters, not for training; random parameters, which a BERT
-  without a folder has, are not the paper's truncated normal ones but those of the layers
-* the pooler and the heads of the two pre-training tasks are not built; they take the states that this returns
+* there is no dropout: this is for inference with pretrained parameters, not for training; random parameters, for
+  `Bert(config, rng)`, follow the layers' own initialization, not the paper's truncated normal distribution
+* the pooler and the heads of the two pre-training tasks are left out; they would take the states returned here
 
 Parameters are read under the names in published checkpoints (`embeddings.word_embeddings.weight`, ..), where a matrix
 is (outputs, inputs) and here (inputs, outputs).
@@ -185,7 +186,7 @@ class Bert(Module):
         return Loaded(model, unused)
 
     def _fill(self, file: Any, path: Path, dtype: Any) -> list[str]:
-        """Take every parameter from an open safetensors file; return the names there that none asked for."""
+        """Read every parameter from an open safetensors file; return the names in it that were not used."""
         there = {_canonical(name): name for name in file.keys()}  # noqa: SIM118
         parameters = {published_name(name): parameter for name, parameter in self.named_parameters().items()}
         wrong = [f"{name} is missing" for name in parameters if name not in there]

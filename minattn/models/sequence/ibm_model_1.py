@@ -1,25 +1,25 @@
-"""IBM model 1, word alignment by counting: the baseline that the alignments of attention are compared with.
+"""IBM model 1, word alignment by counting: the baseline for the alignments of attention.
 
 P. F. Brown, S. A. Della Pietra, V. J. Della Pietra and R. L. Mercer, "The mathematics of statistical machine
 translation: parameter estimation", Computational Linguistics 19(2), 1993, section 4.1.
 
 A target sentence f_1 .. f_m comes from a source sentence e_1 .. e_l, in which e_0 is the empty word.  Each target word
-comes from one source word, every one as likely as any other, and is its translation with probability t(f | e):
+comes from one source word, all equally likely, and is its translation with probability t(f | e):
 
     P(f | e) = epsilon / (l + 1)^m  prod_j sum_i t(f_j | e_i)                                      (a)
 
-t begins equal for all words and is found by expectation maximization: every target word is shared out among the source
-words of its sentence, and the shares are counted,
+t starts uniform and is estimated by expectation maximization: every target word is divided among the source words of
+its sentence, and the shares are counted,
 
     share_ij = t(f_j | e_i) / sum_k t(f_j | e_k)                                                   (b)
     t(f | e) = count(f, e) / sum_f' count(f', e),   count(f, e) = sum of all share_ij of e and f   (c)
 
-which never makes the training text less likely.  The alignment of f_j is its likeliest source word,
+which never lowers the likelihood of the training text.  The alignment of f_j is its likeliest source word,
 
     a_j = argmax_i t(f_j | e_i)                                                                    (d)
 
-and no link where that is the empty word, or the words have never come together.  Each direction of translation gives
-an alignment; links that both have, their intersection, are fewer and more often right.
+and there is no link if that is the empty word, or if the two words never occurred together.  Each direction of
+translation gives an alignment; their intersection has fewer links, which are more often correct.
 
 Deviations from the paper: none; of equally likely source words the first is taken, the empty word last.
 """

@@ -1,4 +1,4 @@
-"""A causal language model of the Transformer's layers: p(text) = product over t of p(symbol_t | symbols before).
+"""A causal language model made of the Transformer's layers: p(text) = product over t of p(symbol_t | symbols before).
 
 The decoder of A. Vaswani et al., "Attention is all you need", NIPS 2017, without an encoder to attend to: layers of
 causal self-attention and a feed-forward network, one matrix E at the input and the output (section 3.4).
@@ -11,7 +11,7 @@ Deviations from the paper: the defaults are those of A. Radford et al., "Languag
 learners", 2019 (GPT-2): layer norm before each sub-layer, the tanh form of GELU for max(0, .), learned positions and
 biases in the projections.  GPT-2's embeddings are not multiplied by sqrt(d), its parameters start at N(0, 0.02^2),
 smaller at the end of each sub-layer, and its layer norm's eps is 1e-5; here all that is as in `transformer.py`.  It
-trains with dropout 0.1, which is 0 here unless set.  With positions="rotary" queries and keys are turned by their
+trains with dropout 0.1, which is 0 here unless set.  With positions="rotary", queries and keys are rotated by their
 positions (`attention/self_attention/rotary.py`).
 """
 
@@ -146,7 +146,7 @@ class LanguageModel(Module):
     ) -> Iterator[int]:
         """Iterate over symbols that continue the prompt, endlessly, each drawn from softmax(logits / temperature).
 
-        temperature: below 1 the likely get likelier; 0 takes the likeliest.  top_k: draw among the k likeliest only.
+        temperature: below 1 sharpens the distribution; 0 takes the likeliest.  top_k: draw among the k likeliest only.
         longest: the longest context, such as that of training; a text longer than that, or than the learned positions,
         is continued from its last half.  Call `eval()` first: in training mode dropout is on here too.
 

@@ -16,14 +16,14 @@ Without input feeding (a) is an LSTM of E y_{t-1} alone.  Without attention, att
 
 Deviations from the paper, besides those of the attention:
 * y_0, which the paper does not define, is BOS, with an embedding of its own.
-* A reversed source keeps its states, and the alignment, in the order of the sentence, which local-m follows.
-* `dropout` acts on the inputs of every LSTM: E y, h~ where it is fed, the state of the layer below.  So it is in the
-  authors' code; the paper refers to Zaremba et al. 2014.
+* With a reversed source, the states and the alignment stay in the order of the sentence, which local-m follows.
+* `dropout` acts on the inputs of every LSTM: E y, h~ with input feeding, the state of the layer below.  This follows
+  the authors' code; the paper refers to Zaremba et al. 2014.
 * `biases`, which the authors' code does not have, start at 0, those of the forget gates at 1.
 * `init="glorot"` starts matrices Glorot-uniform, the recurrent ones orthogonal, the embeddings at N(0, 1), and W_s,
   whose logits must not depend on the number of words, uniform with variance 1 / n.  The paper's [-0.1, 0.1] is made for
-  n = 1000.  From smaller embeddings or a smaller W_s the network first drives h~, the same for all words, into the
-  ends of its tanh, to say which words are frequent, and hardly leaves them again.
+  n = 1000.  With smaller embeddings or a smaller W_s, the network first saturates the tanh of h~, equally for all
+  words, to express which words are frequent, and hardly recovers.
 * The size of the embeddings, n in the paper, may differ from n.
 * Padding, which the paper does not mention, is masked: the encoder carries its state past it, and attention skips it.
 """
@@ -110,7 +110,7 @@ class State:
     steps: int  # that have been made
 
     def __getitem__(self, rows: Array) -> "State":
-        """Return the state of the sequences with these row numbers, each as often as it is given."""
+        """Return the state of the sequences at these row indices, which may repeat."""
         hidden, cell = ops.take(self.hidden, rows, axis=1), ops.take(self.cell, rows, axis=1)
         return State(hidden, cell, ops.take(self.vector, rows), self.steps)
 
@@ -127,13 +127,13 @@ class Source(NamedTuple):
         return self.state.vector.shape[0]
 
     def select(self, rows: Array) -> "Source":
-        """Return the sources with these row numbers, each as often as it is given."""
+        """Return the sources at these row indices, which may repeat."""
         return Source(None if self.memory is None else self.memory.select(rows), self.state[rows])
 
 
 # ---------------------------------------------------------------------------------------------- the network
 class Encoder(Module):
-    """Embeddings and L layers of LSTM, from the start of the source or from its end."""
+    """Embeddings and L layers of LSTM, over the source or, reversed, from its end."""
 
     def __init__(self, config: LuongConfig, rng: Rng) -> None:
         self.embedding = make_embedding(config.source_vocab_size, config, rng)
@@ -226,7 +226,7 @@ class Decoder(Module):
 
 
 class Luong(Module):
-    """Luong's network.  rng draws the parameters, and in training what dropout leaves out."""
+    """Luong's network.  rng draws the parameters and, in training, the dropout masks."""
 
     def __init__(self, config: LuongConfig, rng: Rng) -> None:
         self.config = config

@@ -1,4 +1,4 @@
-"""RNNsearch, the first network with attention, and RNNencdec, the network without it that it was compared to.
+"""RNNsearch, the first network with attention, and RNNencdec, its baseline without attention.
 
 D. Bahdanau, K. Cho and Y. Bengio, "Neural machine translation by jointly learning to align and translate", ICLR 2015,
 section 3 and appendix A.  Vectors are rows, so every matrix of the paper stands transposed and on the right.  What the
@@ -17,12 +17,12 @@ RNNencdec reads forwards only, and c_i = h->_T for every i                      
 Deviations from the paper:
 * y_0, which the paper does not define, is BOS, with an embedding of its own.
 * s_0 of RNNencdec is tanh(W_s h->_T): without a backward unit there is no h<-_1.
-* The paper disagrees with itself on (d): the appendix prints s_{i-1}, the paper's (4) has s_i.  `readout="previous"` is
-  the appendix, `readout="current"` is (4); the number of parameters is the same.
-* The printed formulas leave biases out, yet the appendix starts them at 0: `biases` has both.
+* The paper is inconsistent about (d): the appendix prints s_{i-1}, (4) has s_i.  `readout="previous"` follows the
+  appendix, `readout="current"` follows (4); the parameter count is the same.
+* The printed formulas omit biases, yet the appendix initializes them to 0: `biases` selects either.
 * `dropout` (on embeddings and on t_i) is not in the paper; 0, the default, is the paper.
-* `init="glorot"` starts all matrices but U, and v_a, Glorot-uniform, and the embeddings at N(0, 0.1^2).  The paper's
-  values are made for n = 1000; a small model hardly learns from them at first, and its attention stays diffuse.
+* `init="glorot"` draws v_a and all matrices except U Glorot-uniform, and the embeddings from N(0, 0.1^2).  The paper's
+  initial values are made for n = 1000; a small model hardly learns from them at first, and its attention stays diffuse.
 * Padding, which the paper does not mention, is masked: the encoder carries its state past it, and attention skips it.
 """
 
@@ -93,7 +93,7 @@ class Source(NamedTuple):
         return self.state.shape[0]
 
     def select(self, rows: Array) -> "Source":
-        """Return the sources with these row numbers, each as often as it is given."""
+        """Return the sources at these row indices, which may repeat."""
         mask = None if self.mask is None else self.mask.take(like(rows, self.mask), 0)
         keys = None if self.keys is None else ops.take(self.keys, rows)
         return Source(ops.take(self.annotations, rows), keys, mask, ops.take(self.state, rows))

@@ -1,4 +1,4 @@
-"""What a language model writes: symbols that are drawn one by one."""
+"""Sampling from a language model, symbol by symbol."""
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -11,7 +11,7 @@ from minattn.nn.initializers import Rng
 def checked_prompt(
     prompt: Integer[np.ndarray, " n"], temperature: float, top_k: int | None, longest: int | None
 ) -> Integer[np.ndarray, " n"]:
-    """Return the prompt.  Raises ConfigError for an empty one, and for numbers that make no sense."""
+    """Return the prompt.  Raises ConfigError for an empty one, and for invalid numbers."""
     prompt = np.asarray(prompt)
     if len(prompt) == 0:
         raise ConfigError("a prompt needs at least one symbol, got none; hint: start with a line break")

@@ -56,11 +56,11 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """Return the `beam` best sequences for each source, best first.
 
-    Live and finished hypotheses compete for the places of the beam by their scores at their present lengths, so a
-    finished one is kept only while it is among the best.  Search ends when no live one has a place.
-    max_length: the most steps, EOS counted.  alpha: of the length penalty, 0 for none.  beam=1 is greedy search; a beam
-    as wide as there are sequences finds the best of all.  Of equal continuations that of the better-ranked hypothesis
-    comes first, then the smaller id.
+    Live and finished hypotheses compete for the beam by their scores at their current lengths, so a finished one is
+    kept only while it is among the best.  Search ends when no live one is left in the beam.  max_length: the most
+    steps, EOS counted.  alpha: of the length penalty, 0 for none.  beam=1 is greedy search; a beam as wide as there are
+    sequences finds the best of all.  Of equal continuations that of the better-ranked hypothesis comes first, then the
+    smaller id.
 
     Raises ConfigError for a beam or length below 1, an alpha below 0 and an EOS outside the model's vocabulary, and
     TrainingError for a model whose probabilities are NaN.

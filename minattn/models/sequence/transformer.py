@@ -14,19 +14,19 @@ attention (1) is in `attention/self_attention`.
 
 The rest is training: the schedule (3) is `training.Noam`, label smoothing (section 5.4)
 `cross_entropy(label_smoothing=0.1)`, and the length penalty of beam search (section 6.1) `beam_search(alpha=0.6)`.
-Label smoothing here spreads eps over all words, the right one among them, q = (1 - eps) onehot + eps / V; the authors'
-program spreads it over the others.  Dropout (section 5.4) is on the output of each sub-layer and on the sum of
-embeddings and positions.
+Label smoothing here spreads eps over all words, including the correct one, q = (1 - eps) onehot + eps / V; the authors'
+code spreads it over the others.  Dropout (section 5.4) is on the output of each sub-layer and on the sum of embeddings
+and positions.
 
 Deviations from the paper:
 * `norm="pre"` puts layer norm first, x <- x + Dropout(Sublayer(LayerNorm(x))), with one more at the end of each stack:
   deep models start training more easily.  `norm="post"`, the default, is the paper.
 * `tied="target"` gives the source embeddings of their own, for two vocabularies; `tied="none"` the softmax too.
 * `biases=True` gives the projections of attention the biases that the paper does not have.
-* The paper gives no initial values.  As in the authors' program tensor2tensor E is drawn from N(0, 1/d), so that
-  sqrt(d) E has the size of a layer norm's output, and the layer norm's eps is 1e-6.  Unlike there, where it is by the
-  inputs alone, other matrices are drawn Glorot-uniform.  Learned positions (Table 3, row E) are one vector for each of
-  `max_length` positions and stack, drawn as large as sines and cosines are, from N(0, 1/2).
+* The paper gives no initial values.  As in the authors' code, tensor2tensor, E is drawn from N(0, 1/d), so that sqrt(d)
+  E has the scale of a layer norm's output, and the layer norm's eps is 1e-6.  Unlike there, where the scale depends on
+  the inputs alone, other matrices are drawn Glorot-uniform.  Learned positions (Table 3, row E) are one vector for each
+  of `max_length` positions and stack, drawn as large as sines and cosines are, from N(0, 1/2).
 * Padding, which the paper does not mention, is masked in the source.  At the end of the target it needs no mask: no
   position attends to later ones.
 """
@@ -127,7 +127,7 @@ class Source(NamedTuple):
         return Cache((None,) * len(self.layers))
 
     def select(self, rows: Array) -> "Source":
-        """Return the sources with these row numbers, each as often as it is given."""
+        """Return the sources at these row indices, which may repeat."""
         mask = None if self.mask is None else self.mask.take(like(rows, self.mask), 0)
         return Source(tuple(layer.select(rows) for layer in self.layers), mask)
 

@@ -114,7 +114,7 @@ class NoPositions(Module):
 
 # ---------------------------------------------------------------------------------------------- layers
 class FeedForward(Module):
-    """The feed-forward network (2), at each position alike: FFN(x) = max(0, x W_1 + b_1) W_2 + b_2.
+    """The feed-forward network (2), the same at each position: FFN(x) = max(0, x W_1 + b_1) W_2 + b_2.
 
     activation: the function in place of max(0, .); "gelu" is the exact one, of BERT, "gelu_tanh" its approximation, of
     GPT-2.
@@ -253,7 +253,7 @@ class Cache:
         return 0 if first is None else first.keys.shape[2]
 
     def __getitem__(self, rows: Array) -> "Cache":
-        """Return the state of the sequences with these row numbers, each as often as it is given."""
+        """Return the state of the sequences at these row indices, which may repeat."""
         return Cache(tuple(None if layer is None else layer.select(rows) for layer in self.layers))
 
 

@@ -1,4 +1,4 @@
-"""AlexNet: eight layers that began the use of deep convolutional networks for images.
+"""AlexNet: the eight-layer network that established deep convolutional networks for images.
 
 A. Krizhevsky, I. Sutskever and G. E. Hinton, "ImageNet classification with deep convolutional neural networks", NIPS
 2012, and its form for one GPU in A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks",
@@ -14,17 +14,17 @@ arXiv:1404.5997, 2014:
     fc6, fc7   4096, with dropout            4096
     fc8        1000                          1000
 
-Every layer but the last is followed by ReLU (section 3.1).  Pools take the largest of 3x3 pixels, with stride 2
-(section 3.4).  Groups are the halves of the network that the paper put on two GPUs.  Response normalization (section
-3.3) is `ops.local_response_norm` with the paper's constants; the 2014 form has none.  Weights start from N(0, 0.01^2),
-the biases of conv2, conv4, conv5, fc6 and fc7 at 1 and all others at 0 (section 5).
+Every layer but the last is followed by ReLU (section 3.1).  Max pooling is 3x3 with stride 2 (section 3.4).  Groups are
+the halves of the network that the paper put on two GPUs.  Response normalization (section 3.3) is
+`ops.local_response_norm` with the paper's constants; the 2014 form has none.  Weights are drawn from N(0, 0.01^2);
+biases of conv2, conv4, conv5, fc6 and fc7 start at 1, all others at 0 (section 5).
 
 Deviations from the papers:
-* The 2012 paper says 224x224, and then the maps of conv1 are not 55x55: 227x227 are, without padding.  The 2014 form
-  pads 224x224 by 2.
-* The paper of 2014 says 384 for conv4 in a footnote.  256 are those of its author's code and of the networks known as
-  AlexNet today, such as torchvision's, which leave response normalization out.
-* The 2014 form has the initial values of 2012 too, and its logits are for softmax, not for a logistic unit each.
+* The 2012 paper says 224x224, for which the maps of conv1 would not be 55x55; for 227x227 without padding they are.
+  The 2014 form pads 224x224 by 2.
+* The 2014 paper says 384 for conv4 in a footnote; 256 is from its author's code and from the networks known as AlexNet
+  today, such as torchvision's, which omit response normalization.
+* The 2014 form has the initial values of 2012 too, and its logits are for a softmax, not for one logistic unit each.
 * Dropout scales by 1 / (1 - rate) in training, where the paper halves the outputs in evaluation.
 * `se` puts Squeeze-and-Excitation (Hu et al. 2018) after the ReLU of each of the five convolutions.
 * `groups=1` is the 2012 network without the division in two.
@@ -121,7 +121,7 @@ class AlexNetMaps(Module):
 
 @register(CONFIGURATIONS)
 class AlexNet(Module):
-    """AlexNet.  rng draws the parameters, and in training what dropout leaves out."""
+    """AlexNet.  rng draws the parameters and, in training, the dropout masks."""
 
     def __init__(self, config: AlexNetConfig, rng: Rng) -> None:
         self.config = config

@@ -1,4 +1,4 @@
-"""The Attention Branch Network: a ResNet that learns where to look, and shows it.
+"""The Attention Branch Network: a ResNet that learns an attention map, which also explains its predictions.
 
 H. Fukui, T. Hirakawa, T. Yamashita and H. Fujiyoshi, "Attention Branch Network: learning of attention mechanism for
 visual explanation", CVPR 2019, sections 3.1 to 3.3, and the authors' code.  The backbone is cut before its last stage:
@@ -143,7 +143,7 @@ def branched_loss(
 
 
 def predicted(output: BranchedLogits) -> Integer[Tensor, " batch"]:
-    """Return the class of each image, which is the perception branch's."""
+    """Return the class of each image, as the perception branch predicts it."""
     return ops.argmax(output.logits, axis=-1)  # (f)
 
 

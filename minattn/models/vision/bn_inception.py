@@ -6,7 +6,7 @@ ICML 2015, figure 5.  An inception module concatenates the feature maps of its b
     1x1   |   1x1, then 3x3   |   1x1, then 3x3 and 3x3   |   3x3 pool with stride 1, then 1x1
 
 Two modules, 3c and 4e, halve the size: they have no 1x1 branch, the last convolution of the other two has stride 2, and
-so has the pool, which no projection follows.  Every convolution is ReLU(BN(x * W)).  `FIGURE_5` below has the widths.
+so has the pool, with no projection after it.  Every convolution is ReLU(BN(x * W)).  `FIGURE_5` below has the widths.
 Before the modules come, for images of 224x224,
 
     7x7, 64, stride 2         112x112     then a pool: 56x56
@@ -15,13 +15,13 @@ Before the modules come, for images of 224x224,
 both 3x3 with stride 2.  The mean over 7x7 and a linear layer give the logits.
 
 Deviations from the paper:
-* Four outputs that figure 5 prints, 28x28 of 3c, 576 maps of 4c and of 4d, 14x14 and 1024 maps of 4e, are not what its
-  strides and widths make: 14x14, 608, 608, and 7x7 and 1056.  These are here, as in the model that the authors of
-  Squeeze-and-Excitation published.
+* Four outputs that figure 5 prints, 28x28 of 3c, 576 maps of 4c and of 4d, 14x14 and 1024 maps of 4e, do not follow
+  from its strides and widths, which give 14x14, 608, 608, and 7x7 and 1056.  The latter are used here, as in the model
+  that the authors of Squeeze-and-Excitation published.
 * `se` puts Squeeze-and-Excitation (Hu et al. 2018) after each of the ten modules.
-* Convolutions have no biases, which the normalization would cancel.  With biases there would be 10,016 more parameters.
-* No auxiliary classifiers, and no separable first convolution.  A pool's last window counts although it is partly
-  outside the image, as in Caffe.
+* Convolutions have no biases, which the normalization would cancel; biases would add 10,016 parameters.
+* No auxiliary classifiers, and no separable first convolution.  Pooling includes last windows that are partly outside
+  the image, as in Caffe.
 * The initial values are not printed; convolutions are drawn He-normal, the linear layer Glorot-uniform.
 """
 
@@ -43,7 +43,7 @@ from minattn.published import Network, Paper
 
 
 class Widths(NamedTuple):
-    """A row of figure 5: the channels that every convolution of a module gives.
+    """A row of figure 5: the output channels of every convolution of a module.
 
     one = 0 is a module that halves the size, and has no projection after its pool.
     """
@@ -99,7 +99,7 @@ CONFIGURATIONS |= {f"se_{name}": replace(config, se=16) for name, config in CONF
 class BNInceptionModule(Module):
     """Four branches, or three that halve the size, whose feature maps are concatenated.
 
-    Halves of odd sides would not agree: a pool without padding rounds them down, a convolution up.
+    Odd sides cannot be halved: a pool without padding rounds down, a convolution rounds up.
     """
 
     def __init__(self, inputs: int, widths: Widths, rng: Rng) -> None:

@@ -1,8 +1,8 @@
-"""Networks made to be explained by class activation maps: AlexNet*-GAP, VGGnet-GAP and GoogLeNet-GAP.
+"""Networks designed for class activation maps: AlexNet*-GAP, VGGnet-GAP and GoogLeNet-GAP.
 
 B. Zhou, A. Khosla, A. Lapedriza, A. Oliva and A. Torralba, "Learning deep features for discriminative localization",
-CVPR 2016.  A network is cut after a certain convolution.  3x3 convolutions with ReLU are added, and the score of a
-class is a linear map of the means F_k of their feature maps f_k:
+CVPR 2016.  A network is cut after one of its convolutions, 3x3 convolutions with ReLU are added, and the score of a
+class is linear in the means F_k of their feature maps f_k:
 
     S_c = sum_k w_k^c F_k,     F_k = 1/(hw) sum_xy f_k(x, y)
 
@@ -15,9 +15,9 @@ The map of class c, `class_activation_map` in `attention/spatial`, takes `featur
 GoogLeNet-GMP has the maximum in place of the mean: F_k = max_xy f_k(x, y).
 
 Deviations from the paper:
-* The paper sums where the authors' published networks, and so these, take the mean: a factor 1/(hw) of the weights.
-* In the published networks the added convolutions have two groups, of which the text says nothing: `groups=2`, the
-  default.  `groups=1`, the configurations `_ungrouped`, is the text.
+* The paper sums; the authors' published networks, and so these, take the mean: a factor 1/(hw) of the weights.
+* In the published networks the added convolutions have two groups, which the text does not mention: `groups=2`, the
+  default.  `groups=1`, the configurations `_ungrouped`, follows the text.
 * The scores have a bias, as in the published networks; the paper ignores it, and so do the maps.
 * AlexNet* is the published network: conv5 has 384 channels, pool5 has stride 1.
 * The initial values of the added layers are not printed: convolutions are drawn He-normal, the linear layer Glorot-

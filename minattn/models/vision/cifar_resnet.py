@@ -61,7 +61,7 @@ class CifarResNetConfig:
 
     @property
     def layers(self) -> int:
-        """Layers that one n makes: three stages of blocks of two or three convolutions."""
+        """Layers per n: three stages of blocks of two or three convolutions."""
         return 6 if self.block == "basic" else 9
 
     @property
@@ -88,7 +88,7 @@ CONFIGURATIONS |= {f"se_{name}": replace(config, se=16) for name, config in CONF
 
 
 def make_stage(config: CifarResNetConfig, index: int, rng: Rng, stride: int | None = None) -> Stage:
-    """Stage 0, 1 or 2: n blocks, of which the first has the stride (None: 1, 2 and 2)."""
+    """Stage 0, 1 or 2: n blocks, the first with the stride (None: 1, 2 and 2)."""
     stride = (1, 2, 2)[index] if stride is None else stride
     width, outputs = config.width * 2**index, config.outputs[index]
     inputs = config.width if index == 0 else config.outputs[index - 1]

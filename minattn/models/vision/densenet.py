@@ -17,8 +17,8 @@ with stride 2: 224 -> 112 -> 56, and the blocks have feature maps of 56, 28, 14 
 convolution, to 16 maps or with B and C to 2k, and three blocks of equally many layers have maps of 32, 16 and 8.
 
 Deviations from the paper:
-* The paper drops out 0.2 of every convolution's maps where data are not augmented; there is no dropout here.
-* DenseNet-264 has the blocks of table 1, which make 265 layers.
+* The paper has dropout 0.2 after every convolution where data are not augmented; there is no dropout here.
+* DenseNet-264 has the blocks of table 1, which amount to 265 layers.
 * DenseNet-161 (k = 48) is in an earlier version of the paper and in its authors' code.
 * Convolutions are drawn He-normal as there, the linear layer Glorot-uniform.
 """
@@ -113,7 +113,7 @@ class DenseLayer(Module):
 
 
 class DenseBlock(Module):
-    """Layers of which each takes the block's input and the feature maps of all layers before it."""
+    """Layers, each of which takes the block's input and the feature maps of all layers before it."""
 
     def __init__(self, inputs: int, layers: int, growth: int, bottleneck: bool, rng: Rng) -> None:
         self.layers = [DenseLayer(inputs + number * growth, growth, bottleneck, rng) for number in range(layers)]

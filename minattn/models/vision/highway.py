@@ -22,7 +22,7 @@ Convolutions are 3x3 unless told, pools of 3x3 overlap (stride 2).  In the paper
 Deviations from the paper:
 * The authors draw the weights of convolutions Glorot-uniform; here those before ReLU are drawn He-normal, those of the
   gates Glorot-uniform.
-* The biases of the gates learn as fast as all others, in the authors' code twice as fast.
+* The biases of the gates have the same learning rate as all others, in the authors' code twice that rate.
 * The study of depth searched for the learning rate, f and b_T of each depth; here ReLU and -5 are the defaults.
 """
 
@@ -136,7 +136,7 @@ class HighwayStage(Module):
 
 
 SMALLEST = 12
-"""The smallest side of images that the pools of the network for MNIST leave something of."""
+"""The smallest side of images from which the pools of the MNIST network leave at least a pixel."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ MNIST = {f"highway_mnist{width}": MnistHighwayConfig(width) for width in (16, 32
 
 @register(MNIST)
 class MnistHighway(Module):
-    """The network of 10 layers for MNIST.  rng draws the parameters, and in training what dropout leaves out."""
+    """The network of 10 layers for MNIST.  rng draws the parameters and, in training, the dropout masks."""
 
     def __init__(self, config: MnistHighwayConfig, rng: Rng) -> None:
         self.config = config
@@ -224,7 +224,7 @@ CIFAR = {"highway_cifar10": CifarHighwayConfig(), "highway_cifar100": replace(Ci
 
 @register(CIFAR)
 class CifarHighway(PooledNetwork):
-    """The network of 19 layers for CIFAR.  rng draws the parameters, and in training what dropout leaves out."""
+    """The network of 19 layers for CIFAR.  rng draws the parameters and, in training, the dropout masks."""
 
     def __init__(self, config: CifarHighwayConfig, rng: Rng) -> None:
         self.config = config
@@ -251,7 +251,7 @@ class CifarHighway(PooledNetwork):
         return self.last(x), attention
 
     def pool(self, features: Inexact[Tensor, "batch maps height width"]) -> Inexact[Tensor, "batch maps"]:
-        """Return the mean of every map, of which dropout leaves some out in training."""
+        """Return the mean of every feature map, with dropout in training."""
         return self.dropout(super().pool(features))
 
 

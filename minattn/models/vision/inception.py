@@ -15,7 +15,7 @@ the logits.
 
 Deviations from the paper:
 * The two auxiliary classifiers, which the paper adds in training and discards, are not here.
-* The paper does not say where a pool's windows end: a last window that is partly in the image counts, as in Caffe.
+* The paper does not say where pooling ends: last windows that are partly outside the image are included, as in Caffe.
 * Response normalization has AlexNet's constants (k = 2, alpha = 1e-4, beta = 0.75, 5 maps); the paper prints none.
 * Batch normalization is in the networks that are known as GoogLeNet today, such as torchvision's: `norm=True` is its
   form, ReLU(BN(x * W)) without biases, without response normalization, with dropout 0.2, and with a 3x3 convolution
@@ -40,7 +40,7 @@ from minattn.published import Network, Paper
 
 
 class Widths(NamedTuple):
-    """A row of table 1: the channels that every convolution of a module gives."""
+    """A row of table 1: the output channels of every convolution of a module."""
 
     one: int  # 1x1
     three_reduce: int
@@ -51,7 +51,7 @@ class Widths(NamedTuple):
 
     @property
     def outputs(self) -> int:
-        """The channels that the module gives."""
+        """The output channels of the module."""
         return self.one + self.three + self.five + self.pool
 
 
@@ -153,7 +153,7 @@ class GoogLeNetMaps(Module):
 
 @register(CONFIGURATIONS)
 class GoogLeNet(PooledNetwork):
-    """GoogLeNet.  rng draws the parameters, and in training what dropout leaves out."""
+    """GoogLeNet.  rng draws the parameters and, in training, the dropout masks."""
 
     def __init__(self, config: GoogLeNetConfig, rng: Rng) -> None:
         self.config = config
@@ -174,7 +174,7 @@ class GoogLeNet(PooledNetwork):
 
 
 def pool(x: Tensor) -> Tensor:
-    """The largest of 3x3 pixels, with stride 2: 112 -> 56 -> 28 -> 14 -> 7."""
+    """3x3 max pooling with stride 2: 112 -> 56 -> 28 -> 14 -> 7."""
     return ops.max_pool2d(x, 3, stride=2, ceil=True)
 
 

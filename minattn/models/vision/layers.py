@@ -97,9 +97,9 @@ class Gated(Module):
 
 
 def flatten(features: Inexact[Tensor, "batch channels height width"], into: Linear) -> Inexact[Tensor, "batch inputs"]:
-    """Return the feature maps of each image as one vector, for the linear layer that takes it.
+    """Return the feature maps of each image as one vector, the input of a linear layer.
 
-    Raises ShapeError where that takes another number of inputs.
+    Raises ShapeError where the layer takes another number of inputs.
     """
     channels, height, width = features.shape[1:]
     expected = into.weight.shape[0]

@@ -1,4 +1,4 @@
-"""Residual Attention Network: ResNets whose stages pass through soft masks.
+"""Residual Attention Network: ResNets with soft masks on the features of every stage.
 
 F. Wang et al., "Residual attention network for image classification", CVPR 2017, table 2, and the authors' networks.
 The mechanism is in `attention/spatial/residual_attention.py`.  On images of 224x224:
@@ -19,19 +19,19 @@ where the shortcut is x, or, where the size changes, conv1x1(a(x)).  An attentio
 
     u = unit(x);  H = (1 + M(u)) unit(unit(u));  y = unit(H)                            (b)
 
-and in its mask there is one unit at each place of figure 2 (r = 1).  With m modules in each stage the trunk is 36 m +
-20 layers deep.  AttentionNeXt has the units of ResNeXt (`residual_blocks.py`): normalizations after the convolutions, a
-ReLU after the sum, the 3x3 convolution half as wide as the maps and in 32 groups.
+and in its mask every r of figure 2 is one unit (r = 1).  With m modules in each stage the trunk is 36 m + 20 layers
+deep.  AttentionNeXt has the units of ResNeXt (`residual_blocks.py`): normalizations after the convolutions, a ReLU
+after the sum, the 3x3 convolution half as wide as the maps and in 32 groups.
 
 For CIFAR the authors published the depths and parameters of their networks and no tables.  `cifar_attention..` is a
 reconstruction: 3x3 convolution to 16 maps, stages of 64, 128 and 256 maps at 32x32, 16x16 and 8x8 with m modules each,
 whose masks halve 2, 2 and 1 times, 3 units of 256 maps, the mean.  For m = 2 and 6 it has as many parameters as the
-paper says, 1.9 and 5.1 millions.  `narrow` divides all numbers of maps, for a computer without a GPU.
+paper says, 1.9 and 5.1 millions.  `narrow` divides all numbers of channels, for a computer without a GPU.
 
 The letters are this file's.
 
 Deviations from the paper: the released Attention-92 has 52.5 million parameters, and the paper prints 51.3; this is the
-released one.  Weights of convolutions are drawn He-normal, those of the linear layer Glorot-uniform.
+released network.  Weights of convolutions are drawn He-normal, those of the linear layer Glorot-uniform.
 """
 
 from dataclasses import dataclass, replace

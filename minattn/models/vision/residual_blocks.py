@@ -160,7 +160,7 @@ class Bottleneck(ResidualBlock):
 
 # ---------------------------------------------------------------------------------------------- networks
 class Stage(Module):
-    """Blocks one after another, of which the first may change the size."""
+    """A sequence of blocks, the first of which may change the size."""
 
     def __init__(self, blocks: list[Module]) -> None:
         self.blocks = blocks
@@ -180,7 +180,7 @@ class Stage(Module):
 
 
 class ResidualNetwork(PooledNetwork):
-    """A stem, stages of blocks, the mean over places, and a linear layer to the classes.
+    """A stem, stages of blocks, the mean over positions, and a linear layer to the classes.
 
     A network of this kind sets `stages` and `classifier`, and defines `stem`.
     """

@@ -94,7 +94,7 @@ def make_stage(config: SENetConfig, index: int, rng: Rng) -> Stage:
 
 @register(CONFIGURATIONS)
 class SENet(ResidualNetwork):
-    """SENet-154.  rng draws the parameters, and in training what dropout leaves out."""
+    """SENet-154.  rng draws the parameters and, in training, the dropout masks."""
 
     def __init__(self, config: SENetConfig, rng: Rng) -> None:
         self.config = config

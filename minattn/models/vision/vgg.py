@@ -1,4 +1,4 @@
-"""VGG: nothing but 3x3 convolutions, and pools between them.
+"""VGG: deep stacks of 3x3 convolutions with pooling in between.
 
 K. Simonyan and A. Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015.  Its
 table 1 is `TABLE_1` below, a column a network and an entry a convolution: 64 is "conv3-64", 1-256 is "conv1-256", a 1x1
@@ -16,9 +16,9 @@ Deviations from the paper:
 * `head="mean"` has no last pool and no hidden linear layers: the logits are a linear map of the means of the last
   convolution's feature maps, so that class activation maps are defined.
 * VGG-8, for small images with one channel, is not in the paper: seven convolutions with batch normalization, the mean
-  and one linear layer.  It is for images of 28x28 and takes 8x8 too, and is small enough to be trained on a CPU.
-* In the paper the deep networks start with the first four convolutions and the linear layers of net A, trained, and
-  with the others drawn with variance 1e-2; it says that Glorot & Bengio's initialization does as well.  Here
+  and one linear layer.  It is for images of 28x28, also takes 8x8, and is small enough to train on a CPU.
+* In the paper the deep networks are initialized with the first four convolutions and the linear layers of the trained
+  net A, and the other layers with variance 1e-2; it says that Glorot & Bengio's initialization does as well.  Here
   convolutions are drawn He-normal, linear layers Glorot-uniform.
 """
 
@@ -145,7 +145,7 @@ class VGGMaps(Module):
 
 @register(CONFIGURATIONS)
 class VGG(PooledNetwork):
-    """VGG.  rng draws the parameters, and in training what dropout leaves out.
+    """VGG.  rng draws the parameters and, in training, the dropout masks.
 
     With head="mean" it ends in pooling and a linear layer; with head="fc" there is no `classifier`.
     """

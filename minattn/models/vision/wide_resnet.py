@@ -118,7 +118,7 @@ def make_stage(config: WideResNetConfig, index: int, rng: Rng) -> Stage:
 
 @register(CONFIGURATIONS)
 class WideResNet(ResidualNetwork):
-    """WRN-n-k.  rng draws the parameters, and in training what dropout leaves out."""
+    """WRN-n-k.  rng draws the parameters and, in training, the dropout masks."""
 
     def __init__(self, config: WideResNetConfig, rng: Rng) -> None:
         self.config = config
