@@ -1,4 +1,4 @@
-"""Attention over time steps and memories."""
+"""Attention of a decoder: over the steps of a source, or over the locations of an image."""
 
 from minattn.attention.sequence.additive import AdditiveAttention, additive_attention
 from minattn.attention.sequence.attentional_lstm import attentional_lstm

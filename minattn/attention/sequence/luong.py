@@ -71,7 +71,7 @@ class Memory(NamedTuple):
 
     keys: Tensor  # (B, S, a), the part of the scores that does not depend on the step
     values: Tensor  # (B, S, d), hbar; zeros at padding
-    mask: Array | None  # (B, S), True = may be attended; None: all
+    mask: Array | None  # (B, S), True = may be attended to; None: all
 
     def select(self, rows: Array) -> "Memory":
         """Return the sources at these row indices, which may repeat."""

@@ -1,1 +1,1 @@
-"""Networks that find the joints of a body."""
+"""Networks for human pose estimation."""

@@ -1,1 +1,1 @@
-"""Networks that read and write sequences."""
+"""Sequence models: translation networks, language models, BERT, and decoding."""
