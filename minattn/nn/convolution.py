@@ -84,7 +84,7 @@ class Conv1d(Module):
         padding_mode: str = "zeros",
     ) -> None:
         if kernel < 1:
-            raise ConfigError(f"a kernel has one place at least, got {kernel!r}; hint: kernel=1 or more")
+            raise ConfigError(f"a kernel has at least one element, got {kernel!r}; hint: kernel=1 or more")
         check_groups(inputs, outputs, groups)
         self.weight = initializers.he_normal((outputs, inputs // groups, kernel), rng)
         self.bias = initializers.zeros((outputs,)) if bias else None

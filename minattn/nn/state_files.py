@@ -5,8 +5,8 @@
 
 minattn computes in float32: half precision is widened as it is read, and rounded, to the nearest and in the middle to
 even, as it is written.  NumPy has no bfloat16, which is the upper half of a float32.  The file is the length of its
-header (8 bytes), the header (JSON: dtype, shape and place of every array), and the arrays, so that other programs read
-it, and neither they nor it run code.
+header (8 bytes), the header (JSON: dtype, shape and offsets of every array), and the arrays, so that other programs
+read it, and neither they nor it run code.
 """
 
 import json
@@ -91,7 +91,7 @@ def load_state(path: PathLike) -> dict[str, np.ndarray]:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}; hint: check the path") from error
     header, start = _header(path, content)
     arrays = {name: _loaded(path, name, entry, content, start) for name, entry in header.items()}
-    _check_places(path, header)
+    _check_offsets(path, header)
     return arrays
 
 
@@ -164,7 +164,7 @@ def _loaded(path: PathLike, name: str, entry: Any, content: bytes, start: int) -
     except (TypeError, KeyError, ValueError) as error:
         raise _damaged(path, f"the entry of {name} is not whole") from error
     if not all(type(number) is int for number in (*shape, first, end)):
-        raise _damaged(path, f"the shape or the place of {name} is no whole numbers")
+        raise _damaged(path, f"the shape or the offsets of {name} are no whole numbers")
     if kind not in DTYPES:
         raise CheckpointError(f"{path}: {name} is of dtype {kind}; hint: one of {', '.join(DTYPES)}")
     if len(shape) > MOST_AXES:  # their product might take minutes
@@ -182,7 +182,7 @@ def _loaded(path: PathLike, name: str, entry: Any, content: bytes, start: int) -
     return stored.astype(np.float32 if kind == "F16" else dtype.newbyteorder("="))
 
 
-def _check_places(path: PathLike, header: Mapping[str, Any]) -> None:
+def _check_offsets(path: PathLike, header: Mapping[str, Any]) -> None:
     """Raise CheckpointError where two arrays have bytes in common."""
     end, before = 0, ""
     for (first, last), name in sorted((entry["data_offsets"], name) for name, entry in header.items()):

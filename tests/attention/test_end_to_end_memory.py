@@ -295,7 +295,7 @@ def test_wrong_settings_and_shapes_are_refused():
     with pytest.raises(ConfigError, match="there is no encoding 'words'; hint: bag, position, position_coded"):
         refuse(SentenceEmbedding, 1, WORDS, SIZE, rng, LONGEST, encoding="words")
     module, (u, story, _) = random_memory(), random_story()
-    with pytest.raises(ShapeError, match="a story of 6 sentences has more than the 5 places in time"):
+    with pytest.raises(ShapeError, match="a story of 6 sentences, and there is a temporal encoding of 5; hint"):
         module(ma.tensor(u), np.ones((2, 6, LONGEST), int))
     with pytest.raises(ShapeError, match=f"a sentence has 4 words, at most {LONGEST} expected"):
         module(ma.tensor(u), np.ones((2, 2, 4), int))

@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_scenes_and_another_one_others():
 def test_the_box_is_what_is_seen_of_a_thing():
     canvas, thing = np.full((20, 20), 50, np.float32), np.zeros((10, 10), np.uint8)
     thing[2:5, 3:9] = 255
-    assert scenes.draw(canvas, thing, scenes.Place(4, 6, 10)) == (7, 8, 13, 11)
+    assert scenes.draw(canvas, thing, scenes.Square(4, 6, 10)) == (7, 8, 13, 11)
     expected = np.full((20, 20), 50)
     expected[8:11, 7:13] = 255
     np.testing.assert_array_equal(canvas, expected)

@@ -8,7 +8,7 @@ import pytest
 from small_qa import SMALL, write_stories
 
 from minattn.data.qa.stories import Stories, read_babi_folder, words_of
-from minattn.errors import ConfigError, DataError
+from minattn.errors import CheckpointError, ConfigError, DataError
 from minattn.tasks import driver
 from minattn.tasks.qa.answerer import Answerer
 from minattn.tasks.qa.settings import ALL_TASKS, ONE_TASK
@@ -126,17 +126,25 @@ def test_an_answer_has_weights_over_the_last_sentences_that_fit(answerer):
     assert answer.forgotten == 2
     assert answer.sentences == story[2:]
     assert answer.weights.shape == (8, 2)
-    np.testing.assert_allclose(answer.weights.sum(0), 1, rtol=1e-5)  # no place is empty
+    np.testing.assert_allclose(answer.weights.sum(0), 1, rtol=1e-5)  # no slot is empty
     short = answerer.ask(story[:2], words_of("Where is Mary?"))
     assert (short.forgotten, len(short.sentences)) == (0, 2)
     assert short.weights[0, 0] != short.weights[1, 0]
     assert (short.weights.sum(0) < 1).all()
 
 
-def test_the_memory_has_as_many_places_as_stories_and_noise_ever_use(splits):
+def test_the_memory_has_as_many_slots_as_stories_and_noise_ever_use(splits):
     for noise, memory, expected in ((0.1, 50, 11), (0, 50, 10), (0.5, 12, 12)):
         answerer = Answerer.of(TASK.configure([f"noise={noise}", f"memory={memory}"]), splits)
-        assert answerer.places == expected
+        assert answerer.slots == expected
+
+
+def test_a_checkpoint_that_calls_the_slots_places_is_read_too(answerer):
+    meta = answerer.meta()
+    old = {"words": meta["words"], "places": meta["slots"]}
+    assert TASK.restored(answerer.config, meta).slots == TASK.restored(answerer.config, old).slots == answerer.slots
+    with pytest.raises(CheckpointError, match="slots: expected int, got null"):
+        TASK.restored(answerer.config, {"words": meta["words"]})
 
 
 @pytest.mark.parametrize(

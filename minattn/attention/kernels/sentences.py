@@ -1,7 +1,7 @@
 """Sums of the vectors of words, sentence by sentence: `memory/sentences.py` has the equation.
 
 The table is multiplied by the weights of every position first, so that a sentence is a sum of rows of J tables.  On the
-host that sum is a product with a sparse matrix of ones, in which padding has no place.
+host that sum is a product with a sparse matrix of ones, in which padding has no entry.
 """
 
 import math
@@ -37,7 +37,7 @@ def _summed(table: Array, times: Array | None, ids: Any, weights: Any) -> tuple[
     *batch, J = ids.shape
     ids = ids.reshape(math.prod(batch), J)
     if weights is None:
-        scaled, places = table[None], ids
+        scaled, indices = table[None], ids
     else:
         if tuple(weights.shape) != (J, d):
             raise ShapeError(
@@ -45,14 +45,14 @@ def _summed(table: Array, times: Array | None, ids: Any, weights: Any) -> tuple[
                 "hint: position_weights(J, d)"
             )
         weights = like(weights, table).astype(table.real.dtype)[:, None]
-        scaled, places = table * weights, ids + count * xp(ids).arange(J)
+        scaled, indices = table * weights, ids + count * xp(ids).arange(J)
     rows, real, of_words = scaled.reshape(-1, d), ids != 0, scaled.size // d
     if times is not None:  # one more word of every sentence
         module, n = xp(ids), batch[-1]
         words_of_time = module.tile(of_words + module.arange(n), math.prod(batch[:-1]))[:, None]
-        places, real = (module.concatenate(x, 1) for x in ([places, words_of_time], [real, real.any(1)[:, None]]))
+        indices, real = (module.concatenate(x, 1) for x in ([indices, words_of_time], [real, real.any(1)[:, None]]))
         rows = xp(rows).concatenate([rows, times])
-    add, spread = (_sparse if isinstance(table, np.ndarray) else _dense)(places, real, rows)
+    add, spread = (_sparse if isinstance(table, np.ndarray) else _dense)(indices, real, rows)
 
     def pullback(g: Array) -> tuple[Array, Array]:
         gradient = spread(g.reshape(-1, d))
@@ -63,22 +63,22 @@ def _summed(table: Array, times: Array | None, ids: Any, weights: Any) -> tuple[
     return add(rows).reshape(*batch, d), pullback
 
 
-def _sparse(places: np.ndarray, real: np.ndarray, rows: np.ndarray) -> Any:
-    """The sum over the real words of each sentence of the rows at their places, and its transpose."""
+def _sparse(indices: np.ndarray, real: np.ndarray, rows: np.ndarray) -> Any:
+    """The sum over the real words of each sentence of the rows at their indices, and its transpose."""
     from scipy.sparse import csr_matrix
 
     ends = np.concatenate([[0], np.cumsum(real.sum(1))])
-    chosen = places[real]
+    chosen = indices[real]
     product = csr_matrix((np.ones(len(chosen), rows.dtype), chosen, ends), shape=(len(real), len(rows)))
     return (lambda rows: np.asarray(product @ rows)), (lambda g: np.asarray(product.T @ g))
 
 
-def _dense(places: Array, real: Array, rows: Array) -> Any:
+def _dense(indices: Array, real: Array, rows: Array) -> Any:
     """The same in plain array code."""
     real, (n, J) = real[:, :, None], real.shape
 
     def spread(g: Array) -> Array:
         of_words = xp(g).where(real, g[:, None], 0)
-        return add_rows(of_words.reshape(n * J, rows.shape[1]), places.reshape(-1), len(rows))
+        return add_rows(of_words.reshape(n * J, rows.shape[1]), indices.reshape(-1), len(rows))
 
-    return (lambda rows: xp(rows).where(real, rows.take(places, 0), 0).sum(1)), spread
+    return (lambda rows: xp(rows).where(real, rows.take(indices, 0), 0).sum(1)), spread

@@ -16,8 +16,9 @@ Deviations from the paper:
 * J is the number of words of the longest sentence, and a shorter one uses l_1, l_2, ..  In the paper it is the
   sentence's own number of words; in the authors' code it counts the "time word" of (e) too.  (d) is about twice (c):
   its mean over all j and k is 1, not 1/2.
-* An empty memory has no place in time, as in the authors' code: it is m = c = 0, and competes with the others by the
-  score 0.  So do the empty places behind a short story: a question that no sentence answers has something to attend to.
+* An empty memory has no temporal encoding, as in the authors' code: it is m = c = 0, and competes with the others by
+  the score 0.  So do the empty slots behind a short story: a question that no sentence answers has something to attend
+  to.
   Of the noise there are 0 to ceil(n / 10) in a story of n sentences, all numbers being as likely.
 * The authors' code has the T_A(i) as "time words" in the table, as many rows as there are here in a table of their own.
 """
@@ -70,7 +71,7 @@ class SentenceEmbedding(Module):
     """Matrices A^1, A^2, .., each with its T_A: the vectors of sentences, and of sentences as memories.
 
     matrices: how many; words: size of the vocabulary, no word included; size: d; longest: J; times: the number of
-    sentences that have a place in time, 0 for no temporal encoding.  All parameters are drawn from N(0, std^2).
+    memories that have a temporal encoding, 0 for none.  All parameters are drawn from N(0, std^2).
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class SentenceEmbedding(Module):
     def memories(
         self, story: Integer[Array, "batch memories words"]
     ) -> Inexact[Tensor, "batch memories matrices size"]:
-        """Return the vectors of a story's sentences, the most recent first, each with its place in time.
+        """Return the vectors of a story's sentences, the most recent first, each with its temporal encoding.
 
         A sentence without a word is an empty memory, all zeros.
         """
@@ -111,7 +112,7 @@ class SentenceEmbedding(Module):
         n, count = story.shape[1], len(self.words)
         if n > self.last:
             raise ShapeError(
-                f"a story of {n} sentences has more than the {self.last} places in time; hint: its most recent ones"
+                f"a story of {n} sentences, and there is a temporal encoding of {self.last}; hint: its most recent ones"
             )
         tables = ops.concat(self.words, axis=-1), ops.concat(self.times, axis=-1)
         return ops.reshape(
@@ -129,17 +130,17 @@ class SentenceEmbedding(Module):
 def with_noise(
     story: Integer[np.ndarray, "batch memories words"], rng: Rng, most: int, share: float = 0.1
 ) -> Integer[np.ndarray, "batch most words"]:
-    """Return stories of `most` places, with empty memories put in at random between the sentences and behind them.
+    """Return stories of `most` slots, with empty memories put in at random between the sentences and behind them.
 
-    Sentences come before all empty places, and keep their order; the oldest are those that find no place any more.
+    story: sentences before all empty slots.  They keep their order; where there are too few slots the oldest are lost.
     """
     real = (story != NO_WORD).any(-1)
     lengths = real.sum(1)
-    slots = lengths + rng.integers(0, [math.ceil(share * n) + 1 for n in lengths])
-    places = np.arange(max(most, slots.max(initial=0)))
-    drawn = np.where(places < slots[:, None], rng.random((len(story), len(places))), np.inf)
-    chosen = np.zeros(drawn.shape, bool)  # as many of the slots as there are sentences
-    np.put_along_axis(chosen, drawn.argsort(1), places < lengths[:, None], 1)
+    used = lengths + rng.integers(0, [math.ceil(share * n) + 1 for n in lengths])
+    slots = np.arange(max(most, used.max(initial=0)))
+    drawn = np.where(slots < used[:, None], rng.random((len(story), len(slots))), np.inf)
+    chosen = np.zeros(drawn.shape, bool)  # as many of the used slots as there are sentences
+    np.put_along_axis(chosen, drawn.argsort(1), slots < lengths[:, None], 1)
     chosen = chosen[:, :most]
     noisy = np.full((*chosen.shape, story.shape[2]), NO_WORD, story.dtype)
     noisy[chosen] = story[np.arange(story.shape[1]) < chosen.sum(1)[:, None]]

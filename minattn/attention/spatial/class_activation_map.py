@@ -2,12 +2,12 @@
 
 B. Zhou, A. Khosla, A. Lapedriza, A. Oliva and A. Torralba, "Learning deep features for discriminative localization",
 CVPR 2016, section 2.  The last convolution gives feature maps f_k(x, y); pooling reduces each to one number F_k, and
-one linear layer computes the score of every class from these.  Pooling and the linear layer commute, so every position
-has a score of its own:
+one linear layer computes the score of every class from these.  Pooling and the linear layer commute, so every spatial
+location has a score of its own:
 
     F_k       = sum_xy f_k(x, y)                                      pooling, section 2, unnumbered
     S_c       = sum_k w_k^c F_k = sum_xy sum_k w_k^c f_k(x, y)   (1)  the score of class c
-    M_c(x, y) = sum_k w_k^c f_k(x, y)                            (2)  the map: what the position (x, y) adds to S_c
+    M_c(x, y) = sum_k w_k^c f_k(x, y)                            (2)  the map: what the location (x, y) adds to S_c
 
     M_c       = HW sum_k (dS_c / df_k) f_k                       (a)  the same by the gradient, where F_k is a mean
     F_k       = max_xy f_k(x, y)                                 (b)  another pooling; the map stays (2)
@@ -15,7 +15,7 @@ has a score of its own:
 Deviations from the paper: pooling="mean" divides F_k by HW, as networks do and the paper does not; then S_c is the mean
 of the map instead of its sum.  A bias of the linear layer is part of the score but not of the map.  Equal maxima share
 the gradient of (b).  (a) is not in the paper: it says what the map is for a head that is not linear (R. Selvaraju et
-al., "Grad-CAM", ICCV 2017, average the gradient over the positions first and keep the positive part of the map; with
+al., "Grad-CAM", ICCV 2017, average the gradient over the locations first and keep the positive part of the map; with
 one linear layer after a mean, up to a factor, only that last step differs).
 """
 
@@ -80,7 +80,7 @@ def gradient_class_activation_map(
     """Return HW sum_k (dS_c / df_k) f_k of one class an image, for any head of a network.
 
     head: the scores S (batch, classes) of the features.  The map is the same as (2) where the head is a mean over the
-    positions and a linear layer.  It has no gradient of its own; parameters of the head get one, as in any backward
+    locations and a linear layer.  It has no gradient of its own; parameters of the head get one, as in any backward
     pass.
     """
     if features.ndim != 4:

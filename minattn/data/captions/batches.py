@@ -25,7 +25,7 @@ class CaptionBatch(NamedTuple):
     words: Int64[np.ndarray, "batch words"]
     mask: Bool[np.ndarray, "batch words"]
     image_ids: Int64[np.ndarray, " batch"]
-    """The numbers of the images in their data."""
+    """The indices of the images in their data."""
 
     def split(self, parts: int) -> list[tuple[CaptionBatch, float]]:
         """At most `parts` batches that have every caption once, and each one's share of them."""
@@ -37,7 +37,7 @@ class CaptionBatch(NamedTuple):
 class CaptionBatches(SeededBatches[CaptionBatch]):
     """Training batches, whose order is decided by `(seed, epoch)` alone.
 
-    words: the numbers of the words of every caption of every image, between BOS and EOS.  Raises what
+    words: the ids of the words of every caption of every image, between BOS and EOS.  Raises what
     `LengthBucketedBatches` does.
     """
 
@@ -70,8 +70,8 @@ def caption_batches(
 
 
 def _pairs(words: Sequence[Sequence[np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Every caption with the number of its image."""
-    return [(np.array([place]), caption) for place, of_image in enumerate(words) for caption in of_image]
+    """Every caption with the index of its image."""
+    return [(np.array([index]), caption) for index, of_image in enumerate(words) for caption in of_image]
 
 
 def _with_images(batch: PaddedBatch, images: CaptionedImages, normalization: Normalization) -> CaptionBatch:

@@ -16,7 +16,7 @@ from minattn.errors import DataError
 
 
 class Named(NamedTuple):
-    """A thing that a caption names: the number of the word, from 0, and the box that it fills, in pixels.
+    """A thing that a caption names: the index of the word, and the thing's bounding box, in pixels.
 
     box: (left, top, right, bottom), right and bottom being the first pixels behind it.
     """
@@ -61,10 +61,10 @@ class CaptionedImages:
         _, channels, height, width = self.pixels.shape
         return channels, height, width
 
-    def at(self, places: np.ndarray) -> CaptionedImages:
-        """The images at these places, with all that belongs to them."""
-        named = None if self.named is None else [self.named[i] for i in places]
-        return CaptionedImages(self.pixels[places], [self.captions[i] for i in places], named)
+    def at(self, indices: np.ndarray) -> CaptionedImages:
+        """The images of these indices, with all that belongs to them."""
+        named = None if self.named is None else [self.named[i] for i in indices]
+        return CaptionedImages(self.pixels[indices], [self.captions[i] for i in indices], named)
 
     def fingerprint(self) -> str:
         """SHA-256 of the pixels, captions and boxes: by it a resumed run knows that they are the same."""

@@ -3,9 +3,9 @@
     a bag left of a coat above a sneaker
 
 A scene has one to three rows, one above the other, and a row one to three things from left to right; the caption says
-"left of" within a row and "above" between rows.  Each thing is an image of Fashion-MNIST, scaled, at a random place of
-its row, so that no two overlap, and its box is known.  Behind them are a ground of changing brightness, noise, and
-fragments of other images.  Things of the train, dev and test scenes are different images.
+"left of" within a row and "above" between rows.  Each thing is an image of Fashion-MNIST, scaled, at a random position
+in its row, so that no two overlap, and its bounding box is known.  Behind them are a background of changing brightness,
+noise, and fragments of other images.  Things of the train, dev and test scenes are different images.
 
 Shirts, pullovers and sandals are left out: at this size they are hard to tell from T-shirts, coats and sneakers.  Where
 Fashion-MNIST is not installed, the things are scikit-learn's handwritten digits: "a three left of a nine".
@@ -41,7 +41,7 @@ CLOTHES = {
 DIGITS = dict(
     enumerate(f"a {name}" for name in ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
 )
-"""What things are called, by the numbers of their classes."""
+"""What things are called, by their class indices."""
 
 BESIDE, ABOVE = "left of", "above"
 
@@ -103,13 +103,13 @@ def scenes(things: Things, count: int, size: int, rng: np.random.Generator) -> C
     pixels = np.empty((count, 1, size, size), np.uint8)
     captions, named = [], []
     for i in range(count):
-        rows = places(size, rng)
+        rows = layout(size, rng)
         drawn = [rng.integers(len(things.names), size=len(row)).tolist() for row in rows]
-        canvas = ground(things, size, rng)
+        canvas = background(things, size, rng)
         boxes = [
-            draw(canvas, things.pixels[n], place)
+            draw(canvas, things.pixels[n], square)
             for row, of_row in zip(rows, drawn, strict=True)
-            for place, n in zip(row, of_row, strict=True)
+            for square, n in zip(row, of_row, strict=True)
         ]
         caption, words = described([[things.names[n] for n in of_row] for of_row in drawn])
         pixels[i, 0] = np.round(canvas.clip(0, 255))
@@ -119,17 +119,17 @@ def scenes(things: Things, count: int, size: int, rng: np.random.Generator) -> C
 
 
 def described(rows: list[list[str]]) -> tuple[str, list[int]]:
-    """(the caption of rows of things, the number of the word that each thing is named by, in the same order)."""
-    words, places = [], []
+    """(the caption of rows of things, the index of the word that each thing is named by, in the same order)."""
+    words, indices = [], []
     for number, row in enumerate(rows):
         words += ABOVE.split() * (number > 0)
         for column, name in enumerate(row):
             words += BESIDE.split() * (column > 0) + name.split()
-            places.append(len(words) - 1)
-    return " ".join(words), places
+            indices.append(len(words) - 1)
+    return " ".join(words), indices
 
 
-class Place(NamedTuple):
+class Square(NamedTuple):
     """A square on the canvas, in pixels."""
 
     left: int
@@ -137,10 +137,10 @@ class Place(NamedTuple):
     side: int
 
 
-def places(size: int, rng: np.random.Generator) -> list[list[Place]]:
-    """The places of the things of a scene, row by row from the top, each from the left."""
-    forms = ROWS[int(rng.integers(2, 5))]
-    rows = forms[rng.integers(len(forms))]
+def layout(size: int, rng: np.random.Generator) -> list[list[Square]]:
+    """The squares of the things of a scene, row by row from the top, each from the left."""
+    layouts = ROWS[int(rng.integers(2, 5))]
+    rows = layouts[rng.integers(len(layouts))]
     found = []
     for (top, bottom), things in zip(_cells(size, len(rows), rng), rows, strict=True):
         middle = (top + bottom) / 2 + rng.uniform(-0.5, 0.5) * max(0, bottom - top - LARGEST - SWAY)
@@ -151,7 +151,7 @@ def places(size: int, rng: np.random.Generator) -> list[list[Place]]:
             x = rng.integers(left + MARGIN, right - MARGIN - side + 1)
             y = middle - side / 2 + rng.uniform(-0.5, 0.5) * SWAY
             y = min(max(round(y), top + MARGIN), bottom - MARGIN - side)
-            row.append(Place(int(x), int(y), int(side)))
+            row.append(Square(int(x), int(y), int(side)))
         found.append(row)
     return found
 
@@ -164,21 +164,21 @@ def _cells(size: int, count: int, rng: np.random.Generator) -> list[tuple[int, i
     return list(pairwise(ends))
 
 
-def draw(canvas: Float32[np.ndarray, "size size"], thing: np.ndarray, place: Place) -> tuple[int, int, int, int]:
-    """Draw a thing, scaled, onto the canvas, in place; returns the box of what is seen of it."""
-    left, top, side = place
+def draw(canvas: Float32[np.ndarray, "size size"], thing: np.ndarray, square: Square) -> tuple[int, int, int, int]:
+    """Draw a thing, scaled, onto the canvas, in place; returns the bounding box of what is seen of it."""
+    left, top, side = square
     scaled = resized(thing, side)
-    cover = np.minimum(scaled / OPAQUE, 1)
+    alpha = np.minimum(scaled / OPAQUE, 1)
     patch = canvas[top : top + side, left : left + side]
-    patch += cover * (scaled - patch)
-    rows, columns = (np.flatnonzero((cover > 0.5).any(axis)) for axis in (1, 0))
+    patch += alpha * (scaled - patch)
+    rows, columns = (np.flatnonzero((alpha > 0.5).any(axis)) for axis in (1, 0))
     if not len(rows):
         return left, top, left + side, top + side
     return left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1
 
 
-def ground(things: Things, size: int, rng: np.random.Generator) -> Float32[np.ndarray, "size size"]:
-    """A ground of changing brightness with noise, and on it fragments of things."""
+def background(things: Things, size: int, rng: np.random.Generator) -> Float32[np.ndarray, "size size"]:
+    """A background of changing brightness with noise, and on it fragments of things."""
     coarse = rng.uniform(5, 60) + rng.normal(scale=15, size=(4, 4)).astype(np.float32)
     canvas = _enlarging(4, size) @ coarse @ _enlarging(4, size).T
     for _ in range(rng.integers(3, 7)):

@@ -97,8 +97,8 @@ def gru(projected: Array, state: Array, U: Array, /, mask: Any = None, reverse: 
     """The unit over a whole sequence, with backpropagation through time written out.
 
     projected: (B, T, 3n); state: (B, n), before the first step; U: (n, 3n); mask: (B, T), True = a real step, False
-    carries the state over.  reverse=True runs from the last step to the first.  Returns all states, (B, T, n), each
-    in its own place.
+    carries the state over.  reverse=True runs from the last step to the first.  Returns the states of
+    all time steps, (B, T, n), in the order of the input.
     """
     check_sizes(projected, state, U, gates=3, ndim=3)
     module, (batch, time, _), n = xp(state), projected.shape, state.shape[-1]

@@ -92,8 +92,8 @@ def lstm(projected: Array, hidden: Array, cell: Array, U: Array, /, mask: Any = 
     """The unit over a whole sequence, with backpropagation through time written out.
 
     projected: (B, T, 4n); hidden, cell: (B, n), before the first step; U: (n, 4n); mask: (B, T), True = a real step,
-    False carries hidden state and cell over.  reverse=True runs from the last step to the first.  Returns all hidden
-    states, (B, T, n), each in its own place, and the cell that the run ends with, (B, n).
+    False carries hidden state and cell over.  reverse=True runs from the last step to the first.  Returns the
+    hidden states of all time steps, (B, T, n), in the order of the input, and the cell that the run ends with, (B, n).
     """
     _check_sizes(projected, hidden, cell, U, ndim=3)
     module, (batch, time, _), n = xp(hidden), projected.shape, hidden.shape[-1]

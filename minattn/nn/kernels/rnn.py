@@ -45,8 +45,8 @@ def rnn(projected: Array, state: Array, U: Array, /, mask: Any = None, reverse: 
     """The unit over a whole sequence, with backpropagation through time written out.
 
     projected: (B, T, n); state: (B, n), before the first step; U: (n, n); mask: (B, T), True = a real step, False
-    carries the state over.  reverse=True runs from the last step to the first.  Returns all states, (B, T, n), each
-    in its own place.
+    carries the state over.  reverse=True runs from the last step to the first.  Returns the states of
+    all time steps, (B, T, n), in the order of the input.
     """
     check_sizes(projected, state, U, gates=1, ndim=3)
     module, (batch, time, n) = xp(state), projected.shape

@@ -72,8 +72,8 @@ class GRUCell(RecurrentUnit):
 class GRU(RecurrentUnit):
     """The gated recurrent unit over a sequence, forwards, or backwards with reverse=True.
 
-    Returns the states, each in its own place.  `mask` (True = a real step): elsewhere the state is carried over, so
-    that padding changes nothing.
+    Returns the states of all time steps, in the order of the input, with reverse=True too.  `mask` (True = a real
+    step): elsewhere the state is carried over, so that padding changes nothing.
     """
 
     def __init__(

@@ -98,8 +98,9 @@ class LSTMCell(RecurrentUnit):
 class LSTM(RecurrentUnit):
     """The unit over a sequence, forwards, or backwards with reverse=True.
 
-    Returns (states, cell): the hidden states, each in its own place, and the cell that the run ends with.  `mask`
-    (True = a real step): elsewhere hidden state and cell are carried over, so that padding changes nothing.
+    Returns (states, cell): the hidden states of all time steps, in the order of the input, with reverse=True too, and
+    the cell that the run ends with.  `mask` (True = a real step): elsewhere hidden state and cell are carried over, so
+    that padding changes nothing.
     """
 
     def __init__(

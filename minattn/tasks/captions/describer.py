@@ -102,7 +102,7 @@ class Describer:
 
     # ------------------------------------------------------------------------------------------ training
     def encode(self, data: CaptionedImages) -> list[list[np.ndarray]]:
-        """The numbers of the words of every caption, between BOS and EOS."""
+        """The ids of the words of every caption, between BOS and EOS."""
         return [[self.words.encode(caption, bos=True, eos=True) for caption in captions] for captions in data.captions]
 
     def batches(self, train: CaptionedImages) -> CaptionBatches:

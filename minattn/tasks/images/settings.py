@@ -85,7 +85,7 @@ class ImageConfig(TaskConfig):
 
     def check_batches(self, smallest: int, shape: tuple[int, int, int]) -> None:
         """Raise ConfigError where a batch of `smallest` images leaves a thread one image, and the network cannot learn
-        from one: its batch normalization has maps of a single place."""
+        from one: its batch normalization has maps of a single location."""
         if smallest >= 2 * self.threads:
             return
         try:
@@ -93,7 +93,7 @@ class ImageConfig(TaskConfig):
         except ShapeError as error:
             raise ConfigError(
                 f"{self.model} does not learn from one image of {shape[2]} x {shape[1]}, which has some maps of a "
-                f"single place and so no variance to normalize by; batch_size={self.batch_size} and "
+                f"single location and so no variance to normalize by; batch_size={self.batch_size} and "
                 f"threads={self.threads} leave a thread one image; hint: a larger batch_size, or fewer threads"
             ) from error
 

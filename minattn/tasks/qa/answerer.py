@@ -51,22 +51,22 @@ class StoredWords:
     """What a checkpoint says beside the networks' parameters."""
 
     words: list[str]
-    places: int
+    slots: int
 
 
 class Answerer:
     """Memory networks with the words that they know.
 
-    places: of a story in the memory, empty ones too; dev: the development questions, by which one of the networks is
+    slots: of the memory, those that stay empty too; dev: the development questions, by which one of the networks is
     chosen, None where it was.
     """
 
-    def __init__(self, config: QAConfig, words: Vocabulary, places: int, dev: Stories | None = None) -> None:
+    def __init__(self, config: QAConfig, words: Vocabulary, slots: int, dev: Stories | None = None) -> None:
         if config.network.vocab_size != len(words):
             raise ConfigError(f"the network is for {config.network.vocab_size} words, and there are {len(words)}")
-        if not 1 <= places <= config.network.memory:
-            raise ConfigError(f"the memory has {config.network.memory} places, and {places} are to be used")
-        self.config, self.words, self.places, self.dev = config, words, places, dev
+        if not 1 <= slots <= config.network.memory:
+            raise ConfigError(f"the memory has {config.network.memory} slots, and {slots} are to be used")
+        self.config, self.words, self.slots, self.dev = config, words, slots, dev
         self.model = config.build()
 
     @classmethod
@@ -80,21 +80,21 @@ class Answerer:
             words.add(question.answer)
             most = max(most, len(question.story))
         vocabulary = Vocabulary(sorted(words))
-        places = min(config.network.memory, most + math.ceil(config.noise * most))  # as many as are ever used
+        slots = min(config.network.memory, most + math.ceil(config.noise * most))  # as many as are ever used
         network = replace(config.network, vocab_size=len(vocabulary), longest=longest)
-        return cls(replace(config, network=network), vocabulary, places, splits.dev)
+        return cls(replace(config, network=network), vocabulary, slots, splits.dev)
 
     # ------------------------------------------------------------------------------------------ training and scoring
     def encode(self, stories: Stories) -> EncodedStories:
         """Stories and questions as numbers."""
-        return EncodedStories.of(stories, self.words, self.places)
+        return EncodedStories.of(stories, self.words, self.slots)
 
     def batches(self, train: Stories) -> StoryBatches:
         """Batches of questions, with random noise in their stories."""
         config = self.config
 
         def add_noise(batch: StoryBatch, rng: np.random.Generator) -> StoryBatch:
-            return batch._replace(story=with_noise(batch.story, rng, self.places, config.noise))
+            return batch._replace(story=with_noise(batch.story, rng, self.slots, config.noise))
 
         change = add_noise if config.noise else None
         return StoryBatches(self.encode(train), config.batch_size, config.seed, config.linear_epochs, change)
@@ -163,15 +163,15 @@ class Answerer:
         batch = self.encode(asked).batch(np.arange(1))
         logits, attention = self.model.best(batch.story, batch.question, return_attention=True)
         p = asnumpy(ops.softmax(logits).data)[0]
-        kept = min(len(story), self.places)
+        kept = min(len(story), self.slots)
         weights = asnumpy(attention["memory"].data)[0, :, :kept][:, ::-1].T
         answer = self.words.to_list()[int(p.argmax())]
         return Answer(answer, float(p.max()), list(story)[-kept:], weights, len(story) - kept)
 
     # ------------------------------------------------------------------------------------------ checkpoints
     def meta(self) -> dict[str, Any]:
-        """The words and the number of places, for a checkpoint."""
-        return {"words": self.words.to_list(), "places": self.places}
+        """The words and the number of memory slots, for a checkpoint."""
+        return {"words": self.words.to_list(), "slots": self.slots}
 
 
 def percent_wrong(right: np.ndarray) -> float:

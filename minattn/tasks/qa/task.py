@@ -68,8 +68,8 @@ class QuestionAnswering(Task):
         return Answerer.of(config, splits)
 
     def restored(self, config: QAConfig, meta: Mapping[str, Any]) -> Answerer:
-        stored = as_kind(meta, StoredWords)
-        return Answerer(config, Vocabulary.from_list(stored.words), stored.places)
+        stored = as_kind({"slots": meta.get("places"), **meta}, StoredWords)  # as they were called at first
+        return Answerer(config, Vocabulary.from_list(stored.words), stored.slots)
 
     def describe(self, splits: Splits[Stories]) -> str:
         longest = max(len(question.story) for part in splits for question in part)
