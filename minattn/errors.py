@@ -61,6 +61,11 @@ def hint_for_write_error(error: OSError) -> str:
     return "another folder"
 
 
+def without_hint(error: Exception) -> str:
+    """The message of an error before its hint, for another message that has a hint of its own."""
+    return str(error).partition("; hint: ")[0]
+
+
 def listed(names: Iterable[str], most: int = 5) -> str:
     """Names with commas between them: the first of them, and how many more there are."""
     found = list(names)

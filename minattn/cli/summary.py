@@ -8,7 +8,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from minattn.cli.app import app, console, option
-from minattn.errors import ConfigError, ShapeError
+from minattn.errors import ConfigError, ShapeError, without_hint
 from minattn.models import registry
 from minattn.models.summary import Row, count_parameters, summarize
 from minattn.nn import Module, initializers
@@ -66,7 +66,7 @@ def _rows(network: str, model: Module, shape: tuple[int, int, int], depth: int |
     except ShapeError as error:
         config = registry.configuration(network)
         raise ConfigError(
-            f"{network} does not take --image {_by(shape)}: {str(error).partition('; hint: ')[0]}; "
+            f"{network} does not take --image {_by(shape)}: {without_hint(error)}; "
             f"hint: {_by((config.channels, config.size, config.size))}, for which it was published"
         ) from error
 

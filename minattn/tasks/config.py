@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
-from minattn.errors import CheckpointError, ConfigError
+from minattn.errors import CheckpointError, ConfigError, without_hint
 from minattn.kinds import described, fits, parsed, shortened, shown
 from minattn.nn import Parameter
 from minattn.tasks.fields import Count, Field, NonNegative, Positive, check_value, fields_of
@@ -151,7 +151,7 @@ def from_json(template: Config, stored: Any, path: Path) -> Config:
     try:
         config = _restored(template, stored, "", wrong)
     except ConfigError as error:
-        wrong.append(str(error))
+        wrong.append(without_hint(error))
     if wrong:
         kind = type(template).__name__
         raise CheckpointError(

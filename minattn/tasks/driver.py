@@ -17,7 +17,7 @@ from minattn.autograd import check_device
 from minattn.autograd.memory import machine_memory
 from minattn.data import Splits
 from minattn.data.splits import PARTS, fingerprint
-from minattn.errors import CheckpointError, ConfigError, DataError, MinattnError
+from minattn.errors import CheckpointError, ConfigError, DataError, MinattnError, listed, without_hint
 from minattn.nn import Module
 from minattn.nn.initializers import within_memory
 from minattn.tasks.config import as_json, from_json
@@ -159,11 +159,7 @@ def load(folder: str | Path, device: str = "cpu", task: str | None = None) -> An
             f"{folder} has no checkpoint yet; hint: minattn train {stored.task.name} --resume {folder}"
         )
     checkpoint = Checkpoint.open(path)
-    if any(checkpoint.meta.get(key) != value for key, value in checkpoint_meta(stored.task, stored.config).items()):
-        raise CheckpointError(
-            f"{path} belongs to another run: its settings are not those of {folder / CONFIG}; "
-            "hint: put the run's own checkpoint back"
-        )
+    _check_meta(checkpoint, checkpoint_meta(stored.task, stored.config))
     try:
         with within_memory(machine_memory()):
             predictor = stored.task.restored(stored.config, checkpoint.meta)
@@ -173,7 +169,7 @@ def load(folder: str | Path, device: str = "cpu", task: str | None = None) -> An
     except KeyError as error:
         raise _damaged(path, f"it lacks {error}") from error
     except (MinattnError, TypeError, ValueError) as error:
-        raise _damaged(path, str(error).partition("; hint: ")[0]) from error
+        raise _damaged(path, without_hint(error)) from error
     predictor.model.to(device)
     return predictor
 
@@ -229,15 +225,32 @@ def checkpoint_meta(task: Task, config: Any) -> dict[str, Any]:
 def check_checkpoint(path: Path, expected: Mapping[str, Any], model: Module) -> None:
     """Raise CheckpointError where a checkpoint is of another run: its `meta` or its arrays are not as expected."""
     checkpoint = Checkpoint.open(path)
-    other = [key for key in expected if checkpoint.meta.get(key) != expected[key]]
-    if other:
-        raise CheckpointError(
-            f"{path} belongs to another run: it differs in {', '.join(other)}; hint: put the run's own checkpoint back"
-        )
+    _check_meta(checkpoint, expected)
     try:
         checkpoint.check(expected_of(model), "model/")
     except CheckpointError as error:
         raise _damaged(path, str(error)) from error
+
+
+def _check_meta(checkpoint: Checkpoint, expected: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where a checkpoint says otherwise, naming what differs by its path, as "config.lr"."""
+    if others := _differing(checkpoint.meta, expected):
+        path = checkpoint.path
+        raise CheckpointError(
+            f"{path} belongs to another run, or {path.with_name(CONFIG)} was changed: they differ in "
+            f"{listed(others, 3)}; hint: put the run's own back, or start a new run with the settings that you want"
+        )
+
+
+def _differing(found: Mapping[str, Any], expected: Mapping[str, Any], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for name, value in expected.items():
+        other = found.get(name)
+        if isinstance(value, dict) and isinstance(other, dict) and value.keys() == other.keys():
+            names += _differing(other, value, f"{prefix}{name}.")
+        elif other != value:
+            names.append(f"{prefix}{name}")
+    return names
 
 
 # ---------------------------------------------------------------------------------------------- the steps of a run
