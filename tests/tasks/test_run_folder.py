@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -209,6 +210,34 @@ def test_what_a_killed_process_left_unfinished_does_not_count_and_is_removed(tmp
     check_unused(tmp_path)
     with new_run(tmp_path, {}):
         assert [path.name for path in tmp_path.iterdir()] == [CONFIG]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from minattn.tasks.files import write_text
+moment = getattr(os, sys.argv[2])
+def kill(*arguments):
+    if sys.argv[3] == "after":
+        moment(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(os, sys.argv[2], kill)
+write_text(Path(sys.argv[1]), "new")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+@pytest.mark.parametrize(
+    ("call", "when", "content"), [("fsync", "before", "old"), ("replace", "before", "old"), ("replace", "after", "new")]
+)
+def test_a_file_of_a_process_that_is_killed_while_it_writes_is_the_old_or_the_new_one(tmp_path, call, when, content):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    killed = subprocess.run([sys.executable, "-c", KILLED, path, call, when], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert path.read_text() == content
+    with locked(tmp_path):
+        assert list(tmp_path.iterdir()) == [path]
 
 
 HOLDER = """
