@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from minattn.autograd.backend import Array, is_array, like, xp
-from minattn.autograd.faults import FAULTS, describe, explained, refusal_of_gradient
+from minattn.autograd.faults import FAULTS, describe, explained, misfit_of_pullback, refusal_of_gradient
 from minattn.errors import GradientError, ShapeError
 
 if TYPE_CHECKING:
@@ -395,41 +395,48 @@ def _backward_pass(heap: list[tuple[int, Any]]) -> None:
         if node._stamp != versions:
             raise _refusal(node)
         node._inputs, node._pullback, node._stamp = FREED, None, -1  # no sum of versions is -1: it is refused next time
-        if observed:
-            gradients = _observed_pullback(node, inputs, pullback, upstream)
-        else:
-            gradients = pull(inputs, pullback, upstream)
-        for tensor, gradient in zip(inputs, gradients, strict=True):
-            if gradient is None:
-                continue
-            if type(gradient) is list:  # one part of the gradients of an op with several outputs
-                if tensor.grad is None:
-                    heappush(heap, (-tensor._number, tensor))
-                tensor.grad = gradient
-                continue
-            data = tensor._data
-            if gradient.shape != data.shape:
-                gradient = _unbroadcast(node, gradient, data.shape)
-            if gradient.dtype is not data.dtype and gradient.dtype != data.dtype:
-                gradient = _cast(gradient, data.dtype)
-            so_far = tensor.grad
-            if tensor._inputs is None:
-                if tensor._hooks is not None:
-                    watched.setdefault(id(tensor), (tensor, []))[1].append(gradient)
-                elif so_far is None:
-                    tensor.grad = _own(gradient, upstream, gradients)
-                else:
-                    so_far += gradient  # in place, but for a scalar, which NumPy makes of 0-d arrays
-                    tensor.grad = so_far
-            elif so_far is None:
-                tensor.grad = gradient
-                heappush(heap, (-tensor._number, tensor))
-            elif tensor._number in owned:
-                so_far += gradient
-                tensor.grad = so_far
+        try:
+            if observed:
+                gradients = _observed_pullback(node, inputs, pullback, upstream)
             else:
-                tensor.grad = so_far + gradient
-                owned.add(tensor._number)
+                gradients = pull(inputs, pullback, upstream)
+            for tensor, gradient in zip(inputs, gradients, strict=True):
+                if gradient is None:
+                    continue
+                if type(gradient) is list:  # one part of the gradients of an op with several outputs
+                    if type(tensor) is not _Joint:
+                        raise GradientError(f"the pullback of {node._name} gave a list; hint: a tuple of arrays")
+                    if tensor.grad is None:
+                        heappush(heap, (-tensor._number, tensor))
+                    tensor.grad = gradient
+                    continue
+                data = tensor._data
+                if gradient.shape != data.shape:
+                    gradient = _unbroadcast(node, gradient, data.shape)
+                if gradient.dtype is not data.dtype and gradient.dtype != data.dtype:
+                    gradient = _cast(gradient, data.dtype)
+                so_far = tensor.grad
+                if tensor._inputs is None:
+                    if tensor._hooks is not None:
+                        watched.setdefault(id(tensor), (tensor, []))[1].append(gradient)
+                    elif so_far is None:
+                        tensor.grad = _own(gradient, upstream, gradients)
+                    else:
+                        so_far += gradient  # in place, but for a scalar, which NumPy makes of 0-d arrays
+                        tensor.grad = so_far
+                elif so_far is None:
+                    tensor.grad = gradient
+                    heappush(heap, (-tensor._number, tensor))
+                elif tensor._number in owned:
+                    so_far += gradient
+                    tensor.grad = so_far
+                else:
+                    tensor.grad = so_far + gradient
+                    owned.add(tensor._number)
+        except FAULTS as error:
+            if misfit := misfit_of_pullback(node._name, error, pullback, len(inputs)):
+                raise GradientError(misfit) from error
+            raise
     for leaf, parts in watched.values():
         _accumulate_leaf(leaf, _run_hooks(leaf, functools.reduce(lambda a, b: a + b, parts)))
 

@@ -49,6 +49,8 @@ def explained(
         )
     if isinstance(error, MinattnError):
         return type(error)(f"{name}: {error} (given: {given})")
+    if "unpack" in str(error) and error.__traceback__ and error.__traceback__.tb_next is None:  # by the engine itself
+        return TypeError(f"{name}: expected (value, pullback) from its function; hint: (value, None) for no gradient")
     if misfit := _misfit(function, arrays, rest, parameters):
         return TypeError(f"{name}: {misfit}")
     of_numbers = isinstance(error, AttributeError) or re.search("has no len|not iterable|not subscriptable", str(error))
@@ -56,6 +58,27 @@ def explained(
         return TypeError(f"{name}: expected tensors or arrays, got {given}")
     kind, message = _in_our_words(error)
     return kind(f"{name}: {message} (given: {given})")
+
+
+def misfit_of_pullback(name: str, error: Exception, pullback: Any, arguments: int) -> str | None:
+    """What is wrong with an op's pullback, where the engine failed at what it gives; None for an error of its own."""
+    if not callable(pullback) and not isinstance(pullback, tuple):
+        return (
+            f"the pullback of {name} is a {type(pullback).__name__}; hint: an op's function returns (value, pullback)"
+        )
+    innermost = error.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    if innermost is None or innermost.tb_frame.f_globals["__name__"] != "minattn.autograd.engine":
+        return None
+    if isinstance(error, ValueError):
+        return (
+            f"the pullback of {name} gives not as many gradients as {name} has tensor arguments, {arguments}; hint: a "
+            "tuple, with None where there is no gradient"
+        )
+    if isinstance(error, AttributeError) and error.name == "shape":
+        return f"the pullback of {name} gives a {error.obj.__class__.__name__}; expected an array"
+    return None
 
 
 def refusal_of_gradient(

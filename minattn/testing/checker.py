@@ -120,7 +120,7 @@ def check(problem: Problem, given: bool, seed: int, within: Tolerances, method: 
     single, small = "float32" in problem.dtypes, problem.size <= SMALL
     reference = (ByElement if small else ByDirection)(problem, oracle, seed)
     if single:
-        precise = problem.gradients(problem.precise())
+        precise = problem.precise_gradients()
         reference.require(precise, within.float64)
         require_equal(problem, gradients, precise, within.float32, "backward in float64", seed)
     else:

@@ -37,6 +37,9 @@ LEVELS = 4
 FIRST_STEPS = (2.0**-5, 2.0**-9, 2.0**-14, 2.0**-20, 2.0**-27)
 """The first steps of the tables, tried until the error is small enough."""
 
+UNSEEN = 2.0**-20
+"""Steps so many times shorter than the inputs that change nothing say nothing: fn may round its inputs to float32."""
+
 LARGE = 2.0**10
 """For inputs larger than this the last steps tried are as many times longer: rounding hides what shorter ones do."""
 
@@ -55,6 +58,21 @@ class Slope(NamedTuple):
     """The estimated error of `value`; 0 for the complex step."""
     jump: np.ndarray
     """The slope ahead minus the slope behind; 0 where fn is smooth."""
+    doubt: np.ndarray
+    """The estimated error of `jump`."""
+
+    def or_better(self, shorter: "Slope") -> "Slope":
+        """These slopes, or those by shorter steps where their errors are smaller.
+
+        Errors are estimated too small now and then, where fn is noisy.  Noise shows in second differences, about which
+        there are more doubts with shorter steps; and in two values that differ by more than their errors.
+        """
+        noise = shorter.doubt > self.doubt
+        one, other = (np.where(noise, np.maximum(s.error, s.doubt), s.error) for s in (self, shorter))
+        apart = np.abs(self.value - shorter.value)
+        alike = (apart <= one + other) | np.isinf(one) | np.isinf(other)
+        value, error = np.where(alike & (other < one), (shorter.value, other), (self.value, one))
+        return Slope(value, np.where(alike, error, np.maximum(error, 2 * apart)), shorter.jump, shorter.doubt)
 
     @property
     def slack(self) -> np.ndarray:
@@ -68,7 +86,7 @@ def complex_step(problem: Problem, rows: np.ndarray, direction: Direction) -> Sl
     point = _moved(problem.point(), direction)
     with np.errstate(all="ignore"):
         value = rows @ problem.output(point).imag / STEP
-    return Slope(value, np.zeros(len(rows)), np.zeros(len(rows)))
+    return Slope(value, *np.zeros((3, len(rows))))
 
 
 def _moved(point: Sequence[np.ndarray], direction: Direction) -> list[np.ndarray]:
@@ -106,10 +124,9 @@ def difference(
             best, seen = slope, slope.jump == 0
         else:
             seen = np.abs(slope.jump - best.jump) <= 0.1 * np.abs(slope.jump)
-            better = slope.error < best.error
-            value, error = (np.where(better, a, b) for a, b in zip(slope[:2], best[:2], strict=True))
-            best = Slope(value, error, slope.jump)
-        if (seen & (best.error <= wanted * np.maximum(1.0, np.abs(best.value)))).all():
+            best = best.or_better(slope)
+        allowed = wanted * np.maximum(1.0, np.abs(best.value))
+        if ((seen | (np.abs(best.jump) <= allowed)) & (best.error <= allowed)).all():
             return best
     if best is None:
         if isinstance(failure, GradientMismatch):
@@ -130,7 +147,8 @@ def _with_long_steps(
     if not LARGE < size < np.inf:
         return best
     try:
-        slope = _table(problem, rows, direction, np.float64, FIRST_STEPS[0] * 2.0 ** np.floor(np.log2(size)), point)
+        long = FIRST_STEPS[0] * 2.0 ** np.floor(np.log2(size))
+        slope = _table(problem, rows, direction, np.float64, long, point)
     except Exception:  # outside the domain of fn
         return best
     alike = np.abs(slope.value - best.value) <= best.error  # else the steps skip what fn does between them
@@ -168,7 +186,10 @@ def _table(
         error, doubt = error + rounding, doubt + 4 * rounding
         jump = np.where(np.abs(jump) > 8 * doubt, jump, 0.0)
         error = np.where(np.isfinite(error), error, np.inf)
-        return Slope(value.astype(np.float64), error.astype(np.float64), jump.astype(np.float64))
+        size = max(float(np.max(np.abs(origin[k]) * (d != 0), initial=0.0)) for k, d in moves.items())
+        if first < UNSEEN * size and not np.ptp([*ahead, *behind, here], axis=0).any():
+            error = np.full_like(error, np.inf)  # as if fn rounded its inputs
+        return Slope(*(a.astype(np.float64) for a in (value, error, jump, doubt)))
 
 
 def _extrapolated(column: np.ndarray, factors: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

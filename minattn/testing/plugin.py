@@ -12,8 +12,8 @@ failing example behind:
 
     $ pytest -m gradcheck
     ...
-    the failing example is in .gradcheck/test_cube.npz; to run the test on it alone:
-      pytest 'test_cubes.py::test_cube' --gradcheck-replay=.gradcheck/test_cube.npz
+    the failing example is in .gradcheck/test_cubes.test_cube.npz; to run the test on it alone:
+      pytest 'test_cubes.py::test_cube' --gradcheck-replay=.gradcheck/test_cubes.test_cube.npz
 
 The file holds what hypothesis drew, shrunk, with the memory layout of every array: it goes into a bug report, or to
 another machine.  Profiles of hypothesis, for `--hypothesis-profile=`: gradcheck-quick (10 examples of each test),
@@ -130,7 +130,7 @@ def _stored(item: pytest.Function, failed: dict[str, Any]) -> str:
     given = {"self", *item._fixtureinfo.argnames}  # what pytest gives again
     drawn = {name: value for name, value in failed.items() if name not in given}
     drawn = {name: Drawn(value.values) if isinstance(value, Recording) else value for name, value in drawn.items()}
-    path = FOLDER / (re.sub(r"[^\w.-]+", "_", item.name).strip("_") + ".npz")
+    path = FOLDER / (re.sub(r"[^\w.-]+", "_", re.sub(r"\.py::|::|/", ".", item.nodeid)).strip("_") + ".npz")
     try:
         store(path, item.nodeid, drawn)
     except (TypeError, OSError) as error:

@@ -86,7 +86,7 @@ class Problem:
 
     def precise(self) -> list[Array]:
         """The variables in float64, where they are."""
-        return [like(p, a) for p, a in zip(self.point(), self.arrays, strict=True)]
+        return [_in_float64(array) for array in self.arrays]
 
     # ------------------------------------------------------------------------------------------ running it
     def values(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -133,6 +133,10 @@ class Problem:
         self._require_dtypes_and_shapes(found, point)
         self._require_own_memory(found, point, given)
         return [None if g is None else asnumpy(g) for g in found]
+
+    def precise_gradients(self, factor: float = 1.0) -> list[np.ndarray | None]:
+        """The gradients with everything in float64, for so many times the upstream gradient."""
+        return self.gradients(self.precise(), [_in_float64(g, factor) for g in self.upstream])
 
     # ------------------------------------------------------------------------------------------ harm
     def _require_unwritten(self, before: Sequence[np.ndarray], after: Sequence[Array]) -> None:
@@ -402,6 +406,10 @@ class ArrayProblem(Problem):
 # ---------------------------------------------------------------------------------------------- small things
 NEARBY = 0.9375
 """Elsewhere the variables are so much smaller; most domains reach there."""
+
+
+def _in_float64(array: Array, factor: float = 1.0) -> Array:
+    return like(np.asarray(factor * asnumpy(array).astype(np.float64)), array)
 
 
 def _nearby(array: Array) -> Array:

@@ -42,6 +42,8 @@ class Reference:
         self.problem, self.oracle, self.seed = problem, oracle, seed
         self.uncompared: dict[str, int] = {}
         """By the name of a variable, how many of its elements were not compared, for so many kinks."""
+        self.together: tuple[Direction, Slope] | None = None
+        """A direction that shows how gradients are shared where elements tie, and the slopes along it."""
 
     def smallest_error(self, gradients: Gradients, within: Tolerance) -> float:
         """The smallest error of one element that `require` refuses, relatively (absolutely for derivatives below 1)."""
@@ -54,6 +56,36 @@ class Reference:
         """
         for k, array in enumerate(self.problem.arrays):
             self._require(k, or_zeros(gradients[k], array), within, row, notes, gradients)
+        self._require_at_ties(gradients, within, row, notes)
+
+    def _along_ties(self) -> tuple[Direction, Slope] | None:
+        """A direction in which fn is smooth although single elements are at kinks, because all elements that are equal
+        move alike: where only ties are kinks, it has one slope.  None where that has a kink, too."""
+        point = self.problem.point()
+        every = np.unique(np.concatenate([p.reshape(-1) for p in point]))
+        speed = np.random.default_rng((self.seed, 3)).uniform(0.5, 1.0, every.size)
+        for at_zero in (speed, np.where(every == 0, 0.0, speed)):  # 0 is what is most often compared with
+            direction = {k: at_zero[np.searchsorted(every, p)].reshape(p.shape) for k, p in enumerate(point) if p.size}
+            slope = self.oracle.slope(direction)
+            if not slope.jump.any():
+                return direction, slope
+        return None
+
+    def _require_at_ties(self, gradients: Gradients, within: Tolerance, row: int, notes: Sequence[str]) -> None:
+        if self.together is None:
+            return
+        direction, slope = self.together
+        terms = np.concatenate([or_zeros(gradients[k], d).reshape(-1) * d.reshape(-1) for k, d in direction.items()])
+        allowed = _allowed(terms, slope.value[row], within)
+        if not abs(terms.sum() - slope.value[row]) <= allowed + slope.slack[row]:
+            lines = [
+                "the gradients are wrong at ties, where elements that are equal move together",
+                f"backward    {terms.sum():.17g}",
+                f"difference  {slope.value[row]:.17g}",
+                *(notes or ["looks like a gradient that is given to all elements that tie, or to none of them"]),
+                f"to reproduce: seed={self.seed}",
+            ]
+            raise GradientMismatch("\n  ".join(lines))
 
     def _require(
         self, k: int, actual: np.ndarray, within: Tolerance, row: int, notes: Sequence[str], gradients: Gradients
@@ -85,9 +117,10 @@ class Reference:
     def _again(self, k: int, factor: float) -> np.ndarray | None:
         """Variable k's gradient in another run, for so many times the upstream gradient; None if that fails."""
         try:
-            upstream = [like(factor * asnumpy(g), g) for g in self.problem.upstream]
-            single = "float32" in self.problem.dtypes  # what is judged are its gradients in float64
-            found = self.problem.gradients(self.problem.precise() if single else None, upstream)
+            if "float32" in self.problem.dtypes:  # what is judged are the gradients in float64
+                found = self.problem.precise_gradients(factor)
+            else:
+                found = self.problem.gradients(upstream=[like(factor * asnumpy(g), g) for g in self.problem.upstream])
         except Exception:  # whatever is wrong with it, and makes it fail there
             return None
         return or_zeros(found[k], self.problem.arrays[k])
@@ -108,37 +141,8 @@ class ByElement(Reference):
                 at = (slice(None), *index)
                 self.expected[k][at], self.slack[k][at] = slope.value, slope.slack
                 self.kinks[k][index] = slope.jump.any()
-        self.together = self._along_ties() if any(kinks.any() for kinks in self.kinks) else None
-
-    def _along_ties(self) -> tuple[Direction, Slope] | None:
-        """A direction in which fn is smooth although single elements are at kinks, because all elements that are equal
-        move alike: where only ties are kinks, it has one slope.  None where that has a kink, too."""
-        point = self.problem.point()
-        every = np.unique(np.concatenate([p.reshape(-1) for p in point]))
-        speed = np.random.default_rng((self.seed, 3)).uniform(0.5, 1.0, every.size)
-        for at_zero in (speed, np.where(every == 0, 0.0, speed)):  # 0 is what is most often compared with
-            direction = {k: at_zero[np.searchsorted(every, p)].reshape(p.shape) for k, p in enumerate(point) if p.size}
-            slope = self.oracle.slope(direction)
-            if not slope.jump.any():
-                return direction, slope
-        return None
-
-    def require(self, gradients: Gradients, within: Tolerance, row: int = 0, notes: Sequence[str] = ()) -> None:
-        super().require(gradients, within, row, notes)
-        if self.together is None:
-            return
-        direction, slope = self.together
-        terms = np.concatenate([or_zeros(gradients[k], d).reshape(-1) * d.reshape(-1) for k, d in direction.items()])
-        allowed = within.rtol * np.abs(terms).sum() + within.atol * max(1.0, abs(slope.value[row]))
-        if not abs(terms.sum() - slope.value[row]) <= allowed + slope.slack[row]:
-            lines = [
-                "the gradients are wrong at ties, where elements that are equal move together",
-                f"backward    {terms.sum():.17g}",
-                f"difference  {slope.value[row]:.17g}",
-                *(notes or ["looks like a gradient that is given to all elements that tie, or to none of them"]),
-                f"to reproduce: seed={self.seed}",
-            ]
-            raise GradientMismatch("\n  ".join(lines))
+        if any(kinks.any() for kinks in self.kinks):
+            self.together = self._along_ties()
 
     def _require(
         self, k: int, actual: np.ndarray, within: Tolerance, row: int, notes: Sequence[str], gradients: Gradients
@@ -182,6 +186,8 @@ class ByDirection(Reference):
             rng = np.random.default_rng((seed, k))
             directions = [random_direction(rng, array.shape, LOWEST) for _ in range(DIRECTIONS if array.size else 0)]
             self.slopes.append([(d, oracle.slope({k: d})) for d in directions])
+        if any(slope.jump.any() for slopes in self.slopes for _, slope in slopes):
+            self.together = self._along_ties()
 
     def smallest_error(self, gradients: Gradients, within: Tolerance) -> float:
         """Of an element as large as the array's elements are on average (root mean square)."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minattn.errors import MissingDependencyError
+from minattn.errors import ConfigError, MissingDependencyError
 
 try:
     from hypothesis import strategies as st
@@ -53,6 +53,8 @@ def broadcastable_shapes(
 def axes(draw: Any, ndim: int, none: bool = True, several: bool = True) -> Any:
     """Values of `axis=` for that many dimensions: None, an int from either end, or a tuple of different axes."""
     kinds = ["none"] * none + ["one"] * (ndim > 0) + ["several"] * several
+    if not kinds or ndim < 0:
+        raise ConfigError(f"there is no axis of {ndim} to draw; hint: none=True or several=True")
     kind = draw(st.sampled_from(kinds))
     if kind == "none":
         return None
@@ -83,7 +85,9 @@ def arrays(
     plain memory; else permuted, reversed, strided or read-only memory is drawn (see `layouts`).
     """
     shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
-    dtype = draw(EITHER) if dtype is None else dtype
+    dtype = np.dtype(draw(EITHER) if dtype is None else dtype)
+    if dtype.kind != "f":
+        raise ConfigError(f"arrays are of floating-point numbers, got {dtype}; hint: strategies.ids or masks")
     rng = np.random.default_rng(draw(SEEDS))
     size = int(np.prod(shape, dtype=int))
     if distinct:
@@ -96,6 +100,8 @@ def arrays(
 
 def _intervals(low: float, high: float, away_from: Sequence[float], margin: float) -> list[tuple[float, float]]:
     """The parts of [low, high] without the surroundings of the numbers in `away_from`."""
+    if not low < high:
+        raise ConfigError(f"low must be below high, got {low} and {high}")
     intervals, start = [], low
     for kink in sorted(away_from):
         if start < kink - margin:
@@ -104,7 +110,7 @@ def _intervals(low: float, high: float, away_from: Sequence[float], margin: floa
     if start < high:
         intervals.append((start, high))
     if not intervals:
-        raise ValueError(f"nothing is left of [{low}, {high}] at a distance of {margin} from {tuple(away_from)}")
+        raise ConfigError(f"nothing is left of [{low}, {high}] at a distance of {margin} from {tuple(away_from)}")
     return intervals
 
 
@@ -160,6 +166,8 @@ def _gap(dtype: np.dtype) -> Any:
 @st.composite
 def masks(draw: Any, shape: Shape, axis: int = -1, full_rows: bool = True) -> Any:
     """Boolean masks.  full_rows: rows along `axis` without a single True may occur; else every row has one."""
+    if not full_rows and not -len(shape) <= axis < len(shape):
+        raise ConfigError(f"masks of shape {tuple(shape)} have no rows along axis {axis}; hint: full_rows=True")
     mask = draw(hnp.arrays(bool, shape))
     if not full_rows and mask.size:
         first = np.zeros(shape[axis], bool)
@@ -171,9 +179,12 @@ def masks(draw: Any, shape: Shape, axis: int = -1, full_rows: bool = True) -> An
 
 @st.composite
 def ids(draw: Any, shape: Shape | Strategy[Shape], count: int, negative: bool = False) -> Any:
-    """Integer ids in [0, count), or in [-count, count) if `negative`; repeated ones among them."""
+    """Integer ids in [0, count), or in [-count, count) if `negative`; repeated ones among them.  For a count of 0 the
+    first axis is empty."""
     shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
     dtype = draw(st.sampled_from((np.int64, np.int32)))
+    if count < 0 or (count == 0 and not shape):
+        raise ConfigError(f"there is no id below {count}; hint: a count of 1 or more")
     if count == 0:
         return np.zeros((0, *shape[1:]), dtype)
     return draw(hnp.arrays(dtype, shape, elements=st.integers(-count * negative, count - 1)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minattn as ma
-from minattn.autograd import OPS
+from minattn.autograd import OPS, op
 from minattn.errors import AxisError, ConfigError, GradientError, ShapeError
 
 X = ma.tensor(np.arange(6, dtype=np.float32).reshape(2, 3), requires_grad=True)
@@ -272,3 +272,46 @@ def test_clip_to_one_bound_passes_no_gradient_on():
     x = ma.tensor([0.0, 1.5, 3.0], requires_grad=True)
     ma.clip(x, 2, 1).sum().backward()
     assert x.grad.tolist() == [0.0, 0.0, 0.0]
+
+
+# ---------------------------------------------------------------------------------------------- ops of one's own
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (lambda a, b: a * b, "expected (value, pullback) from its function; hint: (value, None) for no gradient"),
+        (lambda a, b: None, "expected (value, pullback) from its function"),
+    ],
+)
+def test_an_op_without_a_pullback(result, said):
+    own = op(lambda a, b, /: result(a, b), listed=False)
+    with pytest.raises(TypeError, match=re.escape(said)):
+        own(ma.tensor(np.ones(3), requires_grad=True), np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("pullback", "said"),
+    [
+        (lambda g: g, "gives not as many gradients as product has tensor arguments, 2; hint: a tuple, with None where"),
+        (lambda g: (g, g, g), "gives not as many gradients as product has tensor arguments, 2"),
+        ((lambda g: g,), "gives not as many gradients as product has tensor arguments, 2"),
+        (lambda g: ([1.0], g), "gave a list; hint: a tuple of arrays"),
+        (lambda g: ("a", g), "gives a str; expected an array"),
+        (np.ones(2), "is a ndarray; hint: an op's function returns (value, pullback)"),
+    ],
+)
+def test_a_pullback_that_gives_something_else(pullback, said):
+    def product(a, b, /):
+        return a * b, pullback
+
+    y = op(product, listed=False)(ma.tensor(np.ones(3), requires_grad=True), ma.tensor(np.ones(3), requires_grad=True))
+    with pytest.raises(GradientError, match=re.escape(f"the pullback of product {said}")):
+        y.sum().backward()
+
+
+def test_a_pullbacks_own_errors_are_left_as_they_are():
+    def pullback(g):
+        return list(zip([1], [], strict=True))
+
+    y = op(lambda x, /: (x * 2, pullback), listed=False)(ma.tensor(np.ones(3), requires_grad=True))
+    with pytest.raises(ValueError, match=r"^zip\(\)"):
+        y.sum().backward()

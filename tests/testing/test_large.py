@@ -79,6 +79,15 @@ def test_no_first_run_is_called_right_that_was_not_compared():
     assert "looks like" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:.* elements of input 0 at kinks or ties were not compared:UserWarning")
+@pytest.mark.parametrize("size", [5, 100, 400])
+def test_a_maximum_cannot_give_its_gradient_to_all(size):
+    x = np.ones(size)
+    check_vjp(np.max, lambda g, x: g * np.eye(size)[0], x)
+    with pytest.raises(GradientMismatch, match="looks like a gradient that is given to all elements that tie"):
+        check_vjp(np.max, lambda g, x: g * (x == x.max()), x)
+
+
 # ---------------------------------------------------------------------------------------------- float32
 def test_small_gradients_of_float32_are_held_to_float64():
     """The errors are below what float32 may be off."""

@@ -73,6 +73,8 @@ def failed(tmp_path_factory):
 def test_failing_examples_are_stored_and_replayed_by_the_command_shown(failed):
     folder, said = failed
     assert "3 failed, 2 passed" in said
+    stored = {path.name for path in (folder / ".gradcheck").iterdir()}
+    assert stored == {"test_cubes.test_sine.npz", "test_cubes.TestDrawn.test_in_a_class_one.npz"}
     commands = re.findall(r"^  pytest (.*)$", said, re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
@@ -89,15 +91,15 @@ def test_failing_examples_are_stored_and_replayed_by_the_command_shown(failed):
 
 def test_the_stored_example_is_the_smallest(failed):
     folder, _ = failed
-    _, arguments = load(folder / ".gradcheck" / "test_sine.npz")
+    _, arguments = load(folder / ".gradcheck" / "test_cubes.test_sine.npz")
     assert arguments["x"].size == 1
     assert arguments["x"].flags.writeable
 
 
 def test_an_example_of_another_test_is_refused(failed):
     folder, _ = failed
-    said = run(folder, "test_cubes.py::test_unmarked", "--gradcheck-replay=.gradcheck/test_sine.npz")
-    assert "the example in .gradcheck/test_sine.npz is of test_cubes.py::test_sine" in said
+    said = run(folder, "test_cubes.py::test_unmarked", "--gradcheck-replay=.gradcheck/test_cubes.test_sine.npz")
+    assert "the example in .gradcheck/test_cubes.test_sine.npz is of test_cubes.py::test_sine" in said
 
 
 def test_arguments_come_back_as_they_were(tmp_path):

@@ -207,6 +207,22 @@ def test_a_jump_is_named_with_its_index():
         check_vjp(np.floor, lambda g, x: 0 * g, np.array([0.5, 1.0]))
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_float32_inside_is_not_taken_for_a_wrong_gradient(seed):
+    """Steps that float32 rounds away give differences that look exact."""
+
+    def f(x):
+        return np.exp(np.sin(x).astype(np.float32).astype(np.float64))
+
+    def vjp(g, x):
+        return g * np.exp(np.sin(x)) * np.cos(x)
+
+    x = np.random.default_rng(seed).uniform(-2, 2, 3)
+    with pytest.raises(GradientMismatch, match=r"(?s)^fn has no slope that differences could find.*to float32 for one"):
+        check_vjp(f, vjp, x, seed=seed)
+    check_vjp(f, vjp, x, seed=seed, rtol=1e-3)
+
+
 # ---------------------------------------------------------------------------------------------- what is right
 def test_a_function_may_return_the_same_memory_at_every_call():
     rooms = {}

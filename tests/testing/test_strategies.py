@@ -1,5 +1,6 @@
 """The strategies give what they promise, and reach the corners that they are there for."""
 
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from hypothesis import assume, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
+from minattn.errors import ConfigError
 from minattn.testing import strategies
 
 
@@ -175,3 +177,27 @@ except MissingDependencyError as error:
     print(error)
 """
     assert "pip install 'minattn[testing]'" in run_in_a_fresh_python(code)
+
+
+# ---------------------------------------------------------------------------------------------- bad requests
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (lambda: strategies.arrays((), low=2.0, high=1.0), "low must be below high, got 2.0 and 1.0"),
+        (
+            lambda: strategies.arrays((), np.int64),
+            "arrays are of floating-point numbers, got int64; hint: strategies.ids",
+        ),
+        (lambda: strategies.axes(0, none=False, several=False), "there is no axis of 0 to draw; hint: none=True"),
+        (
+            lambda: strategies.masks((), full_rows=False),
+            "masks of shape () have no rows along axis -1; hint: full_rows",
+        ),
+        (lambda: strategies.masks((2, 3), axis=2, full_rows=False), "masks of shape (2, 3) have no rows along axis 2"),
+        (lambda: strategies.ids((), 0), "there is no id below 0; hint: a count of 1 or more"),
+        (lambda: strategies.ids((3,), -1), "there is no id below -1"),
+    ],
+)
+def test_what_cannot_be_drawn(strategy, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        find(strategy(), lambda x: True)
