@@ -60,18 +60,22 @@ def check_gradients(
     with differences to the tolerance (|x|, for one, does not), else differences.  See `oracle.py`.
     only_as_given: one run with the inputs as they are, and nothing else is tried.
 
-    The oracle always works in float64, also for float32 inputs, whose gradients are computed in float32 and held to
-    its tolerance.  Up to 64 numbers every element is compared.  Above, derivatives along random directions are,
-    which no wrong element escapes in float64; float32 gradients are then compared with those of float64, element by
-    element.  Also checked: inputs, parameters and upstream gradients are not written to; gradients share no memory;
-    a gradient's dtype and shape are its tensor's; the results have the dtype of the inputs.
+    The oracle always works in float64.  Gradients of float32 inputs are asked for in float64, too, and compared with
+    the oracle; those in float32 are compared with these, held to float32's tolerance.  Up to 64 numbers every element
+    is compared.  Above, derivatives along random directions are, which show the error of one element from about
+    1e-9 sqrt(n) on, relatively to elements of average size; `Checked.smallest_error` says it.  Also checked: inputs,
+    parameters and upstream gradients are not written to; gradients share no memory; a gradient's dtype and shape are
+    its tensor's; the results have the dtype of the inputs.
 
     Then gradients must be the same in other circumstances, see `circumstances.py`: in a second call, after another
     forward pass, from strided and read-only inputs, with one array for two inputs, in float32, and for upstream
     gradients that are zero, one-hot, huge, tiny, strided or broadcast.
 
     At a kink or a tie every slope between the two one-sided ones is accepted; to compare with one number, draw inputs
-    at a distance (`strategies.arrays(away_from=...)`).
+    at a distance (`strategies.arrays(away_from=...)`).  A warning says how many elements at kinks were not compared.
+    fn runs many times, so a module in training mode updates its running statistics.
+
+    Raises ConfigError for inputs and options that cannot be checked: no floating-point numbers, a negative tolerance.
     """
     problem = TensorProblem(fn, inputs, parameters, upstream, seed)
     return check(problem, upstream is not None, seed, tolerances(rtol, atol), method, only_as_given)

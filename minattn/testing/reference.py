@@ -175,7 +175,7 @@ class ByElement(Reference):
 
 
 class ByDirection(Reference):
-    """The slopes along a few random directions of each variable, which no wrong element escapes."""
+    """The slopes along a few random directions of each variable, which show errors of single elements."""
 
     def __init__(self, problem: Problem, oracle: Oracle, seed: int) -> None:
         super().__init__(problem, oracle, seed)

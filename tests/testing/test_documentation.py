@@ -1,6 +1,8 @@
 """What the documentation of `minattn.testing` shows is what happens."""
 
+import re
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,11 @@ import minattn.testing
 from minattn.testing import GradientMismatch, assert_equation, check_vjp
 
 DOC = minattn.testing.__doc__
+PAGE = (Path(__file__).parents[2] / "docs" / "gradient_checking.md").read_text(encoding="utf-8")
+PROGRAMS = [
+    (program, textwrap.dedent(shown).strip())
+    for program, shown in re.findall(r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", PAGE, re.DOTALL)
+]
 
 
 @pytest.fixture
@@ -35,3 +42,15 @@ def test_the_pullback_shown_is_right():
 def test_the_equation_shown_holds():
     x = np.array([[0.5, -1.0, 2.0]])
     assert_equation(ma.softmax, lambda x: ma.exp(x) / ma.exp(x).sum(-1, keepdims=True), x)
+
+
+@pytest.mark.parametrize(("program", "shown"), PROGRAMS)
+def test_the_programs_of_the_page_end_as_shown(program, shown):
+    names = {"np": np, "check_vjp": check_vjp}
+    with pytest.raises(GradientMismatch) as caught:
+        exec(compile(program, "the page", "exec"), names)
+    assert shown.removeprefix("GradientMismatch: ") in str(caught.value)
+
+
+def test_the_page_has_programs():
+    assert len(PROGRAMS) == 2
