@@ -37,6 +37,8 @@ class Evidence:
     """.. and what it says for an upstream gradient of ones; None where that is not known."""
     wrong: np.ndarray
     """Which elements are wrong, by `exactly_wrong`."""
+    unsure: np.ndarray
+    """Which elements may be wrong, too: at a kink, where any number between two is taken for right."""
     missing: bool = False
     """No gradient arrived."""
     alone: bool = False
@@ -140,7 +142,7 @@ def rearranged(e: Evidence) -> Iterator[str]:
 def factor(e: Evidence) -> Iterator[str]:
     """One number by which every element is too large."""
     ratio = common_ratio(e.actual[e.wrong], e.right[e.wrong])
-    if ratio is None or ratio == 0 or (e.right[~e.wrong] != 0).any():
+    if ratio is None or ratio == 0 or (e.right[~e.wrong & ~e.unsure] != 0).any():
         return
     if e.wrong.sum() == 1 and not any(abs(ratio - likely) < 1e-9 for likely in (-1.0, 2.0, 0.5)):
         return  # one element has a factor, whatever is wrong
@@ -199,7 +201,7 @@ def _explains(e: Evidence, where: np.ndarray) -> bool:
     """Whether elements are wrong inside alone, and wrong or without any gradient everywhere inside."""
     silent = (e.actual == 0) & (e.right == 0)
     inside = where & ~silent
-    return bool(inside.any() and (e.wrong == inside).all() and (~where & ~silent).any())
+    return bool(inside.any() and (e.unsure | (e.wrong == inside)).all() and (~where & ~silent & ~e.unsure).any())
 
 
 def regions(e: Evidence) -> Iterator[tuple[str, np.ndarray]]:

@@ -237,7 +237,7 @@ class Oracle:
         if self.by_differences.isdisjoint(direction):
             return complex_step(self.problem, self.rows, direction)
         slope = difference(self.problem, self.rows, direction, self.sharp.rtol)
-        relative = slope.error / np.maximum(1.0, np.abs(slope.value))
+        relative = slope.error / np.fmax(1.0, np.abs(slope.value))
         self.error = max(self.error, float(relative.max(initial=0.0)))
         if not self.error < max(NOISE, self.sharp.rtol):
             k = min(direction)

@@ -160,14 +160,16 @@ class ByElement(Reference):
         self._compare(k, actual, expected, self.slack[k][row], within, said)
 
     def _evidence(self, k: int, row: int, gradients: Gradients) -> Evidence:
-        actual, expected = or_zeros(gradients[k], self.problem.arrays[k]), self.expected[k][row]
+        actual = or_zeros(gradients[k], self.problem.arrays[k])
+        wrong = exactly_wrong(actual, self.expected[k][row], self.slack[k][row])
         return Evidence(
             self.problem,
             k,
             [or_zeros(g, a) for g, a in zip(gradients, self.problem.arrays, strict=True)],
             [e[row] for e in self.expected],
             [e[1] for e in self.expected] if len(self.oracle.rows) > 1 else None,
-            exactly_wrong(actual, expected, self.slack[k][row]),
+            wrong,
+            self.kinks[k] & ~wrong,
             missing=gradients[k] is None,
             elsewhere=lambda point: self.oracle.gradient_at(k, point, row),
             again=lambda factor: self._again(k, factor),
@@ -241,11 +243,12 @@ class ByDirection(Reference):
         else:
             sample = np.random.default_rng((self.seed, k, 1)).permutation(actual.size)[:SAMPLED]
             looked_at = np.unique([*sample, self._wrong_element(k, actual, direction, row)])
-        given, found, slack = (np.zeros(actual.shape) for _ in range(3))  # 0 where none is looked at
+        given, found, slack, jump = (np.zeros(actual.shape) for _ in range(4))  # 0 where none is looked at
         for flat in looked_at:
             index = np.unravel_index(flat, actual.shape)
             slope = self.oracle.slope({k: unit(actual.shape, index)})
-            given[index], found[index], slack[index] = actual[index], slope.value[row], slope.slack[row]
+            given[index], found[index] = actual[index], slope.value[row]
+            slack[index], jump[index] = slope.slack[row], slope.jump[row]
 
         def said(wrong: np.ndarray) -> list[str]:
             if notes or not few:
@@ -253,6 +256,7 @@ class ByDirection(Reference):
             gradients = [np.zeros(a.shape) for a in self.problem.arrays]
             expected = list(gradients)
             gradients[k], expected[k] = actual, found
+            exact = exactly_wrong(actual, found, slack)
             return looks_like(
                 Evidence(
                     self.problem,
@@ -260,7 +264,8 @@ class ByDirection(Reference):
                     gradients,
                     expected,
                     None,
-                    exactly_wrong(actual, found, slack),
+                    exact,
+                    (jump != 0) & ~exact,
                     alone=True,
                     again=lambda f: self._again(k, f),
                 )

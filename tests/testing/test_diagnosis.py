@@ -64,6 +64,17 @@ def test_an_axis_is_named_only_if_no_other_is_as_long():
     assert said.startswith("a factor 3 too many, the length of axis 1 of input 0: perhaps")
 
 
+def test_what_kinks_may_hide_is_in_no_region():
+    """At 0 any slope from 0 to 1 is right, and so is what the factor makes of it: the other elements show it."""
+    x = np.array([1.0, 0.0, 2.0, 0.0])
+
+    def relu_vjp(g, x):
+        return 0.3 * g * (x >= 0)
+
+    said = diagnosis(lambda x: np.maximum(x, 0), relu_vjp, x)
+    assert said.startswith("a factor 0.3 too many")
+
+
 # ---------------------------------------------------------------------------------------------- too little evidence
 def in_single(x):
     """The sine, computed in float32."""

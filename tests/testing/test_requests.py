@@ -156,6 +156,13 @@ def test_values_that_are_not_finite():
     assert "result 0 of fn is nan" in refusal(GradientMismatch, lambda: check_gradients(ma.log, np.array(-1.0)))
 
 
+@pytest.mark.filterwarnings("ignore:(divide|invalid):RuntimeWarning")
+def test_a_slope_that_is_not_finite():
+    """Differences behind 0 are NaN."""
+    with pytest.raises(GradientMismatch, match=r"no slope that differences could find by input 0 .* at index 1: "):
+        check_vjp(np.sqrt, lambda g, x: g / (2 * np.sqrt(x)), np.array([1.0, 0.0]), only_as_given=True)
+
+
 def only_at(x, message="no such point"):
     """The sine, of points near x alone."""
 
