@@ -5,7 +5,7 @@ import pytest
 
 from minattn.testing import GradientMismatch, check_vjp
 
-MANY = np.random.default_rng(0).uniform(-1.0, 1.0, (300, 400))
+MANY = np.random.default_rng(0).uniform(-1.0, 1.0, (100, 120))
 
 
 def spoilt(index, error):
@@ -21,15 +21,15 @@ def spoilt(index, error):
 
 def test_one_wrong_element_of_many_is_named():
     with pytest.raises(GradientMismatch) as caught:
-        check_vjp(np.sin, spoilt((123, 45), 1e-6), MANY)
-    assert "is wrong at index (123, 45)" in str(caught.value)
+        check_vjp(np.sin, spoilt((73, 45), 1e-6), MANY)
+    assert "is wrong at index (73, 45)" in str(caught.value)
     assert "1 of 101 elements that were compared are wrong" in str(caught.value)
 
 
 def test_nan_in_one_element_of_many_is_named():
     with pytest.raises(GradientMismatch) as caught:
-        check_vjp(np.sin, spoilt((299, 0), np.nan), MANY)
-    assert "is wrong at index (299, 0)\n  backward      nan\n  complex step  " in str(caught.value)
+        check_vjp(np.sin, spoilt((99, 0), np.nan), MANY)
+    assert "is wrong at index (99, 0)\n  backward      nan\n  complex step  " in str(caught.value)
     assert "complex step  nan" not in str(caught.value)
 
 
