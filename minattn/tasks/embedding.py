@@ -9,8 +9,9 @@ Deviations from the paper: other ways of pooling are refused.  Texts are read up
 one is refused unless it is to be cut; some published programs cut sooner, without a word (`max_seq_length`).
 """
 
+import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -21,12 +22,14 @@ from minattn.autograd import Array, asnumpy, check_device, no_grad, xp
 from minattn.autograd.backend import like
 from minattn.data import read_text, source_batches
 from minattn.errors import CheckpointError, ConfigError, DataError, MissingDependencyError
+from minattn.kinds import shown
 from minattn.models.sequence.bert import CONFIG, Bert, BertConfig, read_json
 from minattn.tasks.task import OnProgress, ignore_progress
 from minattn.tasks.threads import blas_threads
 from minattn.viz import attention_heads, attention_lines, save_figure
 from minattn.viz.saving import check_file_place, write_atomically
 from minattn.viz.style import missing_glyphs
+from minattn.whole_files import check_regular
 
 TOKENIZER, MODULES = "tokenizer.json", "modules.json"  # beside the model's files; the second need not be there
 SHOWN, TITLE = 40, 80  # characters of a text in a message, and over a figure
@@ -83,10 +86,17 @@ class Embedder:
     def read(self, text: str, number: int = 1) -> Pieces:
         """A text in word pieces.
 
-        Raises DataError, with the text's number, where it is empty or longer than the positions.
+        Raises DataError, with the text's number, where it is empty or longer than the positions, and CheckpointError
+        where the tokenizer is damaged.
         """
         check_text(text, number)
-        encoding = self.tokenizer.encode(text)
+        with _told("the tokenizer"):
+            encoding = self.tokenizer.encode(text)
+        if max(encoding.ids, default=0) >= self.model.config.vocab_size:
+            raise CheckpointError(
+                f"the tokenizer has a piece {max(encoding.ids)}, and the model's are from 0 to "
+                f"{self.model.config.vocab_size - 1}; hint: the two files of the same model"
+            )
         positions = self.model.config.positions
         if len(encoding.ids) > positions:
             raise DataError(
@@ -155,9 +165,13 @@ def draw_attention(
 
 
 def check_text(text: str, number: int) -> None:
-    """Raise DataError where a text is empty; number: which one it is, from 1 on."""
+    """Raise DataError where a text is empty or no text; number: which one it is, from 1 on."""
     if not text.strip():
         raise DataError(f"text {number} is empty: {text!r}; hint: give at least one word")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"text {number}, {shown(text)}, is not UTF-8; hint: characters, or a --file of them") from error
 
 
 def check_layer_and_head(config: BertConfig, layer: int | None, head: int | None) -> None:
@@ -264,9 +278,22 @@ def _read_tokenizer(path: Path) -> Any:
     if not path.exists():
         raise CheckpointError(f"there are no word pieces {path}; hint: the folder of a published model")
     try:
+        check_regular(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}; hint: restore the file") from error
+    with _told(str(path)):
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises no class of its own
-        raise CheckpointError(f"{path} is damaged ({error}); hint: restore the file") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Raise CheckpointError where the library `tokenizers` fails, which raises no class of its own, or panics."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise CheckpointError(f"{name} is damaged ({' '.join(str(error).split())}); hint: restore the file") from error

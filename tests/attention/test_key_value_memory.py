@@ -259,7 +259,7 @@ def test_wrong_settings_are_refused():
     make = inspect.unwrap(KeyValueMemory.__init__)
     with pytest.raises(ConfigError, match="there is no rule 'other'; hint: paper, coded"):
         make(object.__new__(KeyValueMemory), 2, 2, 1, np.random.default_rng(0), "other")
-    with pytest.raises(ConfigError, match=r"std must be a number above 0, got 0.0; hint: 0.1"):
+    with pytest.raises(ConfigError, match=r"std must be a number above 0, 1e30 at most, got 0.0; hint: 0.1"):
         KeyValueNetworkConfig(std=0.0)
     with pytest.raises(ConfigError, match="hops must be a whole number of at least 1, got 0"):
         KeyValueNetworkConfig(hops=0)

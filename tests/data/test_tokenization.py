@@ -164,6 +164,48 @@ def test_what_is_no_stored_tokenizer(stored):
         tokenizer_from_json(stored)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vocab": {}},
+        {"vocab": "reversed"},
+        {"vocab": {"<pad>": 0, "<start>": 1}},
+        {"vocab": {"<pad>": False, "<start>": True}},
+        {"merges": [["a"]]},
+        {"merges": [["a", "nothing"]]},
+        {"merges": 3},
+    ],
+    ids=str,
+)
+def test_pieces_that_are_none_are_refused(change):
+    stored = TOKENIZERS["bpe"].to_json()
+    model = stored["tokenizer"]["model"]
+    if change == {"vocab": "reversed"}:
+        change = {"vocab": {piece: len(model["vocab"]) - 1 - number for piece, number in model["vocab"].items()}}
+    stored["tokenizer"]["model"] = model | change
+    with pytest.raises(CheckpointError, match=r"a stored tokenizer is damaged \(.*\); hint: restore the checkpoint"):
+        tokenizer_from_json(stored)
+
+
+def test_of_stored_pieces_what_the_library_could_fail_by_is_not_read():
+    stored = TOKENIZERS["bpe"].to_json()
+    stored["tokenizer"]["model"] |= {
+        "continuing_subword_prefix": "longer than pieces",
+        "unk_token": "nothing",
+    }
+    stored["tokenizer"] |= {"pre_tokenizer": None, "decoder": None, "added_tokens": []}
+    read = tokenizer_from_json(stored)
+    assert read.to_json() == TOKENIZERS["bpe"].to_json()
+    for sentence in (*SENTENCES, "ω unknown <end>"):
+        assert read.encode(sentence).tolist() == TOKENIZERS["bpe"].encode(sentence).tolist()
+        assert read.decode(read.encode(sentence)) == TOKENIZERS["bpe"].decode(read.encode(sentence))
+
+
+def test_half_a_character_is_a_question_mark():
+    pieces = PieceTokenizer.learn(["a? b"], 10)
+    assert pieces.tokens("\udcff") == pieces.tokens("?")
+
+
 def test_pieces_need_their_library(monkeypatch):
     stored = TOKENIZERS["bpe"].to_json()
     monkeypatch.setitem(sys.modules, "tokenizers", None)

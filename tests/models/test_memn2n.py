@@ -204,8 +204,9 @@ def test_parameters_start_normal(network, config):
     ("settings", "message"),
     [
         ({"hops": 0}, "hops must be a whole number of at least 1, got 0; hint"),
-        ({"std": 0.0}, "std must be a number above 0, got 0.0; hint"),
-        ({"std": float("inf")}, "std must be a number above 0, got inf; hint"),
+        ({"std": 0.0}, "std must be a number above 0, 1e30 at most, got 0.0; hint"),
+        ({"std": float("inf")}, "std must be a number above 0, 1e30 at most, got inf; hint"),
+        ({"std": 1e308}, r"std must be a number above 0, 1e30 at most, got 1e\+308; hint"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -206,6 +207,45 @@ def test_word_pieces_that_are_missing_damaged_or_too_many(own_folder):
     path.unlink()
     with pytest.raises(CheckpointError, match="there are no word pieces"):
         Embedder.load(own_folder)
+
+
+def test_what_the_library_of_word_pieces_fails_by_is_told(own_folder):
+    class PanicException(BaseException):
+        """As that of the library, which Rust makes."""
+
+    class Failing:
+        def __init__(self, error):
+            self.error = error
+
+        def encode(self, text):
+            raise self.error
+
+    embedder = Embedder.load(own_folder)
+    for error in (Exception("no\n  piece"), PanicException("no piece")):
+        embedder = replace(embedder, tokenizer=Failing(error))
+        with pytest.raises(CheckpointError, match=r"the tokenizer is damaged \(no piece\); hint: restore the file"):
+            embedder.embed(["the dog"])
+    with pytest.raises(KeyboardInterrupt):
+        replace(embedder, tokenizer=Failing(KeyboardInterrupt())).embed(["the dog"])
+
+
+def test_a_piece_that_the_model_has_not_is_told(own_folder):
+    path = own_folder / "tokenizer.json"
+    path.write_text(path.read_text().replace('"dog": 7', '"dog": 700'))
+    with pytest.raises(CheckpointError, match=r"the tokenizer has a piece 700, and the model's are from 0 to 11; hint"):
+        Embedder.load(own_folder).embed(["the dog"])
+
+
+def test_word_pieces_from_a_device_are_not_read(own_folder):
+    (own_folder / "tokenizer.json").unlink()
+    (own_folder / "tokenizer.json").symlink_to("/dev/null")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json cannot be read: It is a pipe or a device"):
+        Embedder.load(own_folder)
+
+
+def test_bytes_that_are_no_text_are_refused(folder):
+    with pytest.raises(DataError, match=r"text 2, 'the .udcff', is not UTF-8; hint: characters"):
+        Embedder.load(folder).embed(["the dog", "the \udcff"])
 
 
 def test_without_tokenizers_the_cure_is_named(folder, monkeypatch):

@@ -186,16 +186,23 @@ class PieceTokenizer(Tokenizer):
                 f"{size:,} pieces were asked for, and characters and special symbols alone are {needed:,}; "
                 "hint: a larger number"
             )
-        tokenizer = library.Tokenizer(library.models.BPE(unk_token=SPECIAL_SYMBOLS[UNKNOWN]))
-        split = library.pre_tokenizers
-        runs = split.Split(library.Regex(RUNS), "isolated")
-        tokenizer.pre_tokenizer = split.Sequence([runs, split.Metaspace(WORD_START, "never", split=False)])
-        tokenizer.decoder = library.decoders.Metaspace(WORD_START)
+        tokenizer = cls._of(library.models.BPE(unk_token=SPECIAL_SYMBOLS[UNKNOWN]))
         trainer = library.trainers.BpeTrainer(
             vocab_size=size, min_frequency=2, special_tokens=list(SPECIAL_SYMBOLS), show_progress=False
         )
         tokenizer.train_from_iterator(sentences, trainer)
         return cls(tokenizer)
+
+    @staticmethod
+    def _of(model: Any) -> Any:
+        """The library's tokenizer with these pieces."""
+        library = _tokenizers()
+        split = library.pre_tokenizers
+        tokenizer = library.Tokenizer(model)
+        runs = split.Split(library.Regex(RUNS), "isolated")
+        tokenizer.pre_tokenizer = split.Sequence([runs, split.Metaspace(WORD_START, "never", split=False)])
+        tokenizer.decoder = library.decoders.Metaspace(WORD_START)
+        return tokenizer
 
     def tokens(self, sentence: str) -> list[str]:
         return self._encoded(sentence).tokens
@@ -208,7 +215,8 @@ class PieceTokenizer(Tokenizer):
         return self._encoded(sentence).ids
 
     def _encoded(self, sentence: str) -> Any:
-        return self._tokenizer.encode(_spelled(sentence), add_special_tokens=False)
+        text = _spelled(sentence).encode("utf-8", "replace").decode()  # half a character is a "?"
+        return self._tokenizer.encode(text, add_special_tokens=False)
 
     def symbols(self, numbers: Numbers) -> list[str]:
         return [self._tokenizer.id_to_token(number) for number in self._up_to_the_end(numbers)]
@@ -228,7 +236,20 @@ class PieceTokenizer(Tokenizer):
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        return cls(_tokenizers().Tokenizer.from_str(json.dumps(stored["tokenizer"])))
+        """Of what is stored, the pieces and their merges are read: with another model or another split of the text
+        that a file may name, the library can fail in use.
+        """
+        pieces, merges = (stored["tokenizer"]["model"][name] for name in ("vocab", "merges"))
+        numbers = list(pieces.values())
+        if sorted(numbers) != list(range(len(numbers))) or not all(type(number) is int for number in numbers):
+            raise DataError("its pieces are not numbered from 0 on")
+        if any(pieces.get(symbol) != number for number, symbol in enumerate(SPECIAL_SYMBOLS)):
+            raise DataError("it lacks special symbols")
+        pairs = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in merges]
+        model = _tokenizers().models.BPE(vocab=pieces, merges=pairs, unk_token=SPECIAL_SYMBOLS[UNKNOWN])
+        tokenizer = cls._of(model)
+        tokenizer.add_special_tokens(list(SPECIAL_SYMBOLS))
+        return cls(tokenizer)
 
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
@@ -245,7 +266,8 @@ def tokenizer_from_json(stored: Any) -> Tokenizer:
     except MissingDependencyError:
         raise
     except Exception as error:  # the library `tokenizers` raises no class of its own
-        raise CheckpointError(f"a stored tokenizer is damaged ({error}); hint: restore the checkpoint") from error
+        why = " ".join(str(error).split())
+        raise CheckpointError(f"a stored tokenizer is damaged ({why}); hint: restore the checkpoint") from error
 
 
 def _spelled(sentence: str) -> str:

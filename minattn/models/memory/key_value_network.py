@@ -10,7 +10,6 @@ Deviations from the paper, besides those of the memory: none.  `tied`, B = A, is
 their sizes for WikiMovies, with a dictionary of 75,542 features; centers double it (section 3.2).
 """
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, get_args
 
@@ -43,8 +42,8 @@ class KeyValueNetworkConfig:
         if self.hops > 100:
             raise ConfigError(f"hops must be at most 100, got {self.hops}; hint: 2, as in the paper")
         check_choices(self, rule=get_args(Rule))
-        if not 0 < self.std < math.inf:
-            raise ConfigError(f"std must be a number above 0, got {self.std}; hint: 0.1")
+        if not 0 < self.std <= 1e30:
+            raise ConfigError(f"std must be a number above 0, 1e30 at most, got {self.std}; hint: 0.1")
 
 
 class KeyValueNetwork(Module):

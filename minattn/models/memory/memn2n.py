@@ -13,7 +13,6 @@ Deviations from the paper, besides those of the memory: none.  The defaults are 
 d = 20, three hops, the 50 most recent sentences, parameters from N(0, 0.1^2)); d = 50 is for all tasks together.
 """
 
-import math
 from dataclasses import dataclass, replace
 from typing import Annotated, get_args
 
@@ -50,8 +49,8 @@ class MemN2NConfig:
     def __post_init__(self) -> None:
         check_sizes(self, "vocab_size", "longest", "size", "hops", "memory")
         check_choices(self, tying=get_args(Tying), encoding=get_args(Encoding))
-        if not 0 < self.std < math.inf:
-            raise ConfigError(f"std must be a number above 0, got {self.std}; hint: 0.1")
+        if not 0 < self.std <= 1e30:
+            raise ConfigError(f"std must be a number above 0, 1e30 at most, got {self.std}; hint: 0.1")
 
 
 ONE_TASK = MemN2NConfig()

@@ -12,7 +12,6 @@ Deviations from the paper: the first words of a text have fewer memories, those 
 of the Penn Treebank: d = 150, six hops, 100 words, parameters from N(0, 0.05^2).
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -45,8 +44,8 @@ class MemoryLanguageModelConfig:
 
     def __post_init__(self) -> None:
         check_sizes(self, "vocab_size", "size", "hops", "memory")
-        if not 0 < self.std < math.inf:
-            raise ConfigError(f"std must be a number above 0, got {self.std}; hint: 0.05")
+        if not 0 < self.std <= 1e30:
+            raise ConfigError(f"std must be a number above 0, 1e30 at most, got {self.std}; hint: 0.05")
 
 
 PTB = MemoryLanguageModelConfig()
