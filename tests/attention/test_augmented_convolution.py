@@ -232,33 +232,38 @@ def test_weights_are_shares(problem):
 
 
 # ---------------------------------------------------------------------------------------------- with a convolution
-def layer(d_v, outputs=6, stride=1, inputs=3, seed=0):
+def layer(d_v, stride=1, sides=(3, 4), kernel=3, seed=0):
     made = AugmentedConvolution(
-        inputs, outputs, 3, np.random.default_rng(0), d_k=4, d_v=d_v, heads=2, sides=(3, 4), stride=stride
+        3, 6, kernel, np.random.default_rng(0), d_k=4, d_v=d_v, heads=2, sides=sides, stride=stride
     )
     return randomized(made, seed)
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_maps_of_the_convolution_come_first(stride):
-    maps = np.random.default_rng(1).normal(size=(2, 3, 3 * stride, 4 * stride))
-    augmented = layer(4, stride=stride)
+@given(st.integers(0, 3), st.integers(1, 3), st.integers(0, 2), *[st.integers(1, 5)] * 2, SEEDS)
+def test_maps_of_the_convolution_come_first_and_then_those_of_attention(values, stride, half, height, width, seed):
+    """Of 6; with d_v = 0 there is the convolution alone, with d_v = 6 attention alone."""
+    d_v, sides = 2 * values, (-(-height // stride), -(-width // stride))
+    augmented = layer(d_v, stride=stride, sides=sides, kernel=2 * half + 1, seed=seed)
+    maps = np.random.default_rng(seed).normal(size=(2, 3, height, width))
     out, weights = augmented(ma.tensor(maps))
-    pooled = maps if stride == 1 else ma.ops.average_pool2d(ma.tensor(maps), 3, 2, 1, count_padding=False).numpy()
-    attended, of_attention = run(augmented.attention, pooled)
-    np.testing.assert_array_equal(out.numpy(), np.concatenate([augmented.conv(ma.tensor(maps)).numpy(), attended], 1))
-    np.testing.assert_array_equal(weights.numpy(), of_attention)
+    assert out.shape == (2, 6, *sides)
+    assert (augmented.conv is None, augmented.attention is None) == (d_v == 6, d_v == 0)
+    if d_v < 6:
+        np.testing.assert_array_equal(out.numpy()[:, : 6 - d_v], augmented.conv(ma.tensor(maps)).numpy())
+    if d_v == 0:
+        assert weights is None
+    else:
+        attended, of_attention = run(augmented.attention, maps if stride == 1 else average_pooled(maps, stride))
+        np.testing.assert_allclose(out.numpy()[:, 6 - d_v :], attended, **CLOSE)
+        np.testing.assert_allclose(weights.numpy(), of_attention, **CLOSE)
 
 
-def test_no_values_make_a_convolution_and_all_of_them_attention():
-    maps = ma.tensor(np.random.default_rng(1).normal(size=(2, 3, 3, 4)))
-    plain, whole = layer(0), layer(6)
-    out, weights = plain(maps)
-    assert plain.attention is None
-    assert weights is None
-    np.testing.assert_array_equal(out.numpy(), plain.conv(maps).numpy())
-    assert whole.conv is None
-    np.testing.assert_array_equal(whole(maps)[0].numpy(), whole.attention(maps)[0].numpy())
+def average_pooled(maps, stride):
+    """The mean of 3x3 pixels around every stride-th one, of those that there are."""
+    height, width = maps.shape[2:]
+    rows = [slice(max(0, y - 1), y + 2) for y in range(0, height, stride)]
+    columns = [slice(max(0, x - 1), x + 2) for x in range(0, width, stride)]
+    return np.stack([np.stack([maps[:, :, y, x].mean(axis=(2, 3)) for x in columns], axis=2) for y in rows], axis=2)
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 5), st.integers(1, 4), st.integers(0, 2))
@@ -336,6 +341,13 @@ def test_settings_that_do_not_fit_are_refused(settings, message):
     settings = {"outputs": 6, "kernel": 3, "d_k": 4, "d_v": 4, "heads": 2, "sides": (3, 4), **settings}
     with pytest.raises(ConfigError, match=message):
         AugmentedConvolution(3, rng=np.random.default_rng(0), **settings)
+
+
+@pytest.mark.parametrize("sides", [5, (5,), (3, 4, 5)])
+def test_sides_are_a_height_and_a_width(sides):
+    initialize = inspect.unwrap(ImageAttention.__init__)
+    with pytest.raises(ConfigError, match="need the height and width of the feature maps, got"):
+        initialize(object.__new__(ImageAttention), 3, np.random.default_rng(0), d_k=2, d_v=2, heads=1, sides=sides)
 
 
 @pytest.mark.parametrize("d_v", [0, 4])

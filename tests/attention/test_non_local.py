@@ -16,6 +16,7 @@ from minattn.attention.self_attention import MultiHeadAttention, NonLocalBlock, 
 from minattn.attention.self_attention.non_local import EXTENTS, PAIRS, SUBSAMPLES, concatenation, dot_product, gaussian
 from minattn.autograd import asnumpy, no_grad
 from minattn.errors import ConfigError, ShapeError
+from minattn.nn.initializers import unallocated
 from minattn.testing import check_gradients
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -160,11 +161,12 @@ def test_gradients_without_weights(problem, seed):
 
 
 # ---------------------------------------------------------------------------------------------- identities
-@pytest.mark.parametrize("pair", PAIRS)
-@pytest.mark.parametrize("norm", [True, False], ids=["gamma = 0", "W_z = 0"])
-def test_a_new_block_is_the_identity(pair, norm):
-    block = NonLocalBlock(4, np.random.default_rng(0), pair=pair, norm=norm)
-    x = np.random.default_rng(1).normal(size=(2, 4, 3, 3)).astype(np.float32)
+@given(problems(), st.booleans())
+def test_a_new_block_is_the_identity(problem, norm):
+    """gamma = 0, or W_z = 0 without batch normalization."""
+    of, x = problem
+    settings = {"pair": of.pair, "subsample": of.subsample, "extent": of.extent}
+    block, x = NonLocalBlock(x.shape[1], np.random.default_rng(0), norm=norm, **settings), np.concatenate([x, -x])
     np.testing.assert_array_equal(block(ma.tensor(x))[0].numpy(), x)
     np.testing.assert_array_equal(block.eval()(ma.tensor(x))[0].numpy(), x)
 
@@ -259,13 +261,34 @@ def test_weights_start_he_normal():
     assert NonLocalBlock(512, np.random.default_rng(0)).W_z.numpy().std() == pytest.approx((2 / 256) ** 0.5, rel=0.05)
 
 
-def test_large_logits_choose_the_most_similar_position():
-    """exp of thousands: the position whose vector has the largest product with one's own."""
-    x = 100 * np.array([[[1.0, 0.2, -1.0], [0.1, 0.9, -1.2]]])  # three positions on two channels
-    theta = ma.tensor(x.swapaxes(1, 2))
-    _, weights = gaussian(theta, theta, theta)
-    products = x[0].T @ x[0]
-    np.testing.assert_allclose(weights.numpy()[0], np.eye(3)[products.argmax(axis=1)], atol=1e-12)
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 3), st.sampled_from([np.float32, np.float64]), SEEDS)
+def test_large_logits_choose_the_most_similar_position(n, m, d, dtype, seed):
+    """exp of thousands: y_i is g at the position with the largest product, and gradients are finite."""
+    rng = np.random.default_rng(seed)
+    theta, phi, g = (rng.normal(size=(1, count, d)) for count in (n, m, m))
+    products = theta[0] @ phi[0].T
+    largest, second = np.sort(np.pad(products, [(0, 0), (1, 0)], constant_values=-1e9), axis=1)[:, :-3:-1].T
+    theta *= (np.maximum(1e3, 50 / (largest - second)))[:, None]  # logits 50 apart at least
+    theta, phi, g = (ma.tensor(x.astype(dtype), requires_grad=True) for x in (theta, phi, g))
+    y, weights = gaussian(theta, phi, g)
+    np.testing.assert_allclose(weights.numpy()[0], np.eye(m)[products.argmax(axis=1)], atol=1e-6)
+    np.testing.assert_allclose(y.numpy()[0], g.numpy()[0, products.argmax(axis=1)], rtol=1e-5, atol=1e-6)
+    ma.ops.sum(y * y).backward()
+    assert all(np.isfinite(x.grad).all() for x in (theta, phi, g))
+
+
+@given(problems(extents=st.sampled_from(["spacetime", "space"]), subsamples=st.sampled_from(["after", "before"])))
+def test_where_four_positions_are_equal_their_pool_changes_nothing(problem):
+    """Sums over all positions are four times those over one of each four, and so is N."""
+    block, x = problem
+    enlarged = x.repeat(2, axis=-1).repeat(2, axis=-2)
+    z, pooled = run(block, enlarged)
+    subsample, block.subsample = block.subsample, "none"
+    expected, weights = run(block, enlarged)
+    np.testing.assert_allclose(z, expected, **CLOSE)
+    height, width = x.shape[-2:]
+    of_each = weights.reshape(*weights.shape[:2], -1, height, 2, width, 2).sum(axis=(-1, -3))
+    np.testing.assert_allclose(pooled, of_each.reshape(pooled.shape), **CLOSE, err_msg=subsample)
 
 
 @given(problems())
@@ -310,9 +333,20 @@ def test_in_one_frame_space_is_all_and_in_one_position_time_is(problem):
 )
 def test_the_published_size(pair, weights):
     """1,024 channels and 512 inside; 512 biases for each of theta, phi and g, 1,024 of W_z, 2,048 of batch norm."""
-    block = NonLocalBlock(1024, np.random.default_rng(0), pair=pair)
+    with unallocated():
+        block = NonLocalBlock(1024, np.random.default_rng(0), pair=pair)
     biases = 512 * (1 if pair == "gaussian" else 3) + 1024
     assert block.count_parameters() == weights + biases + 2048
+
+
+@pytest.mark.parametrize(
+    ("channels", "weights"), [(256, 131_072), (512, 524_288), (1024, 2_097_152), (2048, 8_388_608)]
+)
+def test_the_weights_of_a_block_in_every_stage(channels, weights):
+    """Those of res2 to res5 of ResNet-50."""
+    with unallocated():
+        block = NonLocalBlock(channels, np.random.default_rng(0))
+    assert sum(parameter.size for parameter in block.parameters() if parameter.ndim == 2) == weights
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -357,10 +391,12 @@ def test_maps_that_do_not_fit_are_refused(extent, shape):
         inspect.unwrap(NonLocalBlock.forward)(block, ma.tensor(np.zeros(shape)))
 
 
-def test_a_single_position_cannot_be_pooled():
-    block = NonLocalBlock(4, np.random.default_rng(0), subsample="after")
+@pytest.mark.parametrize("subsample", ["after", "before"])
+@pytest.mark.parametrize("sides", [(1, 1), (1, 5), (5, 1)])
+def test_a_single_row_or_column_cannot_be_pooled(subsample, sides):
+    block = NonLocalBlock(4, np.random.default_rng(0), subsample=subsample)
     with pytest.raises(ShapeError, match="max_pool2d"):
-        block(ma.tensor(np.zeros((1, 4, 1, 1), np.float32)))
+        block(ma.tensor(np.zeros((1, 4, *sides), np.float32)))
 
 
 def test_no_images_give_no_maps():

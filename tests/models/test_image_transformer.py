@@ -84,13 +84,14 @@ def test_positions_of_the_published_models():
 
 
 # ---------------------------------------------------------------------------------------------- likelihood
-def test_a_uniform_model_needs_eight_bits():
-    form = {"height": 2, "width": 3, "channels": 3}
-    model = small(form, levels=256)
+@given(st.sampled_from([2, 16, 256]), st.sampled_from([1, 3]), SEEDS)
+def test_a_uniform_model_needs_the_logarithm_of_its_levels(levels, channels, seed):
+    """Eight bits for 256."""
+    model = small({"height": 2, "width": 3, "channels": channels}, seed, levels=levels)
     for parameter in model.output.parameters():
         parameter.replace_data(0 * parameter.numpy())
     bits = -model.log_likelihood(images_for(model)).numpy() / math.log(2)
-    np.testing.assert_allclose(bits, np.full((2, 18), 8.0), rtol=1e-12)
+    np.testing.assert_allclose(bits, np.full((2, 6 * channels), math.log2(levels)), rtol=1e-12)
 
 
 @every

@@ -7,6 +7,7 @@ import pytest
 from residual_by_hand import randomized
 
 import minattn as ma
+from minattn.attention.self_attention.non_local import PAIRS
 from minattn.errors import ConfigError, ShapeError
 from minattn.models import registry
 from minattn.models.vision.non_local_resnet import (
@@ -75,6 +76,12 @@ def test_five_blocks_make_resnet_101_a_sixth_larger(pair):
     weights = sum(p.size for path, p in five.named_parameters().items() if "non_local" in path and ".W_" in path)
     assert weights == 7_340_032
     assert five.count_parameters() / plain.count_parameters() == pytest.approx(1.170, abs=0.001)
+
+
+def test_resnet_50_with_five_blocks_has_three_quarters_of_resnet_101():
+    """The paper prints about 70 % of the parameters."""
+    counts = [unbuilt(name).count_parameters() for name in ("c2d_resnet50_nl5", "c2d_resnet101")]
+    assert counts[0] / counts[1] == pytest.approx(0.731, abs=0.001)
 
 
 # ---------------------------------------------------------------------------------------------- where the blocks are
@@ -155,11 +162,18 @@ def test_without_blocks_it_is_the_residual_network():
     np.testing.assert_array_equal(network(x).numpy(), network.backbone(x).numpy())
 
 
-def test_new_blocks_leave_all_answers_as_they_were():
+@pytest.mark.parametrize("pair", PAIRS)
+def test_new_blocks_leave_all_answers_as_they_were(pair):
     rng = np.random.default_rng(0)
-    network = NonLocalResNet(CONFIGURATIONS["nl_resnet20"], rng).eval()
+    network = NonLocalResNet(replace(CONFIGURATIONS["nl_resnet20"], pair=pair), rng).eval()
     x = ma.tensor(rng.normal(size=(2, 3, 12, 12)).astype(np.float32))
     np.testing.assert_array_equal(network(x).numpy(), network.backbone(x).numpy())
+
+
+def test_new_blocks_leave_all_answers_about_clips_as_they_were():
+    plain, blocked = (C2D(C2DConfig(blocks=blocks, classes=3), np.random.default_rng(0)).eval() for blocks in (0, 5))
+    x = ma.tensor(np.random.default_rng(1).normal(size=(1, 3, 4, 32, 32)).astype(np.float32))
+    np.testing.assert_array_equal(blocked(x).numpy(), plain(x).numpy())
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 5])

@@ -130,7 +130,7 @@ class ImageAttention(Module):
                 f"sines and cosines of rows and columns are four to a group, got {inputs} channels; hint: a "
                 "multiple of 4"
             )
-        if positions == "relative" and (sides is None or min(sides) < 1):
+        if positions == "relative" and (np.shape(sides) != (2,) or min(sides) < 1):
             raise ConfigError(
                 f"relative positions need the height and width of the feature maps, got {sides}; hint: "
                 "sides=(8, 8) for 8 x 8"

@@ -137,9 +137,10 @@ class NonLocalBlock(Module):
     ) -> tuple[Inexact[Tensor, "batch channels *positions"], Inexact[Tensor, "several n m"] | None]:
         """Return (z, the weights f / C(x)) of feature maps (batch, C, H, W) or (batch, C, T, H, W).
 
-        The weights are (batch, N, M), N positions in row-major order, M as many or, sub-sampled, a quarter; with
-        extent="space" those of a frame for (batch T), with "time" those of a position for (batch H W).
-        need_weights=False: (z, None).  Raises ShapeError for other axes, and for a single position to pool.
+        The weights are (batch, N, M), N positions in row-major order, M as many or, sub-sampled, a quarter, an odd last
+        row or column being left out; with extent="space" those of a frame for (batch T), with "time" those of a
+        position for (batch H W).  need_weights=False: (z, None).  Raises ShapeError for other axes, and for a single
+        row or column to pool.
         """
         images = " or (batch, channels, height, width)" if self.extent == "spacetime" else ""
         if x.ndim not in ((4, 5) if images else (5,)) or 0 in x.shape[2:]:
