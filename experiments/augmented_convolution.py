@@ -29,12 +29,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from shared import (
+    add_image_options,
     add_row_options,
     by_seed,
     check_row_options,
-    first,
     fitted,
-    halved,
+    image_splits,
     markdown_table,
     run,
     tested,
@@ -94,11 +94,9 @@ def main() -> None:
     """Train the networks that are missing; tabulate and draw those that there are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/augmented"), help="folder for the runs and the table")
-    parser.add_argument("--data", default="fashion-mnist", metavar="NAME|FOLDER", help="as of minattn train images")
-    parser.add_argument("--images", type=int, default=2000, metavar="N", help="train on the first N images only")
+    add_image_options(parser, images=2000, halve=False)
     parser.add_argument("--test", type=int, default=2000, metavar="N", help="score on the first N test images")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--halve", action=argparse.BooleanOptionalAction, default=False, help="images of half the side")
     add_row_options(parser)
     arguments = parser.parse_args()
 
@@ -108,12 +106,7 @@ def main() -> None:
     configs = {row.name: configuration(row, arguments, source) for row in ROWS}
     check_writable(arguments.out)
     check_libraries()
-    splits = source.load(configs["plain"])
-    splits = dataclasses.replace(
-        splits, train=first(splits.train, arguments.images), test=first(splits.test, arguments.test, "--test")
-    )
-    if arguments.halve:
-        splits = dataclasses.replace(splits, **{name: halved(part) for name, part in splits.parts().items()})
+    splits = image_splits(arguments, source, configs["plain"])
     print(
         f"{len(splits.train):,} images to train on, {len(splits.test):,} to test, {described(splits.train.shape)}, "
         f"{arguments.epochs} epochs",

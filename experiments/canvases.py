@@ -109,5 +109,8 @@ def path(room: int, speed: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def classes_of(items: Images) -> list[np.ndarray]:
-    """The indices of the items of each class."""
-    return [np.flatnonzero(items.labels == label) for label in np.unique(items.labels)]
+    """The indices of the items of each class.  Raises DataError for items of one class."""
+    found = [np.flatnonzero(items.labels == label) for label in np.unique(items.labels)]
+    if len(found) < 2:
+        raise DataError(f"the {len(items)} items are all of one class, and two classes are needed; hint: more images")
+    return found

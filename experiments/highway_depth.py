@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from shared import markdown_table, run
+from shared import first, markdown_table, run
 
 import minattn as ma
 from minattn.autograd import no_grad
@@ -116,9 +116,7 @@ def read(data: str, count: int | None) -> tuple[Images, int]:
     else:
         pixels, labels = (read_idx(file_of(Path(data), name)) for name in FILES)
         images = Images(pixels[:, None], labels.astype(np.int64))
-    if count is not None and not 1 <= count <= len(images):
-        raise ConfigError(f"--images must be in 1 to {len(images):,}, the images to train on; got {count:,}")
-    images = images.at(slice(count))
+    images = first(images, count)
     return images, int(images.labels.max()) + 1
 
 

@@ -64,7 +64,7 @@ class Row(NamedTuple):
     settings: dict[str, Any]
 
 
-PAIRS = {
+TITLES = {
     "gaussian": "Gaussian",
     "embedded": "embedded Gaussian",
     "dot": "dot product",
@@ -75,7 +75,7 @@ ROWS = {
     "same": [
         Row("alone", "the network alone", {}),
         Row("deeper", "one residual block more", {"extra": True}),
-        *(Row(pair, f"non-local block, {title}", {"pair": pair}) for pair, title in PAIRS.items()),
+        *(Row(pair, f"non-local block, {title}", {"pair": pair}) for pair, title in TITLES.items()),
     ],
     "fastest": [
         Row(f"{name}{suffix}", f"{title}{given}", settings | {"coordinates": bool(suffix)})
@@ -121,6 +121,9 @@ def main() -> None:
     )
     if arguments.canvas % STRIDE:
         raise ConfigError(f"--canvas must be a multiple of {STRIDE}, the pixels of a position; got {arguments.canvas}")
+    for option in ("examples", "test"):
+        if getattr(arguments, option) < 1:
+            raise ConfigError(f"--{option} must be at least 1, got {getattr(arguments, option)}")
     source = ImageSource(arguments.data)
     config = ClipConfig(model="clip_network", network=ClipNetworkConfig())
     config = with_settings(config, [*SETTINGS, f"epochs={arguments.epochs}", *arguments.set])

@@ -16,9 +16,10 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+from non_local import TITLES
 from shared import markdown_table, run
 
-from minattn.attention.self_attention.non_local import PAIRS, NonLocalBlock
+from minattn.attention.self_attention.non_local import NonLocalBlock
 from minattn.autograd import Tensor, no_grad, tensor
 from minattn.errors import ConfigError
 from minattn.tasks.files import write_text
@@ -28,12 +29,6 @@ from minattn.viz.style import NAME_GAP, PALETTE, LineName, axes_at, name_lines, 
 
 CHANNELS = 64
 MIB = 2**20
-NAMES = {
-    "gaussian": "Gaussian",
-    "embedded": "embedded Gaussian",
-    "dot": "dot product",
-    "concatenation": "concatenation",
-}
 FORMS = {"with weights": True, "without": False}
 
 
@@ -50,7 +45,7 @@ def main() -> None:
     sides = sorted(set(arguments.sides))
     found = {
         (pair, form): np.array([extra_bytes(pair, side, need_weights) for side in sides])
-        for pair in PAIRS
+        for pair in TITLES
         for form, need_weights in FORMS.items()
     }
     text = table(sides, found)
@@ -78,7 +73,7 @@ def extra_bytes(pair: str, side: int, need_weights: bool) -> int:
 def table(sides: list[int], found: dict[tuple[str, str], np.ndarray]) -> str:
     """A line a pairwise function and form, a column a number of positions."""
     rows = [
-        [f"{NAMES[pair]}, {form}", *(f"{size / MIB:.2f}" for size in sizes)] for (pair, form), sizes in found.items()
+        [f"{TITLES[pair]}, {form}", *(f"{size / MIB:.2f}" for size in sizes)] for (pair, form), sizes in found.items()
     ]
     return markdown_table(["MiB", *(f"N = {side**2:,}" for side in sides)], rows)
 
@@ -87,9 +82,8 @@ def draw(sides: list[int], found: dict[tuple[str, str], np.ndarray]):
     """Memory against N, both logarithmic: a panel with weights, one without."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    names = list(NAMES.values())
     left, width, height = 0.65, 2.4, 2.4
-    panel = width + max(map(text_width, names)) + NAME_GAP + 0.25
+    panel = width + max(map(text_width, TITLES.values())) + NAME_GAP + 0.25
     positions = [side**2 for side in sides]
     highest, lowest = (pick(map(pick, found.values())) / MIB for pick in (max, min))
     with styled_figure(left + 2 * panel, height + 0.9) as figure:
@@ -97,7 +91,7 @@ def draw(sides: list[int], found: dict[tuple[str, str], np.ndarray]):
             axes = axes_at(figure, left + i * panel, 0.35, width, height)
             axes.set(xscale="log", yscale="log", ylim=(lowest / 1.5, highest * 1.5), title=form, xlabel="positions N")
             axes.set(ylabel="" if i else "MiB beyond input and output")
-            lines = {name: found[pair, form] / MIB for pair, name in NAMES.items()}
+            lines = {name: found[pair, form] / MIB for pair, name in TITLES.items()}
             for (_, sizes), color in zip(lines.items(), PALETTE, strict=False):
                 axes.plot(positions, sizes, "o-", color=color)
             axes.grid()

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 from shared import (
+    add_image_options,
     add_row_options,
     by_seed,
     check_row_options,
-    first,
     fitted,
-    halved,
+    image_splits,
     markdown_table,
     run,
     stored_result,
@@ -57,11 +57,9 @@ def main() -> None:
     """Train the networks that are missing; tabulate and draw those that there are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/pixel_blocks"), help="folder for the runs and the table")
-    parser.add_argument("--data", default="fashion-mnist", metavar="NAME|FOLDER", help="as of minattn train pixels")
-    parser.add_argument("--images", type=int, default=8000, metavar="N", help="train on the first N images only")
+    add_image_options(parser, images=8000, halve=True)
     parser.add_argument("--test", type=int, default=2000, metavar="N", help="score on the first N test images")
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--halve", action=argparse.BooleanOptionalAction, default=True, help="images of half the side")
     add_row_options(parser)
     arguments = parser.parse_args()
 
@@ -71,12 +69,7 @@ def main() -> None:
     config = task.configure(given, source=source)
     check_writable(arguments.out)
     check_libraries()
-    splits = source.load(config)
-    splits = dataclasses.replace(
-        splits, train=first(splits.train, arguments.images), test=first(splits.test, arguments.test, "--test")
-    )
-    if arguments.halve:
-        splits = dataclasses.replace(splits, **{name: halved(part) for name, part in splits.parts().items()})
+    splits = image_splits(arguments, source, config)
     shape = described(splits.train.shape)
     print(f"{len(splits.train):,} images to train on, {len(splits.test):,} to test, {shape}", flush=True)
     results = []

@@ -31,12 +31,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from shared import (
     accuracy,
+    add_image_options,
     add_row_options,
     by_seed,
     check_row_options,
-    first,
     fitted,
-    halved,
+    image_splits,
     markdown_table,
     run,
     stored_result,
@@ -107,11 +107,9 @@ def main() -> None:
     """Train the networks that are missing; tabulate and draw those that there are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/residual"), help="folder for the runs and the table")
-    parser.add_argument("--data", default="fashion-mnist", metavar="NAME|FOLDER", help="as of minattn train images")
-    parser.add_argument("--images", type=int, default=5000, metavar="N", help="train on the first N images only")
+    add_image_options(parser, images=5000, halve=True)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--narrow", type=int, default=4, metavar="N", help="by what numbers of maps are divided")
-    parser.add_argument("--halve", action=argparse.BooleanOptionalAction, default=True, help="images of half the side")
     add_row_options(parser)
     arguments = parser.parse_args()
 
@@ -121,10 +119,7 @@ def main() -> None:
     config = configuration(arguments)
     check_writable(arguments.out)
     check_libraries()
-    splits = ImageSource(arguments.data).load(config)
-    splits = dataclasses.replace(splits, train=first(splits.train, arguments.images))
-    if arguments.halve:
-        splits = dataclasses.replace(splits, **{name: halved(part) for name, part in splits.parts().items()})
+    splits = image_splits(arguments, ImageSource(arguments.data), config)
     print(f"{len(splits.train):,} images to train on, {len(splits.dev):,} held out, {config.epochs} epochs", flush=True)
     results = []
     for row in ROWS:

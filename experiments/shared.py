@@ -1,6 +1,7 @@
 """Parts that the experiments share: runs that are trained once, tables in Markdown, and errors as one line."""
 
-from argparse import ArgumentParser, Namespace
+import dataclasses
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,26 @@ def by_seed(scores: np.ndarray) -> tuple[str, str]:
 
 
 # ---------------------------------------------------------------------------------------------- images
+def add_image_options(parser: ArgumentParser, images: int, halve: bool) -> None:
+    """Add the options of `image_splits`, with these defaults, but for --test."""
+    parser.add_argument("--data", default="fashion-mnist", metavar="NAME|FOLDER", help="as of minattn train images")
+    parser.add_argument("--images", type=int, default=images, metavar="N", help="train on the first N images only")
+    parser.add_argument("--halve", action=BooleanOptionalAction, default=halve, help="images of half the side")
+
+
+def image_splits(arguments: Namespace, source: Source, config: TaskConfig) -> ImageSplits:
+    """The first `--images` images to train on, and the first `--test` to test on where there is that option.
+
+    With --halve they have half their height and width.
+    """
+    splits = source.load(config)
+    test = first(splits.test, getattr(arguments, "test", None), "--test", "test on")
+    splits = dataclasses.replace(splits, train=first(splits.train, arguments.images), test=test)
+    if arguments.halve:
+        splits = dataclasses.replace(splits, **{name: halved(part) for name, part in splits.parts().items()})
+    return splits
+
+
 def halved(images: Images) -> Images:
     """The images with half as many rows and columns, each pixel the mean of 2x2; an odd last one is left out."""
     count, channels, height, width = images.pixels.shape
@@ -118,10 +139,10 @@ def halved(images: Images) -> Images:
     return Images(np.rint(means).astype(np.uint8), images.labels)
 
 
-def first(images: Images, count: int | None, option: str = "--images") -> Images:
+def first(images: Images, count: int | None, option: str = "--images", use: str = "train on") -> Images:
     """The first images; None is all of them.  Raises ConfigError for a count, of that option, that there is not."""
     if count is not None and not 1 <= count <= len(images):
-        raise ConfigError(f"{option} must be in 1 to {len(images):,}, the images to train on; got {count:,}")
+        raise ConfigError(f"{option} must be in 1 to {len(images):,}, the images to {use}; got {count:,}")
     return images.at(slice(count))
 
 

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from minattn.data.images.dataset import ImageSplits
+from minattn.data.images.digits import load_digits
+from minattn.tasks.images.source import ImageSource
+
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 sys.path.insert(0, str(EXPERIMENTS))  # as Python does for a script: they share a module
 
@@ -37,3 +41,12 @@ def refused(call):
         assert set(folder.rglob("*")) == before
 
     return run
+
+
+@pytest.fixture
+def few_digits(monkeypatch):
+    """60 digits to train on and to test on and 20 for dev, in place of the images of any source."""
+    pytest.importorskip("sklearn", reason="needs the extra images")
+    digits = load_digits()
+    few = ImageSplits(digits.train.at(slice(60)), digits.dev.at(slice(20)), digits.test.at(slice(60)), digits.classes)
+    monkeypatch.setattr(ImageSource, "load", lambda *_: few)

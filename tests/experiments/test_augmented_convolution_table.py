@@ -5,23 +5,13 @@ from importlib.util import find_spec
 
 import pytest
 
-from minattn.data.images.dataset import ImageSplits
-from minattn.data.images.digits import load_digits
-from minattn.tasks.images.source import ImageSource
-
-pytestmark = pytest.mark.skipif(
-    find_spec("PIL") is None or find_spec("sklearn") is None, reason="needs the extra images"
-)
+pytestmark = [
+    pytest.mark.skipif(find_spec("PIL") is None, reason="needs the extra images"),
+    pytest.mark.usefixtures("few_digits"),
+]
 
 NAME = "augmented_convolution.py"
 FEW = ("--data", "digits", "--images", "24", "--test", "10", "--epochs", "1", "--seeds", "1", "--set", "batch_size=12")
-
-
-@pytest.fixture(autouse=True)
-def few_digits(monkeypatch):
-    digits = load_digits()
-    few = ImageSplits(digits.train.at(slice(30)), digits.dev.at(slice(9)), digits.test.at(slice(12)), digits.classes)
-    monkeypatch.setattr(ImageSource, "load", lambda *_: few)
 
 
 def test_rows_are_trained_once_and_tabulated_with_the_heads(call, tmp_path):
@@ -52,7 +42,7 @@ def test_attention_everywhere_on_images_of_half_the_side(call, tmp_path):
         (["--rows", "absolute"], "there is no row 'absolute'; hint: one of plain"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--set", "heads=2"], "the rows differ in"),
-        (["--images", "31"], "--images must be in 1 to 30"),
+        (["--images", "61"], "--images must be in 1 to 60, the images to train on"),
         (["--rows", "plain", "--only-seed", "2"], "there is no network to tabulate"),
     ],
 )

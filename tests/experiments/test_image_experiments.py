@@ -11,7 +11,7 @@ from small_images import SMALL, write_images
 
 from minattn import viz
 from minattn.autograd import no_grad, tensor
-from minattn.data.images.dataset import Images, ImageSplits
+from minattn.data.images.dataset import Images
 from minattn.data.images.digits import load_digits
 from minattn.tasks import driver
 from minattn.tasks.images.classifier import Classifier
@@ -32,14 +32,6 @@ def call(call, monkeypatch):
     """`call("name.py", ...)` runs an experiment without the figures of its runs and returns what it prints."""
     monkeypatch.setattr(driver, "draw_figures", lambda *_: [])
     return call
-
-
-@pytest.fixture
-def few_digits(monkeypatch):
-    """60 digits to train on and 20 each for dev and test, in place of all."""
-    digits = load_digits()
-    few = ImageSplits(digits.train.at(slice(60)), digits.dev.at(slice(20)), digits.test.at(slice(20)), digits.classes)
-    monkeypatch.setattr(ImageSource, "load", lambda *_: few)
 
 
 @pytest.fixture

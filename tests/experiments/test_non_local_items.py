@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,11 +11,9 @@ from clip_network import LARGER_RECEPTIVE_FIELD, RECEPTIVE_FIELD, ClipNetwork, C
 import minattn as ma
 from minattn.autograd import observe
 from minattn.autograd.observers import Observer
-from minattn.data.images.dataset import Images, ImageSplits
-from minattn.data.images.digits import load_digits
+from minattn.data.images.dataset import Images
 from minattn.errors import ConfigError, DataError
 from minattn.models.summary import count_macs
-from minattn.tasks.images.source import ImageSource
 
 NAME = "non_local.py"
 
@@ -60,6 +57,13 @@ def test_a_canvas_without_room_for_pairs_is_refused():
         same(solid_items(), 2, 25, 15, np.random.default_rng(0))
     with pytest.raises(DataError, match="a class has one item"):
         same(solid_items(each=1), 2, 32, 15, np.random.default_rng(0))
+
+
+def test_items_of_one_class_are_refused():
+    items, rng = solid_items(classes=1), np.random.default_rng(0)
+    for make in (lambda: same(items, 2, 32, 15, rng), lambda: fastest(items, 2, 32, rng)):
+        with pytest.raises(DataError, match="the 3 items are all of one class, and two classes are needed; hint"):
+            make()
 
 
 # ---------------------------------------------------------------------------------------------- clips
@@ -167,28 +171,9 @@ def test_clips_are_seen_at_every_second_frame(extent, shape):
 
 # ---------------------------------------------------------------------------------------------- the script
 FEW = (
-    "--data",
-    "digits",
-    "--examples",
-    "24",
-    "--test",
-    "10",
-    "--epochs",
-    "1",
-    "--seeds",
-    "1",
-    "--set",
-    "batch_size=12",
+    *("--data", "digits", "--examples", "24", "--test", "10"),
+    *("--epochs", "1", "--seeds", "1", "--set", "batch_size=12"),
 )
-
-
-@pytest.fixture
-def few_digits(monkeypatch):
-    if find_spec("sklearn") is None:
-        pytest.skip("needs the extra images")
-    digits = load_digits()
-    few = ImageSplits(digits.train.at(slice(60)), digits.dev.at(slice(9)), digits.test.at(slice(60)), digits.classes)
-    monkeypatch.setattr(ImageSource, "load", lambda *_: few)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +200,10 @@ def test_rows_are_trained_once_and_tabulated_with_what_a_position_attends_to(
         (["fastest", "--set", "pair=dot"], "the rows differ in"),
         (["same", "--canvas", "20"], "do not fit on 20"),
         (["same", "--canvas", "62"], "--canvas must be a multiple of 4"),
+        (["same", "--canvas", "0"], "do not fit on 0"),
+        (["fastest", "--canvas", "-4"], "do not move on -4"),
+        (["same", "--examples", "0"], "--examples must be at least 1, got 0"),
+        (["fastest", "--test", "-1"], "--test must be at least 1, got -1"),
         (["same", "--rows", "alone", "--only-seed", "2"], "there is no network to tabulate"),
     ],
 )

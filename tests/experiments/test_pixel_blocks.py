@@ -5,13 +5,10 @@ from importlib.util import find_spec
 
 import pytest
 
-from minattn.data.images.dataset import ImageSplits
-from minattn.data.images.digits import load_digits
-from minattn.tasks.images.source import ImageSource
-
-pytestmark = pytest.mark.skipif(
-    find_spec("PIL") is None or find_spec("sklearn") is None, reason="needs the extra images"
-)
+pytestmark = [
+    pytest.mark.skipif(find_spec("PIL") is None, reason="needs the extra images"),
+    pytest.mark.usefixtures("few_digits"),
+]
 
 NAME = "pixel_blocks.py"
 SETTINGS = ("layers=1", "d_model=8", "d_ff=8", "heads=2", "levels=4", "mixtures=2")
@@ -19,13 +16,6 @@ FEW = (
     *("--data", "digits", "--images", "24", "--test", "6", "--seeds", "1", "--no-halve"),
     *(part for setting in SETTINGS for part in ("--set", setting)),
 )
-
-
-@pytest.fixture(autouse=True)
-def few_digits(monkeypatch):
-    digits = load_digits()
-    few = ImageSplits(digits.train.at(slice(30)), digits.dev.at(slice(9)), digits.test.at(slice(12)), digits.classes)
-    monkeypatch.setattr(ImageSource, "load", lambda *_: few)
 
 
 def test_rows_are_trained_once_and_tabulated_beside_what_needs_no_network(call, tmp_path):
@@ -52,7 +42,7 @@ def test_images_are_halved(call, tmp_path):
     [
         (["--rows", "1d-9"], "there is no row '1d-9'; hint: one of 1d-8"),
         (["--set", "query=3"], "the rows differ in"),
-        (["--test", "13"], "--test must be in 1 to 12"),
+        (["--test", "61"], "--test must be in 1 to 60, the images to test on"),
     ],
 )
 def test_what_it_refuses(call, tmp_path, arguments, says):

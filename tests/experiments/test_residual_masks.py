@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shared import halved
 
 from minattn.data.images import cifar
 from minattn.data.images.dataset import Images
@@ -87,9 +88,9 @@ def test_as_many_labels_are_wrong_as_it_says_and_all_others_alike(functions, per
         assert (labels != functions["mislabelled"](images, percent, 10, 2).labels).any()
 
 
-def test_an_image_is_halved_by_means_of_four(functions):
+def test_an_image_is_halved_by_means_of_four():
     pixels = np.arange(2 * 5 * 4, dtype=np.uint8).reshape(1, 2, 5, 4)
-    images = functions["halved"](Images(pixels, np.array([3])))
+    images = halved(Images(pixels, np.array([3])))
     assert images.labels.tolist() == [3]
     expected = [
         [[np.rint(pixels[0, c, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean()) for j in range(2)] for i in range(2)]
