@@ -161,7 +161,7 @@ def table(results: list[dict]) -> str:
 
 @no_grad()
 def draw(classifier: Classifier, test: Images):
-    """Where each head of the first augmented block of the last stage looks from the middle, over test images."""
+    """What the middle position attends to with each head of the last stage's first block, over test images."""
     images = test.at(slice(SHOWN))
     _, attention = classifier.model(tensor(classifier.normalization(images.pixels)), return_attention=True)
     weights = asnumpy(attention["backbone.stages.2.blocks.0.augmented"].data)  # (image, head, y, x, y, x)
@@ -176,7 +176,7 @@ def draw(classifier: Classifier, test: Images):
             for axes, picture in zip(row, drawn, strict=True):
                 axes.imshow(picture, interpolation="nearest")
                 axes.set(xticks=(), yticks=(), frame_on=False)
-                rows, columns = picture.shape[:2]  # a ring around the place that looks
+                rows, columns = picture.shape[:2]  # a ring around the query
                 x, y = (width // 2 + 0.5) * columns / width, (height // 2 + 0.5) * rows / height
                 axes.plot(x - 0.5, y - 0.5, "o", color="white", fillstyle="none", markersize=7)
         for axes, name in zip(grid[0], ["image", *(f"head {i + 1}" for i in range(heads.shape[1]))], strict=True):

@@ -34,7 +34,7 @@ from minattn.nn.initializers import Rng
 from minattn.tasks.images.settings import ImageConfig
 
 STRIDE = 4  # pixels from a position of the last feature maps to the next
-RECEPTIVE_FIELD = 31  # pixels on a side that a position of the last feature maps sees
+RECEPTIVE_FIELD = 31  # pixels on a side that a position of the last feature maps depends on
 LARGER_RECEPTIVE_FIELD = 47  # with a residual block more
 
 
@@ -125,12 +125,12 @@ def multiply_adds(config: ClipNetworkConfig, side: int) -> int:
     total = stem + first + (2 if config.extra else 1) * block + 2 * width * config.classes
     if config.pair is None:
         return total
-    seen = {"spacetime": positions, "space": in_frame, "time": pooled}[config.extent]
+    keys = {"spacetime": positions, "space": in_frame, "time": pooled}[config.extent]
     projections = (2 if config.pair == "gaussian" else 4) * positions * 2 * width * width
     of_f, of_sum = {  # theta^T phi, and f g
-        "gaussian": (2 * width * seen, width * seen),
-        "embedded": (width * seen, width * seen),
+        "gaussian": (2 * width * keys, width * keys),
+        "embedded": (width * keys, width * keys),
         "dot": (width**2, width**2),  # theta (phi^T g)
-        "concatenation": (2 * width, width * seen),
+        "concatenation": (2 * width, width * keys),
     }[config.pair]
     return total + projections + positions * (of_f + of_sum)

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from canvases import ANSWERS, BEST_SUM, fastest, same, small
+from canvases import ANSWERS, BEST_SUM, BEST_SUM_BY_SIDE, fastest, same, small
 from clip_network import RECEPTIVE_FIELD, STRIDE, ClipConfig, ClipNetworkConfig, multiply_adds
 from shared import (
     add_row_options,
@@ -148,7 +148,10 @@ def main() -> None:
     write_json(arguments.out / f"{name}.json", {"results": results})
     text = table(rows, results)
     if name == "same":
-        text += f"\nA sum of a score for each item is right for at most {100 * BEST_SUM:.1f} %.\n"
+        text += (
+            f"\nA sum of a score for each item is right for at most {100 * BEST_SUM:.1f} %, or "
+            f"{100 * BEST_SUM_BY_SIDE:.1f} % where the scores of the two items may be different functions.\n"
+        )
     write_text(arguments.out / f"{name}.md", text)
     print(f"\n{text}")
     if drawn is not None:
@@ -200,7 +203,7 @@ def draw(classifier: Classifier, images: Images):
     _, attention = classifier.model(tensor(classifier.normalization(images.pixels)), return_attention=True)
     pixels = np.sqrt(images.pixels / 255)  # brighter
     frames = np.stack([pixels[:, max(0, t - 1) : t + 2].max(axis=1) for t in range(0, pixels.shape[1], 2)], axis=1)
-    count, times, side, _ = frames.shape  # what the pool sees
+    count, times, side, _ = frames.shape  # as C2D pools them
     cells = side // STRIDE  # positions on a side
     weights = asnumpy(attention["non_local"].data).reshape(count, times, cells, cells, times, cells, cells)
     brightness = frames[:, 0].reshape(count, cells, STRIDE, cells, STRIDE).mean(axis=(2, 4)).reshape(count, -1)
@@ -213,25 +216,25 @@ def draw(classifier: Classifier, images: Images):
         for axes in grid[count:]:
             axes.set_axis_off()
         for axes, i in zip(grid, range(count), strict=False):
-            seen = np.concatenate(list(weights[i, 0, *queries[i]]), axis=1)  # frame beside frame
-            (picture,) = laid_over(np.concatenate(list(frames[i]), axis=1)[None, None], seen[None])
+            attended = np.concatenate(list(weights[i, 0, *queries[i]]), axis=1)  # frame beside frame
+            (picture,) = laid_over(np.concatenate(list(frames[i]), axis=1)[None, None], attended[None])
             axes.imshow(picture, interpolation="nearest", extent=(0, times * cells, cells, 0))
             axes.set(xticks=(), yticks=(), frame_on=False)
             axes.vlines(np.arange(1, times) * cells, 0, cells, color="white", linewidth=2)
-            draw_arrows(axes, queries[i], seen)
+            draw_arrows(axes, queries[i], attended)
             right, title = answers[i] == images.labels[i], classifier.classes[images.labels[i]]
             note = "" if right else f", taken for {classifier.classes[answers[i]]}"
             axes.set_title(f"{title}{note}", weight="normal", color=INK if right else PALETTE[1])
     return figure
 
 
-def draw_arrows(axes, query: np.ndarray, seen: np.ndarray) -> None:
-    """A ring around a position, and arrows to those that have the most of its weights, the thicker the more."""
+def draw_arrows(axes, query: np.ndarray, weights: np.ndarray) -> None:
+    """A ring around a position, and arrows to those with the largest weights, thicker where they are larger."""
     row, column = query + 0.5
     axes.plot(column, row, "o", color="white", fillstyle="none", markersize=6)
-    for largest in np.argsort(seen, axis=None)[-ARROWS:]:
-        y, x = np.unravel_index(largest, seen.shape)
-        width = 2 * np.sqrt(max(0, seen[y, x]) / seen.max())
+    for largest in np.argsort(weights, axis=None)[-ARROWS:]:
+        y, x = np.unravel_index(largest, weights.shape)
+        width = 2 * np.sqrt(max(0, weights[y, x]) / weights.max())
         if width > 0.3 and (y, x) != tuple(query):
             arrow = {"arrowstyle": "->", "color": "white", "linewidth": width, "shrinkA": 3, "shrinkB": 0}
             axes.annotate("", (x + 0.5, y + 0.5), (column, row), arrowprops=arrow)

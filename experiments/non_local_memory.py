@@ -56,7 +56,7 @@ def main() -> None:
 
 @no_grad()
 def extra_bytes(pair: str, side: int, need_weights: bool) -> int:
-    """The most memory at a time while a block sees side x side positions, beyond its input and output."""
+    """The most memory at a time during a call with side x side positions, beyond its input and output."""
     rng = np.random.default_rng(0)
     block = NonLocalBlock(CHANNELS, rng, pair=pair).eval()
     x = tensor(rng.standard_normal((1, CHANNELS, side, side)).astype(np.float32))

@@ -113,7 +113,7 @@ def of(results: list[dict], name: str) -> np.ndarray:
 
 
 def table(results: list[dict], others: dict[str, float]) -> str:
-    """A line a row, and a line for each way without a network."""
+    """A line a row, and a line for each baseline."""
     rows = [[title, *by_seed(of(results, name))] for name, (title, _) in ROWS.items() if len(of(results, name))]
     rows += [[name.replace("_", " "), "", f"{bits:.2f}"] for name, bits in others.items()]
     return markdown_table(["", "bits per dimension, seed by seed", "mean"], rows)

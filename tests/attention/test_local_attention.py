@@ -31,8 +31,8 @@ def made(sizes):
     return blocks_1d(*sizes) if len(sizes) == 3 else blocks_2d(*sizes)[1]
 
 
-def seen_by(blocks):
-    """Which positions each sees, as a mask: the memory of its block as far as it is not later."""
+def mask_of(blocks):
+    """Which positions each attends to: the memory of its block as far as it is not later."""
     n = blocks[-1].end
     mask = np.zeros((n, n), bool)
     for block in blocks:
@@ -50,7 +50,7 @@ def drawn(shape, seed):
 @given(ANY_BLOCKS, SEEDS)
 def test_it_is_attention_over_all_positions_under_a_mask(sizes, seed):
     blocks = made(sizes)
-    mask = seen_by(blocks)
+    mask = mask_of(blocks)
     q, k, v = (drawn((2, len(mask), size), seed + i) for i, size in enumerate((3, 3, 2)))
     scores = np.where(mask, q @ k.swapaxes(1, 2) / np.sqrt(3), -np.inf)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -85,7 +85,7 @@ def test_the_first_positions_alone_get_the_same(sizes, seed):
 
 @given(st.integers(1, 12), st.integers(1, 12), SEEDS)
 def test_blocks_of_half_the_length_or_more_are_causal_attention(length, query, seed):
-    """One block of all positions, or two, of which the second sees the whole first."""
+    """One block of all positions, or two, of which the second attends to the whole first."""
     query = max(query, -(-length // 2))
     x = ma.tensor(drawn((length, 3), seed))
     local, _ = local_attention(x, x, x, blocks_1d(length, query))
@@ -94,8 +94,8 @@ def test_blocks_of_half_the_length_or_more_are_causal_attention(length, query, s
 
 
 @given(st.integers(1, 20), st.integers(1, 5))
-def test_a_position_sees_all_of_the_first_block_and_never_more_than_two(length, query):
-    mask = seen_by(blocks_1d(length, query))
+def test_a_position_attends_to_all_of_the_first_block_and_never_to_more_than_two(length, query):
+    mask = mask_of(blocks_1d(length, query))
     for i, row in enumerate(mask):
         assert not row[i + 1 :].any()
         if length >= 2 * query:
@@ -129,7 +129,7 @@ def test_rectangles_of_the_authors_code():
 
 
 @given(*[st.integers(1, 5)] * 4, st.integers(0, 3), st.integers(0, 3))
-def test_a_rectangle_sees_what_is_generated_before_it_above_and_at_its_left(height, width, h_q, w_q, h_m, w_m):
+def test_the_memory_of_a_rectangle_is_above_and_at_its_left_and_generated_before_it(height, width, h_q, w_q, h_m, w_m):
     order, blocks = blocks_2d(height, width, (h_q, w_q), (h_m, w_m))
     assert sorted(order) == list(range(height * width))
     assert [b.start for b in blocks] == [0, *(b.end for b in blocks[:-1])]
@@ -188,7 +188,7 @@ def layers(blocks, seed=0, d_k=None):
 @given(ANY_BLOCKS, SEEDS)
 def test_heads_are_those_of_multi_head_attention_under_the_mask(sizes, seed):
     blocks = made(sizes)
-    local, mask = layers(blocks, seed, 3), seen_by(blocks)
+    local, mask = layers(blocks, seed, 3), mask_of(blocks)
     full = MultiHeadAttention(4, 2, np.random.default_rng(0), 3, 3)
     for parameter, same in zip(full.parameters(), local.parameters(), strict=True):
         parameter.replace_data(same.numpy())

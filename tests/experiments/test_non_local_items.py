@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from canvases import FRAMES, SPEEDS, fastest, path, same, small
+from canvases import BEST_SUM, BEST_SUM_BY_SIDE, FRAMES, SPEEDS, fastest, path, same, small
 from clip_network import LARGER_RECEPTIVE_FIELD, RECEPTIVE_FIELD, ClipNetwork, ClipNetworkConfig, multiply_adds
 
 import minattn as ma
@@ -50,6 +50,29 @@ def test_half_of_the_pairs_are_of_one_class_and_no_receptive_field_holds_both_it
             for left in range(canvas - reach + 1):
                 window = picture[top : top + reach, left : left + reach]
                 assert len(np.unique(window[window > 0])) < 2
+
+
+@pytest.mark.parametrize("by_side", [False, True])
+def test_how_often_a_sum_of_two_scores_can_be_right(by_side):
+    """Of three classes all scores from -2 to 2 are tried; the best have the form that gives the bounds for ten."""
+    best = 0.0
+    for s in itertools.product(range(-2, 3), repeat=3):
+        for t in itertools.product(range(-2, 3), repeat=3) if by_side else [s]:
+            best = max(best, right(np.array(s) + 0.25, np.array(t) + 0.25))
+    classes = np.arange(3)
+    apart = np.where(classes < 2, 1, -9)
+    assert best == pytest.approx(right(classes, 0.5 - classes) if by_side else right(apart, apart))
+    classes = np.arange(10)
+    apart = np.where(classes < 5, 1, -9)
+    assert right(apart, apart) == pytest.approx(BEST_SUM)
+    assert right(classes, 0.5 - classes) == pytest.approx(BEST_SUM_BY_SIDE)
+
+
+def right(s, t):
+    """The share of pairs, half of them of one class, for which s(one) + t(other) > 0 tells whether they are."""
+    says_same = np.add.outer(s, t) > 0
+    is_same = np.eye(len(s), dtype=bool)
+    return (says_same[is_same].mean() + (~says_same[~is_same]).mean()) / 2
 
 
 def test_a_canvas_without_room_for_pairs_is_refused():

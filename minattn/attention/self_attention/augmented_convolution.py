@@ -46,9 +46,10 @@ POSITIONS = ("none", "sinusoidal", "coordinates", "relative")
 def relative_to_absolute(
     by_distance: Inexact[Tensor, "*batch length distances"],
 ) -> Inexact[Tensor, "*batch length length"]:
-    """Return y[i, j] = x[i, j - i + L - 1] of x (.., L, 2L - 1): by distance, -L + 1 to L - 1, becomes by position.
+    """Return y[i, j] = x[i, j - i + L - 1] of x (.., L, 2L - 1): from an index by distance, -L + 1 to L - 1,
+    to one by position.
 
-    With a column more, row i of x begins i positions too late in rows of 2L - 1, which is the shift wanted.
+    With a column of zeros more, x has rows of 2L numbers; read in rows of 2L - 1, its row i is shifted by i.
     Raises ShapeError where the distances are not 2L - 1.
     """
     *batch, length, distances = by_distance.shape
@@ -103,7 +104,7 @@ def real_dtype(x: Tensor) -> np.dtype:
 class ImageAttention(Module):
     """Multi-head self-attention over the positions of an image, (a) to (d).
 
-    d_k, d_v: numbers of the keys and of the values of all heads together, multiples of `heads`.  sides: height and
+    d_k, d_v: sizes of the keys and of the values of all heads together, multiples of `heads`.  sides: height and
     width of the feature maps, for which positions="relative" has embeddings; other positions take any size.
     W_q, W_k: (F_in, d_k); W_v: (F_in, d_v); W_O: (d_v, d_v); r_H: (2H - 1, d_k / heads); r_W: (2W - 1, d_k / heads).
     """

@@ -1,24 +1,25 @@
-"""Local self-attention: blocks of queries, each with a memory of its own, and never a score outside of it.
+"""Local self-attention: blocks of queries, each with a memory of its own, and no scores outside of it.
 
 N. Parmar, A. Vaswani, J. Uszkoreit, L. Kaiser, N. Shazeer, A. Ku and D. Tran, "Image Transformer", ICML 2018,
-sections 3.2 and 3.3.  The positions of an image are generated one after another.  They are cut into blocks of queries
-that follow each other in that order; the queries q of a block attend to one memory M, which is what the block sees of
-earlier positions and then the block itself, of which a query sees what is not later:
+sections 3.2 and 3.3.  The positions of an image are generated one after another, and in this order they are cut into
+blocks of queries.  All queries q of a block attend to one memory M: certain earlier positions, and then the block
+itself, in which a query attends to itself and to those before it:
 
     q_a = softmax(W_q q (M W_k)^T / sqrt(d_k)) M W_v                                            (a)
 
-1-D: positions in raster order, blocks of l_q; a block sees the l_m positions before it, in the authors' code as many as
-it has itself, the whole block before.  Images of less than two blocks are one block.
+1-D: positions in raster order, blocks of l_q; the memory begins with the l_m positions before the block, in the
+authors' code with the whole block before it, l_m = l_q.  Images of less than two blocks are one block.
 
-2-D: blocks of h_q x w_q positions of the image, in raster order, and positions in raster order in each.  A block sees
-h_m rows above it, from w_m columns left of it to w_m columns right of it, and w_m columns at its left:
+2-D: blocks of h_q x w_q positions of the image, in raster order, and positions in raster order in each.  The memory
+begins with h_m rows above the block, from w_m columns left of it to w_m columns right of it, and w_m columns at its
+left:
 
     above left    above   above right
     left          block
 
-All of that is generated before the block.  So what a position depends on is by this order, not by rows of the image.
+All of that is generated before the block.  So attention is causal in this order, not in the raster order of the image.
 
-A block costs n_q n_m products, all blocks n l_m in place of n^2.  The letter is this file's.
+A block has n_q n_m scores, all blocks about n n_m in place of n^2.  The letter is this file's.
 
 Deviations from the paper: d_k is the size of a head's keys, as in the Transformer, where the paper prints d.  The
 authors' code pads images to whole blocks and masks what it padded; here blocks at the edge are smaller, and nothing is
@@ -41,7 +42,7 @@ from minattn.published import Mechanism, Paper
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Queries `start` to `end` - 1, and what they see of earlier positions, all in the order of generation."""
+    """Queries `start` to `end` - 1, and the earlier positions of their memory, all in the order of generation."""
 
     start: int
     end: int
@@ -49,7 +50,7 @@ class Block:
 
     @property
     def memory(self) -> Integer[np.ndarray, " memory"]:
-        """The positions of the memory: what is seen of earlier ones, and the block."""
+        """The positions of the memory: the earlier ones, then those of the block."""
         return np.concatenate([self.before, np.arange(self.start, self.end)])
 
 
@@ -134,7 +135,7 @@ def local_attention(
 
 
 def _gather(x: Inexact[Tensor, "*batch n d"], block: Block) -> Inexact[Tensor, "*batch memory d"]:
-    """The memory of a block, without a copy where its positions are one after another."""
+    """The memory of a block, without a copy where its positions are contiguous."""
     memory = block.memory
     first, end = int(memory[0]), int(memory[0]) + len(memory)
     if np.array_equal(memory, np.arange(first, end)):
@@ -153,7 +154,7 @@ def _scatter(weights: Any, memory: np.ndarray, n: int) -> Any:
 class LocalMultiHeadAttention(MultiHeadAttention):
     """Multi-head attention of positions in the order of generation, by blocks.
 
-    d_k, d_v: sizes of a head's keys and values, as in `MultiHeadAttention`.  It is causal always.
+    d_k, d_v: sizes of a head's keys and values, as in `MultiHeadAttention`.  It is always causal.
     """
 
     def __init__(
@@ -194,7 +195,7 @@ class LocalMultiHeadAttention(MultiHeadAttention):
 MECHANISM = Mechanism(
     name="local self-attention",
     paper=Paper("Parmar et al.", 2018, "Image Transformer"),
-    equation="section 3.3: q_a = softmax(W_q q (M W_k)' / sqrt(d_k)) M W_v, M: the block of q and what it sees",
+    equation="section 3.3: q_a = softmax(W_q q (M W_k)' / sqrt(d_k)) M W_v, M: the block of q and positions before it",
     code="LocalMultiHeadAttention",
     model="minattn.models.ImageTransformer",
     command="minattn train pixels",

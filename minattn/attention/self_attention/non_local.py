@@ -1,8 +1,8 @@
 """Non-local blocks: the response at a position of an image or a video is a weighted mean over all positions.
 
-X. Wang, R. Girshick, A. Gupta and K. He, "Non-local neural networks", CVPR 2018, section 3.  x_i is the vector at
-position i, of N in H x W or T x H x W, with C channels; W_g, W_theta and W_phi go to C_i = C / 2 and are 1x1
-convolutions, W_z goes back:
+X. Wang, R. Girshick, A. Gupta and K. He, "Non-local neural networks", CVPR 2018, section 3.  x_i, with C
+channels, is the vector at position i of N, which are H x W or T x H x W; W_g, W_theta and W_phi are 1x1 convolutions to
+C_i = C / 2 channels, and W_z is one from there to C:
 
     y_i = 1 / C(x) sum_j f(x_i, x_j) g(x_j),   g(x_j) = W_g x_j                                 (1)
     f(x_i, x_j) = exp(x_i^T x_j),                          C(x) = sum_j f(x_i, x_j)             (2)  Gaussian
@@ -11,13 +11,14 @@ convolutions, W_z goes back:
     f(x_i, x_j) = ReLU(w_f^T [theta(x_i), phi(x_j)]),      C(x) = N                             (5)  concatenation
     z_i = W_z y_i + x_i                                                                         (6)
 
-Batch normalization follows W_z, and its weight gamma starts at 0: at first a block is the identity, and can be put
-into a trained network.  (2) and (3) are softmax attention without 1 / sqrt(C_i).  Sub-sampling (section 3.3) max-pools
-2 x 2 positions of each frame after phi and g, which leaves a quarter of the pairs; N is then the number of those.  In a
-video a block may attend to all positions, to those of the same frame, or to the same position in all frames (table 2d).
+Batch normalization follows W_z, and its weight gamma starts at 0: a new block is the identity, and can be inserted into
+a trained network.  (2) and (3) are softmax attention without 1 / sqrt(C_i).  Sub-sampling (section 3.3) max-pools 2 x 2
+positions of each frame after phi and g, which leaves a quarter of the pairs; N in C(x) is then the number of positions
+after pooling.  In a video a position may attend to all positions, to those of its frame, or to itself in all frames
+(table 2d).
 
-Where nobody asks for the weights, (4) is theta (phi^T g / N), with C_i x C_i numbers in place of N x N, and the others
-go by blocks of queries, so that without gradients no N x N matrix is in memory.
+With need_weights=False (4) is computed as theta (phi^T g / N), with C_i x C_i numbers in place of N x N, and the others
+for one block of queries after another, so that without gradients no N x N matrix is in memory.
 
 Deviations from the paper: the four convolutions have biases, as in the authors' code.  That code pools x before phi
 and g, subsample="before", which is another function than the paper's "after", multiplies the

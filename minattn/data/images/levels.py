@@ -21,7 +21,7 @@ def to_levels(pixels: UInt8[np.ndarray, "images channels height width"], levels:
 
 
 def from_levels(images: Levels, levels: int) -> UInt8[np.ndarray, "images channels height width"]:
-    """Return levels as bytes that `to_levels` takes back, the first black and the last white."""
+    """Return levels as bytes, of which `to_levels` gives the levels again; the first is black, the last white."""
     return (-(-images * 255 // (levels - 1))).astype(np.uint8)
 
 

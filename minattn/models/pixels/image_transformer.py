@@ -5,7 +5,7 @@ section 3.  Layers of the Transformer, with local self-attention (`attention/sel
 place of that over all positions, generate an image of H x W pixels and C channels:
 
     categorical   each channel of a pixel is a position, in the order row, column, channel; a table of embeddings for
-                  each channel; the softmax of one of 256 levels
+                  each channel; p is a softmax over 256 levels
     mixture       each pixel is a position, its channels embedded together; `logistic_mixture.py`
 
     x_0[t] = Dropout(e(position t - 1) + P_t),  e(position -1) = 0                              (a)
@@ -13,7 +13,7 @@ place of that over all positions, generate an image of H x W pixels and C channe
     p(position t) = softmax(x_N[t] W + b), or the mixture of x_N[t] W + b                       (c)
 
 t counts positions in the order of generation, which in blocks of two dimensions is block by block.  P_t is d / 2
-numbers for the row of position t and d / 2 for its column, C columns a pixel in the categorical form: sines and
+numbers for the row of position t and d / 2 for its column, C columns for a pixel in the categorical form: sines and
 cosines, half of each, or learned.
 
 Super-resolution (section 3) has an encoder of the low-resolution image, layers of the Transformer whose positions, a
@@ -27,8 +27,8 @@ and the feed-forward network of (b) takes q_b.
 The letters are this file's.
 
 Deviations from the paper: the embeddings are drawn from N(0, 1 / d) and multiplied by sqrt(d), as in the Transformer;
-other weights Glorot-uniform.  The sizes for super-resolution are those of the authors' code.  The mixture's position is
-its pixel, of any number of channels that `logistic_mixture.py` has.
+other weights Glorot-uniform.  The sizes for super-resolution are those of the authors' code.  A mixture may
+have one channel, too.
 """
 
 import math
@@ -184,11 +184,11 @@ class ImageTransformer(Module):
         low_resolution: Integer[Array, "batch channels rows columns"] | None = None,
         return_attention: bool = False,
     ) -> Inexact[Tensor, "batch n outputs"] | tuple[Inexact[Tensor, "batch n outputs"], Attention]:
-        """Return what (c) makes a distribution of, for all positions in the order of generation.
+        """Return x_N W + b of (c), for all positions in the order of generation.
 
         low_resolution: the images that the encoder takes, where there is one.  With return_attention=True (outputs,
         attention): the weights (batch, heads, n, n) of every layer, in that order, and (batch, heads, n, m) over the
-        encoder's positions.  Raises ShapeError for images of another size, DataError for levels that there are not.
+        encoder's positions.  Raises ShapeError for images of another size, DataError for levels out of range.
         """
         embedded = self._embedded(self.tokens(images))
         memory, attention = self._memory(low_resolution, return_attention)
@@ -213,7 +213,7 @@ class ImageTransformer(Module):
     def tokens(self, images: Integer[Array, "batch channels height width"]) -> Integer[Array, "batch n together"]:
         """Return the levels in the order of generation: a channel at a position, or all of a pixel.
 
-        Raises ShapeError for images of another size, DataError for levels that there are not.
+        Raises ShapeError for images of another size, DataError for levels out of range.
         """
         config = self.config
         images = checked_levels(images, config.shape, config.levels)
@@ -224,7 +224,7 @@ class ImageTransformer(Module):
     def images(
         self, tokens: Integer[np.ndarray, "batch n together"]
     ) -> Integer[np.ndarray, "batch channels height width"]:
-        """Return the images of levels in the order of generation: `tokens` the other way round."""
+        """Return the images of levels in the order of generation: the inverse of `tokens`."""
         config = self.config
         by_row = np.empty_like(tokens)
         by_row[:, self.order] = tokens
@@ -308,8 +308,8 @@ class ImageTransformer(Module):
     ) -> Iterator[Integer[np.ndarray, "batch made together"]]:
         """Iterate over the levels so far, in the order of generation, one position more each time.
 
-        Positions that are `given` keep their `tokens`, the others are sampled: of an image whose upper half is given,
-        the lower half; where nothing is given, images.  temperature: divides the logits, and multiplies the deviations
+        Positions that are `given` keep their `tokens`, the others are sampled: the lower half of images whose upper
+        half is given, or whole images where nothing is.  temperature: divides the logits, and multiplies the deviations
         of a mixture; 0 takes the likeliest.  low_resolution: the images that the encoder takes, where there is one.
         Call `eval()` first: in training mode dropout is on here too.  Raises ConfigError for a temperature below 0,
         or above 1e30, ShapeError for another number of positions and for low-resolution images that do not fit.
@@ -388,7 +388,7 @@ class ImageEncoder(Module):
     ) -> tuple[Inexact[Tensor, "batch m d_model"], Attention]:
         """Return (M of (d), the weights (batch, heads, m, m) of every layer), positions row by row.
 
-        Raises ShapeError for images of another size, DataError for levels that there are not.
+        Raises ShapeError for images of another size, DataError for levels out of range.
         """
         config = self.config
         channels, height, width = config.low_resolution
@@ -405,7 +405,7 @@ class ImageEncoder(Module):
 def checked_levels(
     images: Array, shape: tuple[int, int, int], levels: int
 ) -> Integer[Array, "batch channels height width"]:
-    """The images in int64.  Raises ShapeError for another shape, DataError for levels that there are not."""
+    """The images in int64.  Raises ShapeError for another shape, DataError for levels out of range."""
     images = as_array(images)
     if images.ndim != 4 or images.shape[1:] != shape or images.dtype.kind not in "iu":
         raise ShapeError(
@@ -423,7 +423,7 @@ def checked_levels(
 def embedded_levels(
     table: Inexact[Tensor, "rows d"], channel: Integer[np.ndarray, " n"], tokens: Integer[Array, "batch n"], levels: int
 ) -> Inexact[Tensor, "batch n d"]:
-    """sqrt(d) times the rows of the table, which has those of all levels of a channel after one another."""
+    """sqrt(d) times rows of the table, in which the levels of one channel follow those of another."""
     ids = like(channel * levels, tokens) + tokens
     return ops.embedding(table, ids) * math.sqrt(table.shape[1])
 

@@ -8,8 +8,8 @@ Transformer", ICML 2018, uses it.  Levels 0 to L - 1 are x = -1 to 1, and each i
     p(pixel) = sum_k pi_k prod_c p(x_c | mu_kc, s_kc)                                           (b)
     mu_k2 = m_k2 + a_k x_1;  mu_k3 = m_k3 + b_k x_1 + c_k x_2                                   (c)  of three channels
 
-A network gives for each of K logistics the logit of pi_k, and for each channel m and log s, and a, b and c through
-tanh.  log s is at least -7.
+For each of K logistics a network outputs the logit of pi_k, for each channel m and log s, and what a, b and c are the
+tanh of.  log s is at least -7.
 
 In (a) sigma(u) - sigma(w) = sigma(u) sigma(-w) (1 - exp(w - u)), so that
 
@@ -59,7 +59,7 @@ class LogisticMixture:
 
     @property
     def size(self) -> int:
-        """How many numbers of a network describe a pixel: 100 of three channels with ten logistics."""
+        """How many outputs of a network describe a pixel: 100 of three channels with ten logistics."""
         return self.mixtures * (1 + 2 * self.channels + self.coefficients)
 
     def log_likelihood(
@@ -74,9 +74,9 @@ class LogisticMixture:
     def sample(
         self, outputs: Float[np.ndarray, "*batch size"], rng: np.random.Generator, temperature: float = 1.0
     ) -> Integer[np.ndarray, "*batch channels"]:
-        """Sample pixels: a logistic by its pi, then channel after channel the nearest level, on which the next depends.
+        """Sample pixels: a logistic, then one channel after another, rounded to a level, on which the next depends.
 
-        temperature: divides the logits and multiplies s; at 0 the likeliest logistic's means.
+        temperature: divides the logits and multiplies s; at 0 the pixel is the means of the likeliest logistic.
         """
         logits, means, log_scales, coefficients = (
             np.asarray(part.data, np.float64) for part in self._split(Tensor(outputs))

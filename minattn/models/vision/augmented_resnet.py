@@ -13,8 +13,8 @@ kappa = 2 upsilon = 0.2 and N_h = 8.
 
 Deviations from the paper: those of the backbones.  AA-ResNet-34 has kappa = upsilon = 0.25, which gives the printed
 20.7 million parameters; AA-WRN-28-10 has 36.1 million, printed are 36.2.  `aa_resnet20`, the last stage of ResNet-20
-for small images, is not in the paper: 4 heads, keys of at least 4 numbers.  Nor is `both`, by which attention can stand
-in place of all 3x3 convolutions of basic blocks, as with kappa = upsilon = 1 it does in bottlenecks, which have one.
+for small images, is not in the paper: 4 heads, keys of at least 4 numbers.  Nor is `both`, which augments both
+3x3 convolutions of a basic block: with kappa = upsilon = 1 attention replaces them, as it replaces a bottleneck's.
 """
 
 from dataclasses import dataclass, replace
@@ -111,7 +111,7 @@ CONFIGURATIONS = {
 
 # ---------------------------------------------------------------------------------------------- blocks
 def augmented(conv: Conv2d, config: AugmentedResNetConfig, sides: tuple[int, int], rng: Rng) -> AugmentedConvolution:
-    """Return what takes the place of a convolution: d_k and d_v by the shares kappa and upsilon of its filters."""
+    """Return the augmented form of a convolution: d_k and d_v are the shares kappa and upsilon of its filters."""
     outputs, inputs, kernel, _ = conv.weight.shape
     d_k, d_v = (config.heads * int(share * outputs // config.heads) for share in (config.kappa, config.upsilon))
     return AugmentedConvolution(
@@ -198,7 +198,7 @@ class AugmentedWideBlock(Module):
 
 
 def found(weights: Tensor | None) -> Attention:
-    """The attention of a block, which has none where upsilon is too small for a value a head."""
+    """The attention of a block, which has none where upsilon is too small for one value per head."""
     return {} if weights is None else {"augmented": weights}
 
 

@@ -1,4 +1,4 @@
-"""I3D: C2D with some of its kernels inflated, so that convolutions see several frames of a clip.
+"""I3D: C2D with some of its kernels inflated, so that convolutions span several frames of a clip.
 
 J. Carreira and A. Zisserman, "Quo vadis, action recognition? A new model and the Kinetics dataset", CVPR 2017, have the
 inflation; X. Wang, R. Girshick, A. Gupta and K. He, "Non-local neural networks", CVPR 2018, section 4.1, this network,
@@ -17,9 +17,9 @@ A convolution of t x k x k is one of k x k over frames that are stacked with the
 
 The letter is this file's.
 
-Deviations from the papers: those of C2D.  Before the first frame and after the last there are those two again, where
-the authors' code has zeros: so (a) holds at the ends of a clip too.  Of every two blocks it is the first, counted in
-each stage; the authors' code has all three of res2 and one of res5.
+Deviations from the papers: those of C2D.  Clips are padded with their first and last frames, where the
+authors' code pads with zeros: so (a) holds at the ends of a clip too.  Of every two blocks of a stage the first is
+inflated; the authors' code inflates all three of res2 and one of res5.
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def inflated(kernel: np.ndarray, kernel_frames: int) -> np.ndarray:
 
 
 class InflatedBottleneck(Module):
-    """A bottleneck of the frames of clips, one of whose three kernels has three frames."""
+    """A bottleneck on clips, with three frames in one of its three kernels."""
 
     def __init__(self, block: Bottleneck, which: int, rng: Rng) -> None:
         self.convolutions: list[ConvNorm] = block.convolutions
@@ -129,7 +129,7 @@ I3D_CONFIGURATIONS = {
 
 
 class I3D(C2D):
-    """C2D whose conv1 sees five frames, and every second residual block three."""
+    """C2D with five frames in the kernel of conv1, and three in a kernel of every second residual block."""
 
     def __init__(self, config: I3DConfig, rng: Rng) -> None:
         super().__init__(config, rng)

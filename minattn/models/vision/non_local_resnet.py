@@ -14,14 +14,14 @@ ResNet on every frame of a clip; only its pools mix frames:
     res5      4x7x7
               1             mean over all positions and frames, dropout 0.5, linear layer to 400 classes
 
-Non-local blocks stand after residual blocks: one before the last block of res4; five after every second block of res3
+Non-local blocks follow residual blocks: one before the last block of res4; five after every second block of res3
 and res4 (of ResNet-101 every seventh of res4); ten after every block of res3 and of ResNet-50's res4, and in ResNet-101
 after "the corresponding" ones.  They are embedded Gaussians, in the authors' code sub-sampled.
 
 Deviations from the paper: those of the block and of the residual networks; pools pad by 1.  Every seventh block of
 ResNet-101 is from the authors' code; which of its 23 are the corresponding six the paper does not say, and here they
-are spread evenly.  A bottleneck has its stride in the 3x3 convolution.  `nl_resnet20`, a block after the last one
-but one of 16x16 positions, is not in the paper.
+are spread evenly.  A bottleneck has its stride in the 3x3 convolution.  `nl_resnet20`, with a block
+before the last residual block on 16x16 positions, is not in the paper.
 """
 
 from collections.abc import Sequence
@@ -58,9 +58,9 @@ BlockIndex = tuple[int, int]
 
 
 def insertion_points(count: int, blocks: Sequence[int]) -> list[BlockIndex]:
-    """Return the residual blocks after which 1, 5 or 10 non-local blocks stand, by the blocks of each stage.
+    """Return the residual blocks that 1, 5 or 10 non-local blocks follow, for so many residual blocks in each stage.
 
-    They are those of the last two stages but one, res3 and res4 of ResNet-50 and -101.  Raises ConfigError for another
+    They are in the two stages before the last one, res3 and res4 of ResNet-50 and -101.  Raises ConfigError for another
     count, and where there are too few residual blocks for it.
     """
     last = len(blocks) - 2
@@ -270,7 +270,7 @@ class C2D(NonLocalResNet):
     def first(
         self, clips: Inexact[Tensor, "batch channels frames height width"]
     ) -> tuple[Inexact[Tensor, "images filters new_height new_width"], int]:
-        """Return (the feature maps after conv1, of every second frame, and pool1; how many frames a clip has now)."""
+        """Return (the feature maps of every second frame after conv1 and pool1, the number of frames that are left)."""
         every_second = clips[:, :, ::2]
         return pooled_in_time(self.backbone.stem(as_frames(every_second)), every_second.shape[2])
 
@@ -278,7 +278,7 @@ class C2D(NonLocalResNet):
 def pooled_in_time(
     x: Inexact[Tensor, "images channels height width"], frames: int
 ) -> tuple[Inexact[Tensor, "fewer channels height width"], int]:
-    """Return (the largest of three frames, every second time, how many frames a clip has now)."""
+    """Return (the maximum of three frames around every second one, the number of frames that are left)."""
     *lead, height, width = as_clips(x, frames).shape
     pooled = ops.max_pool2d(ops.reshape(as_clips(x, frames), (*lead, height * width)), (3, 1), (2, 1), (1, 0))
     frames = pooled.shape[2]

@@ -98,9 +98,9 @@ class PixelModel:
         seed: int = 0,
         on_progress: OnProgress = ignore_progress,
     ) -> np.ndarray:
-        """Images (count, channels, height, width), bytes, whose first `rows` rows stay, and whose others are sampled.
+        """Images (count, channels, height, width) in bytes: the first `rows` rows stay, the others are sampled.
 
-        With an encoder, which takes the low-resolution images of all rows.
+        An encoder takes the low-resolution images of all rows.
         """
         network, model = self.config.network, self.model.eval()
         images = to_levels(pixels, network.levels)

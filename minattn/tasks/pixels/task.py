@@ -1,7 +1,7 @@
 """Images generated pixel by pixel: an Image Transformer learns what images are like, samples some and completes others.
 
 The data are the 8x8 digits that scikit-learn ships, Fashion-MNIST, CIFAR-10 or a folder of images; their classes are
-not looked at.  The score is bits per dimension, -log2 p of a channel of a pixel given those generated before, the mean
+not used.  The score is bits per dimension, -log2 p of a channel of a pixel given those generated before, the mean
 over the test images, beside what histograms and PNG need for the same images (`minattn.tasks.pixels.baselines`).  At
 every evaluation the model samples a row of images, and in the end completes the lower halves of test images too.
 
@@ -89,7 +89,7 @@ class PixelGeneration(Task):
         return {"baselines": others}
 
     def figures(self, predictor: PixelModel, test: Images, evaluation: Evaluation, folder: Path) -> Sequence[str]:
-        """Images that the best model samples, and test images whose lower half it completes, or that it enlarges."""
+        """Images that the best model samples, and test images that it completes from their upper half, or enlarges."""
         draw_page(predictor, folder / PAGE, test)
         return [PAGE]
 
