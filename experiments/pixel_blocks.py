@@ -42,7 +42,7 @@ from minattn.tasks.pixels.settings import PixelConfig
 from minattn.tasks.pixels.task import PixelGeneration
 from minattn.tasks.run_folder import check_libraries, check_writable
 from minattn.viz import save_figure
-from minattn.viz.style import MUTED, PALETTE, styled_figure
+from minattn.viz.style import PALETTE, styled_figure
 
 SIZES = (8, 16, 64, 256)
 ROWS = {
@@ -87,7 +87,7 @@ def main() -> None:
     write_json(arguments.out / "blocks.json", {"results": results, "baselines": others})
     text = table(results, others)
     write_text(arguments.out / "blocks.md", text)
-    save_figure(draw(results, others), arguments.out / "blocks.png")
+    save_figure(draw(results), arguments.out / "blocks.png")
     print(f"\n{text}\nfigure: {arguments.out / 'blocks.png'}")
 
 
@@ -119,8 +119,8 @@ def table(results: list[dict], others: dict[str, float]) -> str:
     return markdown_table(["", "bits per dimension, seed by seed", "mean"], rows)
 
 
-def draw(results: list[dict], others: dict[str, float]):
-    """Bits per dimension by the length of one-dimensional blocks, with the other forms and a histogram as lines."""
+def draw(results: list[dict]):
+    """Bits per dimension by the length of one-dimensional blocks, with the other networks as lines."""
     with styled_figure(4.6, 2.8) as figure:
         figure.set_layout_engine("constrained")
         axes = figure.subplots()
@@ -131,7 +131,6 @@ def draw(results: list[dict], others: dict[str, float]):
             for i, (name, title) in enumerate((("2d-8x8", "2-D, 8x8"), ("mixture", "mixture, 64")))
             if len(of(results, name))
         ]
-        lines.append(("histogram of each pixel", others["a_histogram_for_each_pixel"], MUTED))
         for title, bits, color in lines:
             axes.axhline(bits, color=color, linestyle="--", linewidth=1, label=title)
         axes.set(xscale="log", xlabel="positions of a block", ylabel="bits per dimension")
