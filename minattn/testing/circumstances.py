@@ -70,10 +70,10 @@ class Circumstance:
 
 
 TRIED = (
-    Circumstance(row=ONE_HOT, upstream_memory="strided"),
+    Circumstance(row=ONE_HOT, upstream_memory="strided", inputs_memory="read-only"),
     Circumstance(inputs_memory="strided", factor=HUGE, upstream_memory="read-only"),
     Circumstance(elsewhere=True, row=ONES, factor=TINY, upstream_memory="broadcast"),
-    Circumstance(inputs_memory="read-only", factor=0.0),
+    Circumstance(factor=0.0),
 )
 
 

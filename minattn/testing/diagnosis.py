@@ -73,7 +73,8 @@ def looks_like(evidence: Evidence) -> list[str]:
     for rule in CONDUCT:
         for said in rule(evidence):
             return [f"looks like {said}"]
-    fitting = [said for rule in RULES for said in rule(evidence)]
+    slight = evidence.same(evidence.actual, evidence.right)  # then whatever equals the right gradient would explain it
+    fitting = [said for rule in (SLIGHT if slight else RULES) for said in rule(evidence)]
     return [f"looks like {', or '.join(fitting)}"] if len(fitting) in (1, 2) else []
 
 
@@ -319,6 +320,9 @@ Rule = Callable[[Evidence], Iterator[str]]
 
 CONDUCT: tuple[Rule, ...] = (nothing_arrives, upstream_ignored, another_gradient_every_time)
 """What shows without a comparison with other gradients; the first of these that fits is all that is said."""
+
+SLIGHT: tuple[Rule, ...] = (factor, single_precision)
+"""Mistakes that show in numbers which are nearly right."""
 
 RULES: tuple[Rule, ...] = (factor, other_input, rearranged, region, missing_term, value_for_input, single_precision)
 """Mistakes that would each explain the numbers; where two do, both are named, and where more do, none."""

@@ -119,3 +119,23 @@ def test_a_pullback_that_fails_in_another_run_hides_no_mistake(dtype):
         return 2 * g * np.cos(x)
 
     assert diagnosis(np.sin, vjp, X.astype(dtype)) == "a factor 2 too many"
+
+
+def test_a_slight_error_is_explained_by_nothing_that_equals_the_right_gradient():
+    """The gradient is symmetric, and the same at the value as at the input."""
+    symmetric = X + X.T
+
+    def f(x):
+        return (x * symmetric).sum()
+
+    slightly = 1 + 4e-10 * np.array([[1.0, 0.9, 0.8], [0.7, 0.6, 1.0], [0.9, 0.8, 0.7]])
+    assert diagnosis(f, lambda g, x: g * symmetric * slightly, X) == ""
+    assert diagnosis(lambda x: 2 * x, lambda g, x: 2 * g * slightly, X) == ""
+
+
+def test_a_gradient_that_is_wrong_for_read_only_inputs_alone():
+    def vjp(g, x):
+        return g * np.cos(x) * (1 if x.flags.writeable else 2)
+
+    with pytest.raises(GradientMismatch, match="right in a first run, wrong with read-only inputs"):
+        check_vjp(np.sin, vjp, X)
