@@ -18,8 +18,8 @@ FORMAT = "minattn gradcheck example 1"
 def store(path: Path, test: str, arguments: dict[str, Any]) -> None:
     """Write the arguments of a test into an .npz file.
 
-    Arrays keep their values, strides and whether they can be written to; numbers, strings, None, and tuples, lists and
-    dicts of all these are stored too.  Raises TypeError for anything else.
+    Arrays keep their values, strides and whether they can be written to; numbers, strings, None, slices, Ellipsis, and
+    tuples, lists and dicts of all these are stored too.  Raises TypeError for anything else.
     """
     arrays: dict[str, np.ndarray] = {}
     said = json.dumps({"format": FORMAT, "test": test, "arguments": _described(arguments, arrays)})
@@ -58,6 +58,10 @@ def _described(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"dict": [[key, _described(part, arrays)] for key, part in value.items()]}
     if isinstance(value, (tuple, list)):
         return {type(value).__name__: [_described(part, arrays) for part in value]}
+    if isinstance(value, slice):
+        return {"slice": [_described(part, arrays) for part in (value.start, value.stop, value.step)]}
+    if value is ...:
+        return {"ellipsis": None}
     if value is None or isinstance(value, (bool, int, float, str)):
         return {"value": value}
     raise TypeError(f"a {type(value).__name__} cannot be stored")
@@ -71,6 +75,10 @@ def _restored(said: dict[str, Any], file: Any) -> Any:
         return {key: _restored(part, file) for key, part in content}
     if kind in ("tuple", "list"):
         return {"tuple": tuple, "list": list}[kind](_restored(part, file) for part in content)
+    if kind == "slice":
+        return slice(*(_restored(part, file) for part in content))
+    if kind == "ellipsis":
+        return ...
     if kind == "drawn":
         return Drawn([_restored(part, file) for part in content])
     return np.dtype(content).type if kind == "type" else content

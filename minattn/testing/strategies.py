@@ -179,12 +179,12 @@ def masks(draw: Any, shape: Shape, axis: int = -1, full_rows: bool = True) -> An
 
 @st.composite
 def ids(draw: Any, shape: Shape | Strategy[Shape], count: int, negative: bool = False) -> Any:
-    """Integer ids in [0, count), or in [-count, count) if `negative`; repeated ones among them.  For a count of 0 the
-    first axis is empty."""
+    """Integer ids in [0, count), or in [-count, count) if `negative`; repeated ones among them.  For a count of 0
+    there are none: the first axis is empty, and is made where there is no axis."""
     shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
     dtype = draw(st.sampled_from((np.int64, np.int32)))
-    if count < 0 or (count == 0 and not shape):
-        raise ConfigError(f"there is no id below {count}; hint: a count of 1 or more")
+    if count < 0:
+        raise ConfigError(f"ids are counted from 0, got a count of {count}; hint: negative=True for negative ones")
     if count == 0:
         return np.zeros((0, *shape[1:]), dtype)
     return draw(hnp.arrays(dtype, shape, elements=st.integers(-count * negative, count - 1)))

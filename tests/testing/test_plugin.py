@@ -8,8 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
 
 from minattn.errors import DataError
+from minattn.testing import strategies
 from minattn.testing.examples import Drawn, load, store
 
 TESTS = """
@@ -114,6 +116,7 @@ def test_arguments_come_back_as_they_were(tmp_path):
         "number": np.array(2.0),
         "mask": np.array([True, False]),
         "mixed": (1, 2.5, "a", None, [np.int64(3), {"axis": -1}]),
+        "index": (slice(None, -1, np.int64(2)), ..., None, np.array([0, 1])),
         "dtype": np.float32,
         "drawn": Drawn([np.ones(2), 7]),
     }
@@ -127,6 +130,8 @@ def test_arguments_come_back_as_they_were(tmp_path):
         assert before.strides == after.strides or not before.size
         assert before.flags.writeable == after.flags.writeable
     assert found["mixed"] == (1, 2.5, "a", None, [3, {"axis": -1}])
+    assert found["index"][:3] == (slice(None, -1, 2), ..., None)
+    assert found["index"][3].tolist() == [0, 1]
     assert found["dtype"] is np.float32
     assert np.array_equal(found["drawn"].draw(None), np.ones(2))
     assert found["drawn"].draw(None) == 7
@@ -145,3 +150,10 @@ def test_what_cannot_be_stored_or_read(tmp_path):
     np.savez(tmp_path / "c.npz", a=np.ones(3))
     with pytest.raises(DataError, match="is no example"):
         load(tmp_path / "c.npz")
+
+
+@given(strategies.shapes().flatmap(strategies.index_expressions))
+def test_every_index_can_be_stored(tmp_path_factory, index):
+    path = tmp_path_factory.mktemp("indices") / "a.npz"
+    store(path, "test", {"index": index})
+    load(path)

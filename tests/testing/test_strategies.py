@@ -194,8 +194,7 @@ except MissingDependencyError as error:
             "masks of shape () have no rows along axis -1; hint: full_rows",
         ),
         (lambda: strategies.masks((2, 3), axis=2, full_rows=False), "masks of shape (2, 3) have no rows along axis 2"),
-        (lambda: strategies.ids((), 0), "there is no id below 0; hint: a count of 1 or more"),
-        (lambda: strategies.ids((3,), -1), "there is no id below -1"),
+        (lambda: strategies.ids((3,), -1), "ids are counted from 0, got a count of -1; hint: negative=True"),
     ],
 )
 def test_what_cannot_be_drawn(strategy, said):
