@@ -155,7 +155,7 @@ def table(results: list[dict]) -> str:
             f"{of(row, 'seconds').mean():.0f}",
         ]
 
-    header = ["network", "parameters", "right, %, seed by seed", "mean", "seconds"]
+    header = ["network", "parameters", "accuracy (%), seed by seed", "mean", "seconds"]
     return markdown_table(header, [cells(row) for row in ROWS if len(of(row, "accuracy"))])
 
 

@@ -180,7 +180,7 @@ def table(rows: list[Row], results: list[dict]) -> str:
     def of(row: Row, key: str) -> np.ndarray:
         return np.array([result[key] for result in results if result["row"] == row.name])
 
-    header = ["network", "right, %, seed by seed", "mean", "parameters", "million multiply-adds"]
+    header = ["network", "accuracy (%), seed by seed", "mean", "parameters", "million multiply-adds"]
     return markdown_table(
         header,
         [

@@ -218,7 +218,7 @@ def table(results: list[dict]) -> str:
 
     header = [
         "network",
-        "right, %, seed by seed",
+        "accuracy (%), seed by seed",
         "mean",
         "of the images it learned from",
         "mean mask, module by module",
