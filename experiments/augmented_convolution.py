@@ -3,7 +3,7 @@ r"""Augmented convolutions on a part of Fashion-MNIST: at equal parameters, and 
     python experiments/augmented_convolution.py --out runs/augmented
     python experiments/augmented_convolution.py --rows relative --only-seed 1      (one network, the others later)
     python experiments/augmented_convolution.py --out runs/everywhere --halve --images 6000 --epochs 8 \
-        --set batch_size=32 --set lr=0.1 --rows none_everywhere relative_everywhere
+        --set batch_size=32 --set lr=0.1 --rows plain none_everywhere sinusoidal_everywhere relative_everywhere
 
 I. Bello et al., "Attention augmented convolutional networks", ICCV 2019, comparisons of theirs at a small size:
 

@@ -6,7 +6,14 @@ import json
 import numpy as np
 import pytest
 from canvases import BEST_SUM, BEST_SUM_BY_SIDE, FRAMES, SPEEDS, fastest, path, same, small
-from clip_network import LARGER_RECEPTIVE_FIELD, RECEPTIVE_FIELD, ClipNetwork, ClipNetworkConfig, multiply_adds
+from clip_network import (
+    LARGER_RECEPTIVE_FIELD,
+    RECEPTIVE_FIELD,
+    ClipNetwork,
+    ClipNetworkConfig,
+    multiply_adds,
+    with_coordinates,
+)
 
 import minattn as ma
 from minattn.autograd import observe
@@ -181,6 +188,22 @@ def test_multiply_adds_of_a_picture(settings):
     positions, width = 16 * 16, config.width
     pairs = {"embedded": 2 * width, "gaussian": 3 * width}.get(config.pair, 0) * positions**2
     assert multiply_adds(config, 64) - pairs == count_macs(of(**settings), (1, 64, 64))
+
+
+def test_coordinates_are_three_more_channels_beside_the_gray_values():
+    clips = np.random.default_rng(0).normal(size=(2, 1, 3, 5, 2)).astype(np.float32)
+    given = with_coordinates(ma.tensor(clips)).numpy()
+    assert given.shape == (2, 4, 3, 5, 2)
+    assert given.dtype == np.float32
+    np.testing.assert_array_equal(given[:, :1], clips)
+    for n, t, y, x in np.ndindex(2, 3, 5, 2):
+        np.testing.assert_allclose(given[n, 1:, t, y, x], [t - 1, y / 2 - 1, 2 * x - 1])
+    network = of(channels=3, coordinates=True)
+    taken = []
+    stem = network.stem
+    network.stem = lambda frames: taken.append(frames.numpy()) or stem(frames)
+    network(ma.tensor(clips[:, 0]))
+    np.testing.assert_array_equal(taken[0], given.swapaxes(1, 2).reshape(6, 4, 5, 2))
 
 
 @pytest.mark.parametrize(("extent", "shape"), [("spacetime", (2, 256, 256)), ("time", (128, 4, 4))])
