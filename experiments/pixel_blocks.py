@@ -97,8 +97,9 @@ def measured(name: str, config: PixelConfig, splits: ImageSplits, out: Path, tra
     given = {"settings": as_json(config), "train": splits.train.fingerprint(), "test": splits.test.fingerprint()}
 
     def result() -> dict:
-        predictor, seconds = fitted(config, splits, folder, PixelGeneration())
-        bits = predictor.mean_loss(splits.test) / float(np.log(2))
+        task = PixelGeneration()
+        predictor, seconds = fitted(config, splits, folder, task)
+        bits = task.evaluate(predictor, splits.test).metrics["bits_per_dimension"]
         print(f"{ROWS[name][0]}, seed {config.seed}: {bits:.3f} bits per dimension; {seconds:.0f} s", flush=True)
         parameters = predictor.model.count_parameters()
         return {"row": name, "seed": config.seed, "bits_per_dimension": bits, "parameters": parameters}

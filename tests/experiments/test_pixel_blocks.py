@@ -1,9 +1,12 @@
 """The experiment on blocks of the Image Transformer: what it trains, what it leaves, and what it refuses."""
 
 import json
+import math
 from importlib.util import find_spec
 
 import pytest
+
+from minattn.tasks.pixels.pixel_model import PixelModel
 
 pytestmark = [
     pytest.mark.skipif(find_spec("PIL") is None, reason="needs the extra images"),
@@ -31,6 +34,13 @@ def test_rows_are_trained_once_and_tabulated_beside_what_needs_no_network(call, 
     before = (out / "1d-8-seed-1.json").stat().st_mtime_ns
     assert "blocks of 8x8" in call(NAME, *FEW, "--out", out, "--rows", "1d-8", "2d-8x8")
     assert (out / "1d-8-seed-1.json").stat().st_mtime_ns == before
+
+
+def test_the_score_is_that_of_the_task(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(PixelModel, "mean_loss", lambda *_: 3 * math.log(2))
+    call(NAME, *FEW, "--out", tmp_path, "--rows", "1d-8")
+    (result,) = json.loads((tmp_path / "blocks.json").read_text())["results"]
+    assert result["bits_per_dimension"] == pytest.approx(3)
 
 
 def test_images_are_halved(call, tmp_path):
