@@ -8,6 +8,7 @@ import pytest
 
 from minattn.data.images.dataset import ImageSplits
 from minattn.data.images.digits import load_digits
+from minattn.tasks import driver
 from minattn.tasks.images.source import ImageSource
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -24,6 +25,12 @@ def call(monkeypatch, capsys):
         return capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture
+def no_run_figures(monkeypatch):
+    """Runs without their figures, which take longer than all the rest."""
+    monkeypatch.setattr(driver, "draw_figures", lambda *_: [])
 
 
 @pytest.fixture

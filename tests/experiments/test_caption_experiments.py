@@ -10,23 +10,16 @@ from small_captions import SMALL, write_pictures
 
 from minattn import viz
 from minattn.data.captions.dataset import CaptionedImages, CaptionSplits, Named
-from minattn.tasks import driver
 from minattn.tasks.captions.source import CaptionSource
 from minattn.tasks.files import read_json
 
-pytestmark = pytest.mark.skipif(
-    find_spec("PIL") is None or find_spec("sacrebleu") is None, reason="needs the extra captions"
-)
+pytestmark = [
+    pytest.mark.skipif(find_spec("PIL") is None or find_spec("sacrebleu") is None, reason="needs the extra captions"),
+    pytest.mark.usefixtures("no_run_figures"),
+]
 
 ATTENTION, VARIANCE = "captions_attention.py", "hard_attention_variance.py"
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-
-
-@pytest.fixture
-def call(call, monkeypatch):
-    """`call("name.py", ...)` runs an experiment without the figures of its runs and returns what it prints."""
-    monkeypatch.setattr(driver, "draw_figures", lambda *_: [])
-    return call
 
 
 @pytest.fixture

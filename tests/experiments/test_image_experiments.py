@@ -19,19 +19,13 @@ from minattn.tasks.images.source import ImageSource
 from minattn.tasks.images.task import ImageClassification
 from minattn.training import Progress
 
-pytestmark = pytest.mark.skipif(
-    find_spec("PIL") is None or find_spec("sklearn") is None, reason="needs the extra images"
-)
+pytestmark = [
+    pytest.mark.skipif(find_spec("PIL") is None or find_spec("sklearn") is None, reason="needs the extra images"),
+    pytest.mark.usefixtures("no_run_figures"),
+]
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SE, ABN = "se_gates.py", "abn_noise.py"
-
-
-@pytest.fixture
-def call(call, monkeypatch):
-    """`call("name.py", ...)` runs an experiment without the figures of its runs and returns what it prints."""
-    monkeypatch.setattr(driver, "draw_figures", lambda *_: [])
-    return call
 
 
 @pytest.fixture

@@ -6,19 +6,13 @@ from small_translation import PAIRS, aligned, write_pairs
 
 from minattn import viz
 from minattn.data import Splits
-from minattn.tasks import driver
 from minattn.tasks.files import read_json
 from minattn.tasks.translate.source import ParallelSource
 
+pytestmark = pytest.mark.usefixtures("no_run_figures")
+
 LADDER, NETWORKS, START = "luong_ladder.py", "translation_models.py", "luong_start.py"
 WORDS = ("--set", "symbols=words", "--set", "beam=1")
-
-
-@pytest.fixture
-def call(call, monkeypatch):
-    """`call("name.py", ...)` runs an experiment without the figures of its runs and returns what it prints."""
-    monkeypatch.setattr(driver, "draw_figures", lambda *_: [])
-    return call
 
 
 def rows_of(table):
