@@ -80,7 +80,7 @@ def main() -> None:
     test = source.load_test(task.configure(arguments.set, source=source))
     results = finished(arguments.out, test)
     write_json(arguments.out / "captions.json", {"results": results})
-    text = f"{captions_table(results)}\n{places_table(results)}\n{least_uneven(test, results)}"
+    text = f"{captions_table(results)}\n{attention_table(results)}\n{least_uneven(test, results)}"
     write_text(arguments.out / "captions.md", text)
     figures = draw(arguments.out, results, test)
     print(f"\n{text}\nfigures: {'  '.join(map(str, figures))}")
@@ -127,7 +127,7 @@ def captions_table(results: list[dict[str, Any]]) -> str:
     return markdown_table(header, rows)
 
 
-def places_table(results: list[dict[str, Any]]) -> str:
+def attention_table(results: list[dict[str, Any]]) -> str:
     """A line a network: where it looks when a thing is named, and one word before, seed by seed."""
     pairs = [(when, score) for when in ("pointing", "before") for score in ("share", "hits")]
     header = ["attention", "in the box %", "peak in the box %", "the same one word before", "peak", "uneven"]

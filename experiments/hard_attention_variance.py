@@ -3,7 +3,7 @@
     python experiments/hard_attention_variance.py --out runs/variance
 
 K. Xu et al., "Show, attend and tell: neural image caption generation with visual attention", ICML 2015, section 4.1.
-With L = 4 places and C = 3 words there are 64 sequences of places, so that everything can be enumerated: the gradient
+With L = 4 locations and C = 3 words there are 64 sequences of them, so that everything can be enumerated: the gradient
 of L_s = sum_s p(s | a) log p(y | s, a) itself, and the mean and variance of the rule that estimates it,
 
     d log p(y | s~, a)/dW + (log p(y | s~, a) - b) d log p(s~ | a)/dW,   s~ drawn from p(s | a),
@@ -35,8 +35,8 @@ from minattn.tasks.run_folder import check_libraries, check_writable
 from minattn.viz import save_figure
 from minattn.viz.style import MUTED, PALETTE, styled_figure
 
-PLACES, WORDS, VOCABULARY = 4, 3, 6
-SEQUENCES = np.array(list(itertools.product(range(PLACES), repeat=WORDS)))
+LOCATIONS, WORDS, VOCABULARY = 4, 3, 6
+SEQUENCES = np.array(list(itertools.product(range(LOCATIONS), repeat=WORDS)))
 SIZES = 2 ** np.arange(4, 15)  # N
 REPEATS = 40  # of the mean of N samples
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 class Problem:
-    """A random network, one image and one caption, and for each sequence of places what the rule is made of.
+    """A random network, one image and one caption, and for each sequence of locations what the rule is made of.
 
     p: (64,) the probability of each sequence; log_p: (64,) log p(y | s, a); likelihood, score: (64, W), the gradients
     of log p(y | s, a) and log p(s | a) by all parameters; exact: (W,) the gradient of L_s.
@@ -72,7 +72,7 @@ class Problem:
         self.model = ShowAttendTell(ShowAttendTellConfig(**sizes, attention="hard", dropout=0.0), rng)
         for parameter in self.model.parameters():
             parameter.replace_data(rng.normal(scale=0.7, size=parameter.shape))
-        self.image, self.words = rng.normal(size=(PLACES, 3)), rng.integers(1, VOCABULARY, WORDS + 1)
+        self.image, self.words = rng.normal(size=(LOCATIONS, 3)), rng.integers(1, VOCABULARY, WORDS + 1)
         draws = self._draws()
         log_p, log_p_s = self._log_probabilities(draws)
         self.log_p, self.p = log_p.data, np.exp(log_p_s.data)
@@ -91,7 +91,7 @@ class Problem:
         return ops.log_softmax(logits)[:, np.arange(WORDS), self.words[1:]], attention["attention"]
 
     def _draws(self) -> np.ndarray:
-        """Draws (64, 3) that give every sequence once: in the middle of each place's weight, word after word."""
+        """Draws (64, 3) that give every sequence once: in the middle of each location's weight, word after word."""
         draws, every = np.zeros(SEQUENCES.shape), np.arange(len(SEQUENCES))
         with ma.no_grad():
             for t in range(WORDS):
@@ -103,8 +103,8 @@ class Problem:
     def _log_probabilities(self, draws: np.ndarray) -> tuple[Tensor, Tensor]:
         """(log p(y | s, a), log p(s | a)) of the sequences that these draws give."""
         log_p, weights = self._run(draws)
-        places = hard_weights(weights, draws, np.ones(draws.shape, bool))
-        return ops.sum(log_p, axis=1), ops.sum(log_probability(Tensor(places.data), weights), axis=1)
+        locations = hard_weights(weights, draws, np.ones(draws.shape, bool))
+        return ops.sum(log_p, axis=1), ops.sum(log_probability(Tensor(locations.data), weights), axis=1)
 
     def _gradient(self, value: Tensor) -> np.ndarray:
         for parameter in self.model.parameters():
